@@ -1,0 +1,463 @@
+"""Reading tables, and the preprocessing between a table and a network."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+
+import numpy as np
+import pytest
+
+from tapegrad import datasets
+from tapegrad.data import (
+    Features,
+    Target,
+    drop_incomplete,
+    guess_task,
+    read_csv,
+    read_npz,
+    read_table,
+    split_rows,
+)
+from tapegrad.errors import DataError
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A function that writes text or bytes to a file and gives its path."""
+
+    def write(content, name="data.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def message(call, *args, **kwargs):
+    """The one line with which a call refuses its data."""
+    with pytest.raises(DataError) as caught:
+        call(*args, **kwargs)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+class TestReadCsv:
+    def test_header_and_cells_stay_as_in_the_file(self, file):
+        table = read_csv(file("a,b,kind\n1,2.5,x\n-3e2, 4 ,y\n"))
+        assert table.columns == {"a": ["1", "-3e2"], "b": ["2.5", "4"], "kind": ["x", "y"]}
+        assert table.named and len(table) == 2
+        assert table.numbers("a").tolist() == [1.0, -300.0]
+
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+    def test_delimiter_is_found(self, file, delimiter):
+        text = "a,b,c\n1,2,3\n4,5,6\n".replace(",", delimiter)
+        assert read_csv(file(text)).names == ["a", "b", "c"]
+
+    def test_delimiter_inside_quotes_or_text_does_not_mislead(self, file):
+        table = read_csv(file('name;size\n"a;b, c";1\n"d, e, f";2\n'))
+        assert table.columns == {"name": ["a;b, c", "d, e, f"], "size": ["1", "2"]}
+
+    def test_delimiter_can_be_given(self, file):
+        assert read_csv(file("a:b\n1:2\n"), delimiter=":").names == ["a", "b"]
+
+    def test_single_column(self, file):
+        assert read_csv(file("a\n1\n2\n")).columns == {"a": ["1", "2"]}
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"\xef\xbb\xbfa,b\r\n1,2\r\n",
+            "a,b\n1,2\n".encode("utf-16"),
+            b"\n\na,b\n\n1,2\n\n",
+            b"a,b\n1,2",
+            b"a,b\r1,2\r",
+        ],
+        ids=["bom-crlf", "utf-16", "blank-lines", "no-last-newline", "cr"],
+    )
+    def test_byte_level_variants_read_the_same(self, file, content):
+        assert read_csv(file(content)).columns == {"a": ["1"], "b": ["2"]}
+
+    def test_gzip(self, file):
+        assert read_csv(file(gzip.compress(b"a,b\n1,2\n"), "data.csv.gz")).names == ["a", "b"]
+
+    def test_quotes_hold_delimiters_newlines_and_quotes(self, file):
+        table = read_csv(file('a,b\n"x, ""y""\nz",1\nw,2\n'))
+        assert table.columns["a"] == ['x, "y"\nz', "w"]
+        assert table.lines.tolist() == [2, 4]
+
+    @pytest.mark.parametrize(
+        ("text", "names"),
+        [
+            ("1,2\n3,4\n", ["1", "2"]),
+            ("5.1,setosa\n4.9,setosa\n", ["1", "2"]),
+            ("1,2\n", ["1", "2"]),
+            ("a,b\n1,2\n", ["a", "b"]),
+            ("a,1990\n1,2\n", ["a", "1990"]),
+            ("a,b\nx,y\n", ["a", "b"]),
+            (",b\n0,1\n", ["column 1", "b"]),
+        ],
+    )
+    def test_header_is_found(self, file, text, names):
+        assert read_csv(file(text)).names == names
+
+    def test_header_can_be_given(self, file):
+        assert read_csv(file("a,b\nx,y\n"), header=False).columns == {"1": ["a", "x"], "2": ["b", "y"]}
+        assert read_csv(file("1,2\n3,4\n"), header=True).columns == {"1": ["3"], "2": ["4"]}
+
+    @pytest.mark.parametrize("cell", ["", "NA", "n/a", "NaN", "nan", "null", "?", "None"])
+    def test_missing_numbers_are_nan(self, file, cell):
+        assert np.isnan(read_csv(file(f"a,b\n1,2\n{cell},3\n")).numbers("a")).tolist() == [False, True]
+
+    def test_decimal_comma(self, file):
+        path = file("a;b\n1,5;2\n-0,25;3\n")
+        assert read_csv(path, decimal=",").numbers("a").tolist() == [1.5, -0.25]
+        assert "--decimal ," in message(read_csv(path).numbers, "a")
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "empty"),
+            (b" \n\n", "empty"),
+            (b"a,b\n", "a header and no rows"),
+            (b"a,b,c\n1,2,3\n4,5\n", "row 2 (line 3) has 2 cells, the header has 3"),
+            (b"a,b,c\n1,2,3\n\n4,5,6,7\n", "row 2 (line 4) has 4 cells, the header has 3"),
+            (b"1,2\n3\n", "row 2 (line 2) has 1 cells, the first row has 2"),
+            (b"a,b,a\n1,2,3\n", "columns 1 and 3 are both called 'a'"),
+            (b'a,b\n1,"2\n3,4\n', "starts on line 2"),
+            (b"a,b\n1,\xff\n", "line 2 is not UTF-8 text"),
+            (b"a,b\n1,\0\n", "line 2 is not text"),
+            (b"PK\x03\x04rest", "zip archive or spreadsheet"),
+        ],
+    )
+    def test_bad_file_is_refused_with_its_place(self, file, content, words):
+        path = file(content)
+        text = message(read_csv, path)
+        assert words in text and str(path) in text
+
+    def test_damaged_gzip_is_refused(self, file):
+        assert "gzip" in message(read_csv, file(b"a,b\n1,2\n", "data.csv.gz"))
+        assert "gzip" in message(read_csv, file(gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "cut.csv.gz"))
+
+    @pytest.mark.parametrize("cell", ["abc", "12a", "1_000", "0x1f"])
+    def test_text_among_numbers_names_row_and_column(self, file, cell):
+        table = read_csv(file(f"a,b\n1,2\n3,{cell}\n"))
+        assert f"row 2 (line 3), column 'b': '{cell}' is not a number" in message(table.numbers, "b")
+
+    @pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e999"])
+    def test_infinity_names_row_and_column(self, file, cell):
+        assert "row 1 (line 2), column 'a'" in message(read_csv(file(f"a,b\n{cell},2\n")).numbers, "a")
+
+    def test_missing_file_raises_the_system_error(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            read_table(tmp_path / "none.csv")
+
+    def test_unknown_column_is_refused_with_the_nearest_name(self, file):
+        table = read_csv(file("length,width\n1,2\n"))
+        text = message(table.require, ["lenght"])
+        assert "did you mean 'length'?" in text and "length, width" in text
+
+
+class TestReadNpz:
+    def write(self, tmp_path, **arrays):
+        np.savez(tmp_path / "data.npz", **arrays)
+        return tmp_path / "data.npz"
+
+    def test_features_and_target(self, tmp_path):
+        table = read_table(self.write(tmp_path, X=np.arange(6).reshape(3, 2), y=[0.5, 1.5, 2.5]))
+        assert table.names == ["1", "2", "y"] and not table.named
+        assert table.numbers("2").tolist() == [1, 3, 5] and table.numbers("y").tolist() == [0.5, 1.5, 2.5]
+
+    def test_images_are_flattened_and_a_column_of_targets_is_accepted(self, tmp_path):
+        table = read_npz(self.write(tmp_path, X=np.ones((4, 2, 3)), y=np.ones((4, 1))))
+        assert len(table.names) == 7 and len(table) == 4
+
+    def test_target_by_another_name(self, tmp_path):
+        path = self.write(tmp_path, X=np.ones((2, 1)), label=np.array(["a", "b"]))
+        assert read_npz(path, target="label").columns["label"] == ["a", "b"]
+
+    def test_text_and_boolean_targets_are_labels(self, tmp_path):
+        path = self.write(tmp_path, X=np.ones((2, 1)), y=np.array([True, False]))
+        assert read_npz(path).columns["y"] == ["True", "False"]
+
+    @pytest.mark.parametrize(
+        ("arrays", "words"),
+        [
+            ({"Y": [1.0]}, "no array X (arrays: Y (1,))"),
+            (
+                {"X": np.ones((2, 2)), "y": [1, 2, 3]},
+                "one value for each of the 2 rows of X; its shape is (3,)",
+            ),
+            ({"X": np.ones((2, 2)), "y": np.ones((2, 2))}, "its shape is (2, 2)"),
+            ({"X": np.ones((0, 2)), "y": []}, "X is empty (shape (0, 2))"),
+            ({"X": 1.0}, "X is empty (shape ())"),
+            ({"X": ["a"]}, "X holds <U1, not real numbers"),
+            ({"X": [1j]}, "X holds complex128"),
+            ({"X": [1.0], "y": [1j]}, "y holds complex128"),
+            ({"X": np.array([None])}, "cannot be read"),
+        ],
+    )
+    def test_bad_arrays_are_refused(self, tmp_path, arrays, words):
+        assert words in message(read_npz, self.write(tmp_path, **arrays))
+
+    @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"PK\x03\x04" + bytes(40)])
+    def test_file_of_another_kind_is_refused(self, file, content):
+        assert "npz" in message(read_npz, file(content, "data.npz"))
+
+    def test_damaged_archive_is_refused(self, tmp_path):
+        path = self.write(tmp_path, X=np.arange(1000.0))
+        data = bytearray(path.read_bytes())
+        data[500] ^= 0xFF
+        path.write_bytes(data)
+        assert "cannot be read" in message(read_npz, path)
+
+    def test_gap_and_infinity_name_the_element(self, tmp_path):
+        X = np.ones((3, 2))
+        X[2, 1] = np.nan
+        table = read_npz(self.write(tmp_path, X=X, y=[1, 2, 3]))
+        assert "X[2, 1]: the value is missing" in message(Features.fit, table, ignored=["y"])
+        X[2, 1] = np.inf
+        table = read_npz(self.write(tmp_path, X=X, y=[1, 2, 3]))
+        assert "X[2, 1]: inf" in message(Features.fit, table, ignored=["y"])
+
+
+class TestFeatures:
+    def test_training_rows_get_mean_zero_and_deviation_one(self, file):
+        rng = np.random.default_rng(0)
+        values = rng.normal(5, [1e-6, 3, 1e9], (50, 3))
+        path = file("a,b,c\n" + "\n".join(",".join(map(repr, row.tolist())) for row in values))
+        table, rows = read_csv(path), np.arange(40)
+        matrix = Features.fit(table, rows=rows).matrix(table)
+        assert np.allclose(matrix[:40].mean(0), 0, atol=1e-9) and np.allclose(matrix[:40].std(0), 1)
+        expected = (values - values[:40].mean(0)) / values[:40].std(0)
+        assert np.allclose(matrix, expected, rtol=1e-9, atol=1e-9)
+
+    @pytest.mark.parametrize("value", ["0", "0.1", "1e300", "-1e-300", "123456789.123"])
+    def test_constant_column_becomes_exactly_zero(self, file, value):
+        table = read_csv(file("a,b\n" + "".join(f"{value},{k}\n" for k in range(7))))
+        features = Features.fit(table)
+        assert features.constant_columns(table) == ["a"]
+        assert (features.matrix(table)[:, 0] == 0).all() and np.isfinite(features.matrix(table)).all()
+
+    def test_huge_and_tiny_columns_do_not_overflow(self, file):
+        table = read_csv(file("a,b\n1e200,1e-200\n-1e200,3e-200\n"))
+        assert np.allclose(Features.fit(table).matrix(table), [[1, -1], [-1, 1]])
+
+    def test_missing_value_is_refused_or_becomes_the_training_mean(self, file):
+        table = read_csv(file("a,b\n1,2\n,4\n5,6\n99,8\n"))
+        text = message(Features.fit, table)
+        assert "row 2 (line 3), column 'a'" in text and "--missing mean" in text
+        features = Features.fit(table, rows=np.array([0, 1, 2]), fill_missing=True)
+        assert features.mean[0] == 3.0
+        assert features.matrix(table, fill_missing=True)[1, 0] == 0.0
+
+    def test_column_without_values_is_refused(self, file):
+        table = read_csv(file("a,b\n,2\n,4\n"))
+        assert "column 'a' has no value" in message(Features.fit, table, fill_missing=True)
+        assert "column 'a' has no value" in message(Features.fit, table, categorical=["a"])
+
+    def test_text_column_is_refused_with_the_remedies(self, file):
+        table = read_csv(file("a,place\n1,x\n2,y\n"))
+        text = message(Features.fit, table)
+        assert "row 1 (line 2), column 'place': 'x' is not a number" in text
+        assert "--categorical place" in text and "--drop place" in text
+
+    def test_categories_become_indicators_before_scaling(self, file):
+        table = read_csv(file("place,n\nx,1\ny,2\nx,3\nz,4\n"))
+        features = Features.fit(table, categorical=["place"])
+        assert features.matrix_names == ["place=x", "place=y", "place=z", "n"] and features.width == 4
+        indicators = features.matrix(table) * features.scale + features.mean
+        assert np.allclose(indicators[:, :3], [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])
+
+    def test_numeric_categories_agree_however_written(self, file):
+        features = Features.fit(read_csv(file("k\n1\n2\n")), categorical=["k"])
+        again = read_csv(file("k\n1.0\n2e0\n", "other.csv"))
+        assert features.columns == {"k": ["1", "2"]}
+        assert np.array_equal(features.matrix(again), features.matrix(read_csv(file("k\n1\n2\n"))))
+
+    def test_missing_category_becomes_the_frequencies(self, file):
+        table = read_csv(file("k\nx\ny\nNA\nx\n"), header=True)
+        features = Features.fit(table, categorical=["k"], fill_missing=True)
+        assert features.columns == {"k": ["x", "y"]} and np.allclose(features.mean, [2 / 3, 1 / 3])
+        assert (features.matrix(table, fill_missing=True)[2] == 0).all()
+
+    def test_unknown_category_names_its_place(self, file):
+        features = Features.fit(read_csv(file("k,a\nx,1\ny,2\n")), categorical=["k"])
+        table = read_csv(file("k,a\nx,1\nw,2\n", "new.csv"))
+        assert "row 2 (line 3), column 'k': 'w' is a category" in message(features.matrix, table)
+
+    def test_columns_match_by_name_in_any_order(self, file):
+        train = read_csv(file("a,b,y\n1,10,0\n2,30,1\n"))
+        features = Features.fit(train, ignored=["y"])
+        other = read_csv(file("y,b,a\n,30,2\n", "new.csv"))
+        assert np.array_equal(features.matrix(other), features.matrix(train)[1:])
+
+    def test_lacking_and_unknown_columns_are_refused(self, file):
+        features = Features.fit(read_csv(file("a,b\n1,10\n2,30\n")))
+        assert "lacks column b" in message(features.matrix, read_csv(file("a\n1\n", "new.csv")))
+        assert "--drop c" in message(features.matrix, read_csv(file("a,b,c\n1,2,3\n", "new.csv")))
+        assert "does not name its columns" in message(features.matrix, read_csv(file("1,2\n", "new.csv")))
+
+    def test_nameless_columns_match_by_order(self, file):
+        features = Features.fit(read_csv(file("0,10,1\n1,30,5\n")), ignored=["1"])
+        new = read_csv(file("30,5\n", "new.csv"))
+        assert np.allclose(features.matrix(new), [[1, 1]])
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"ignored": ["c"]}, "no column 'c'"),
+            ({"categorical": ["c"]}, "no column 'c'"),
+            ({"ignored": ["a"], "categorical": ["a"]}, "cannot be both"),
+            ({"ignored": ["a", "b"]}, "no column is left"),
+        ],
+    )
+    def test_bad_choice_of_columns_is_refused(self, file, options, words):
+        assert words in message(Features.fit, read_csv(file("a,b\n1,2\n3,4\n")), **options)
+
+    def test_json_round_trip(self, file):
+        table = read_csv(file("k,a,y\nx,1,0\ny,2.5,1\n"))
+        features = Features.fit(table, categorical=["k"], ignored=["y"])
+        again = Features.from_json(features.to_json())
+        assert np.array_equal(again.matrix(table), features.matrix(table)) and again.ignored == ["y"]
+        for broken in ({}, features.to_json() | {"mean": [1.0]}, features.to_json() | {"columns": 3}):
+            with pytest.raises((KeyError, TypeError, ValueError)):
+                Features.from_json(broken)
+
+
+class TestTarget:
+    def table(self, file, cells):
+        return read_csv(file("x,y\n" + "".join(f"0,{cell}\n" for cell in cells)))
+
+    @pytest.mark.parametrize(
+        ("cells", "task"),
+        [
+            (["a", "b", "a", "b"], "classification"),
+            (["0", "1", "0", "1"], "classification"),
+            (["1.0", "2.0", "1.0", "2.0"], "classification"),
+            (["0.5", "1.5", "0.5", "1.5"], "regression"),
+            (["1", "2", "3", "4"], "regression"),
+            ([str(k % 21) for k in range(100)], "regression"),
+            ([str(k % 20) for k in range(100)], "classification"),
+            (["1", "2", "other"] * 5, "classification"),
+        ],
+    )
+    def test_task_is_found(self, file, cells, task):
+        assert guess_task(self.table(file, cells), "y") == task
+
+    def test_typing_error_in_a_number_target_is_not_taken_for_a_label(self, file):
+        cells = [f"{k}.5" for k in range(50)] + ["12,5x"]
+        table = self.table(file, [*cells[:-1], '"12;5x"'])
+        assert "row 51 (line 52), column 'y': '12;5x' is not a number" in message(Target.fit, table, "y")
+
+    def test_labels_are_sorted_and_encoded(self, file):
+        table = self.table(file, ["b", "a", "c", "a"])
+        target = Target.fit(table, "y")
+        assert target.labels == ["a", "b", "c"] and target.outputs == 3
+        assert target.encoded(table).tolist() == [1, 0, 2, 0] and target.encoded(table).dtype == np.int64
+
+    def test_numeric_labels_stay_numbers(self, file):
+        target = Target.fit(self.table(file, ["10", "9", "10", "9"]), "y")
+        assert target.labels == [9, 10]
+        target = Target.fit(self.table(file, ["0.5", "1.5", "0.5", "1.5"]), "y", "classification")
+        assert target.labels == [0.5, 1.5]
+
+    def test_regression_is_scaled_by_the_training_rows(self, file):
+        table = self.table(file, ["1", "3", "100"])
+        target = Target.fit(table, "y", "regression", rows=np.array([0, 1]))
+        assert (target.mean, target.scale, target.outputs) == (2.0, 1.0, 1)
+        encoded = target.encoded(table)
+        assert encoded.tolist() == [[-1.0], [1.0], [98.0]]
+        assert target.decoded(encoded).tolist() == [1.0, 3.0, 100.0]
+
+    @pytest.mark.parametrize(
+        ("cells", "task", "words"),
+        [
+            (["a", "a"], "auto", "target 'y' is a in every row"),
+            (["2", "2"], "regression", "target 'y' is 2.0 in every row"),
+            (["1", ""], "auto", "row 2 (line 3), column 'y': the target is missing"),
+            (["1", "a"], "regression", "'a' is not a number; text labels need --task classification"),
+            ([f"n{k}" for k in range(50)], "auto", "50 different values in 50 rows"),
+            (["1", "inf", "2.5"], "auto", "row 2 (line 3), column 'y': inf is not a finite number"),
+        ],
+    )
+    def test_bad_target_is_refused(self, file, cells, task, words):
+        assert words in message(Target.fit, self.table(file, cells), "y", task)
+
+    def test_unknown_target_lists_the_columns(self, file):
+        text = message(Target.fit, self.table(file, ["1", "2"]), "Y")
+        assert "no target column 'Y'; did you mean 'y'? (columns: x, y)" in text
+
+    def test_json_round_trip(self, file):
+        target = Target.fit(self.table(file, ["b", "a"]), "y")
+        assert Target.from_json(target.to_json()) == target
+        with pytest.raises(ValueError, match="unknown task"):
+            Target.from_json(target.to_json() | {"task": "clustering"})
+
+
+class TestRows:
+    def test_incomplete_rows_are_dropped_and_places_kept(self, file):
+        table = drop_incomplete(read_csv(file("a,b,c\n1,2,\n,4,5\n6,NA,7\n8,9,x\n")), ["a", "b"])
+        assert table.columns["a"] == ["1", "8"]
+        assert "row 4 (line 5), column 'c'" in message(table.numbers, "c")
+        assert "every row" in message(drop_incomplete, read_csv(file("a,b\n1,\n,2\n")), ["a", "b"])
+
+    @pytest.mark.parametrize("rows", [2, 5, 10, 101])
+    @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
+    def test_split_divides_all_rows(self, rows, fraction):
+        train, held = split_rows(rows, fraction, seed=0)
+        assert sorted([*train, *held]) == list(range(rows))
+        assert len(held) == min(max(1, round(fraction * rows)), rows - 1)
+
+    def test_split_follows_the_seed(self):
+        first, again, other = (split_rows(100, 0.2, seed)[1].tolist() for seed in (1, 1, 2))
+        assert first == again != other
+
+    def test_split_keeps_proportions_and_every_class_in_training(self):
+        classes = np.repeat([0, 1, 2], [100, 50, 1])
+        for seed in range(5):
+            train, held = split_rows(151, 0.2, seed, classes)
+            assert np.bincount(classes[held], minlength=3).tolist() in ([20, 10, 0], [19, 11, 0])
+            assert set(classes[train]) == {0, 1, 2}
+
+    def test_nothing_held_out_when_asked(self):
+        train, held = split_rows(3, 0.0, seed=0)
+        assert train.tolist() == [0, 1, 2] and len(held) == 0
+
+    def test_too_few_rows_are_refused(self):
+        assert "too few" in message(split_rows, 1, 0.2, 0)
+        assert "too few" in message(split_rows, 2, 0.2, 0, np.array([0, 1]))
+
+
+class TestDigits:
+    def test_shapes_types_and_range(self):
+        X, y = datasets.load_digits()
+        assert X.shape == (1797, 64) and X.dtype == np.float64 and (X.min(), X.max()) == (0.0, 1.0)
+        assert y.shape == (1797,) and y.dtype == np.int64 and np.bincount(y).min() == 174
+
+    def test_test_split_never_changes(self):
+        X, y = datasets.load_digits("test")
+        assert X.shape == (360, 64)
+        assert np.bincount(y).tolist() == [27, 35, 36, 29, 30, 40, 44, 39, 39, 41]
+        stored = (X * 16).astype(np.uint8).tobytes() + y.astype(np.uint8).tobytes()
+        assert (
+            hashlib.sha256(stored).hexdigest()
+            == "b6a043cad3164e3dd8f92e1665413bb61a5a61177da12bd283f7e878783e2a0f"
+        )
+
+    def test_split_covers_all_and_shares_nothing(self):
+        X, _ = datasets.load_digits()
+        train, test = (datasets.load_digits(split)[0] for split in ("train", "test"))
+        together = np.concatenate([train, test])
+        assert np.array_equal(together[np.lexsort(together.T)], X[np.lexsort(X.T)])
+
+    def test_same_images_as_scikit_learn(self):
+        sklearn = pytest.importorskip("sklearn.datasets")
+        X, y = sklearn.load_digits(return_X_y=True)
+        ours, labels = datasets.load_digits()
+        assert np.array_equal(ours * 16, X) and np.array_equal(labels, y)
+
+    def test_unknown_split_is_refused(self):
+        with pytest.raises(ValueError, match="all, train, test"):
+            datasets.load_digits("validation")
