@@ -1,0 +1,1 @@
+"""The compiled side: it knows arrays and integers, never a Tensor."""

@@ -1,0 +1,55 @@
+"""Matrix products through the address of a BLAS routine.
+
+The address is a word of the instruction's row, so that compiled code depends on no library and stays in the cache.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .jit import device
+
+
+@lru_cache(maxsize=None)
+def gemm_address(dtype: np.dtype) -> int:
+    """Address of ``sgemm`` or ``dgemm`` as SciPy's BLAS gives it (Fortran calling convention, 32-bit integers)."""
+    from scipy.linalg import cython_blas
+
+    capsule = cython_blas.__pyx_capi__["sgemm" if dtype == np.float32 else "dgemm"]
+    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return pointer_of(capsule, name_of(capsule))
+
+
+def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
+                 ldb: int, beta: Any, c: int, ldc: int, f: Any) -> int:
+    """Column-major C = alpha op(A) op(B) + beta C; `a`, `b`, `c` are element addresses, `ta`, `tb` 1 to transpose."""
+    real = np.ctypeslib.as_ctypes_type(f.dtype)
+    size = f.dtype.itemsize
+
+    def integer(value: int) -> Any:
+        return ctypes.byref(ctypes.c_int32(value))
+
+    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(routine)(
+        *(ctypes.cast(p, ctypes.c_void_p) for p in (
+            ctypes.c_char_p(b"T" if ta else b"N"), ctypes.c_char_p(b"T" if tb else b"N"))),
+        *(ctypes.cast(p, ctypes.c_void_p) for p in (integer(m), integer(n), integer(k), ctypes.byref(real(alpha)))),
+        a * size, ctypes.cast(integer(lda), ctypes.c_void_p), b * size, ctypes.cast(integer(ldb), ctypes.c_void_p),
+        ctypes.cast(ctypes.byref(real(beta)), ctypes.c_void_p), c * size,
+        ctypes.cast(integer(ldc), ctypes.c_void_p))
+    return 0
+
+
+@device
+def gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: int, b: int, ldb: int, add: int,
+         c: int, ldc: int, f: Any) -> int:
+    """Row-major C (m, n) = op(A) op(B), or += where `add` is not 0."""
+    if m == 0 or n == 0:
+        return 0
+    beta = 1.0 if add != 0 else 0.0
+    return fortran_gemm(routine, tb, ta, n, m, k, 1.0, b, max(ldb, 1), a, max(lda, 1), beta, c, max(ldc, 1), f)

@@ -1,0 +1,214 @@
+"""What numba must be told: the LLVM meaning of the primitive device functions, and how to compile.
+
+Imported only when something has to be compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, compiler, cpu_options, registry
+from numba.core.compiler_lock import global_compiler_lock
+from numba.extending import intrinsic, overload
+
+from . import blas, jit
+
+#: NaN and infinity are honoured: neither "nnan" nor "ninf"
+FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy", "forceinline": True}
+
+_i64, _i32, _byte_pointer = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
+
+
+# ------------------------------------------------------------------ primitives
+
+
+@intrinsic
+def _words_at(typing: Any, address: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(builder.shl(args[0], ir.Constant(_i64, 3)), _i64.as_pointer())
+
+    return types.CPointer(types.int64)(types.int64), codegen
+
+
+@overload(jit.words_at, strict=False)
+def _words_at_overload(address: Any) -> Any:
+    return lambda address: _words_at(address)
+
+
+@intrinsic
+def _bitcast(typing: Any, value: Any) -> Any:
+    target = {types.int64: types.float64, types.int32: types.float32,
+              types.float64: types.int64, types.float32: types.int32}[value]
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(target))
+
+    return target(value), codegen
+
+
+@overload(jit.float_bits, strict=False)
+def _float_bits_overload(x: Any) -> Any:
+    return lambda x: _bitcast(x)
+
+
+@overload(jit.bits_float, strict=False)
+def _bits_float_overload(n: Any) -> Any:
+    return lambda n: _bitcast(n)
+
+
+@overload(jit.real64, strict=False)
+def _real64_overload(op: Any, k: Any) -> Any:
+    return lambda op, k: _bitcast(op[k])
+
+
+@overload(jit.real, strict=False)
+def _real_overload(op: Any, k: Any, f: Any) -> Any:
+    convert = f.dtype
+    return lambda op, k, f: convert(_bitcast(op[k]))
+
+
+@overload(jit.cast, strict=False)
+def _cast_overload(value: Any, f: Any) -> Any:
+    convert = f.dtype
+    return lambda value, f: convert(value)
+
+
+@intrinsic
+def _call(typing: Any, address: Any, op: Any, f: Any, i: Any, b: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        result = cgutils.alloca_once(builder, _i64)
+        exception = cgutils.alloca_once(builder, _byte_pointer)
+        arguments = [result, exception, *args[1:]]
+        function = ir.FunctionType(_i32, [a.type for a in arguments])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), arguments)
+        return builder.load(result)
+
+    return types.int64(types.int64, op, f, i, b), codegen
+
+
+@overload(jit.call, strict=False)
+def _call_overload(address: Any, op: Any, f: Any, i: Any, b: Any) -> Any:
+    return lambda address, op, f, i, b: _call(address, op, f, i, b)
+
+
+@intrinsic
+def _gemm(typing: Any, routine: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any, b: Any,
+          ldb: Any, beta: Any, c: Any, ldc: Any, f: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, _) = args
+        element = context.get_value_type(f.dtype)
+        size = context.get_abi_sizeof(element)
+
+        def place(value: Any, kind: Any) -> Any:
+            slot = cgutils.alloca_once(builder, kind)
+            builder.store(value, slot)
+            return builder.bitcast(slot, _byte_pointer)
+
+        def letter(transposed: Any) -> Any:
+            yes, no = ir.Constant(ir.IntType(8), ord("T")), ir.Constant(ir.IntType(8), ord("N"))
+            return place(builder.select(cgutils.is_not_null(builder, transposed), yes, no), ir.IntType(8))
+
+        def integer(value: Any) -> Any:
+            return place(builder.trunc(value, _i32), _i32)
+
+        def elements(address: Any) -> Any:
+            return builder.inttoptr(builder.mul(address, ir.Constant(_i64, size)), _byte_pointer)
+
+        arguments = [letter(ta), letter(tb), integer(m), integer(n), integer(k), place(alpha, element), elements(a),
+                     integer(lda), elements(b), integer(ldb), place(beta, element), elements(c), integer(ldc)]
+        function = ir.FunctionType(ir.VoidType(), [_byte_pointer] * 13)
+        builder.call(builder.inttoptr(routine, function.as_pointer()), arguments)
+        return ir.Constant(_i64, 0)
+
+    i8, real = types.int64, f.dtype
+    return types.int64(i8, i8, i8, i8, i8, i8, real, i8, i8, i8, i8, real, i8, i8, f), codegen
+
+
+@overload(blas.fortran_gemm, strict=False)
+def _gemm_overload(routine: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any, b: Any,
+                   ldb: Any, beta: Any, c: Any, ldc: Any, f: Any) -> Any:
+    return lambda routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, f: _gemm(
+        routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, f)
+
+
+# ------------------------------------------------------------------ device functions
+
+
+_taught = 0
+
+
+def teach() -> None:
+    """Register with numba the device functions that were defined since the last call."""
+    global _taught
+    while _taught < len(jit.DEVICE_FUNCTIONS):
+        function, single, double = jit.DEVICE_FUNCTIONS[_taught]
+        _taught += 1
+        _register(function, single, double)
+
+
+def _register(function: Callable, single: Callable, double: Callable) -> None:
+    narrow = jit.specialised(single, np.dtype(np.float32))
+
+    def choose(*args: Any) -> Callable:
+        is_single = any(getattr(a, "dtype", a) == types.float32 for a in args)
+        return narrow if is_single else double
+
+    overload(function, jit_options=OPTIONS, strict=False)(choose)
+
+
+# ------------------------------------------------------------------ compiling
+
+
+def signature(dtype: np.dtype) -> Any:
+    """``int64(int64*, T*, int64*, uint8*)``."""
+    pointer, element = types.CPointer, numba.from_dtype(dtype)
+    return types.int64(pointer(types.int64), pointer(element), pointer(types.int64), pointer(types.uint8))
+
+
+def compile_object(function: Callable, name: str, dtype: np.dtype) -> tuple[str, bytes]:
+    """Symbol and object code of `function`, compiled for `dtype`."""
+    teach()
+    flags = compiler.Flags()
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.nrt = False  # a kernel that allocates does not compile
+    flags.error_model = "numpy"
+    flags.fastmath = cpu_options.FastMathOptions(FASTMATH)
+    target, sig = registry.cpu_target, signature(dtype)
+    function.__qualname__ = name
+    with global_compiler_lock:
+        result = compiler.compile_extra(target.typing_context, target.target_context, function,
+                                        sig.args, sig.return_type, flags, {})
+        symbol = result.fndesc.llvm_func_name
+        result.library.get_pointer_to_function(symbol)
+        return symbol, result.library._get_compiled_object()
+
+
+# ------------------------------------------------------------------ vecmath: compiled as written
+
+
+def _register_formula(function: Callable, single: Callable | None, double: Callable | None) -> None:
+    # without "reassoc", which would make zero of the error terms that the formulas rest on
+    options = {**OPTIONS, "fastmath": {"contract"}}
+    narrow = single and jit.specialised(single, np.dtype(np.float32))
+
+    def choose(*args: Any) -> Callable | None:
+        return narrow if types.float32 in args else double
+
+    overload(function, jit_options=options, strict=False)(choose)
+
+
+def _register_formulas() -> None:
+    from . import vecmath
+
+    for function, single, double in vecmath.formulas():
+        _register_formula(function, single, double)
+
+
+_register_formulas()

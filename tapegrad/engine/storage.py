@@ -1,0 +1,160 @@
+"""Bytes for tensors: aligned, accounted, given back and used again.
+
+Small buffers come from blocks that double in size and are kept in lists by size class; a buffer of a mebibyte or
+more is a block of its own and goes back to the operating system when it dies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import TapeMemoryError
+
+ALIGNMENT = 64
+_LARGE = 1 << 20
+_FIRST_BLOCK = 1 << 16
+
+
+def aligned_bytes(nbytes: int) -> np.ndarray:
+    """Uninitialised uint8 array of `nbytes` that begins at a multiple of 64 bytes."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    skip = -raw.__array_interface__["data"][0] % ALIGNMENT
+    return raw[skip:skip + nbytes]
+
+
+def address_of(array: np.ndarray) -> int:
+    """Byte address of the first element."""
+    return array.__array_interface__["data"][0]
+
+
+class Buffer:
+    """Bytes at a fixed address, kept alive by `owner`."""
+
+    __slots__ = ("address", "nbytes", "owner", "version", "__weakref__")
+
+    def __init__(self, address: int, nbytes: int, owner: Any) -> None:
+        self.address, self.nbytes, self.owner, self.version = address, nbytes, owner, 0
+
+
+class _Pooled(Buffer):
+    """Bytes of a block; they return to their size class."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        storage = self.owner
+        storage.live_bytes -= self.nbytes
+        storage._free[self.nbytes].append(self.address)
+
+
+class _Large(Buffer):
+    """A block of its own."""
+
+    __slots__ = ("storage",)
+
+    def __del__(self) -> None:
+        self.storage.live_bytes -= self.nbytes
+        self.storage.held_bytes -= self.nbytes
+
+
+def size_class(nbytes: int) -> int:
+    """`nbytes` rounded up: to 64 below 512 bytes, then to eighths of the power of two below."""
+    step = max(ALIGNMENT, 1 << max(nbytes.bit_length() - 4, 0))
+    return -(-max(nbytes, 1) // step) * step
+
+
+class Storage:
+    """Where the buffers of one tape live.
+
+    Attributes
+    ----------
+    live_bytes, held_bytes : int
+        Bytes of buffers in use, and bytes obtained from the operating system.
+    max_bytes : int or None
+        The most that may be held.
+    """
+
+    def __init__(self, max_bytes: int | None = None) -> None:
+        self.max_bytes = max_bytes
+        self.live_bytes = self.held_bytes = self.peak_bytes = 0
+        self._free: dict[int, list[int]] = {}
+        self._blocks: list[np.ndarray] = []
+        self._next = self._end = 0
+        self._block_bytes = _FIRST_BLOCK
+
+    def allocate(self, nbytes: int, purpose: str = "a buffer") -> Buffer:
+        """A buffer of at least `nbytes` bytes, aligned to 64.
+
+        Raises
+        ------
+        TapeMemoryError
+            If more than `max_bytes` would be held.
+        """
+        size = size_class(nbytes)
+        if size >= _LARGE:
+            self._check(size, purpose)
+            block = aligned_bytes(size)
+            buffer = _Large(address_of(block), size, block)
+            buffer.storage = self
+            self.held_bytes += size
+        else:
+            free = self._free.get(size)
+            if free is None:
+                free = self._free[size] = []
+            if free:
+                address = free.pop()
+            else:
+                if self._next + size > self._end:
+                    self._new_block(size, purpose)
+                address = self._next
+                self._next += size
+            buffer = _Pooled(address, size, self)
+        self.live_bytes += size
+        if self.live_bytes > self.peak_bytes:
+            self.peak_bytes = self.live_bytes
+        return buffer
+
+    def _new_block(self, size: int, purpose: str) -> None:
+        nbytes = max(self._block_bytes, size)
+        if self.max_bytes is not None and self.held_bytes + nbytes > self.max_bytes:
+            nbytes = size
+        self._check(nbytes, purpose)
+        block = aligned_bytes(nbytes)
+        self._blocks.append(block)
+        self._next = address_of(block)
+        self._end = self._next + nbytes
+        self.held_bytes += nbytes
+        self._block_bytes = min(2 * self._block_bytes, 64 * _LARGE)
+
+    def _check(self, nbytes: int, purpose: str) -> None:
+        if self.max_bytes is not None and self.held_bytes + nbytes > self.max_bytes:
+            raise TapeMemoryError(
+                f"{purpose} asks for {nbytes:,} bytes; the tape holds {self.held_bytes:,} of the {self.max_bytes:,} "
+                "that it may hold. Release tensors, call backward() sooner, or raise max_bytes"
+            )
+
+
+def array_buffer(array: np.ndarray) -> Buffer:
+    """The buffer of a C-contiguous array, which it keeps alive."""
+    return Buffer(address_of(array), array.nbytes, array)
+
+
+def array_at(address: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, owner: Any) -> np.ndarray:
+    """NumPy array over memory at a byte address; `strides` in elements, `owner` kept alive.
+
+    The memory must hold the elements: it is the caller's own.
+    """
+    interface = {"data": (address or ALIGNMENT, False), "shape": shape, "version": 3, "typestr": dtype.str,
+                 "strides": tuple(s * dtype.itemsize for s in strides)}
+    return np.asarray(_Exposed(interface, owner))
+
+
+class _Exposed:
+    """Bearer of an array interface."""
+
+    __slots__ = ("__array_interface__", "owner")
+
+    def __init__(self, interface: dict[str, Any], owner: Any) -> None:
+        self.__array_interface__, self.owner = interface, owner

@@ -1,0 +1,167 @@
+"""The formulas of `vecmath` for float32: plain functions, compiled in the order in which they are written."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .jit import bits_float, float_bits
+
+INF, NAN = math.inf, math.nan
+LOG2_E = 1.4426950408889634
+#: log(2) in two parts: 15 bits, so that whole numbers up to 512 times it are exact, and the rest
+LOG_2, LOG_2_REST = 22713 / 32768, 1.4286068203094172e-06
+#: 1.5 * 2**23: adding it rounds to a whole number, which then stands in the low bits
+ROUND = 12582912.0
+#: bits of 1, of 2**64 and 2**-64, of sqrt(1/2), of all mantissa bits, and the width of the mantissa
+ONE, LARGE, SMALL, SQRT_HALF, MANTISSA, WIDTH = 0x3F800000, 0x5F800000, 0x1F800000, 0x3F3504F3, 0x7FFFFF, 23
+TWO_64, TWO_MINUS_64 = 2.0**64, 2.0**-64
+
+
+# ------------------------------------------------------------------ exponentials:  x = n log(2) + r
+
+
+def _whole(x: Any) -> Any:
+    """``n + ROUND``."""
+    return x * LOG2_E + ROUND
+
+
+def _remainder(x: Any, t: Any) -> Any:
+    """`r`, where ``t = n + ROUND``; at most log(2)/2."""
+    n = t - ROUND
+    return (x - n * LOG_2) - n * LOG_2_REST
+
+
+def _two_to(t: Any, factor: Any) -> Any:
+    """2**n times the power of two whose bits are `factor`, where ``t = n + ROUND``."""
+    return bits_float(np.int32((float_bits(t) << WIDTH) + factor))
+
+
+def _expm1_squares(r: Any) -> Any:
+    """``exp(r) - 1 - r``, minimax: relative to ``exp(r) - 1`` 2**-26."""
+    z = r * r
+    return z * ((0.5 + r * 0.16666539) + z * ((0.041666612 + r * 0.008367112) + z * 0.0013917026))
+
+
+def exp(x: Any) -> Any:
+    x = -104.0 if x < -104.0 else x
+    t = _whole(x)
+    t = 12583040.0 if t > 12583040.0 else t  # n <= 128
+    r = _remainder(x, t)
+    # 2**n in two factors, for it may lie outside the normal numbers
+    scale = _two_to(t, LARGE if x < 0.0 else SMALL)
+    return (scale + scale * (r + _expm1_squares(r))) * (TWO_MINUS_64 if x < 0.0 else TWO_64)
+
+
+def _exp_minus(a: Any) -> Any:
+    """``exp(-a)`` for a >= 0."""
+    x = -104.0 if a > 104.0 else -a
+    t = _whole(x)
+    r = _remainder(x, t)
+    scale = _two_to(t, LARGE)
+    return (scale + scale * (r + _expm1_squares(r))) * TWO_MINUS_64
+
+
+def expm1(x: Any) -> Any:
+    c = -18.0 if x < -18.0 else x
+    t = _whole(c)
+    t = 12583040.0 if t > 12583040.0 else t
+    r = _remainder(c, t)
+    # half of 2**n - 1 + 2**n (exp(r) - 1)
+    scale = _two_to(t, ONE - (1 << WIDTH))
+    y = 2.0 * (((scale - 0.5) + scale * r) + scale * _expm1_squares(r))
+    return x if x == 0.0 else y
+
+
+def tanh(x: Any) -> Any:
+    a = abs(x)
+    a = 10.0 if a > 10.0 else a
+    small = a < 0.55
+    sign = -1.0 if x < 0.0 else 1.0
+    # below 0.55: x + x**3 P(x**2)/Q(x**2);  else 1 - 2/(1 + exp(2|x|)).  One division serves both
+    t = _whole(2.0 * a)
+    r = _remainder(2.0 * a, t)
+    scale = _two_to(t, ONE)
+    one_and_exp = (scale + 1.0) + scale * (r + _expm1_squares(r))
+    z = x * x
+    numerator = x * z * (-0.33333322 + z * -0.0015513693) if small else -2.0 * sign
+    denominator = 1.0 + z * 0.4046465 if small else one_and_exp
+    return (x if small else sign) + numerator / denominator
+
+
+def sigmoid(x: Any) -> Any:
+    # q = 1/(1 + exp(|x|)); the denominator is scaled down, as q may be below the normal numbers
+    a = abs(x)
+    a = 104.0 if a > 104.0 else a
+    t = _whole(a)
+    r = _remainder(a, t)
+    scale = _two_to(t, SMALL)
+    high = scale + TWO_MINUS_64
+    low = TWO_MINUS_64 - (high - scale)
+    q = 1.0 / (high + (scale * (r + _expm1_squares(r)) + low)) * TWO_MINUS_64
+    return q if x < 0.0 else 1.0 - q
+
+
+def erf(x: Any) -> Any:
+    a = abs(x)
+    a = 4.0 if a > 4.0 else a
+    z = a * a
+    w = z * z
+    # below 0.9: x + x P(x**2);  above: 1 - exp(-Q(|x|)), to 2**-26 and 2**-28
+    p = (0.12837915 + z * -0.37612504) + w * (
+        (0.11281922 + z * -0.026770508) + w * (0.004998989 + z * -0.0006020977))
+    q = (0.00016645982 + a * 1.1277972) + z * (0.63697594 + a * 0.10411394) + w * (
+        (-0.022315405 + a * 0.0030655556) + z * -0.00019822796)
+    t = _whole(-q)
+    r = _remainder(-q, t)
+    scale = _two_to(t, ONE)
+    y = (1.0 - scale) - scale * (r + _expm1_squares(r))
+    y = -y if x < 0.0 else y
+    return x + x * p if a < 0.9 else y
+
+
+# ------------------------------------------------------------------ logarithms:  x = 2**n (1 + f)
+
+
+def _log(n: Any, f: Any) -> Any:
+    """``n log(2) + log(1 + f)`` for f from sqrt(1/2) - 1 to sqrt(2) - 1."""
+    # log(1 + f) = f - f**2/2 + f**3 P(f), minimax: relative 2**-29
+    z = f * f
+    p = (0.14209595 + f * -0.12549792) + z * ((0.12108714 + f * -0.10915398) + z * 0.05337648)
+    p = (0.33333313 + f * -0.25000167) + z * ((0.20002222 + f * -0.16659366) + z * p)
+    return n * LOG_2 + (f + ((n * LOG_2_REST - 0.5 * z) + f * z * p))
+
+
+def log(x: Any) -> Any:
+    tiny = x < 1.17549435e-38
+    scaled = x * 8388608.0 if tiny else x
+    offset = np.int32(float_bits(scaled) - SQRT_HALF)
+    n = bits_float(np.int32((offset >> WIDTH) + 0x4B400000)) - (12582935.0 if tiny else ROUND)
+    f = bits_float(np.int32((offset & MANTISSA) + SQRT_HALF)) - 1.0
+    y = _log(n, f)
+    y = y if x < INF else x
+    return y if x > 0.0 else (-INF if x == 0.0 else NAN)
+
+
+def log1p(x: Any) -> Any:
+    u = 1.0 + x
+    back = u - 1.0
+    low = (1.0 - (u - back)) + (x - back)  # 1 + x = u + low, exactly
+    offset = np.int32(float_bits(u) - SQRT_HALF)
+    exponent = offset >> WIDTH
+    n = bits_float(np.int32(exponent + 0x4B400000)) - ROUND
+    scale = bits_float(np.int32(ONE + (1 << WIDTH) - (exponent << WIDTH)))  # 2**(1 - n), or 0 for n = 128
+    f = (bits_float(np.int32((offset & MANTISSA) + SQRT_HALF)) - 1.0) + (0.5 * low) * scale
+    y = _log(n, f)
+    y = y if x < INF else x
+    y = y if x > -1.0 else (-INF if x == -1.0 else NAN)
+    return x if x == 0.0 else y
+
+
+def softplus(x: Any) -> Any:
+    # max(x, 0) + log(1 + e),  e = exp(-|x|)
+    e = _exp_minus(abs(x))
+    large = e > 0.41421356
+    return (x if x > 0.0 else 0.0) + _log(1.0 if large else 0.0, 0.5 * e - 0.5 if large else e)

@@ -1,0 +1,165 @@
+"""The compiled walks: forward, reverse, and the planning of the reverse.
+
+They read a tape through its header, a row of words (addresses in elements of int64, sizes and results) whose
+places are named below. Nothing here knows what an op does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .jit import FLOATS, Kernel, call, words_at
+from .storage import address_of
+
+# places in the header
+FORWARD_TABLE, ADJOINT_TABLE, OPCODE, START, WORDS = 1, 2, 3, 4, 5
+OPERAND_START, OPERAND_VARIABLE, OPERAND_OFFSET, OPERAND_FLAGS, LIVE = 6, 7, 8, 9, 10
+VALUE, ADJOINT, NBYTES, ITEMSIZE, STATE, PLACE = 11, 12, 13, 14, 15, 16
+BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
+HEADER_WORDS = 24
+
+# bits of an operand's flags
+WANTED, STORABLE = 1, 2
+
+# states of a variable while the reverse walk is planned
+UNREACHED, REACHED, LEAF, LEAF_WITH_GRADIENT, LEAF_REACHED, LEAF_ADDED = 0, 1, 2, 3, 4, 5
+
+
+def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Run instructions BEGIN to END."""
+    table, opcode, start, words = op[FORWARD_TABLE], op[OPCODE], op[START], op[WORDS]
+    for n in range(op[BEGIN], op[END]):
+        status = call(i[table + i[opcode + n]], words_at(words + i[start + n]), f, i, b)
+        if status != 0:
+            op[FAILED] = n
+            return status
+    return 0
+
+
+def reverse_walk(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Run the adjoints of the live instructions from END down to BEGIN."""
+    table, opcode, start, words, live = op[ADJOINT_TABLE], op[OPCODE], op[START], op[WORDS], op[LIVE]
+    first, last = op[BEGIN], op[END] - 1
+    for back in range(op[END] - first):
+        n = last - back
+        if i[live + n] != 0:
+            row = words_at(words + i[start + n])
+            fresh = row[0] >> 32
+            if fresh != 0:
+                operand = op[OPERAND_VARIABLE] + i[op[OPERAND_START] + n]
+                j = 0
+                while fresh != 0:
+                    if fresh & 1 != 0:
+                        v = i[operand + j]
+                        at = i[op[ADJOINT] + v]
+                        for k in range(i[op[NBYTES] + v]):
+                            b[at + k] = 0
+                    fresh >>= 1
+                    j += 1
+            status = call(i[table + i[opcode + n]], row, f, i, b)
+            if status != 0:
+                op[FAILED] = n
+                return status
+    return 0
+
+
+def plan_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Mark what the reverse walk from SEED visits, give each adjoint a place, and decide store or add.
+
+    The first contribution to an adjoint is stored where the kernel can do so and the operand is all of its
+    variable; else the walk clears the adjoint before it. TOTAL becomes the bytes that the adjoints need.
+    """
+    state, variable, flags = op[STATE], op[OPERAND_VARIABLE], op[OPERAND_FLAGS]
+    total = 0
+    seed = op[SEED]
+    if i[state + seed] == UNREACHED:
+        i[state + seed] = REACHED
+        i[op[PLACE] + seed] = 0
+        total = (i[op[NBYTES] + seed] + 63) // 64 * 64
+    first, last = op[BEGIN], op[END] - 1
+    for back in range(op[END] - first):
+        n = last - back
+        operand = i[op[OPERAND_START] + n]
+        reached = i[state + i[variable + operand]]
+        alive = i[op[OPCODE] + n] >= 0 and reached == REACHED
+        i[op[LIVE] + n] = 1 if alive else 0
+        if alive:
+            mode = 0
+            for j in range(1, i[op[OPERAND_START] + n + 1] - operand):
+                flag = i[flags + operand + j]
+                if flag & WANTED != 0:
+                    v = i[variable + operand + j]
+                    at = i[state + v]
+                    if at == UNREACHED or at == LEAF:
+                        mode |= 1 << j if flag & STORABLE != 0 else 1 << (32 + j)
+                        if at == UNREACHED:
+                            i[state + v] = REACHED
+                            i[op[PLACE] + v] = total
+                            total += (i[op[NBYTES] + v] + 63) // 64 * 64
+                        else:
+                            i[state + v] = LEAF_REACHED
+                    elif at == LEAF_WITH_GRADIENT:
+                        i[state + v] = LEAF_ADDED
+            i[op[WORDS] + i[op[START] + n]] = mode
+    op[TOTAL] = total
+    return 0
+
+
+def link_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Write the adjoint addresses of the live instructions; those without a place of their own lie from BASE on."""
+    state, variable, size = op[STATE], op[OPERAND_VARIABLE], op[FLOAT_SIZE]
+    for n in range(op[BEGIN], op[END]):
+        if i[op[LIVE] + n] != 0:
+            operand = i[op[OPERAND_START] + n]
+            row = op[WORDS] + i[op[START] + n]
+            for j in range(i[op[OPERAND_START] + n + 1] - operand):
+                word = 0
+                if j == 0 or i[op[OPERAND_FLAGS] + operand + j] & WANTED != 0:
+                    v = i[variable + operand + j]
+                    if i[state + v] == REACHED and i[op[ADJOINT] + v] == 0:
+                        i[op[ADJOINT] + v] = op[BASE] + i[op[PLACE] + v]
+                    word = i[op[ADJOINT] + v] // size + i[op[OPERAND_OFFSET] + operand + j]
+                i[row + 2 + 2 * j] = word
+    return 0
+
+
+def link_values(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Write the value address of every operand of a recording."""
+    variable = op[OPERAND_VARIABLE]
+    for n in range(op[BEGIN], op[END]):
+        operand = i[op[OPERAND_START] + n]
+        row = op[WORDS] + i[op[START] + n]
+        for j in range(i[op[OPERAND_START] + n + 1] - operand):
+            v = i[variable + operand + j]
+            i[row + 1 + 2 * j] = i[op[VALUE] + v] // i[op[ITEMSIZE] + v] + i[op[OPERAND_OFFSET] + operand + j]
+    return 0
+
+
+FORWARD_WALK = Kernel("walk.forward", forward_walk)
+REVERSE_WALK = Kernel("walk.reverse", reverse_walk)
+PLAN_REVERSE = Kernel("walk.plan_reverse", plan_reverse)
+LINK_REVERSE = Kernel("walk.link_reverse", link_reverse)
+LINK_VALUES = Kernel("walk.link_values", link_values)
+
+# ------------------------------------------------------------------ kernel tables
+
+CAPACITY = 4096
+#: address of each op's kernel by opcode; 0 where it is not compiled yet
+FORWARD = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
+ADJOINT_OF = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
+
+
+def run_rows(opcodes: np.ndarray, starts: np.ndarray, words: np.ndarray, dtype: np.dtype) -> None:
+    """Run each row ``words[starts[r]:]`` with the forward kernel of ``opcodes[r]``, in one compiled call.
+
+    The kernels must be in the table (`Op.ready_forward`).
+    """
+    header = np.zeros(HEADER_WORDS, np.int64)
+    header[FORWARD_TABLE] = address_of(FORWARD[dtype]) // 8
+    header[OPCODE], header[START], header[WORDS] = (address_of(a) // 8 for a in (opcodes, starts, words))
+    header[END] = len(opcodes)
+    status = FORWARD_WALK(address_of(header), dtype)
+    if status:
+        raise RuntimeError(f"row {header[FAILED]} ended with status {status}")

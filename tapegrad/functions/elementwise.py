@@ -1,0 +1,323 @@
+"""Elementwise array functions, with NumPy's names and broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..engine.jit import bits
+from ..errors import ArgumentError, DtypeError, ShapeError
+from ..ops.elementwise import BINARY, COMPARE, UNARY
+from ..ops.layout import COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
+from ..ops.nest import broadcast_strides, is_broadcast, nest
+from ..ops.table import Op
+from ..tensor import BOOL, Tensor, as_array, common_dtype, contiguous_strides, lift, lift_to, record
+
+__all__: list[str] = []
+_ZERO = bits(0.0)
+
+
+def public(function: Callable) -> Callable:
+    """Put a function among the package's public names."""
+    __all__.append(function.__name__)
+    return function
+
+
+# ------------------------------------------------------------------ one input
+
+
+def apply_unary(op: Op, x: Any, p: float = 0.0, q: float = 0.0) -> Tensor:
+    """y = op(x) with attributes `p` and `q`."""
+    x = x if type(x) is Tensor and x.dtype.kind == "f" else lift(x)[0]
+    words = (bits(p) if p else _ZERO, bits(q) if q else _ZERO, *nest(x.shape, (x.strides,)))
+    return record(op, (x,), x.shape, words, dtype=x.dtype)
+
+
+def _unary(name: str, op_name: str | None = None) -> Callable:
+    op = UNARY[op_name or name]
+
+    def function(x: Any) -> Tensor:
+        return apply_unary(op, x)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{op.doc}, elementwise.\n\nParameters\n----------\nx : array_like\n\nReturns\n-------\nTensor\n" \
+                       "    Of the shape of `x`."
+    return public(function)
+
+
+negative, abs, sign = _unary("negative"), _unary("abs"), _unary("sign")
+exp, expm1, log, log1p = _unary("exp"), _unary("expm1"), _unary("log"), _unary("log1p")
+sqrt, square, reciprocal = _unary("sqrt"), _unary("square"), _unary("reciprocal")
+sin, cos, tan = _unary("sin"), _unary("cos"), _unary("tan")
+arcsin, arccos, arctan = _unary("arcsin"), _unary("arccos"), _unary("arctan")
+sinh, cosh, tanh = _unary("sinh"), _unary("cosh"), _unary("tanh")
+sigmoid, erf, relu, selu, silu = _unary("sigmoid"), _unary("erf"), _unary("relu"), _unary("selu"), _unary("silu")
+log_sigmoid, x_log_x = _unary("log_sigmoid"), _unary("x_log_x")
+
+
+@public
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+    """`x`, or ``negative_slope * x`` below zero."""
+    return apply_unary(UNARY["leaky_relu"], x, float(negative_slope))
+
+
+@public
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """`x`, or ``alpha * (exp(x) - 1)`` below zero (Clevert et al. 2015)."""
+    return apply_unary(UNARY["elu"], x, float(alpha))
+
+
+@public
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """``log(1 + exp(beta x)) / beta``; `x` itself where ``beta x`` exceeds `threshold`."""
+    if beta <= 0:
+        raise ArgumentError(f"softplus: beta must be positive, not {beta}")
+    return apply_unary(UNARY["softplus"], x, float(beta), float(threshold))
+
+
+@public
+def gelu(x: Any, approximate: str = "none") -> Tensor:
+    """``x Phi(x)``, Phi the normal distribution function; ``approximate="tanh"`` for the tanh form (Hendrycks 2016)."""
+    if approximate not in ("none", "tanh"):
+        raise ArgumentError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
+    return apply_unary(UNARY["gelu" if approximate == "none" else "gelu_tanh"], x)
+
+
+@public
+def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """`x` between `min_val` and `max_val`; on the bounds the slope is 0, as in PyTorch."""
+    if min_val > max_val:
+        raise ArgumentError(f"hardtanh: min_val {min_val} exceeds max_val {max_val}")
+    return apply_unary(UNARY["hardtanh"], x, float(min_val), float(max_val))
+
+
+@public
+def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
+    """`x` between two bounds; on a bound the slope is 1, as in PyTorch. Bounds that are arrays take part in gradients."""
+    low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
+    if low is None and high is None:
+        raise ArgumentError("clip: give a_min, a_max or both")
+    numbers = (int, float, np.integer, np.floating, type(None))
+    if isinstance(low, numbers) and isinstance(high, numbers):
+        return apply_unary(UNARY["clip"], x, float(-np.inf if low is None else low),
+                           float(np.inf if high is None else high))
+    y = x if low is None else maximum(x, low)
+    return y if high is None else minimum(y, high)
+
+
+# ------------------------------------------------------------------ two inputs
+
+
+@lru_cache(maxsize=4096)
+def broadcast_shape(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The common shape of operands, or a `ShapeError` that names them."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        given = " and ".join(str(list(s)) for s in shapes)
+        raise ShapeError(f"{op}: shapes {given} do not broadcast: aligned at the right, each pair of extents must be "
+                         "equal or one of them 1") from None
+
+
+@lru_cache(maxsize=4096)
+def _plan_binary(op: str, a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...],
+                 b_strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Output shape, nest, and which inputs receive several contributions an element."""
+    shape = broadcast_shape(op, a, b)
+    u, v = broadcast_strides(a, a_strides, shape), broadcast_strides(b, b_strides, shape)
+    words = nest(shape, (u, v))
+    added = 2 * _is_summed(u, shape, words, 0) + 4 * _is_summed(v, shape, words, 1)
+    return shape, words, added
+
+
+def _is_summed(strides: tuple[int, ...], shape: tuple[int, ...], words: tuple[int, ...], operand: int) -> int:
+    """Whether an operand's adjoint takes several additions (a single row summed in a register takes one)."""
+    return int(is_broadcast(strides, shape) and words[0] != 1)
+
+
+def apply_binary(op: Op, a: Any, b: Any, p: float = 0.0) -> Tensor:
+    """y = op(a, b), broadcast, with attribute `p`."""
+    a, b = lift(a, b)
+    shape, words, added = _plan_binary(op.name, a.shape, a.strides, b.shape, b.strides)
+    return record(op, (a, b), shape, (bits(p) if p else _ZERO, *words), dtype=a.dtype, added=added)
+
+
+def _binary(name: str) -> Callable:
+    op = BINARY[name]
+
+    def function(a: Any, b: Any) -> Tensor:
+        return apply_binary(op, a, b)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{op.doc}, elementwise and broadcast.\n\nParameters\n----------\na, b : array_like\n" \
+                       "    Of shapes that broadcast.\n\nReturns\n-------\nTensor"
+    return public(function)
+
+
+add, subtract, multiply, divide = _binary("add"), _binary("subtract"), _binary("multiply"), _binary("divide")
+maximum, minimum = _binary("maximum"), _binary("minimum")
+squared_error, absolute_error = _binary("squared_error"), _binary("absolute_error")
+bce, bce_with_logits, kl = _binary("bce"), _binary("bce_with_logits"), _binary("kl")
+
+
+@public
+def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
+    """``(a - b)^2 / 2`` where ``|a - b| <= delta``, else ``delta (|a - b| - delta / 2)`` (Huber 1964)."""
+    if delta <= 0:
+        raise ArgumentError(f"huber: delta must be positive, not {delta}")
+    return apply_binary(BINARY["huber_error"], a, b, float(delta))
+
+
+@public
+def power(a: Any, b: Any) -> Tensor:
+    """``a ** b``; with a Python number as exponent nothing else is computed. At ``a = 0`` the slope by `b` is 0."""
+    if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool):
+        exponent = float(b)
+        if exponent == 2.0:
+            return apply_unary(UNARY["square"], a)
+        if exponent == 1.0:
+            return apply_unary(UNARY["copy"], a)
+        if exponent == 0.5:
+            return apply_unary(UNARY["sqrt"], a)
+        if exponent == -1.0:
+            return apply_unary(UNARY["reciprocal"], a)
+        return apply_unary(UNARY["power_constant"], a, exponent)
+    return apply_binary(BINARY["power"], a, b)
+
+
+# ------------------------------------------------------------------ comparisons and choices
+
+
+def _compare(name: str) -> Callable:
+    op, of_arrays = COMPARE[name], getattr(np, name)
+
+    def function(a: Any, b: Any) -> Tensor:
+        if not any(isinstance(v, Tensor) and v.is_symbolic for v in (a, b)) and not _any_float(a, b):
+            return Tensor(of_arrays(*(v._array() if isinstance(v, Tensor) else v for v in (a, b))))
+        a, b = lift(a, b)
+        shape, words, _ = _plan_binary(name, a.shape, a.strides, b.shape, b.strides)
+        return record(op, (a, b), shape, (_ZERO, *words), dtype=a.dtype, out_dtype=BOOL)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{op.doc}, elementwise and broadcast: a bool Tensor, without gradient."
+    return public(function)
+
+
+def _any_float(*values: Any) -> bool:
+    return any(np.asarray(v).dtype.kind == "f" if not isinstance(v, Tensor) else v.is_floating for v in values)
+
+
+greater, greater_equal, less = _compare("greater"), _compare("greater_equal"), _compare("less")
+less_equal, equal, not_equal = _compare("less_equal"), _compare("equal"), _compare("not_equal")
+
+
+def _logical(name: str, combine: Callable[[Tensor, Tensor], Tensor]) -> Callable:
+    of_arrays = getattr(np, name)
+
+    def function(a: Any, b: Any) -> Tensor:
+        a, b = as_bool(a), as_bool(b)
+        if not (a.is_symbolic or b.is_symbolic):
+            return Tensor(of_arrays(a._array(), b._array()))
+        return combine(a, b)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{name.replace('_', ' ')}, elementwise and broadcast: a bool Tensor, without gradient."
+    return public(function)
+
+
+logical_and = _logical("logical_and", lambda a, b: as_bool(multiply(from_bool(a), from_bool(b))))
+logical_or = _logical("logical_or", lambda a, b: as_bool(add(from_bool(a), from_bool(b))))
+logical_xor = _logical("logical_xor", lambda a, b: not_equal(from_bool(a), from_bool(b)))
+
+
+@public
+def logical_not(a: Any) -> Tensor:
+    """Logical not, elementwise: a bool Tensor, without gradient."""
+    a = as_bool(a)
+    return less(from_bool(a), 0.5) if a.is_symbolic else Tensor(~a._array())
+
+
+@public
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """`a` where `condition` holds, else `b`; broadcast. Each receives the gradient where it was chosen.
+
+    Parameters
+    ----------
+    condition : array_like of bool
+    a, b : array_like
+    """
+    c = as_bool(condition)
+    a, b = lift(a, b)
+    shape = broadcast_shape("where", c.shape, a.shape, b.shape)
+    strides = tuple(broadcast_strides(t.shape, t.strides, shape) for t in (c, a, b))
+    return record(WHERE, (c, a, b), shape, nest(shape, strides), dtype=a.dtype)
+
+
+# ------------------------------------------------------------------ conversions
+
+
+def as_bool(value: Any) -> Tensor:
+    """`value` as a bool tensor: what is not zero."""
+    t = value if isinstance(value, Tensor) else Tensor(as_array(value))
+    if t.dtype == BOOL:
+        return t
+    if not t.is_symbolic and not (t.requires_grad and t.is_floating):
+        return Tensor(t._array() != 0)
+    if not t.is_floating:
+        t = convert(t, common_dtype(()))
+    return record(TO_BOOL, (t,), t.shape, nest(t.shape, (t.strides,)), dtype=t.dtype, out_dtype=BOOL)
+
+
+def from_bool(t: Tensor) -> Tensor:
+    """A bool tensor as zeros and ones of the default or the recording's dtype."""
+    from ..state import state
+
+    return convert(t, state.capture.tape.dtype if state.capture is not None else common_dtype(()))
+
+
+def convert(t: Tensor, dtype: np.dtype) -> Tensor:
+    """An int64 or bool tensor as a float one."""
+    op = {"i": FROM_INT64, "b": FROM_BOOL}.get(t.dtype.kind)
+    if op is None:
+        raise DtypeError(f"cannot convert a recorded {t.dtype} tensor to {dtype}")
+    return record(op, (t,), t.shape, nest(t.shape, (t.strides,)), dtype=dtype)
+
+
+@public
+def contiguous(x: Any) -> Tensor:
+    """`x` itself if its elements lie in C order without gaps, else a copy that does."""
+    t = x if isinstance(x, Tensor) else lift(x)[0]
+    if t.is_contiguous:
+        return t
+    if t.is_floating:
+        return apply_unary(UNARY["copy"], t)
+    if not t.is_symbolic:
+        return Tensor(t._array())
+    from ..state import state
+
+    op = COPY_BOOL if t.dtype == BOOL else COPY_INT64
+    return record(op, (t,), t.shape, nest(t.shape, (t.strides,)), dtype=state.capture.tape.dtype, out_dtype=t.dtype)
+
+
+@public
+def scale_shift(x: Any, scale: float, shift: float = 0.0) -> Tensor:
+    """``scale * x + shift`` with two Python numbers."""
+    return apply_unary(UNARY["scale_shift"], x, float(scale), float(shift))
+
+
+@public
+def zeros_like(x: Any) -> Tensor:
+    """Zeros of the shape and dtype of `x`."""
+    return Tensor(np.zeros(x.shape, x.dtype))
+
+
+@public
+def ones_like(x: Any) -> Tensor:
+    """Ones of the shape and dtype of `x`."""
+    return Tensor(np.ones(x.shape, x.dtype))
+
+
+_ = contiguous_strides, lift_to

@@ -1,0 +1,256 @@
+"""Indexing: basic slices are views, integer and boolean arrays select, ``x.at[...]`` replaces or adds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, CaptureError, IndexRangeError, ShapeError
+from ..ops.layout import PUT, RAVEL, TAKE
+from ..tensor import BOOL, INT64, Tensor, as_array, contiguous_strides, lift, lift_to, record, user_line, view
+from .elementwise import contiguous
+from .layout import as_tensor, broadcast_to, moveaxis, permute, reshape
+
+__all__ = ["take"]
+
+
+def _expanded(index: Any, ndim: int) -> list[Any]:
+    """The index as a list of one entry an axis (None entries besides), Ellipsis written out."""
+    entries = list(index) if isinstance(index, tuple) else [index]
+    used = sum(_axes_used(e) for e in entries)
+    if sum(e is Ellipsis for e in entries) > 1:
+        raise IndexRangeError("an index can have only one ellipsis")
+    if used > ndim:
+        raise IndexRangeError(f"{used} indices for a tensor of {ndim} axes")
+    if not any(e is Ellipsis for e in entries):
+        entries.append(Ellipsis)
+    at = next(k for k, e in enumerate(entries) if e is Ellipsis)
+    entries[at:at + 1] = [slice(None)] * (ndim - used)
+    return entries
+
+
+def _is_array(entry: Any) -> bool:
+    return isinstance(entry, (np.ndarray, list, tuple, Tensor)) or isinstance(entry, (bool, np.bool_))
+
+
+def _axes_used(entry: Any) -> int:
+    if entry is None or entry is Ellipsis:
+        return 0
+    if isinstance(entry, (bool, np.bool_)):
+        raise IndexRangeError("a single bool is no index here; use an array of bool")
+    if isinstance(entry, Tensor) and entry.dtype == BOOL:
+        return entry.ndim
+    if isinstance(entry, (np.ndarray, list, tuple)):
+        array = np.asarray(entry)
+        return array.ndim if array.dtype == bool else 1
+    return 1
+
+
+def _is_integer(entry: Any) -> bool:
+    return isinstance(entry, (int, np.integer)) or (isinstance(entry, Tensor) and entry.ndim == 0
+                                                    and entry.dtype == INT64 and not entry.is_symbolic)
+
+
+def getitem(x: Any, index: Any) -> Tensor:
+    """``x[index]`` with NumPy's meaning."""
+    x = as_tensor(x)
+    entries = _expanded(index, x.ndim)
+    offset, shape, strides, axis = 0, [], [], 0
+    arrays: list[tuple[int, Any]] = []
+    for entry in entries:
+        if entry is None:
+            shape.append(1)
+            strides.append(0)
+            continue
+        if _is_integer(entry):
+            n, k = x.shape[axis], int(entry)
+            if not -n <= k < n:
+                raise IndexRangeError(f"index {k} is out of range for axis {axis} of extent {n}, in a tensor of "
+                                      f"shape {list(x.shape)}")
+            offset += (k % n) * x.strides[axis]
+        elif isinstance(entry, slice):
+            start, stop, step = entry.indices(x.shape[axis])
+            count = len(range(start, stop, step))
+            offset += start * x.strides[axis] if count else 0
+            shape.append(count)
+            strides.append(step * x.strides[axis])
+        elif _is_array(entry):
+            for part in _index_arrays(entry, x, axis):
+                arrays.append((len(shape), part))
+                shape.append(x.shape[axis])
+                strides.append(x.strides[axis])
+                axis += 1
+            continue
+        else:
+            raise IndexRangeError(f"{entry!r} is no index: use integers, slices, None, ..., or integer or bool arrays")
+        axis += 1
+    basic = view(x, offset, tuple(shape), tuple(strides))
+    return _select(basic, arrays) if arrays else basic
+
+
+def _index_arrays(entry: Any, x: Tensor, axis: int) -> list[Any]:
+    """Integer index arrays of an array entry: one, or one an axis of a boolean mask."""
+    if isinstance(entry, Tensor):
+        if entry.is_symbolic:
+            if entry.dtype != INT64:
+                raise CaptureError(f"{user_line()}: a bool index that depends on the recording's inputs has a shape "
+                                   "that is not known beforehand; use tg.where, or multiply by the mask")
+            return [entry]
+        entry = entry._array()
+    array = np.asarray(entry)
+    if array.dtype == bool:
+        expected = x.shape[axis:axis + array.ndim]
+        if array.shape != expected:
+            raise IndexRangeError(f"a bool index of shape {list(array.shape)} does not fit axes of {list(expected)}")
+        return list(np.nonzero(array))
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise IndexRangeError(f"an index array must be of integers or bool, not {array.dtype}")
+    return [array.astype(np.int64)]
+
+
+def _joined(parts: list[Any], extents: list[int]) -> Tensor:
+    """One contiguous flat int64 index over several axes, from broadcast index arrays."""
+    shape = np.broadcast_shapes(*(p.shape for p in parts))
+    if not any(isinstance(p, Tensor) for p in parts):
+        for p, n in zip(parts, extents):
+            if p.size and (p.min() < -n or p.max() >= n):
+                worst = p.min() if p.min() < -n else p.max()
+                raise IndexRangeError(f"index {worst} is out of range for an axis of extent {n}")
+        flat = np.zeros(shape, np.int64)
+        for p, n in zip(parts, extents):
+            flat = flat * n + np.where(p < 0, p + n, p)
+        return Tensor(flat)
+    from ..state import state
+
+    tensors = [p if isinstance(p, Tensor) else Tensor(p) for p in parts]
+    tensors = [contiguous(t) if t.shape == shape else broadcast_to(t, shape) for t in tensors]
+    result = tensors[0]
+    if len(tensors) > 1:
+        result = Tensor(np.zeros(shape, np.int64))
+        for t, n in zip(tensors, extents):
+            result = record(RAVEL, (result, t), shape, (math.prod(shape), n), dtype=state.capture.tape.dtype,
+                            out_dtype=INT64)
+    return result
+
+
+def _gathered(x: Tensor, arrays: list[tuple[int, Any]]) -> tuple[Tensor, Tensor, int]:
+    """`x` with the indexed axes moved together and merged into axis `at`; the index; `at`."""
+    places = [p for p, _ in arrays]
+    adjacent = places == list(range(places[0], places[0] + len(places)))
+    at = places[0] if adjacent else 0
+    rest = [d for d in range(x.ndim) if d not in places]
+    order = rest[:at] + places + rest[at:]
+    extents = [x.shape[p] for p in places]
+    try:
+        index = _joined([a for _, a in arrays], extents)
+    except ValueError:
+        shapes = ", ".join(str(list(a.shape)) for _, a in arrays)
+        raise IndexRangeError(f"index arrays of shapes {shapes} do not broadcast") from None
+    moved = permute(x, order) if order != list(range(x.ndim)) else x
+    merged = (*moved.shape[:at], math.prod(extents), *moved.shape[at + len(places):])
+    return reshape(moved, merged), index, at
+
+
+def _select(x: Tensor, arrays: list[tuple[int, Any]]) -> Tensor:
+    merged, index, at = _gathered(x, arrays)
+    return take_axis(merged, index, at)
+
+
+def take_axis(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Slices of `x` along `axis` by an int64 tensor of any shape."""
+    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1:])
+    if not x.is_floating:
+        if x.is_symbolic or index.is_symbolic:
+            raise CaptureError(f"{user_line()}: indexing an integer or bool tensor inside a recording is not supported; "
+                               "index a float tensor, or prepare the labels before the step")
+        return Tensor(np.take(x._array(), index._array(), axis))
+    words = (math.prod(x.shape[:axis]), index.size, x.shape[axis], math.prod(x.shape[axis + 1:]))
+    return record(TAKE, (contiguous(x), contiguous(index)), shape, words, dtype=x.dtype, added=2)
+
+
+def take(x: Any, indices: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    """Elements of `x` along an axis by integer `indices`, as ``numpy.take``; of the flattened array by default."""
+    x = as_tensor(x)
+    chosen = axis if axis is not None else dim
+    if chosen is None:
+        x, chosen = reshape(x, (x.size,)), 0
+    from .reductions import one_axis
+
+    d = one_axis(chosen, x.ndim, "take")
+    if isinstance(indices, Tensor) and indices.is_symbolic:
+        return take_axis(x, indices, d)
+    array = as_array(indices)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind != "i":
+        raise IndexRangeError(f"take: indices must be integers, not {array.dtype}")
+    return take_axis(x, _joined([array], [x.shape[d]]), d)
+
+
+class At:
+    """``x.at[index]``: functional counterparts of in-place changes."""
+
+    __slots__ = ("_tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    def __getitem__(self, index: Any) -> AtIndex:
+        return AtIndex(self._tensor, index)
+
+
+class AtIndex:
+    """The elements that an index selects, to be set or added to."""
+
+    __slots__ = ("_tensor", "_index")
+
+    def __init__(self, tensor: Tensor, index: Any) -> None:
+        self._tensor, self._index = tensor, index
+
+    def set(self, values: Any) -> Tensor:
+        """A copy with the elements replaced by `values` (broadcast); of repeated indices the last counts."""
+        return self._put(values, 0)
+
+    def add(self, values: Any) -> Tensor:
+        """A copy with `values` (broadcast) added to the elements; repeated indices add up."""
+        return self._put(values, 1)
+
+    def _put(self, values: Any, adds: int) -> Tensor:
+        x, v = lift(self._tensor, values)
+        symbolic = isinstance(self._index, Tensor) and self._index.is_symbolic
+        if symbolic:
+            index = contiguous(self._index)
+            selected = (*index.shape, *x.shape[1:])
+            outer, extent, inner = 1, x.shape[0], math.prod(x.shape[1:])
+        else:
+            numbers = np.arange(x.size).reshape(x.shape)
+            chosen = np.ascontiguousarray(getitem_array(numbers, self._index))
+            index, selected = Tensor(chosen), chosen.shape
+            outer, extent, inner = 1, x.size, 1
+        try:
+            fits = np.broadcast_shapes(v.shape, selected) == tuple(selected)
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ShapeError(f"at: values of shape {list(v.shape)} do not fit a selection of {list(selected)}")
+        v = contiguous(v) if v.shape == tuple(selected) else broadcast_to(v, selected)
+        return record(PUT, (contiguous(x), index, v), x.shape, (outer, index.size, extent, inner, adds),
+                      dtype=x.dtype, aux=((8 * extent, 8),), added=0b1010)
+
+
+def getitem_array(array: np.ndarray, index: Any) -> np.ndarray:
+    """NumPy indexing with tensors among the indices."""
+    def plain(entry: Any) -> Any:
+        return entry._array() if isinstance(entry, Tensor) else entry
+
+    try:
+        return np.asarray(array[tuple(plain(e) for e in index) if isinstance(index, tuple) else plain(index)])
+    except IndexError as error:
+        raise IndexRangeError(f"at: {error}") from None
+
+
+_ = ArgumentError, lift_to, contiguous_strides, moveaxis

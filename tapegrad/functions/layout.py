@@ -1,0 +1,281 @@
+"""Array functions that arrange elements. Reshapes of contiguous arrays, transposes, slices and splits are views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.jit import bits
+from ..errors import ArgumentError, ShapeError
+from ..ops.elementwise import UNARY
+from ..ops.layout import CONCATENATE, JOINED, PAD
+from ..ops.nest import broadcast_strides, nest
+from ..tensor import Tensor, as_array, common_dtype, contiguous_strides, lift_to, record, view
+from .elementwise import contiguous
+
+__all__: list[str] = []
+
+
+def public(function: Callable) -> Callable:
+    """Put a function among the package's public names."""
+    __all__.append(function.__name__)
+    return function
+
+
+def as_tensor(x: Any) -> Tensor:
+    """`x` as a tensor of its own dtype."""
+    return x if isinstance(x, Tensor) else Tensor(as_array(x))
+
+
+def _axis(axis: int, ndim: int, op: str) -> int:
+    from .reductions import one_axis
+
+    return one_axis(axis, ndim, op)
+
+
+def unpack(arguments: tuple) -> tuple:
+    """``f(2, 3)`` and ``f((2, 3))`` alike."""
+    return tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], (tuple, list)) else arguments
+
+
+@public
+def reshape(x: Any, *shape: int | Sequence[int]) -> Tensor:
+    """`x` in another shape of as many elements, in C order; one extent may be -1. A view where `x` is contiguous."""
+    x = as_tensor(x)
+    wanted = [int(n) for n in unpack(shape)]
+    if wanted.count(-1) > 1 or any(n < -1 for n in wanted):
+        raise ShapeError(f"reshape: {wanted} is not a shape; at most one extent may be -1")
+    if -1 in wanted:
+        known = math.prod(n for n in wanted if n != -1)
+        if known == 0 or x.size % known:
+            raise ShapeError(f"reshape: {list(x.shape)} ({x.size} elements) does not divide into {wanted}")
+        wanted[wanted.index(-1)] = x.size // known
+    if math.prod(wanted) != x.size:
+        raise ShapeError(f"reshape: {list(x.shape)} has {x.size} elements, {wanted} has {math.prod(wanted)}")
+    x = contiguous(x)
+    return view(x, 0, tuple(wanted), contiguous_strides(tuple(wanted)))
+
+
+@public
+def permute(x: Any, *axes: int | Sequence[int]) -> Tensor:
+    """Axes in another order; a view."""
+    x = as_tensor(x)
+    order = [_axis(a, x.ndim, "permute") for a in unpack(axes)]
+    if sorted(order) != list(range(x.ndim)):
+        raise ArgumentError(f"permute: {list(unpack(axes))} is no permutation of {x.ndim} axes")
+    return view(x, 0, tuple(x.shape[d] for d in order), tuple(x.strides[d] for d in order))
+
+
+@public
+def transpose(x: Any, *axes: Any) -> Tensor:
+    """Axes reversed, or in the given order (NumPy); a view. With two integers they are swapped (PyTorch)."""
+    x = as_tensor(x)
+    given = unpack(axes)
+    if len(given) == 0 or given == (None,):
+        return permute(x, tuple(reversed(range(x.ndim))))
+    if len(given) == 2 and x.ndim != 2 and len(axes) == 2:
+        return swapaxes(x, *given)
+    return permute(x, given)
+
+
+@public
+def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged; a view."""
+    x = as_tensor(x)
+    order = list(range(x.ndim))
+    a, b = _axis(axis1, x.ndim, "swapaxes"), _axis(axis2, x.ndim, "swapaxes")
+    order[a], order[b] = order[b], order[a]
+    return permute(x, order)
+
+
+@public
+def moveaxis(x: Any, source: int, destination: int) -> Tensor:
+    """One axis moved to another place; a view."""
+    x = as_tensor(x)
+    a, b = _axis(source, x.ndim, "moveaxis"), _axis(destination, x.ndim, "moveaxis")
+    order = [d for d in range(x.ndim) if d != a]
+    order.insert(b, a)
+    return permute(x, order)
+
+
+@public
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Axes from `start_dim` to `end_dim` made one."""
+    x = as_tensor(x)
+    if x.ndim == 0:
+        return reshape(x, 1)
+    a, b = _axis(start_dim, x.ndim, "flatten"), _axis(end_dim, x.ndim, "flatten")
+    if a > b:
+        raise ArgumentError(f"flatten: start_dim {start_dim} lies behind end_dim {end_dim}")
+    return reshape(x, (*x.shape[:a], math.prod(x.shape[a:b + 1]), *x.shape[b + 1:]))
+
+
+@public
+def ravel(x: Any) -> Tensor:
+    """All elements along one axis."""
+    return reshape(x, -1) if as_tensor(x).size else reshape(x, 0)
+
+
+@public
+def squeeze(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Without axes of extent 1: all of them, or those named; a view."""
+    x = as_tensor(x)
+    chosen = axis if axis is not None else dim
+    if chosen is None:
+        drop = {d for d, n in enumerate(x.shape) if n == 1}
+    else:
+        drop = {_axis(a, x.ndim, "squeeze") for a in (chosen if isinstance(chosen, (tuple, list)) else (chosen,))}
+        for d in drop:
+            if x.shape[d] != 1:
+                raise ShapeError(f"squeeze: axis {d} of {list(x.shape)} has extent {x.shape[d]}, not 1")
+    keep = [d for d in range(x.ndim) if d not in drop]
+    return view(x, 0, tuple(x.shape[d] for d in keep), tuple(x.strides[d] for d in keep))
+
+
+@public
+def expand_dims(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | None = None) -> Tensor:
+    """With new axes of extent 1 at the places `axis` of the result; a view."""
+    x = as_tensor(x)
+    chosen = axis if axis is not None else dim
+    if chosen is None:
+        raise ArgumentError("expand_dims: say where the new axis goes")
+    places = chosen if isinstance(chosen, (tuple, list)) else (chosen,)
+    ndim = x.ndim + len(places)
+    new = {_axis(a, ndim, "expand_dims") for a in places}
+    if len(new) != len(places):
+        raise ArgumentError(f"expand_dims: an axis is named twice in {places}")
+    old = iter(range(x.ndim))
+    sources = [None if d in new else next(old) for d in range(ndim)]
+    return view(x, 0, tuple(1 if d is None else x.shape[d] for d in sources),
+                tuple(0 if d is None else x.strides[d] for d in sources))
+
+
+unsqueeze = expand_dims
+__all__.append("unsqueeze")
+
+
+@public
+def broadcast_to(x: Any, *shape: int | Sequence[int]) -> Tensor:
+    """`x` repeated to a shape, as NumPy broadcasts; a copy."""
+    x = as_tensor(x)
+    to = tuple(int(n) for n in unpack(shape))
+    try:
+        fits = np.broadcast_shapes(x.shape, to) == to
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"broadcast_to: {list(x.shape)} does not broadcast to {list(to)}")
+    strides = broadcast_strides(x.shape, x.strides, to)
+    repeated = Tensor._made(x.buffer, x.offset, to, strides, x.dtype, x.node, x.requires_grad)
+    if not x.is_floating:
+        return Tensor(repeated._array()) if not x.is_symbolic else contiguous(repeated)
+    words = (bits(0.0), bits(0.0), *nest(to, (strides,)))
+    return record(UNARY["copy"], (repeated,), to, words, dtype=x.dtype, added=2)
+
+
+def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:
+    if isinstance(arrays, Tensor):
+        arrays = list(arrays)
+    if len(arrays) == 0:
+        raise ArgumentError(f"{op}: needs at least one array")
+    dtype = common_dtype(arrays)
+    return [lift_to(a, dtype) for a in arrays]
+
+
+@public
+def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None = None) -> Tensor:
+    """Arrays one after another along an existing axis; flattened first if `axis` is None."""
+    parts = _common(arrays, "concatenate")
+    if dim is not None:
+        axis = dim
+    if axis is None:
+        parts, axis = [ravel(p) for p in parts], 0
+    first = parts[0]
+    if first.ndim == 0:
+        raise ShapeError("concatenate: 0-d arrays have no axis to join along; use stack")
+    d = _axis(axis, first.ndim, "concatenate")
+    for p in parts:
+        if p.ndim != first.ndim or p.shape[:d] + p.shape[d + 1:] != first.shape[:d] + first.shape[d + 1:]:
+            shapes = ", ".join(str(list(q.shape)) for q in parts)
+            raise ShapeError(f"concatenate: shapes {shapes} differ in another axis than {d}")
+    while len(parts) > JOINED:
+        parts = [concatenate(parts[k:k + JOINED], d) for k in range(0, len(parts), JOINED)]
+    if len(parts) == 1:
+        return parts[0] + 0.0 if len(arrays) == 1 else parts[0]
+    parts = [contiguous(p) for p in parts]
+    rows = math.prod(first.shape[:d])
+    widths = [math.prod(p.shape[d:]) for p in parts]
+    nothing = Tensor(np.empty(0, first.dtype))
+    absent = JOINED - len(parts)
+    shape = (*first.shape[:d], sum(p.shape[d] for p in parts), *first.shape[d + 1:])
+    return record(CONCATENATE, (*parts, *(nothing,) * absent), shape, (rows, sum(widths), *widths, *(0,) * absent),
+                  dtype=first.dtype)
+
+
+@public
+def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Tensor:
+    """Arrays of one shape along a new axis."""
+    parts = _common(arrays, "stack")
+    shape = parts[0].shape
+    if any(p.shape != shape for p in parts):
+        raise ShapeError("stack: shapes " + ", ".join(str(list(p.shape)) for p in parts) + " differ")
+    d = _axis(axis if dim is None else dim, len(shape) + 1, "stack")
+    return concatenate([expand_dims(p, d) for p in parts], d)
+
+
+@public
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> list[Tensor]:
+    """Parts along an axis, as ``numpy.split``: a number of equal parts, or the indices where to cut. Views."""
+    x = as_tensor(x)
+    d = _axis(axis if dim is None else dim, x.ndim, "split")
+    n = x.shape[d]
+    if isinstance(indices_or_sections, (int, np.integer)):
+        sections = int(indices_or_sections)
+        if sections <= 0 or n % sections:
+            raise ShapeError(f"split: extent {n} does not divide into {sections} equal parts")
+        cuts = list(range(n // sections, n, n // sections)) if n else [0] * (sections - 1)
+    else:
+        cuts = [int(c) for c in indices_or_sections]
+    edges = [0, *cuts, n]
+    return [x[(slice(None),) * d + (slice(a, max(a, b) if b >= 0 else b),)] for a, b in zip(edges, edges[1:])]
+
+
+@public
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
+    """A frame of `constant_values` around `x`.
+
+    Parameters
+    ----------
+    x : array_like
+    pad_width : int or sequence
+        As in ``numpy.pad``: one number, one ``(before, after)``, or a pair for each axis.
+    mode : {"constant"}
+    constant_values : float, default 0.0
+    """
+    if mode != "constant":
+        raise ArgumentError(f"pad: mode {mode!r} is not known; known is 'constant'")
+    x = lift_to(x, common_dtype((x,)))
+    try:
+        widths = np.broadcast_to(np.asarray(pad_width, np.int64), (x.ndim, 2)).tolist()
+    except ValueError:
+        raise ShapeError(f"pad: pad_width {pad_width} does not fit {x.ndim} axes") from None
+    if any(w < 0 for pair in widths for w in pair):
+        raise ArgumentError(f"pad: widths cannot be negative: {pad_width}")
+    shape = tuple(n + before + after for n, (before, after) in zip(x.shape, widths))
+    strides = contiguous_strides(shape)
+    inner = sum(before * s for (before, _), s in zip(widths, strides))
+    words = (bits(float(constant_values)), math.prod(shape), inner, *nest(x.shape, (strides, x.strides)))
+    return record(PAD, (x,), shape, words, dtype=x.dtype, added=2)
+
+
+@public
+def flip(x: Any, axis: int | Sequence[int] | None = None, *, dims: Any = None) -> Tensor:
+    """Elements in reverse order along axes, all of them by default; a view."""
+    x = as_tensor(x)
+    chosen = axis if axis is not None else dims
+    axes = range(x.ndim) if chosen is None else chosen if isinstance(chosen, (tuple, list)) else (chosen,)
+    reverse = {_axis(a, x.ndim, "flip") for a in axes}
+    return x[tuple(slice(None, None, -1) if d in reverse else slice(None) for d in range(x.ndim))]

@@ -1,0 +1,271 @@
+"""Products of vectors, matrices and stacks of matrices; einsum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..engine.blas import gemm_address
+from ..errors import ArgumentError, ShapeError
+from ..ops.linalg import LINEAR, MATMUL
+from ..ops.nest import broadcast_strides, nest
+from ..tensor import Tensor, constant, contiguous_strides, lift, record, view
+from .elementwise import contiguous, multiply
+from .layout import expand_dims, permute, reshape
+from .reductions import sum as sum_over
+
+__all__: list[str] = []
+
+
+def public(function: Callable) -> Callable:
+    """Put a function among the package's public names."""
+    __all__.append(function.__name__)
+    return function
+
+
+def _matrix_layout(t: Tensor) -> tuple[int, int] | None:
+    """Whether the memory of the last two axes is transposed, and its leading stride; None if BLAS cannot read it."""
+    (m, n), (row, column) = t.shape[-2:], t.strides[-2:]
+    if (column == 1 or n <= 1) and (row >= max(n, 1) or m <= 1):
+        return 0, row if m > 1 else max(n, 1)
+    if (row == 1 or m <= 1) and (column >= max(m, 1) or n <= 1):
+        return 1, column if n > 1 else max(m, 1)
+    return None
+
+
+def _readable(t: Tensor) -> tuple[Tensor, int, int]:
+    layout = _matrix_layout(t)
+    if layout is None:
+        t = contiguous(t)
+        layout = 0, max(t.shape[-1], 1)
+    return t, *layout
+
+
+@public
+def matmul(a: Any, b: Any) -> Tensor:
+    """Matrix product, for every shape that ``numpy.matmul`` takes.
+
+    Parameters
+    ----------
+    a : array_like, (..., m, k) or (k,)
+    b : array_like, (..., k, n) or (k,)
+        Leading axes broadcast.
+
+    Returns
+    -------
+    Tensor, (..., m, n)
+        Without the axis that a 1-D operand lacks.
+    """
+    a, b = lift(a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"matmul: shapes {list(a.shape)} and {list(b.shape)}: 0-d operands are not allowed; use *")
+    u = expand_dims(a, 0) if a.ndim == 1 else a
+    v = expand_dims(b, 1) if b.ndim == 1 else b
+    if u.shape[-1] != v.shape[-2]:
+        raise ShapeError(f"matmul: shapes {list(a.shape)} and {list(b.shape)} do not fit: {u.shape[-1]} columns against "
+                         f"{v.shape[-2]} rows")
+    try:
+        batch = np.broadcast_shapes(u.shape[:-2], v.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"matmul: leading axes of {list(a.shape)} and {list(b.shape)} do not broadcast") from None
+    u, ta, lda = _readable(u)
+    v, tb, ldb = _readable(v)
+    m, k, n = u.shape[-2], u.shape[-1], v.shape[-1]
+    shape = (*batch, m, n)
+    to_a = broadcast_strides(u.shape[:-2], u.strides[:-2], batch)
+    to_b = broadcast_strides(v.shape[:-2], v.strides[:-2], batch)
+    words = nest(batch, (contiguous_strides(shape)[:-2], to_a, to_b))
+    added = 2 * _repeats(to_a, batch) + 4 * _repeats(to_b, batch)
+    y = record(MATMUL, (u, v), shape, (gemm_address(u.dtype), m, n, k, ta, lda, tb, ldb, *words), dtype=u.dtype,
+               added=added)
+    if a.ndim == 1 or b.ndim == 1:
+        kept = (*batch, *((m,) if a.ndim > 1 else ()), *((n,) if b.ndim > 1 else ()))
+        y = view(y, 0, kept, contiguous_strides(kept))
+    return y
+
+
+def _repeats(strides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return any(s == 0 and n != 1 for s, n in zip(strides, shape))
+
+
+@public
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``x W^T + b``, one instruction.
+
+    Parameters
+    ----------
+    x : array_like, (..., in)
+    weight : array_like, (out, in)
+    bias : array_like, (out,), optional
+
+    Returns
+    -------
+    Tensor, (..., out)
+    """
+    if bias is None:
+        x, w = lift(x, weight)
+        bias_operand = constant(0.0, w.dtype)
+    else:
+        x, w, bias_operand = lift(x, weight, bias)
+    if x.ndim == 0 or w.ndim != 2 or x.shape[-1] != w.shape[1]:
+        raise ShapeError(f"linear: input {list(x.shape)} does not fit weight {list(w.shape)} (out, in): the last axis "
+                         "of the input must be the weight's second")
+    if bias is not None and bias_operand.shape != (w.shape[0],):
+        raise ShapeError(f"linear: bias {list(bias_operand.shape)} does not fit weight {list(w.shape)} (out, in)")
+    x, w, bias_operand = contiguous(x), contiguous(w), contiguous(bias_operand)
+    n, k = w.shape
+    m = math.prod(x.shape[:-1])
+    return record(LINEAR, (x, w, bias_operand), (*x.shape[:-1], n),
+                  (gemm_address(w.dtype), m, n, k, int(bias is not None)), dtype=w.dtype)
+
+
+@public
+def dot(a: Any, b: Any) -> Tensor:
+    """``numpy.dot``: inner product of vectors, product of matrices, else the last axis of `a` with the last but one
+    of `b`."""
+    a, b = lift(a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        return multiply(a, b)
+    if a.ndim <= 2 and b.ndim <= 2:
+        return matmul(a, b)
+    if b.ndim == 1:
+        return matmul(a, b)
+    if a.shape[-1] != b.shape[-2]:
+        raise ShapeError(f"dot: shapes {list(a.shape)} and {list(b.shape)} do not fit")
+    rest = (*b.shape[:-2], b.shape[-1])
+    order = (b.ndim - 2, *range(b.ndim - 2), b.ndim - 1)
+    flat = matmul(reshape(a, (math.prod(a.shape[:-1]), a.shape[-1])),
+                  reshape(permute(b, order), (b.shape[-2], math.prod(rest))))
+    return reshape(flat, (*a.shape[:-1], *rest))
+
+
+@public
+def outer(a: Any, b: Any) -> Tensor:
+    """Product of every element of `a` with every element of `b`: (a.size, b.size)."""
+    a, b = lift(a, b)
+    return multiply(reshape(a, (a.size, 1)), reshape(b, (1, b.size)))
+
+
+# ------------------------------------------------------------------ einsum
+
+
+@lru_cache(maxsize=256)
+def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
+    """Letters of each operand and of the result; an ellipsis becomes upper-case letters not used otherwise."""
+    text = subscripts.replace(" ", "")
+    left, arrow, right = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ranks):
+        raise ArgumentError(f"einsum: {subscripts!r} names {len(terms)} operands, {len(ranks)} are given")
+    spare = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in text]
+    broadcast = max((r - len(t.replace("...", "")) for t, r in zip(terms, ranks) if "..." in t), default=0)
+    letters = "".join(reversed(spare[:broadcast]))
+    full = []
+    for term, rank in zip(terms, ranks):
+        named = term.replace("...", "")
+        count = rank - len(named)
+        if not named.isalpha() and named or count < 0 or (count and "..." not in term):
+            raise ArgumentError(f"einsum: {term!r} in {subscripts!r} does not fit an operand of {rank} axes")
+        full.append(term.replace("...", letters[len(letters) - count:]))
+    if arrow:
+        result = right.replace("...", letters)
+    else:
+        joined = "".join(full)
+        result = letters + "".join(sorted(c for c in set(joined) - set(letters) if joined.count(c) == 1))
+    if len(set(result)) != len(result) or not set(result) <= set("".join(full)):
+        raise ArgumentError(f"einsum: the output of {subscripts!r} must name each of its letters once, and only "
+                            "letters of the operands")
+    return tuple(full), result
+
+
+def _diagonal(t: Tensor, term: str) -> tuple[Tensor, str]:
+    """Repeated letters of one operand read along the diagonal: a view."""
+    letters = "".join(dict.fromkeys(term))
+    if letters == term:
+        return t, term
+    shape, strides = [], []
+    for c in letters:
+        places = [d for d, other in enumerate(term) if other == c]
+        if len({t.shape[d] for d in places}) != 1:
+            raise ShapeError(f"einsum: axes {c!r} of one operand have extents {[t.shape[d] for d in places]}")
+        shape.append(t.shape[places[0]])
+        strides.append(sum(t.strides[d] for d in places))
+    return view(t, 0, tuple(shape), tuple(strides)), letters
+
+
+def _summed(t: Tensor, term: str, keep: str) -> tuple[Tensor, str]:
+    """Without the letters that nobody else has."""
+    axes = tuple(d for d, c in enumerate(term) if c not in keep)
+    return (sum_over(t, axes), "".join(c for c in term if c in keep)) if axes else (t, term)
+
+
+def _pair(a: Tensor, s: str, b: Tensor, t: str, keep: str) -> tuple[Tensor, str]:
+    """Contract two operands by one batched matrix product."""
+    a, s = _summed(a, s, keep + t)
+    b, t = _summed(b, t, keep + s)
+    batch = [c for c in s if c in t and c in keep]
+    inner = [c for c in s if c in t and c not in keep]
+    left, right = [c for c in s if c not in t], [c for c in t if c not in s]
+    extent = {**dict(zip(t, b.shape)), **{c: n for c, n in zip(s, a.shape) if n != 1 or c not in t}}
+
+    def arranged(x: Tensor, term: str, order: list[str], groups: tuple[list[str], ...]) -> Tensor:
+        x = permute(x, [term.index(c) for c in order])
+        full = tuple(extent[c] for c in order)
+        if x.shape != full:
+            from .layout import broadcast_to
+
+            x = broadcast_to(x, full)
+        return reshape(x, tuple(math.prod(extent[c] for c in g) for g in groups))
+
+    p = arranged(a, s, batch + left + inner, (batch, left, inner))
+    q = arranged(b, t, batch + inner + right, (batch, inner, right))
+    y = matmul(p, q)
+    letters = batch + left + right
+    return reshape(y, tuple(extent[c] for c in letters)), "".join(letters)
+
+
+@public
+def einsum(subscripts: str, *operands: Any) -> Tensor:
+    """Sum of products in Einstein's notation, as ``numpy.einsum``; explicit or implicit output, ellipsis, diagonals.
+
+    Contracted two operands at a time, in the order that ``numpy.einsum_path`` finds, each a batched matrix product.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    tensor([3., 7.])
+    """
+    if not isinstance(subscripts, str):
+        raise ArgumentError("einsum: the first argument is the subscripts string")
+    tensors = lift(*operands) if operands else []
+    terms, result = _parse(subscripts, tuple(t.ndim for t in tensors))
+    extents: dict[str, int] = {}
+    for t, term in zip(tensors, terms):
+        for c, n in zip(term, t.shape):
+            if extents.setdefault(c, n) != n and 1 not in (extents[c], n):
+                raise ShapeError(f"einsum: {c!r} in {subscripts!r} is {extents[c]} in one operand and {n} in another "
+                                 f"(shapes {', '.join(str(list(x.shape)) for x in tensors)})")
+            extents[c] = max(extents[c], n) if 1 in (extents[c], n) and 0 not in (extents[c], n) else extents[c]
+    parts = [_diagonal(t, term) for t, term in zip(tensors, terms)]
+    if len(parts) > 2:
+        dummies = [np.broadcast_to(np.float32(0), tuple(extents[c] for c in term)) for _, term in parts]
+        explicit = ",".join(term for _, term in parts) + "->" + result
+        path = np.einsum_path(explicit, *dummies, optimize="greedy")[0][1:]
+    else:
+        path = [tuple(range(len(parts)))]
+    for step in path:
+        chosen = [parts[k] for k in step]
+        parts = [p for k, p in enumerate(parts) if k not in step]
+        while len(chosen) > 1:
+            (a, s), (b, t) = chosen[:2]
+            others = "".join(term for _, term in parts + chosen[2:])
+            chosen[:2] = [_pair(a, s, b, t, result + others)]
+        parts.append(chosen[0])
+    t, term = _summed(*parts[0], result)
+    y = permute(t, [term.index(c) for c in result])
+    return y if len(tensors) > 1 or y.node is not tensors[0].node else y + 0.0

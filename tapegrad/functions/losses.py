@@ -1,0 +1,94 @@
+"""Classification losses over rows, and dropout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ..engine.jit import bits
+from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
+from ..ops.dropout import DROPOUT
+from ..ops.loss import BAD_TARGET, CROSS_ENTROPY, NLL, REDUCTIONS
+from ..ops.table import Op
+from ..random import dropout_key
+from ..state import state
+from ..tensor import INT64, Tensor, as_array, constant, lift, lift_to, record
+from .elementwise import contiguous
+from .layout import as_tensor
+
+__all__: list[str] = []
+
+
+def public(function: Callable) -> Callable:
+    """Put a function among the package's public names."""
+    __all__.append(function.__name__)
+    return function
+
+
+def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, reduction: str) -> Tensor:
+    x = contiguous(lift(x)[0])
+    t = target if isinstance(target, Tensor) else Tensor(as_array(target))
+    if t.dtype != INT64:
+        raise DtypeError(f"{op.name}: class indices must be integers, not {t.dtype}")
+    if x.ndim != 2 or t.shape != x.shape[:1]:
+        raise ShapeError(f"{op.name}: scores {list(x.shape)} and targets {list(t.shape)}: expected (rows, classes) "
+                         "and (rows,)")
+    if reduction not in REDUCTIONS:
+        raise ArgumentError(f"{op.name}: reduction must be 'none', 'mean' or 'sum', not {reduction!r}")
+    rows, classes = x.shape
+    w = constant(0.0, x.dtype) if weight is None else contiguous(lift_to(weight, x.dtype))
+    if weight is not None and w.shape != (classes,):
+        raise ShapeError(f"{op.name}: class weights {list(w.shape)} do not fit {classes} classes")
+    words = (rows, classes, int(ignore_index), bits(float(smoothing)), REDUCTIONS[reduction], int(weight is not None))
+    shape = (rows,) if reduction == "none" else ()
+    try:
+        return record(op, (x, contiguous(t), w), shape, words, dtype=x.dtype,
+                      aux=((rows * x.dtype.itemsize, x.dtype.itemsize),))
+    except IndexRangeError:
+        values = t._array()
+        bad = int(values[(values != ignore_index) & ((values < 0) | (values >= classes))][0])
+        raise IndexRangeError(f"{op.name}: target {bad} lies outside the {classes} classes") from None
+
+
+@public
+def cross_entropy_rows(x: Any, target: Any, weight: Any = None, ignore_index: int = -100,
+                       label_smoothing: float = 0.0, reduction: str = "none") -> Tensor:
+    """Cross-entropy of softmax scores `x` (rows, classes) with class indices `target` (rows,), one op.
+
+    ``reduction="mean"`` divides by the sum of the targets' weights, as PyTorch does.
+    """
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ArgumentError(f"cross_entropy: label_smoothing must lie in [0, 1], not {label_smoothing}")
+    return _rows(CROSS_ENTROPY, x, target, weight, ignore_index, label_smoothing, reduction)
+
+
+@public
+def nll_rows(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "none") -> Tensor:
+    """``-weight[t] * x[row, t]`` for log-probabilities `x` (rows, classes) and class indices (rows,)."""
+    return _rows(NLL, x, target, weight, ignore_index, 0.0, reduction)
+
+
+@public
+def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
+    """Elements set to zero with probability `p`, the others divided by ``1 - p``; `x` itself unless `training`.
+
+    The mask depends on the seed (`manual_seed`), the call and the element's index; it is not stored.
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ArgumentError(f"dropout: p is a probability, not {p}")
+    x = lift(x)[0]
+    if not training or p == 0.0:
+        return x
+    x = contiguous(x)
+    scale = 0.0 if p == 1.0 else 1.0 / (1.0 - p)
+    threshold = min(math.floor(p * 2.0**32 + 0.5), 2**32)
+    if state.capture is not None:
+        key, stream, counter = 0, *state.capture.random_stream()
+    else:
+        (key, stream), counter = dropout_key(), 0
+    return record(DROPOUT, (x,), x.shape, (bits(scale), threshold, key, stream, counter, x.size), dtype=x.dtype,
+                  always=True)
+
+
+_ = as_tensor, BAD_TARGET

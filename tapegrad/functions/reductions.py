@@ -1,0 +1,207 @@
+"""Sums, extremes and other functions along axes; softmax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.jit import bits
+from ..errors import ArgumentError, IndexRangeError, ShapeError
+from ..ops.nest import nest
+from ..ops.reduction import ROWS, SUM
+from ..tensor import Tensor, contiguous_strides, lift, record
+from .elementwise import contiguous, scale_shift, sqrt
+from .layout import permute, reshape
+
+__all__: list[str] = []
+Axis = int | Sequence[int] | None
+
+
+def public(function: Callable) -> Callable:
+    """Put a function among the package's public names."""
+    __all__.append(function.__name__)
+    return function
+
+
+def one_axis(axis: int, ndim: int, op: str) -> int:
+    """A non-negative axis number, or an error that names the op."""
+    if not isinstance(axis, (int, np.integer)):
+        raise ArgumentError(f"{op}: an axis is an integer, not {axis!r}")
+    if not -ndim <= axis < ndim:
+        raise IndexRangeError(f"{op}: axis {axis} is out of range for a tensor of {ndim} axes")
+    return int(axis) % ndim
+
+
+def axes_of(axis: Axis, dim: Axis, ndim: int, op: str) -> tuple[int, ...]:
+    """Non-negative axis numbers from NumPy's `axis` or PyTorch's `dim`; all of them for None."""
+    if axis is not None and dim is not None:
+        raise ArgumentError(f"{op}: give axis or dim, not both")
+    chosen = axis if axis is not None else dim
+    if chosen is None:
+        return tuple(range(ndim))
+    axes = tuple(one_axis(a, ndim, op) for a in (chosen if isinstance(chosen, (tuple, list)) else (chosen,)))
+    if len(set(axes)) != len(axes):
+        raise ArgumentError(f"{op}: an axis is named twice in {chosen}")
+    return axes
+
+
+def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
+    """`shape` without `axes`, or with extent 1 there."""
+    return tuple(1 if d in axes else n for d, n in enumerate(shape) if keepdims or d not in axes)
+
+
+def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: bool) -> Tensor:
+    name = "mean" if mean else "sum"
+    x = lift(x)[0]
+    axes = axes_of(axis, dim, x.ndim, name)
+    shape = reduced_shape(x.shape, axes, keepdims or keepdim)
+    kept = contiguous_strides(reduced_shape(x.shape, axes, True))
+    strides = tuple(0 if d in axes else s for d, s in enumerate(kept))
+    count = math.prod(x.shape[d] for d in axes)
+    scale = (1.0 / count if count else math.nan) if mean else 1.0
+    words = (bits(scale), math.prod(shape), *nest(x.shape, (strides, x.strides)))
+    return record(SUM, (x,), shape, words, dtype=x.dtype)
+
+
+@public
+def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """Sum over axes.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        All axes by default. `dim` is an alias.
+    keepdims : bool, default False
+        Keep the axes with extent 1. `keepdim` is an alias.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.sum(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    tensor([4., 6.])
+    """
+    return _sum(x, axis, keepdims, dim, keepdim, False)
+
+
+@public
+def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """Arithmetic mean over axes; NaN where nothing is averaged."""
+    return _sum(x, axis, keepdims, dim, keepdim, True)
+
+
+def _to_rows(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """`x` with `axes` moved to the end and made contiguous."""
+    order = [d for d in range(x.ndim) if d not in axes] + list(axes)
+    return contiguous(x if order == list(range(x.ndim)) else permute(x, order))
+
+
+def _reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: float | None = None,
+                 identity: bool = True) -> Tensor:
+    x = lift(x)[0]
+    axes = axes_of(axis, dim, x.ndim, name)
+    shape = reduced_shape(x.shape, axes, keepdims)
+    length = math.prod(x.shape[d] for d in axes)
+    count = math.prod(shape)
+    if not identity and length == 0 and count:
+        raise ShapeError(f"{name}: no elements along axes {axes} of a tensor of shape {list(x.shape)}")
+    rows = _to_rows(x, axes)
+    return record(ROWS[name], (rows,), shape, (count, length, bits(0.0 if p is None else p)), dtype=x.dtype)
+
+
+@public
+def max(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """Greatest element over axes; NaN if there is one. Ties share the gradient equally."""
+    return _reduce_rows("max", x, axis, dim, keepdims or keepdim, identity=False)
+
+
+@public
+def min(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """Least element over axes; NaN if there is one. Ties share the gradient equally."""
+    return _reduce_rows("min", x, axis, dim, keepdims or keepdim, identity=False)
+
+
+amax, amin = max, min
+__all__ += ["amax", "amin"]
+
+
+@public
+def prod(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """Product over axes; its gradient is right where elements are zero."""
+    return _reduce_rows("prod", x, axis, dim, keepdims or keepdim)
+
+
+@public
+def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
+        keepdim: bool = False, correction: float | None = None) -> Tensor:
+    """Variance over axes: squared deviations from the mean over ``n - ddof``, in two passes.
+
+    `ddof` is 0 by default, as in NumPy; `correction` is PyTorch's name for it.
+    """
+    t = lift(x)[0]
+    axes = axes_of(axis, dim, t.ndim, "var")
+    length = math.prod(t.shape[d] for d in axes)
+    freedom = length - (ddof if correction is None else correction)
+    if length == 0 or freedom <= 0:
+        divisor = math.nan if length == 0 or freedom < 0 else 0.0
+    else:
+        divisor = float(freedom)
+    return _reduce_rows("var", t, axes, None, keepdims or keepdim, divisor)
+
+
+@public
+def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
+        keepdim: bool = False, correction: float | None = None) -> Tensor:
+    """Standard deviation over axes, the root of `var`."""
+    return sqrt(var(x, axis, ddof, keepdims, dim=dim, keepdim=keepdim, correction=correction))
+
+
+@public
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """``log(sum(exp(x)))`` over axes, without overflow."""
+    return _reduce_rows("logsumexp", x, axis, dim, keepdims or keepdim)
+
+
+def _along(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
+    x = lift(x)[0]
+    chosen = axis if axis is not None else dim
+    if chosen is None:
+        raise ArgumentError(f"{name}: say along which axis")
+    if x.ndim == 0:
+        one_axis(chosen, 1, name)
+        return reshape(_along(name, reshape(x, (1,)), 0, None), ())
+    d = one_axis(chosen, x.ndim, name)
+    rows = _to_rows(x, (d,))
+    n = x.shape[d]
+    y = record(ROWS[name], (rows,), rows.shape, (rows.size // n if n else 0, n, bits(0.0)), dtype=x.dtype)
+    if d == x.ndim - 1:
+        return y
+    back = list(range(x.ndim - 1))
+    back.insert(d, x.ndim - 1)
+    return permute(y, back)
+
+
+@public
+def softmax(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    """``exp(x) / sum(exp(x))`` along an axis."""
+    return _along("softmax", x, axis, dim)
+
+
+@public
+def log_softmax(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    """Logarithm of `softmax`, without underflow."""
+    return _along("log_softmax", x, axis, dim)
+
+
+@public
+def cumsum(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    """Running sum along an axis; of the flattened array if no axis is given."""
+    if axis is None and dim is None:
+        return _along("cumsum", reshape(lift(x)[0], (-1,)), 0, None)
+    return _along("cumsum", x, axis, dim)
+
+
+_ = scale_shift

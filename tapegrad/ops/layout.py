@@ -1,0 +1,270 @@
+"""Ops that move elements: selecting, joining, padding, converting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.jit import cast, device, real
+from .nest import column_stride, row_offset
+from .table import Op
+
+# ------------------------------------------------------------------ where
+
+
+def where_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = u if c else v. Words: 1 y, 3 c, 5 u, 7 v, 9 nest of (c, u, v)."""
+    columns = op[10]
+    sc, su, sv = column_stride(op, 9, 0), column_stride(op, 9, 1), column_stride(op, 9, 2)
+    for row in range(op[9]):
+        y, c = op[1] + row * columns, op[3] + row_offset(op, 9, 0, row)
+        u, v = op[5] + row_offset(op, 9, 1, row), op[7] + row_offset(op, 9, 2, row)
+        for k in range(columns):
+            f[y + k] = f[u + k * su] if b[c + k * sc] != 0 else f[v + k * sv]
+    return 0
+
+
+@device
+def where_pass(op: Any, f: Any, b: Any, operand: int, target: int, chosen: int) -> int:
+    """d += g where the condition is `chosen`."""
+    columns = op[10]
+    sc, sd = column_stride(op, 9, 0), column_stride(op, 9, operand)
+    for row in range(op[9]):
+        g, c = op[2] + row * columns, op[3] + row_offset(op, 9, 0, row)
+        d = target + row_offset(op, 9, operand, row)
+        for k in range(columns):
+            holds = 1 if b[c + k * sc] != 0 else 0
+            f[d + k * sd] += f[g + k] if holds == chosen else cast(0.0, f)
+    return 0
+
+
+def where_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    if op[6] != 0:
+        where_pass(op, f, b, 1, op[6], 1)
+    if op[8] != 0:
+        where_pass(op, f, b, 2, op[8], 0)
+    return 0
+
+
+WHERE = Op("where", where_forward, where_adjoint, ((), (1,), (1,)), doc="a where the condition holds, else b")
+
+
+# ------------------------------------------------------------------ conversions and copies of other dtypes
+
+
+def from_int64_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = x. Words: 1 y, 3 x, 5 nest of (x)."""
+    columns, step = op[6], column_stride(op, 5, 0)
+    for row in range(op[5]):
+        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
+        for k in range(columns):
+            f[y + k] = cast(i[x + k * step], f)
+    return 0
+
+
+def from_bool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    columns, step = op[6], column_stride(op, 5, 0)
+    for row in range(op[5]):
+        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
+        for k in range(columns):
+            f[y + k] = 1.0 if b[x + k * step] != 0 else 0.0
+    return 0
+
+
+def copy_int64_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    columns, step = op[6], column_stride(op, 5, 0)
+    for row in range(op[5]):
+        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
+        for k in range(columns):
+            i[y + k] = i[x + k * step]
+    return 0
+
+
+def copy_bool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    columns, step = op[6], column_stride(op, 5, 0)
+    for row in range(op[5]):
+        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
+        for k in range(columns):
+            b[y + k] = b[x + k * step]
+    return 0
+
+
+def to_bool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    columns, step = op[6], column_stride(op, 5, 0)
+    for row in range(op[5]):
+        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
+        for k in range(columns):
+            b[y + k] = 1 if f[x + k * step] != 0.0 else 0
+    return 0
+
+
+FROM_INT64 = Op("from_int64", from_int64_forward, doc="int64 to float")
+FROM_BOOL = Op("from_bool", from_bool_forward, doc="bool to float, 0 or 1")
+COPY_INT64 = Op("copy_int64", copy_int64_forward, doc="contiguous int64")
+COPY_BOOL = Op("copy_bool", copy_bool_forward, doc="contiguous bool")
+TO_BOOL = Op("to_bool", to_bool_forward, doc="float to bool: not zero")
+
+
+# ------------------------------------------------------------------ concatenate
+
+#: inputs of one concatenate instruction; absent ones have width 0
+JOINED = 8
+
+
+def concatenate_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y[r, :] = x1[r, :] x2[r, :] ... Words: 1 y, 3, 5, ... inputs, 19 rows, 20 width of y, 21 widths."""
+    width = op[20]
+    at = 0
+    for j in range(JOINED):
+        n = op[21 + j]
+        for row in range(op[19]):
+            y, x = op[1] + row * width + at, op[3 + 2 * j] + row * n
+            for k in range(n):
+                f[y + k] = f[x + k]
+        at += n
+    return 0
+
+
+def concatenate_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx_j += its columns of g."""
+    width, zero = op[20], cast(0.0, f)
+    at = 0
+    for j in range(JOINED):
+        n = op[21 + j]
+        if op[4 + 2 * j] != 0:
+            store = op[0] >> (j + 1) & 1 != 0
+            for row in range(op[19]):
+                g, dx = op[2] + row * width + at, op[4 + 2 * j] + row * n
+                for k in range(n):
+                    before = zero if store else f[dx + k]
+                    f[dx + k] = before + f[g + k]
+        at += n
+    return 0
+
+
+CONCATENATE = Op("concatenate", concatenate_forward, concatenate_adjoint, ((),) * JOINED, stores=True,
+                 doc="arrays side by side along an axis")
+
+
+# ------------------------------------------------------------------ take and put
+
+
+@device
+def wrapped(index: int, extent: int) -> int:
+    """A negative index counted from the end; -1 if it is out of range."""
+    at = index + extent if index < 0 else index
+    return at if 0 <= at < extent else -1
+
+
+def take_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y[o, j, :] = x[o, index[j], :]. Words: 1 y, 3 x, 5 index, 7 outer, 8 count, 9 extent, 10 inner."""
+    count, extent, inner = op[8], op[9], op[10]
+    for o in range(op[7]):
+        for j in range(count):
+            at = wrapped(i[op[5] + j], extent)
+            if at < 0:
+                return 1
+            y, x = op[1] + (o * count + j) * inner, op[3] + (o * extent + at) * inner
+            for k in range(inner):
+                f[y + k] = f[x + k]
+    return 0
+
+
+def take_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx[o, index[j], :] += g[o, j, :]."""
+    count, extent, inner = op[8], op[9], op[10]
+    for o in range(op[7]):
+        for j in range(count):
+            g = op[2] + (o * count + j) * inner
+            dx = op[4] + (o * extent + wrapped(i[op[5] + j], extent)) * inner
+            for k in range(inner):
+                f[dx + k] += f[g + k]
+    return 0
+
+
+OUT_OF_RANGE = {1: "an index is out of range for the axis"}
+TAKE = Op("take", take_forward, take_adjoint, ((2,), ()), messages=OUT_OF_RANGE, doc="slices of an axis, by index")
+
+
+def put_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = x with y[o, index[j], :] set to v[o, j, :], or v added. Words: 1 y, 3 x, 5 index, 7 v, 9 owner (which j wrote
+    an element last, or -1), 11 outer, 12 count, 13 extent, 14 inner, 15 whether to add."""
+    count, extent, inner = op[12], op[13], op[14]
+    for k in range(op[11] * extent * inner):
+        f[op[1] + k] = f[op[3] + k]
+    for e in range(extent):
+        i[op[9] + e] = -1
+    for j in range(count):
+        at = wrapped(i[op[5] + j], extent)
+        if at < 0:
+            return 1
+        i[op[9] + at] = j
+        for o in range(op[11]):
+            y, v = op[1] + (o * extent + at) * inner, op[7] + (o * count + j) * inner
+            for k in range(inner):
+                f[y + k] = f[v + k] + (f[y + k] if op[15] != 0 else cast(0.0, f))
+    return 0
+
+
+def put_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx += g except where it was overwritten; dv += g there (the last writer of an element gets it)."""
+    count, extent, inner, adds = op[12], op[13], op[14], op[15] != 0
+    for o in range(op[11]):
+        if op[4] != 0:
+            for e in range(extent):
+                if adds or i[op[9] + e] < 0:
+                    at = (o * extent + e) * inner
+                    for k in range(inner):
+                        f[op[4] + at + k] += f[op[2] + at + k]
+        if op[8] != 0:
+            for j in range(count):
+                at = wrapped(i[op[5] + j], extent)
+                if adds or i[op[9] + at] == j:
+                    for k in range(inner):
+                        f[op[8] + (o * count + j) * inner + k] += f[op[2] + (o * extent + at) * inner + k]
+    return 0
+
+
+PUT = Op("put", put_forward, put_adjoint, ((4,), (), (2, 4)), messages=OUT_OF_RANGE,
+         doc="a copy with slices of an axis replaced or added to")
+
+
+def ravel_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = y0 extent + index. Words: 1 y, 3 y0, 5 index, 7 count, 8 extent."""
+    for k in range(op[7]):
+        at = wrapped(i[op[5] + k], op[8])
+        if at < 0:
+            return 1
+        i[op[1] + k] = i[op[3] + k] * op[8] + at
+    return 0
+
+
+RAVEL = Op("ravel_index", ravel_forward, messages=OUT_OF_RANGE, doc="two indices made one")
+
+
+# ------------------------------------------------------------------ pad
+
+
+def pad_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """A frame of a value around x. Words: 1 y, 3 x, 5 value, 6 elements of y, 7 offset of x in y, 8 nest of (y, x)."""
+    value = real(op, 5, f)
+    for k in range(op[6]):
+        f[op[1] + k] = value
+    columns, to, step = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
+    for row in range(op[8]):
+        y, x = op[1] + op[7] + row_offset(op, 8, 0, row), op[3] + row_offset(op, 8, 1, row)
+        for k in range(columns):
+            f[y + k * to] = f[x + k * step]
+    return 0
+
+
+def pad_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx += the inner part of g."""
+    columns, to, step = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
+    for row in range(op[8]):
+        g, dx = op[2] + op[7] + row_offset(op, 8, 0, row), op[4] + row_offset(op, 8, 1, row)
+        for k in range(columns):
+            f[dx + k * step] += f[g + k * to]
+    return 0
+
+
+PAD = Op("pad", pad_forward, pad_adjoint, ((),), doc="a constant frame around an array")

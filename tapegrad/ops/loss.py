@@ -1,0 +1,134 @@
+"""Classification losses over rows of scores, each one op."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine import vecmath as m
+from ..engine.jit import cast, device, real
+from .reduction import accumulate, greatest
+from .table import Op
+
+NONE, MEAN, SUM = 0, 1, 2
+REDUCTIONS = {"none": NONE, "mean": MEAN, "sum": SUM}
+BAD_TARGET = {1: "a target index lies outside the classes (and is not ignore_index)"}
+
+# Words of both: 1 loss, 2 g, 3 scores x, 4 dx, 5 targets, 7 class weights (value), 9 auxiliary, 11 rows, 12 classes n,
+# 13 ignore_index, 14 label smoothing, 15 reduction, 16 whether there are weights.
+
+
+@device
+def weight_of(op: Any, f: Any, target: int) -> Any:
+    """Weight of a target's class, 0 where it is ignored."""
+    weighted = f[op[7] + target] if op[16] != 0 and target != op[13] else cast(1.0, f)
+    return cast(0.0, f) if target == op[13] else weighted
+
+
+@device
+def divisor(op: Any, f: Any, i: Any) -> Any:
+    """What the sum of the losses is divided by."""
+    if op[15] != MEAN:
+        return cast(1.0, f)
+    total = cast(0.0, f)
+    for row in range(op[11]):
+        total += weight_of(op, f, i[op[5] + row])
+    return total
+
+
+def cross_entropy_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """(1 - s) w_t (L - x_t) + s/n sum_c w_c (L - x_c), L = ln sum e^x kept in the auxiliary output."""
+    n, smoothing, reduction = op[12], real(op, 14, f), op[15]
+    classes, total = cast(n, f), cast(0.0, f)
+    for row in range(op[11]):
+        target, x = i[op[5] + row], op[3] + row * n
+        if target != op[13] and (target < 0 or target >= n):
+            return 1
+        top = greatest(f, x, n)
+        s = cast(0.0, f)
+        for k in range(n):
+            s += m.exp(f[x + k] - top)
+        level = top + m.log(s)
+        f[op[9] + row] = level
+        loss = cast(0.0, f)
+        if target != op[13]:
+            loss = (1.0 - smoothing) * weight_of(op, f, target) * ((top - f[x + target]) + m.log(s))
+            if smoothing != 0.0:
+                spread = cast(0.0, f)
+                for k in range(n):
+                    w = f[op[7] + k] if op[16] != 0 else cast(1.0, f)
+                    spread += w * (level - f[x + k])
+                loss += smoothing / classes * spread
+        if reduction == NONE:
+            f[op[1] + row] = loss
+        total += loss
+    if reduction != NONE:
+        f[op[1]] = total / divisor(op, f, i)
+    return 0
+
+
+def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx_c += g ((1 - s) w_t (p_c - [c = t]) + s/n (W p_c - w_c)), p = e^(x - L), W = sum w."""
+    n, smoothing, reduction, store = op[12], real(op, 14, f), op[15], op[0] & 2 != 0
+    classes, one = cast(n, f), cast(1.0, f)
+    all_weights = classes
+    if op[16] != 0:
+        all_weights = cast(0.0, f)
+        for k in range(n):
+            all_weights += f[op[7] + k]
+    scale = one / divisor(op, f, i)
+    for row in range(op[11]):
+        target, x, dx = i[op[5] + row], op[3] + row * n, op[4] + row * n
+        if target == op[13]:
+            if store:
+                for k in range(n):
+                    f[dx + k] = 0.0
+            continue
+        g = f[op[2] + row] if reduction == NONE else f[op[2]] * scale
+        hard = g * (1.0 - smoothing) * weight_of(op, f, target)
+        soft = g * smoothing / classes
+        slope, level = hard + soft * all_weights, f[op[9] + row]
+        for k in range(n):
+            before = cast(0.0, f) if store else f[dx + k]
+            f[dx + k] = before + slope * m.exp(f[x + k] - level)
+        if smoothing != 0.0:
+            for k in range(n):
+                f[dx + k] -= soft * (f[op[7] + k] if op[16] != 0 else one)
+        f[dx + target] -= hard
+    return 0
+
+
+CROSS_ENTROPY = Op("cross_entropy", cross_entropy_forward, cross_entropy_adjoint, ((1, 2, 3, 4), (), ()), stores=True,
+                   messages=BAD_TARGET, doc="-ln softmax(x)_t, weighted and smoothed")
+
+
+def nll_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """-w_t x_t."""
+    n, reduction, total = op[12], op[15], cast(0.0, f)
+    for row in range(op[11]):
+        target = i[op[5] + row]
+        if target != op[13] and (target < 0 or target >= n):
+            return 1
+        loss = cast(0.0, f)
+        if target != op[13]:
+            loss = -weight_of(op, f, target) * f[op[3] + row * n + target]
+        if reduction == NONE:
+            f[op[1] + row] = loss
+        total += loss
+    if reduction != NONE:
+        f[op[1]] = total / divisor(op, f, i)
+    return 0
+
+
+def nll_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx_t -= g w_t."""
+    n, reduction = op[12], op[15]
+    scale = cast(1.0, f) / divisor(op, f, i)
+    for row in range(op[11]):
+        target = i[op[5] + row]
+        if target != op[13]:
+            g = f[op[2] + row] if reduction == NONE else f[op[2]] * scale
+            accumulate(f, op[4] + row * n + target, -g * weight_of(op, f, target), False)
+    return 0
+
+
+NLL = Op("nll", nll_forward, nll_adjoint, ((2, 3), (), ()), messages=BAD_TARGET, doc="-x_t, weighted")

@@ -1,0 +1,76 @@
+"""Loop nests: how a kernel visits the elements of strided, broadcast operands.
+
+A nest is a list of words: rows, columns, the number of outer axes, their extents, then for each operand its
+stride along a row and its strides along the outer axes (in elements; 0 where it is broadcast). Axes that follow
+one another in memory for every operand are merged first, so that contiguous operands make one long row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from ..engine.jit import device
+
+
+@lru_cache(maxsize=4096)
+def nest(shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """Words of the nest over `shape` for operands of these `strides` (each as long as `shape`).
+
+    >>> nest((4, 3), ((3, 1), (0, 1)))
+    (4, 3, 1, 4, 1, 3, 1, 0)
+    >>> nest((4, 3), ((3, 1), (3, 1)))
+    (1, 12, 0, 1, 1)
+    """
+    axes = [(n, [s[d] for s in strides]) for d, n in enumerate(shape) if n != 1]
+    merged: list[tuple[int, list[int]]] = []
+    for n, steps in axes:
+        if merged and all(outer == n * inner for outer, inner in zip(merged[-1][1], steps)):
+            merged[-1] = (merged[-1][0] * n, steps)
+        else:
+            merged.append((n, steps))
+    columns, inner = merged.pop() if merged else (1, [1] * len(strides))
+    rows = 1
+    for n, _ in merged:
+        rows *= n
+    words = [rows, columns, len(merged), *(n for n, _ in merged)]
+    for k in range(len(strides)):
+        words.append(inner[k])
+        words.extend(steps[k] for _, steps in merged)
+    return tuple(words)
+
+
+@lru_cache(maxsize=4096)
+def broadcast_strides(shape: tuple[int, ...], strides: tuple[int, ...], to: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides with which an operand of `shape` is read as one of shape `to`."""
+    missing = len(to) - len(shape)
+    return (0,) * missing + tuple(0 if n == 1 and m != 1 else s for n, s, m in zip(shape, strides, to[missing:]))
+
+
+def is_broadcast(strides: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether some element is read more than once."""
+    return any(s == 0 and n != 1 for s, n in zip(strides, shape))
+
+
+@device
+def column_stride(op: Any, at: int, operand: int) -> int:
+    """Stride of `operand` along a row of the nest at word `at`."""
+    outer = op[at + 2]
+    return op[at + 3 + outer + operand * (outer + 1)]
+
+
+@device
+def row_offset(op: Any, at: int, operand: int, row: int) -> int:
+    """Offset of `operand`'s first element in row number `row`."""
+    outer = op[at + 2]
+    steps = at + 4 + outer + operand * (outer + 1)
+    offset = 0
+    rest = row
+    for back in range(outer):
+        axis = outer - 1 - back
+        extent = op[at + 3 + axis]
+        whole = rest // extent
+        offset += (rest - whole * extent) * op[steps + axis]
+        rest = whole
+    return offset

@@ -1,0 +1,89 @@
+"""What a thread is doing: its tapes, whether it records, whether it captures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from .errors import DtypeError
+from .tape import Tape
+
+
+class ThreadState(threading.local):
+    """A default tape a dtype, the tapes entered by ``with``, and the modes; one for each thread."""
+
+    def __init__(self) -> None:
+        self.grad_enabled = True
+        self.capture: Any = None
+        self.entered: list[Tape] = []
+        self.defaults: dict[np.dtype, Tape] = {}
+
+    def tape(self, dtype: np.dtype) -> Tape:
+        """The tape that records ops of `dtype` now."""
+        if self.entered:
+            tape = self.entered[-1]
+            if tape.dtype is not dtype:
+                if tape.dtype is not None and tape.dtype != dtype:
+                    raise DtypeError(f"this tape records {tape.dtype}; an op of {dtype} cannot join it")
+                tape.dtype = dtype
+            return tape
+        tape = self.defaults.get(dtype)
+        if tape is None:
+            tape = self.defaults[dtype] = Tape(keep=False)
+            tape.dtype = dtype
+        return tape
+
+
+state = ThreadState()
+
+
+class _GradMode:
+    """Context manager and decorator that switches recording."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(state.grad_enabled)
+        state.grad_enabled = self._enabled
+
+    def __exit__(self, *error: Any) -> None:
+        state.grad_enabled = self._before.pop()
+
+    def __call__(self, function: Callable) -> Callable:
+        @wraps(function)
+        def switched(*args: Any, **kwargs: Any) -> Any:
+            with _GradMode(self._enabled):
+                return function(*args, **kwargs)
+
+        return switched
+
+
+def no_grad() -> _GradMode:
+    """Ops inside record nothing; also a decorator.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    False
+    """
+    return _GradMode(False)
+
+
+def enable_grad() -> _GradMode:
+    """Ops inside record again, within `no_grad`; also a decorator."""
+    return _GradMode(True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether ops record on the tape."""
+    return state.grad_enabled

@@ -1,0 +1,479 @@
+"""The Wengert list: instructions as integers in preallocated arrays.
+
+Instruction ``n`` is ``opcode[n]`` and a row of words, ``words[start[n]:start[n + 1]]``: the mode, for each operand
+the addresses of its value and its adjoint (0: the output, then the inputs, then auxiliary outputs), then the
+attributes (sizes, strides, scalars as float64 bits). Beside it stand, for each operand, the *variable* that it is
+(a whole or a part of), its offset there in elements, and whether its adjoint is wanted. Rows may differ in length,
+so no record has a limit and no side table needs another look-up in the walks.
+
+A variable is what ``%k`` names in the listing: the output of an instruction, or a leaf. Its value and its adjoint
+each have a place of their own.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .engine import walk
+from .engine.storage import Buffer, Storage, address_of, array_at
+from .errors import GradientError, GraphReleasedError, TapegradError, TapeMemoryError
+from .ops.table import ADJOINT, FORWARD, OPS, Op
+
+_LETTER = {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "bool", "uint8": "u8"}
+
+
+@lru_cache(maxsize=None)
+def _packer(count: int) -> struct.Struct:
+    return struct.Struct(f"{count}q")
+
+
+class Node:
+    """The output of an instruction; while it lives, so do the instruction and those before it that it needs."""
+
+    __slots__ = ("tape", "variable", "inputs", "epoch")
+
+    def __init__(self, tape: Tape, variable: int, inputs: tuple[Any, ...]) -> None:
+        self.tape, self.variable, self.inputs, self.epoch = tape, variable, inputs, tape.epoch
+
+    def __del__(self) -> None:
+        self.tape._dead.append((self.variable, self.epoch))
+
+    @property
+    def on_tape(self) -> bool:
+        """Whether the instruction is still there."""
+        tape = self.tape
+        return tape.epoch == self.epoch and tape._producer[self.variable] >= 0
+
+
+class Leaf:
+    """Where a leaf's gradient accumulates; shared by the leaf and its views."""
+
+    __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "__weakref__")
+
+    def __init__(self, buffer: Buffer, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> None:
+        self.buffer, self.shape, self.dtype, self.nbytes = buffer, shape, dtype, nbytes
+        self.gradient: Buffer | None = None
+        self.home: Buffer | None = None  # where the gradient must lie, if an optimiser has said so
+
+
+class Tape:
+    """A recording of instructions.
+
+    Parameters
+    ----------
+    max_bytes : int, optional
+        The most that the tape may hold, in bytes, values, adjoints and instructions together.
+    keep : bool, default True
+        Keep values and adjoints of every instruction for inspection until `reset`. The default tape of a thread
+        does not: after `backward` it gives back what was walked.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> with tg.Tape() as tape:
+    ...     x = tg.tensor(-2.0, requires_grad=True).named("x")
+    ...     y = tg.tensor(5.0, requires_grad=True)
+    ...     q = (x + y).named("q")
+    ...     f = q * -4.0
+    >>> f.backward()
+    >>> float(tape.value("q")), float(tape.adjoint("q"))
+    (3.0, -4.0)
+    """
+
+    def __init__(self, max_bytes: int | None = None, *, keep: bool = True) -> None:
+        if max_bytes is not None and (not isinstance(max_bytes, (int, np.integer)) or max_bytes <= 0):
+            raise TapeMemoryError(f"max_bytes must be a positive number of bytes, not {max_bytes!r}")
+        self.keep, self.max_bytes = keep, max_bytes
+        self.storage = Storage(max_bytes)
+        self.dtype: np.dtype | None = None
+        self.epoch = 0
+        self.names: dict[str, Any] = {}
+        self._header = np.zeros(walk.HEADER_WORDS, np.int64)
+        self._header_address = address_of(self._header)
+        self._scratch = np.zeros(256, np.int64)
+        self._dead: list[tuple[int, int]] = []
+        self._make_arrays(64, 512, 256, 128)
+        self._clear()
+
+    # -------------------------------------------------------------- arrays
+
+    def _make_arrays(self, instructions: int, words: int, operands: int, variables: int) -> None:
+        self._opcode, self._live = np.zeros(instructions, np.int64), np.zeros(instructions, np.int64)
+        self._start, self._operand_start = (np.zeros(instructions + 1, np.int64) for _ in range(2))
+        self._words = np.zeros(words, np.int64)
+        self._variable, self._offset, self._flags = (np.zeros(operands, np.int64) for _ in range(3))
+        self._value, self._adjoint, self._nbytes, self._itemsize, self._state, self._place, self._producer = (
+            np.zeros(variables, np.int64) for _ in range(7))
+        self._point_header()
+
+    _PER_INSTRUCTION = ("_opcode", "_live", "_start", "_operand_start")
+    _PER_OPERAND = ("_variable", "_offset", "_flags")
+    _PER_VARIABLE = ("_value", "_adjoint", "_nbytes", "_itemsize", "_state", "_place", "_producer")
+
+    def _grow(self, names: Sequence[str]) -> None:
+        """Double these arrays."""
+        extra = sum(getattr(self, name).nbytes for name in names)
+        held = self.storage.held_bytes + self.instruction_bytes
+        if self.max_bytes is not None and held + extra > self.max_bytes:
+            raise TapeMemoryError(f"{self.count:,} instructions ask for {extra:,} bytes more; the tape holds {held:,} "
+                                  f"of the {self.max_bytes:,} that it may hold")
+        for name in names:
+            old = getattr(self, name)
+            new = np.zeros(2 * len(old), np.int64)
+            new[:len(old)] = old
+            setattr(self, name, new)
+        self._point_header()
+
+    def _point_header(self) -> None:
+        header = self._header
+        for place, name in ((walk.OPCODE, "_opcode"), (walk.START, "_start"), (walk.WORDS, "_words"),
+                            (walk.OPERAND_START, "_operand_start"), (walk.OPERAND_VARIABLE, "_variable"),
+                            (walk.OPERAND_OFFSET, "_offset"), (walk.OPERAND_FLAGS, "_flags"),
+                            (walk.LIVE, "_live"), (walk.VALUE, "_value"), (walk.ADJOINT, "_adjoint"),
+                            (walk.NBYTES, "_nbytes"), (walk.ITEMSIZE, "_itemsize"), (walk.STATE, "_state"),
+                            (walk.PLACE, "_place")):
+            header[place] = address_of(getattr(self, name)) // 8
+        self._words_address = address_of(self._words)
+
+    def _clear(self) -> None:
+        self.count = self._word_count = self._operand_count = self._dead_count = 0
+        self._variable_count = 1  # variable 0 stands for what has no adjoint
+        self._free_variables: list[int] = []
+        self._externals: dict[Any, int] = {}
+        self.saved: list[tuple[Buffer, ...] | None] = []
+        self.notes: list[tuple | None] = []
+        self._kept_nodes: list[Node] = []
+        self._adjoints: Buffer | None = None
+
+    @property
+    def instruction_bytes(self) -> int:
+        """Bytes of the instruction arrays."""
+        names = self._PER_INSTRUCTION + self._PER_OPERAND + self._PER_VARIABLE + ("_words",)
+        return sum(getattr(self, name).nbytes for name in names)
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of values and adjoints that are in use."""
+        self._sweep()
+        return self.storage.live_bytes
+
+    def __len__(self) -> int:
+        """Number of instructions, without those whose results nobody can reach any more."""
+        self._sweep()
+        return self.count - self._dead_count
+
+    # -------------------------------------------------------------- recording
+
+    def new_variable(self, nbytes: int, itemsize: int) -> int:
+        """A number for a new variable of `nbytes`."""
+        if self._free_variables:
+            v = self._free_variables.pop()
+        else:
+            v = self._variable_count
+            if v == len(self._nbytes):
+                self._grow(self._PER_VARIABLE)
+            self._variable_count = v + 1
+        self._nbytes[v], self._itemsize[v] = nbytes, itemsize
+        self._producer[v] = -1
+        self._adjoint[v] = self._state[v] = 0
+        return v
+
+    def external(self, source: Leaf | Buffer, nbytes: int, itemsize: int) -> int:
+        """The variable of a leaf or of constant data on this tape; the tape keeps it alive."""
+        v = self._externals.get(source)
+        if v is None:
+            v = self._externals[source] = self.new_variable(nbytes, itemsize)
+            self._value[v] = source.buffer.address if isinstance(source, Leaf) else source.address
+            if isinstance(source, Leaf):
+                self._state[v] = walk.LEAF
+        return v
+
+    def append(self, op: Op, words: list[int], variables: Sequence[int], offsets: Sequence[int], flags: Sequence[int],
+               saved: tuple[Buffer, ...], note: tuple) -> int:
+        """Append an instruction; `words` is its whole row. Returns its number."""
+        if self._dead:
+            self._sweep()
+        n, at, operand = self.count, self._word_count, self._operand_count
+        n_words, n_operands = len(words), len(variables)
+        if n + 1 >= len(self._opcode):
+            self._grow(self._PER_INSTRUCTION)
+        while at + n_words > len(self._words):
+            self._grow(("_words",))
+        while operand + n_operands > len(self._variable):
+            self._grow(self._PER_OPERAND)
+        _packer(n_words).pack_into(self._words, 8 * at, *words)
+        packer = _packer(n_operands)
+        packer.pack_into(self._variable, 8 * operand, *variables)
+        packer.pack_into(self._offset, 8 * operand, *offsets)
+        packer.pack_into(self._flags, 8 * operand, *flags)
+        self._opcode[n] = op.opcode
+        self._producer[variables[0]] = n
+        self.count, self._word_count, self._operand_count = n + 1, at + n_words, operand + n_operands
+        self._start[n + 1], self._operand_start[n + 1] = self._word_count, self._operand_count
+        self.saved.append(saved)
+        self.notes.append(note)
+        return n
+
+    def row_address(self, n: int) -> int:
+        """Byte address of instruction `n`'s row."""
+        return self._words_address + 8 * int(self._start[n])
+
+    def scratch_row(self, words: list[int]) -> int:
+        """Byte address of a row that is not recorded; it holds until the next call."""
+        if len(words) > len(self._scratch):
+            self._scratch = np.zeros(2 * len(words), np.int64)
+        _packer(len(words)).pack_into(self._scratch, 0, *words)
+        return address_of(self._scratch)
+
+    def reset(self) -> None:
+        """Forget every instruction and give its bytes back."""
+        self.epoch += 1
+        self._dead.clear()
+        self.names.clear()
+        self._clear()
+
+    def truncate(self, count: int) -> None:
+        """Forget the instructions from number `count` on."""
+        if not 0 <= count <= self.count:
+            raise IndexError(f"the tape has {self.count} instructions; it cannot be cut at {count}")
+        for n in range(count, self.count):
+            self._kill(n)
+        self.count = count
+        self._word_count, self._operand_count = int(self._start[count]), int(self._operand_start[count])
+        del self.saved[count:], self.notes[count:]
+        self._dead_count = int(np.count_nonzero(self._opcode[:count] < 0))
+        self._kept_nodes = [node for node in self._kept_nodes if node.on_tape]
+
+    def _kill(self, n: int) -> None:
+        """Mark instruction `n` dead and release what it saved."""
+        if self._opcode[n] >= 0:
+            self._opcode[n] = -1
+            self._producer[self._variable[self._operand_start[n]]] = -1
+            self.saved[n] = self.notes[n] = None
+            self._dead_count += 1
+
+    def _sweep(self) -> None:
+        """Give back the instructions whose outputs have died."""
+        while self._dead:
+            variable, epoch = self._dead.pop()
+            if epoch == self.epoch:
+                n = int(self._producer[variable])
+                if n >= 0:
+                    self._kill(n)
+                self._free_variables.append(variable)
+        if self._dead_count == self.count:
+            if self.count:
+                self.count = self._word_count = self._operand_count = self._dead_count = 0
+                self.saved, self.notes = [], []
+                self._release_externals()
+        elif self._dead_count > 256 and 2 * self._dead_count > self.count:
+            self._compact()
+
+    def _release_externals(self) -> None:
+        self._free_variables.extend(self._externals.values())
+        self._externals = {}
+
+    def _compact(self) -> None:
+        """Close the gaps that dead instructions left; order is kept."""
+        n = self.count
+        keep = np.flatnonzero(self._opcode[:n] >= 0)
+
+        def gather(starts: np.ndarray, arrays: Sequence[np.ndarray]) -> int:
+            lengths = starts[keep + 1] - starts[keep]
+            ends = np.cumsum(lengths)
+            total = int(ends[-1]) if len(ends) else 0
+            source = np.repeat(starts[keep] - (ends - lengths), lengths) + np.arange(total)
+            for array in arrays:
+                array[:total] = array[source]
+            starts[1:len(keep) + 1] = ends
+            return total
+
+        self._word_count = gather(self._start, [self._words])
+        self._operand_count = gather(self._operand_start, [self._variable, self._offset, self._flags])
+        self._opcode[:len(keep)] = self._opcode[keep]
+        self.saved = [self.saved[k] for k in keep]
+        self.notes = [self.notes[k] for k in keep]
+        self.count, self._dead_count = len(keep), 0
+        self._producer[self._variable[self._operand_start[:self.count]]] = np.arange(self.count)
+        used = set(self._variable[:self._operand_count].tolist())
+        unused = [source for source, v in self._externals.items() if v not in used]
+        self._free_variables.extend(self._externals.pop(source) for source in unused)
+
+    # -------------------------------------------------------------- walking
+
+    def run(self, walker: Any, begin: int, end: int) -> None:
+        """Run a compiled walk over instructions `begin` to `end`."""
+        self._header[walk.BEGIN], self._header[walk.END] = begin, end
+        status = walker(self._header_address, self.dtype)
+        if status:
+            self.fail(int(self._header[walk.FAILED]), status)
+
+    def fail(self, n: int, status: int) -> None:
+        """Raise the error that a kernel of instruction `n` reported."""
+        op, note = OPS[self._opcode[n]], self.notes[n]
+        raise_status(op, status, note[0] if note else (), note[2] if note and len(note) > 2 else None)
+
+    def plan_reverse(self, seed: int) -> int:
+        """Plan the reverse walk from variable `seed`; returns the bytes that its adjoints need."""
+        dtype = self.dtype
+        header = self._header
+        header[walk.FORWARD_TABLE] = address_of(FORWARD[dtype]) // 8
+        header[walk.ADJOINT_TABLE] = address_of(ADJOINT[dtype]) // 8
+        header[walk.FLOAT_SIZE] = dtype.itemsize
+        header[walk.SEED] = seed
+        self.run(walk.PLAN_REVERSE, 0, int(self._producer[seed]) + 1)
+        return int(header[walk.TOTAL])
+
+    def backward(self, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
+                 gradient: np.ndarray, retain_graph: bool) -> None:
+        """Accumulate into the leaves' gradients the adjoints of `gradient` at a view of `node`'s variable."""
+        self._sweep()
+        if not node.on_tape:
+            raise GraphReleasedError("this stretch of tape was walked already and given back; "
+                                     "call the first backward() with retain_graph=True")
+        dtype, seed = self.dtype, node.variable
+        leaves = [(source, v) for source, v in self._externals.items() if isinstance(source, Leaf)]
+        for leaf, v in leaves:
+            self._state[v] = walk.LEAF if leaf.gradient is None else walk.LEAF_WITH_GRADIENT
+            self._adjoint[v] = 0 if leaf.gradient is None else leaf.gradient.address
+        end = int(self._producer[seed]) + 1
+        total = self.plan_reverse(seed)
+        try:
+            self._check_released(leaves)
+            for code in np.unique(self._opcode[:end][self._live[:end] != 0]):
+                OPS[code].ready_adjoint(dtype)
+            adjoints = self.storage.allocate(total, "the reverse walk's adjoints")
+            fresh = []
+            for leaf, v in leaves:
+                if self._state[v] == walk.LEAF_REACHED:
+                    buffer = leaf.home or self.storage.allocate(leaf.nbytes, "a gradient")
+                    self._adjoint[v] = buffer.address
+                    fresh.append((leaf, buffer))
+            self._header[walk.BASE] = adjoints.address
+            self.run(walk.LINK_REVERSE, 0, end)
+            at = int(self._adjoint[seed]) or adjoints.address
+            if int(np.prod(shape)) * dtype.itemsize != self._nbytes[seed]:
+                array_at(at, (int(self._nbytes[seed]) // dtype.itemsize,), (1,), dtype, adjoints)[...] = 0
+            array_at(at + offset * dtype.itemsize, shape, strides, dtype, adjoints)[...] = gradient
+            self.run(walk.REVERSE_WALK, 0, end)
+            for leaf, buffer in fresh:
+                leaf.gradient = buffer
+            if self.keep:
+                self._adjoints = adjoints
+                self._kept_adjoint = self._adjoint[:self._variable_count].copy()
+                self._kept_adjoint[seed] = at
+        finally:
+            reached = self._live[:end] != 0
+            self._state[:self._variable_count] = walk.UNREACHED
+            self._adjoint[:self._variable_count] = 0
+            for _, v in leaves:
+                self._state[v] = walk.LEAF
+        if not (retain_graph or self.keep):
+            for n in np.flatnonzero(reached).tolist():
+                self._kill(n)
+            if self._dead_count == self.count:
+                self.reset()
+
+    def _check_released(self, leaves: list[tuple[Leaf, int]]) -> None:
+        for source, v in self._externals.items():
+            if isinstance(source, Node) and self._state[v] != walk.UNREACHED:
+                raise GraphReleasedError(
+                    "the gradient reaches a tensor whose stretch of tape was walked already and given back; "
+                    "detach() it, or call the first backward() with retain_graph=True")
+
+    # -------------------------------------------------------------- inspection
+
+    def value(self, tensor: Any) -> np.ndarray:
+        """Value of a tensor, or of the one named so with `Tensor.named`."""
+        return self._named(tensor).numpy()
+
+    def adjoint(self, tensor: Any) -> np.ndarray:
+        """Adjoint of a tensor, or of the one named so, after `backward`.
+
+        Raises
+        ------
+        GradientError
+            If no reverse walk has reached it, or the tape does not keep adjoints.
+        """
+        tensor = self._named(tensor)
+        node = tensor.node
+        if isinstance(node, Leaf):
+            if node.gradient is None:
+                raise GradientError("no reverse walk has reached this tensor")
+            at, owner = node.gradient.address, node.gradient
+        else:
+            v = node.variable if node is not None else 0
+            if self._adjoints is None or v >= len(self._kept_adjoint) or not self._kept_adjoint[v]:
+                raise GradientError("the tape holds no adjoint of this tensor: use `with tg.Tape() as tape:` around "
+                                    "the computation, call backward(), and read before reset()")
+            at, owner = int(self._kept_adjoint[v]), self._adjoints
+        size = self.dtype.itemsize
+        return array_at(at + tensor.offset * size, tensor.shape, tensor.strides, self.dtype, owner).copy()
+
+    def _named(self, tensor: Any) -> Any:
+        if not isinstance(tensor, str):
+            return tensor
+        if tensor not in self.names:
+            known = ", ".join(map(repr, self.names)) or "none"
+            raise TapegradError(f"no tensor on this tape is named {tensor!r}; named are: {known}")
+        return self.names[tensor]
+
+    def instruction(self, n: int) -> dict[str, Any]:
+        """Op, operands (variable, offset, addresses) and attributes of instruction `n`, as a dict."""
+        if not 0 <= n < self.count:
+            raise IndexError(f"the tape has {self.count} instructions, not {n + 1}")
+        row = self._words[self._start[n]:self._start[n + 1]].tolist()
+        first, last = self._operand_start[n:n + 2].tolist()
+        operands = [{"variable": int(self._variable[k]), "offset": int(self._offset[k]),
+                     "wanted": bool(self._flags[k] & walk.WANTED), "value_word": row[1 + 2 * j],
+                     "adjoint_word": row[2 + 2 * j]} for j, k in enumerate(range(first, last))]
+        note = self.notes[n]
+        return {"op": OPS[self._opcode[n]].name if self._opcode[n] >= 0 else "(dead)", "operands": operands,
+                "shapes": note[0] if note else None, "attributes": row[1 + 2 * (last - first):]}
+
+    def __str__(self) -> str:
+        self._sweep()
+        rows = [("#", "op", "out", "in", "saves")]
+        for n in range(self.count):
+            if self._opcode[n] < 0:
+                continue
+            op, (shapes, saved, *_) = OPS[self._opcode[n]], self.notes[n]
+            first = int(self._operand_start[n])
+            names = [f"%{self._variable[first + j]} {_LETTER.get(d, d)}{list(s)}".replace(", ", ",")
+                     for j, (s, d) in enumerate(shapes)]
+            saves = " ".join(names[k].split()[0] if k < len(names) else "aux" for k in saved)
+            rows.append((str(n), op.name, names[0], " ".join(names[1:]), saves or "-"))
+        widths = [max(len(row[c]) for row in rows) for c in range(5)]
+        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+
+    def __repr__(self) -> str:
+        return f"<Tape of {len(self)} instructions, {self.storage.live_bytes:,} bytes in use>"
+
+    # -------------------------------------------------------------- current tape
+
+    def __enter__(self) -> Tape:
+        from .state import state
+
+        state.entered.append(self)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        from .state import state
+
+        state.entered.remove(self)
+
+
+def raise_status(op: Op, status: int, shapes: tuple, where: tuple[str, int] | None) -> None:
+    """Raise the error that `op`'s kernel reported by `status`."""
+    from .errors import IndexRangeError
+
+    message = op.messages.get(status, f"kernel status {status}")
+    line = f", recorded at {where[0]}:{where[1]}" if where else ""
+    given = ", ".join(str(list(s)) for s, _ in shapes[1:])
+    error = IndexRangeError if "index" in message else TapegradError
+    raise error(f"{op.name} of shapes {given}: {message}{line}")

@@ -1,0 +1,632 @@
+"""Tensor: what a user holds, and `record`: how an op runs on it and joins the tape."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .engine import jit
+from .engine.storage import Buffer, aligned_bytes, array_at, array_buffer
+from .errors import (
+    ArgumentError,
+    CaptureError,
+    DtypeError,
+    GradientError,
+    InPlaceError,
+    ShapeError,
+    StaleTensorError,
+    TapegradError,
+)
+from .ops.table import Op
+from .state import state
+from .tape import Leaf, Node, raise_status
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
+DEFAULT_DTYPE = FLOAT32
+_WANTED, _WANTED_STORABLE = 1, 3
+
+
+@lru_cache(maxsize=4096)
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides, in elements, of a C-contiguous array of this shape."""
+    strides, step = [], 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= max(extent, 1)
+    return tuple(reversed(strides))
+
+
+class Tensor:
+    """An array whose history may be on a tape.
+
+    Parameters
+    ----------
+    data : array_like
+        Values; copied.
+    dtype : dtype, optional
+        float32 or float64; int64 and bool for labels, indices and masks. By default NumPy arrays keep their float
+        dtype, Python numbers become float32, integers int64.
+    requires_grad : bool, default False
+        Record what is computed from it and accumulate its gradient in `grad`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+    requires_grad : bool
+    """
+
+    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "node", "requires_grad", "__weakref__")
+    __array_priority__ = 1000.0
+
+    def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
+        array = as_array(data, dtype)
+        if isinstance(data, Tensor):
+            data = data.detach()
+        nbytes = max(array.nbytes, array.dtype.itemsize)
+        home = aligned_bytes(nbytes).view(array.dtype)
+        home[:array.size] = array.ravel()
+        self.buffer: Buffer | None = array_buffer(home)
+        self.offset, self.shape, self.dtype = 0, array.shape, array.dtype
+        self.strides = contiguous_strides(array.shape)
+        self.node: Any = None
+        self.requires_grad = False
+        if requires_grad:
+            self.requires_grad_(True)
+
+    # -------------------------------------------------------------- facts
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by a user rather than by a recorded op."""
+        return not isinstance(self.node, Node)
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether it stands for a value of a recording and has none itself."""
+        return self.buffer is None
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether its dtype is float32 or float64."""
+        return self.dtype.kind == "f"
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether its elements lie in C order without gaps."""
+        return self.strides == contiguous_strides(self.shape) or _is_packed(self.shape, self.strides)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def dim(self) -> int:
+        """`ndim`, as PyTorch spells it."""
+        return len(self.shape)
+
+    def numel(self) -> int:
+        """`size`, as PyTorch spells it."""
+        return self.size
+
+    # -------------------------------------------------------------- values
+
+    def _array(self) -> np.ndarray:
+        """The values as a view of the tensor's own memory."""
+        if self.buffer is None:
+            if state.capture is not None and self.node.tape is state.capture.tape:
+                raise CaptureError(f"{user_line()}: a recording cannot read the value of a tensor that depends on its "
+                                   "inputs, for it would freeze one branch; use tg.where(...) or other ops, or call "
+                                   "the function without tg.compile / TrainStep")
+            raise StaleTensorError("this tensor belongs to a recording, whose buffers are used again; "
+                                   "return it from the compiled function to have its value")
+        size = self.dtype.itemsize
+        return array_at(self.buffer.address + self.offset * size, self.shape, self.strides, self.dtype, self.buffer)
+
+    def numpy(self) -> np.ndarray:
+        """The values, copied into a NumPy array."""
+        if state.capture is not None and self.requires_grad and self.buffer is not None:
+            raise CaptureError(f"{user_line()}: a recording cannot read the value of a parameter, for it would be "
+                               "frozen; use ops on it, or detach() it before")
+        return self._array().copy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype)
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item() needs one element; this tensor has shape {list(self.shape)}")
+        return self.numpy().reshape(()).item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists."""
+        return self.numpy().tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError(f"the truth of a tensor of shape {list(self.shape)} is ambiguous; use tg.where or .all()")
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        if self.is_floating:
+            raise DtypeError("a float tensor is no index")
+        return int(self.item())
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[k] for k in range(self.shape[0]))
+
+    def __repr__(self) -> str:
+        if self.buffer is None:
+            return f"<symbolic tensor of shape {list(self.shape)}, {self.dtype}>"
+        body = np.array2string(self._array(), separator=", ", prefix="tensor(")
+        extra = "" if self.dtype in (DEFAULT_DTYPE, INT64, BOOL) else f", dtype={self.dtype}"
+        return f"tensor({body}{extra}{', requires_grad=True' if self.requires_grad else ''})"
+
+    # -------------------------------------------------------------- history
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient of a leaf, or None before the first `backward`."""
+        leaf = self.node
+        if not isinstance(leaf, Leaf) or leaf.gradient is None:
+            return None
+        return view(Tensor._made(leaf.gradient, 0, leaf.shape, contiguous_strides(leaf.shape), leaf.dtype),
+                    self.offset - self._leaf_offset(), self.shape, self.strides)
+
+    def _leaf_offset(self) -> int:
+        return (self.node.buffer.address - self.buffer.address) // self.dtype.itemsize
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        leaf = self.node
+        if not isinstance(leaf, Leaf):
+            raise GradientError("only a leaf that requires a gradient has .grad")
+        if value is None:
+            leaf.gradient = None
+            return
+        array = np.asarray(value, self.dtype)
+        if array.shape != leaf.shape:
+            raise ShapeError(f"a gradient of shape {list(array.shape)} does not fit a tensor of {list(leaf.shape)}")
+        leaf.gradient = leaf.home or array_buffer(aligned_bytes(max(leaf.nbytes, 1)))
+        array_at(leaf.gradient.address, leaf.shape, contiguous_strides(leaf.shape), leaf.dtype,
+                 leaf.gradient)[...] = array
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Say whether gradients are wanted for this leaf. Returns the tensor."""
+        if isinstance(self.node, Node):
+            if requires_grad == self.requires_grad:
+                return self
+            raise GradientError("requires_grad can only be changed on a leaf; use detach()")
+        if requires_grad and not self.is_floating:
+            raise DtypeError(f"only float tensors have gradients, not {self.dtype}")
+        if requires_grad and self.node is None:
+            if not self.is_contiguous:
+                raise GradientError("a strided view cannot become a leaf; copy it with tg.tensor(...)")
+            buffer = Buffer(self.buffer.address + self.offset * self.dtype.itemsize, self.nbytes, self.buffer)
+            self.node = Leaf(buffer, self.shape, self.dtype, max(self.nbytes, self.dtype.itemsize))
+            self.buffer, self.offset = buffer, 0
+        self.requires_grad = bool(requires_grad)
+        return self
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Accumulate the gradients of the leaves that this tensor was computed from.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The adjoint of this tensor, of its shape; needed unless it has one element.
+        retain_graph : bool, default False
+            Keep the stretch of tape for another call.
+
+        Raises
+        ------
+        GradientError
+            If nothing was recorded, or the tensor is not a scalar and `gradient` is missing.
+        GraphReleasedError
+            If the stretch of tape was walked already.
+        """
+        if self.buffer is None:
+            raise CaptureError(f"{user_line()}: backward() inside a recording; TrainStep and tg.value_and_grad walk "
+                               "back by themselves")
+        if not self.requires_grad:
+            raise GradientError("backward() from a tensor that does not require a gradient: nothing was recorded "
+                                "(is every parameter frozen, or was it computed under no_grad?)")
+        if gradient is None:
+            if self.size != 1:
+                raise GradientError(f"backward() of a tensor of shape {list(self.shape)} needs gradient=, "
+                                    "an array of that shape; only a scalar has an implied gradient of 1")
+            seed = np.ones(self.shape, self.dtype)
+        else:
+            seed = np.asarray(gradient, self.dtype)
+            if seed.shape != self.shape:
+                raise ShapeError(f"gradient has shape {list(seed.shape)}, the tensor {list(self.shape)}")
+        node = self.node
+        if isinstance(node, Leaf):
+            whole = np.zeros(node.shape, node.dtype)
+            at = array_at(jit_address(whole) + (self.offset - self._leaf_offset()) * self.dtype.itemsize, self.shape,
+                          self.strides, self.dtype, whole)
+            at[...] = seed
+            self_leaf = Tensor._made(node.buffer, 0, node.shape, contiguous_strides(node.shape), node.dtype, node, True)
+            self_leaf.grad = whole if node.gradient is None else whole + self_leaf.grad.numpy()
+            return
+        node.tape.backward(node, self.offset, self.shape, self.strides, seed, retain_graph)
+
+    def detach(self) -> Tensor:
+        """The same values without history; shares memory."""
+        if self.buffer is None:
+            return state.capture.detach(self)
+        return Tensor._made(self.buffer, self.offset, self.shape, self.strides, self.dtype)
+
+    def named(self, name: str) -> Tensor:
+        """Give the tensor a name on the current tape, for `Tape.value` and `Tape.adjoint`. Returns the tensor."""
+        state.tape(self.dtype).names[name] = self
+        return self
+
+    # -------------------------------------------------------------- in-place, for leaves
+
+    def copy_(self, values: Any) -> Tensor:
+        """Overwrite the values of a leaf; not recorded. Returns the tensor."""
+        if isinstance(self.node, Node) or self.buffer is None:
+            raise InPlaceError("a recorded tensor cannot be changed in place; use x.at[...].set(...) or tg.where")
+        array = values._array() if isinstance(values, Tensor) else np.asarray(values)
+        if np.broadcast_shapes(array.shape, self.shape) != self.shape:
+            raise ShapeError(f"values of shape {list(array.shape)} do not fit a tensor of {list(self.shape)}")
+        self._array()[...] = array
+        return self
+
+    def rehome(self, value_address: int, gradient_address: int, owner: Any) -> None:
+        """Move a leaf's values, and from now on its gradient, to addresses in memory that `owner` keeps alive."""
+        leaf = self.node
+        if not isinstance(leaf, Leaf) or leaf.shape != self.shape:
+            raise GradientError("only a whole leaf that requires a gradient has a home")
+        values, gradient = self.numpy(), self.grad
+        gradient_values = None if gradient is None else gradient.numpy()
+        leaf.buffer = self.buffer = Buffer(value_address, self.nbytes, owner)
+        self.offset, self.strides = 0, contiguous_strides(self.shape)
+        self._array()[...] = values
+        leaf.home = Buffer(gradient_address, self.nbytes, owner)
+        if gradient_values is not None:
+            self.grad = gradient_values
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if self.requires_grad or self.buffer is None:
+            raise InPlaceError("a recorded tensor cannot be changed in place; use x.at[index].set(value), "
+                               ".add(value), or tg.where")
+        self._array()[index] = value._array() if isinstance(value, Tensor) else value
+
+    def _no_in_place(self, other: Any) -> Tensor:
+        return NotImplemented  # Python then computes x = x + y, a new tensor
+
+    @classmethod
+    def _made(cls, buffer: Buffer | None, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
+              dtype: np.dtype, node: Any = None, requires_grad: bool = False) -> Tensor:
+        t = object.__new__(Tensor)
+        t.buffer, t.offset, t.shape, t.strides, t.dtype = buffer, offset, shape, strides, dtype
+        t.node, t.requires_grad = node, requires_grad
+        return t
+
+
+def jit_address(array: np.ndarray) -> int:
+    """Byte address of an array."""
+    return array.__array_interface__["data"][0]
+
+
+@lru_cache(maxsize=1024)
+def _is_packed(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether strides differ from C order only where an axis has one element."""
+    if 0 in shape:
+        return True
+    pairs = zip(shape, strides, contiguous_strides(shape))
+    return all(extent == 1 or have == want for extent, have, want in pairs)
+
+
+# ------------------------------------------------------------------ making tensors
+
+
+def as_array(data: Any, dtype: Any = None) -> np.ndarray:
+    """`data` as a NumPy array of a dtype that tensors have."""
+    if isinstance(data, Tensor):
+        array = data.numpy()
+    else:
+        try:
+            array = np.asarray(data)
+        except ValueError as error:
+            raise ShapeError(f"tensor data must be rectangular: {error}") from None
+        if array.dtype == object and isinstance(data, (list, tuple)):
+            array = np.asarray([as_array(part) for part in data])
+    if dtype is not None:
+        dtype = np.dtype(dtype)
+        if dtype not in (FLOAT32, FLOAT64, INT64, BOOL):
+            if dtype.kind in "iu":
+                dtype = INT64
+            else:
+                raise DtypeError(f"tensors are float32, float64, int64 or bool, not {dtype}")
+        return np.asarray(array, dtype)
+    kind = array.dtype.kind
+    if kind == "f":
+        if isinstance(data, (np.ndarray, np.generic, Tensor)) and array.dtype in (FLOAT32, FLOAT64):
+            return array
+        if isinstance(data, (list, tuple)) and any(isinstance(part, (np.ndarray, np.floating)) for part in data):
+            return array if array.dtype in (FLOAT32, FLOAT64) else array.astype(FLOAT64)
+        return array.astype(FLOAT64 if array.dtype.itemsize > 8 else DEFAULT_DTYPE)
+    if kind in "iu":
+        return array.astype(INT64)
+    if kind == "b":
+        return array
+    raise DtypeError(f"a tensor cannot hold {array.dtype} data ({type(data).__name__}); give numbers")
+
+
+def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor of a copy of `data`.
+
+    Parameters
+    ----------
+    data : array_like
+        Numbers of any shape.
+    dtype : dtype, optional
+        float32, float64, int64 or bool. By default NumPy float arrays keep theirs, Python floats become float32.
+    requires_grad : bool, default False
+        Whether `backward` shall accumulate its gradient in `grad`.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+    return Tensor(data, dtype, requires_grad)
+
+
+@lru_cache(maxsize=1024)
+def _constant(value: float, sign: float, dtype: np.dtype) -> Tensor:
+    return Tensor(np.asarray(value, dtype))
+
+
+def constant(value: float, dtype: np.dtype) -> Tensor:
+    """A 0-d tensor of a Python number, made once; not to be written to."""
+    if value == 0.0:
+        return _constant(value, math.copysign(1.0, value), dtype)
+    return _constant(value, 0.0, dtype)
+
+
+def view(t: Tensor, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+    """The elements from `offset` (relative, in elements) in another shape; value and adjoint are `t`'s own."""
+    return Tensor._made(t.buffer, t.offset + offset, shape, strides, t.dtype, t.node, t.requires_grad)
+
+
+def user_line() -> str:
+    """File and line of the innermost caller outside the package."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "tapegrad":
+        frame = frame.f_back
+    return "unknown line" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+# ------------------------------------------------------------------ recording
+
+
+def lift(*values: Any) -> list[Tensor]:
+    """Tensors of one float dtype from operands: tensors, arrays, numbers.
+
+    The dtype comes from the recorded tensors, else from the other ones, else from the arrays; everything that is
+    not recorded is cast to it.
+    """
+    first = values[0]
+    if type(first) is Tensor and len(values) == 2 and type(values[1]) is Tensor:
+        if first.dtype is values[1].dtype and first.dtype.kind == "f":
+            return [first, values[1]]
+    dtype = common_dtype(values)
+    return [lift_to(v, dtype) for v in values]
+
+
+def common_dtype(values: Sequence[Any]) -> np.dtype:
+    """The float dtype in which an op over `values` computes."""
+    recorded: np.dtype | None = None
+    loose: np.dtype | None = None
+    for v in values:
+        if isinstance(v, Tensor):
+            if v.dtype.kind != "f":
+                continue
+            if v.requires_grad or v.buffer is None:
+                if recorded is None:
+                    recorded = v.dtype
+                elif recorded != v.dtype:
+                    raise DtypeError(f"recorded tensors of {recorded} and {v.dtype} do not go together; "
+                                     "convert one with .astype(...)")
+            elif loose is None or loose.itemsize < v.dtype.itemsize:
+                loose = v.dtype
+    if recorded is not None:
+        return recorded
+    if loose is not None:
+        return loose
+    for v in values:
+        given = getattr(v, "dtype", None)
+        if given is not None and not isinstance(v, Tensor) and np.dtype(given).kind == "f":
+            dtype = FLOAT32 if np.dtype(given).itemsize <= 4 else FLOAT64
+            loose = dtype if loose is None or loose.itemsize < dtype.itemsize else loose
+    return loose or DEFAULT_DTYPE
+
+
+def lift_to(value: Any, dtype: np.dtype) -> Tensor:
+    """`value` as a tensor of float `dtype`."""
+    if isinstance(value, Tensor):
+        if value.dtype is dtype or value.dtype == dtype:
+            return value
+        return astype(value, dtype)
+    if type(value) is float or type(value) is int:
+        return constant(float(value), dtype)
+    return Tensor(as_array(value), dtype)
+
+
+def astype(t: Tensor, dtype: Any) -> Tensor:
+    """`t` converted to another dtype: float32 and float64 freely while not recorded, else only to its own."""
+    dtype = np.dtype(dtype)
+    if dtype == t.dtype:
+        return t
+    if t.buffer is None:
+        return state.capture.convert(t, dtype)
+    if t.requires_grad and state.grad_enabled and dtype.kind == "f":
+        raise DtypeError(f"a tape has one dtype: a recorded {t.dtype} tensor cannot become {dtype}; convert the "
+                         "inputs and parameters instead")
+    return Tensor(t._array().astype(dtype))
+
+
+def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int] = (), *,
+           dtype: np.dtype, out_dtype: np.dtype | None = None, aux: Sequence[tuple[int, int]] = (),
+           added: int = 0, always: bool = False) -> Tensor:
+    """Run `op` and append it to the tape, or, while capturing, only append it.
+
+    Parameters
+    ----------
+    op : Op
+    inputs : sequence of Tensor
+    shape : tuple of int
+        Of the output, which is contiguous.
+    attributes : sequence of int
+        The words that follow the operands.
+    dtype : numpy.dtype
+        The float dtype in which the kernels run.
+    out_dtype : numpy.dtype, optional
+        Of the output, if it is another.
+    aux : sequence of (nbytes, itemsize)
+        Auxiliary outputs that the adjoint reads.
+    added : int
+        Bit `j`: the adjoint kernel adds several times to an element of input `j` (broadcasting), so that a first
+        contribution cannot be stored.
+    always : bool
+        Capture even when no input depends on the recording's inputs (random numbers).
+    """
+    capture = state.capture
+    if capture is not None and (always or any(t.buffer is None or t.requires_grad for t in inputs)):
+        return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added)
+    tape = state.tape(dtype)
+    out_dtype = out_dtype or dtype
+    wanted = 0
+    if state.grad_enabled and op.adjoint is not None:
+        for j, t in enumerate(inputs):
+            if t.requires_grad:
+                wanted |= 1 << j
+    itemsize = out_dtype.itemsize
+    nbytes = math.prod(shape) * itemsize
+    buffer = tape.storage.allocate(nbytes, op.name)
+    words = [0, buffer.address // itemsize, 0]
+    for t in inputs:
+        words.append(t.buffer.address // t.dtype.itemsize + t.offset)
+        words.append(0)
+    aux_buffers = [tape.storage.allocate(n, op.name) for n, _ in aux]
+    for kept, (_, size) in zip(aux_buffers, aux):
+        words.append(kept.address // size)
+        words.append(0)
+    words.extend(attributes)
+    address = op.forward._addresses.get(dtype) or op.ready_forward(dtype)
+    if not wanted:
+        status = jit.enter(address, tape.scratch_row(words), dtype)
+        if status:
+            raise_status(op, status, ((shape, out_dtype.name), *((t.shape, t.dtype.name) for t in inputs)), None)
+        return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype)
+    variable = tape.new_variable(max(nbytes, itemsize), itemsize)
+    variables, offsets, flags, parents = [variable], [0], [0], []
+    for j, t in enumerate(inputs):
+        if wanted >> j & 1:
+            node = t.node
+            if type(node) is Node:
+                if node.tape is not tape and node.on_tape:
+                    raise TapegradError(f"{op.name}: an input was recorded on another tape (another thread's, or "
+                                        "outside this `with tg.Tape()`); detach() it")
+                if node.on_tape:
+                    v = node.variable
+                    parents.append(node)
+                else:
+                    v = tape.external(node, t.buffer.nbytes, t.dtype.itemsize)
+            else:
+                v = tape.external(node, node.nbytes, t.dtype.itemsize)
+            variables.append(v)
+            offsets.append(_leaf_relative(t, node))
+            whole = op.stores and not added >> (j + 1) & 1 and covers(t, int(tape._nbytes[v]))
+            flags.append(_WANTED_STORABLE if whole else _WANTED)
+        else:
+            variables.append(0)
+            offsets.append(0)
+            flags.append(0)
+    for _ in aux:
+        variables.append(0)
+        offsets.append(0)
+        flags.append(0)
+    read = op.saved_operands(wanted)
+    if tape.keep:
+        saved = (buffer, *(t.buffer for t in inputs), *aux_buffers)
+    else:
+        n_inputs = len(inputs)
+        saved = tuple([buffer if k == 0 else inputs[k - 1].buffer if k <= n_inputs else aux_buffers[k - 1 - n_inputs]
+                       for k in read])
+    note = (((shape, out_dtype.name), *[(t.shape, t.dtype.name) for t in inputs]), read)
+    n = tape.append(op, words, variables, offsets, flags, saved, note)
+    status = jit.enter(address, tape.row_address(n), dtype)
+    node = Node(tape, variable, tuple(parents))
+    if tape.keep:
+        tape._kept_nodes.append(node)
+    if status:
+        raise_status(op, status, note[0], None)
+    return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype, node, True)
+
+
+def _leaf_relative(t: Tensor, node: Any) -> int:
+    """Offset of a view within its variable."""
+    if type(node) is Leaf:
+        return t.offset + (t.buffer.address - node.buffer.address) // t.dtype.itemsize
+    return t.offset
+
+
+@lru_cache(maxsize=4096)
+def _covers(shape: tuple[int, ...], strides: tuple[int, ...], elements: int) -> bool:
+    if math.prod(shape) != elements:
+        return False
+    extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides))
+    return all(s > 0 for s in strides) and extent == elements
+
+
+def covers(t: Tensor, nbytes: int) -> bool:
+    """Whether a view visits every element of its variable of `nbytes` just once."""
+    return _covers(t.shape, t.strides, nbytes // t.dtype.itemsize)
+
+
+def check_argument(condition: bool, message: str) -> None:
+    """Raise `ArgumentError` unless `condition`."""
+    if not condition:
+        raise ArgumentError(message)
