@@ -1,0 +1,217 @@
+"""Clipping of gradients: by the norm of all of them together, or element by element.
+
+The same rows serve the two functions here and the steps of an optimiser. A norm needs three kinds of row in this
+order: one that clears the total, one a parameter that adds to it, one a parameter that scales. So the rows of any
+set of parameters are a selection of rows that exist already, and need none of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..engine.jit import bits, cast, real, real64
+from ..engine.storage import address_of
+from ..engine.walk import run_rows
+from ..errors import ArgumentError, DtypeError, GradientError
+from ..ops.table import Op
+from ..tensor import Tensor, tensor
+from .store import aligned_zeros
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+
+# Rows: reset   [0, total]
+#       norm    [0, gradient, n, total, order]
+#       scale   [0, gradient, n, total, max_norm]
+#       value   [0, gradient, n, bound]
+RESET_WORDS = 2
+_NORM, _SCALE, _VALUE, WORDS = 0, 5, 10, 14
+
+
+def reset(op: Any, f: Any, i: Any, b: Any) -> int:
+    # N = 0
+    f[op[1]] = 0.0
+    return 0
+
+
+def norm(op: Any, f: Any, i: Any, b: Any) -> int:
+    # N = (N^p + sum |g|^p)^(1/p), in float64 so that squares neither overflow nor lose the small elements
+    g, n, order = op[1], op[2], real64(op, 4)
+    one = order / order if order < math.inf else 1.0 / order + 1.0
+    total = f[op[3]] * one
+    if order == 2.0:
+        part = 0.0 * one
+        for k in range(n):
+            x = f[g + k] * one
+            part += x * x
+        total = math.sqrt(total * total + part)
+    elif order == 1.0:
+        part = 0.0 * one
+        for k in range(n):
+            part += math.fabs(f[g + k] * one)
+        total += part
+    elif order == math.inf:
+        for k in range(n):
+            x = math.fabs(f[g + k] * one)
+            if x > total or x != x:  # a NaN stays
+                total = x
+    else:
+        part = total ** order
+        for k in range(n):
+            part += math.fabs(f[g + k] * one) ** order
+        total = part ** (1.0 / order)
+    f[op[3]] = cast(total, f)
+    return 0
+
+
+def scale(op: Any, f: Any, i: Any, b: Any) -> int:
+    # g *= min(max_norm / (N + 1e-6), 1); a NaN norm makes every gradient NaN, as in PyTorch
+    g, n = op[1], op[2]
+    factor = real(op, 4, f) / (f[op[3]] + 1e-6)
+    if not factor >= 1.0:
+        for k in range(n):
+            f[g + k] *= factor
+    return 0
+
+
+def value(op: Any, f: Any, i: Any, b: Any) -> int:
+    # g = min(max(g, -bound), bound); NaN stays
+    g, n, bound = op[1], op[2], real(op, 3, f)
+    for k in range(n):
+        x = f[g + k]
+        x = bound if x > bound else x
+        f[g + k] = -bound if x < -bound else x
+    return 0
+
+
+RESET = Op("clip_reset", forward=reset)
+NORM = Op("clip_norm", forward=norm)
+SCALE = Op("clip_scale", forward=scale)
+VALUE = Op("clip_value", forward=value)
+
+
+def reset_words(total: np.ndarray) -> list[int]:
+    """The row that clears the norm kept in `total`, an array of one element."""
+    return [0, address_of(total) // total.itemsize]
+
+
+def parameter_words(gradient: int, n: int, total: np.ndarray, order: float = 2.0, max_norm: float = math.inf,
+                    bound: float = math.inf) -> list[int]:
+    """The three rows of a parameter, one behind another."""
+    at = address_of(total) // total.itemsize
+    return [0, gradient, n, at, bits(order), 0, gradient, n, at, bits(max_norm), 0, gradient, n, bits(bound)]
+
+
+def write_bounds(rows: np.ndarray, max_norm: float | None, bound: float | None) -> None:
+    """Write the bounds into rows of `parameter_words`, seen as float64, shape (parameters, WORDS)."""
+    rows[:, _SCALE + 4] = math.inf if max_norm is None else max_norm
+    rows[:, _VALUE + 3] = math.inf if bound is None else bound
+
+
+def norm_program(starts: np.ndarray, some: bool = True) -> list[tuple[Op, np.ndarray]]:
+    """Ops and the starts of their rows that clip by norm; the row of `reset_words` lies at 0."""
+    first = np.zeros(int(some), np.int64)
+    return [(RESET, first), (NORM, starts + _NORM), (SCALE, starts + _SCALE)]
+
+
+def value_program(starts: np.ndarray) -> list[tuple[Op, np.ndarray]]:
+    """Ops and the starts of their rows that clip by value."""
+    return [(VALUE, starts + _VALUE)]
+
+
+def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0,
+                    error_if_nonfinite: bool = False, foreach: bool | None = None) -> Tensor:
+    """Scale the gradients in place so that the norm of all of them together is at most `max_norm`.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+        Those without a gradient are passed over.
+    max_norm : float
+    norm_type : float, default 2.0
+        Order of the norm: positive, ``inf`` for the largest magnitude.
+    error_if_nonfinite : bool, default False
+        Raise when the norm is NaN or infinite; the gradients are left as they are.
+    foreach : bool, optional
+        PyTorch's choice among its implementations; there is one here.
+
+    Returns
+    -------
+    Tensor, shape ()
+        The norm before clipping; 0 if there is no gradient.
+
+    Raises
+    ------
+    GradientError
+        If `error_if_nonfinite` and the norm is not finite.
+
+    Notes
+    -----
+    Each gradient is multiplied by ``min(max_norm / (norm + 1e-6), 1)`` [1]_.
+
+    References
+    ----------
+    .. [1] Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
+    """
+    order = float(norm_type)
+    if not order > 0.0:
+        raise ArgumentError(f"norm_type must be positive, got {norm_type}")
+    if not max_norm >= 0.0:
+        raise ArgumentError(f"max_norm must not be negative, got {max_norm}")
+    with_gradient, dtype = _with_gradient(parameters)
+    total = aligned_zeros(1, dtype)
+    if with_gradient:
+        words, starts = _rows(with_gradient, total, order=order, max_norm=float(max_norm))
+        program = norm_program(starts)
+        if error_if_nonfinite:
+            _run(program[:2], words, dtype)
+            if not math.isfinite(total[0]):
+                raise GradientError(f"the norm of order {order:g} of the gradients is {total[0]}; it cannot be clipped")
+            program = program[2:]
+        _run(program, words, dtype)
+    return tensor(total[0], dtype=dtype)
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
+    """Clip every element of the gradients in place to ``[-clip_value, clip_value]``.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+        Those without a gradient are passed over.
+    clip_value : float
+    foreach : bool, optional
+        PyTorch's choice among its implementations; there is one here.
+    """
+    if not clip_value >= 0.0:
+        raise ArgumentError(f"clip_value must not be negative, got {clip_value}")
+    with_gradient, dtype = _with_gradient(parameters)
+    if with_gradient:
+        words, starts = _rows(with_gradient, aligned_zeros(1, dtype), bound=float(clip_value))
+        _run(value_program(starts), words, dtype)
+
+
+def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> tuple[list[Tensor], np.dtype]:
+    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    chosen = [p for p in given if p.node is not None and p.node.gradient is not None]
+    dtypes = {p.dtype for p in chosen}
+    if len(dtypes) > 1:
+        raise DtypeError("gradients of float32 and float64 cannot be clipped together")
+    return chosen, dtypes.pop() if dtypes else np.dtype(np.float32)
+
+
+def _rows(parameters: list[Tensor], total: np.ndarray, **bounds: float) -> tuple[np.ndarray, np.ndarray]:
+    words = reset_words(total)
+    for p in parameters:
+        words += parameter_words(p.node.gradient.address // p.dtype.itemsize, p.size, total, **bounds)
+    return np.array(words, np.int64), RESET_WORDS + WORDS * np.arange(len(parameters), dtype=np.int64)
+
+
+def _run(program: list[tuple[Op, np.ndarray]], words: np.ndarray, dtype: np.dtype) -> None:
+    for op, _ in program:
+        op.ready_forward(dtype)
+    opcodes = np.concatenate([np.full(len(starts), op.opcode, np.int64) for op, starts in program])
+    run_rows(opcodes, np.concatenate([starts for _, starts in program]), words, dtype)

@@ -1,0 +1,496 @@
+"""What all optimisers share: parameter groups, flat state, rows of words, steps and state dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..engine.storage import address_of, array_at
+from ..errors import ArgumentError, DtypeError, StateDictError
+from ..ops.table import Op
+from ..tensor import Tensor
+from . import clip, rates
+from .rows import UpdateRows
+from .store import ParameterStore, aligned_zeros, flat_offsets, home_words
+
+if TYPE_CHECKING:
+    from .scheduler import LRScheduler
+
+__all__ = ["Optimizer", "Params"]
+
+Params = Iterable[Any]  # of Tensor, of (name, Tensor), or of dict
+
+#: PyTorch's choices among its implementations of the same update; there is one here
+_TORCH_ONLY = {"foreach", "fused", "capturable", "differentiable"}
+#: sets of active parameters whose instructions are kept
+_MOST_ROWS = 256
+
+
+class Optimizer:
+    """Base of the optimisers.
+
+    A subclass names its kernel and what stands in its rows::
+
+        [0, value address, gradient address, an address each state, n, steps, a float64 each hyper-parameter]
+
+    (addresses in elements). All parameters' rows lie in one array; a step runs those whose parameters have a
+    gradient, in one compiled call. The kernel counts the steps in its row.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor), or of dict
+        Parameters, named parameters, or groups: dicts with ``"params"`` and hyper-parameters of their own.
+    defaults : dict
+        Hyper-parameters of groups that do not give theirs.
+    max_grad_norm, max_grad_value : float, optional
+        Clip the gradients inside every step, as `clip_grad_norm_` and `clip_grad_value_` would just before it (by
+        value first where both are given). Both can be set later as attributes.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        A change of a hyper-parameter takes effect at the next step.
+    defaults : dict
+    store : ParameterStore
+    schedulers : list of LRScheduler
+        Those made with ``interval=``.
+    layout : int
+        Changes whenever earlier `UpdateRows` have become useless.
+    """
+
+    op: ClassVar[Op]
+    #: names of the states, as PyTorch's state dicts spell them, in the order of their words
+    state_names: ClassVar[tuple[str, ...]] = ()
+    #: states of one element
+    scalar_states: ClassVar[frozenset[str]] = frozenset()
+    #: names of the hyper-parameter words; the first is "lr"
+    hyper_names: ClassVar[tuple[str, ...]] = ("lr",)
+
+    def __init__(self, params: Params, defaults: dict[str, Any], *, max_grad_norm: float | None = None,
+                 max_grad_value: float | None = None, **torch_only: Any) -> None:
+        unknown = set(torch_only) - _TORCH_ONLY
+        if unknown:
+            raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {min(unknown)!r}")
+        if torch_only.get("differentiable"):
+            raise ArgumentError("differentiable=True: steps are not recorded on the tape")
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.schedulers: list[LRScheduler] = []
+        self.layout = 0
+        self._max_grad_norm = _bound("max_grad_norm", max_grad_norm)
+        self._max_grad_value = _bound("max_grad_value", max_grad_value)
+        self._parameters: list[Tensor] = []
+        self._index: dict[int, int] = {}
+        self._state: list[dict[str, np.ndarray]] = []
+        self._slices: list[slice] = []
+        self._table = np.zeros((0, 0), np.int64)
+        if isinstance(params, Tensor):
+            raise DtypeError("params must be an iterable of tensors or dicts, not one tensor: write [parameter]")
+        groups = list(params)
+        if not groups:
+            raise ArgumentError(f"{type(self).__name__} got an empty parameter list")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self._add(group)
+        self._build()
+
+    # ------------------------------------------------------------------ what a subclass tells
+
+    def _hyper(self, group: dict[str, Any]) -> tuple[float, ...]:
+        """The values of `hyper_names` in `group`."""
+        raise NotImplementedError
+
+    def _needs(self, group: dict[str, Any]) -> Sequence[str]:
+        """The states that `group` needs."""
+        return self.state_names
+
+    def _initial(self, name: str, group: dict[str, Any]) -> float:
+        """What a state starts from."""
+        return 0.0
+
+    # ------------------------------------------------------------------ groups and rows
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group: a dict with ``"params"`` and any hyper-parameters of its own.
+
+        Raises
+        ------
+        ArgumentError
+            If it is empty, or holds a tensor that is no leaf or is here already.
+        DtypeError
+            If something in it is no float tensor, or has another dtype than the rest.
+        """
+        self._add(param_group)
+        self._build()
+
+    def _add(self, param_group: dict[str, Any]) -> None:
+        if not isinstance(param_group, dict):
+            raise DtypeError(f"a parameter group must be a dict, not {type(param_group).__name__}")
+        given = param_group["params"]
+        if isinstance(given, (set, frozenset)):
+            raise DtypeError("parameters come in an order that a state dict can rely on: give a list, not a set")
+        given = [given] if isinstance(given, Tensor) else list(given)
+        named = [p for p in given if isinstance(p, tuple)]
+        tensors = [p[1] if isinstance(p, tuple) else p for p in given]
+        if named and len(named) != len(given):
+            raise ArgumentError("either all parameters of a group have names or none has")
+        if not tensors:
+            raise ArgumentError(f"parameter group {len(self.param_groups)} is empty")
+        here = dict(self._index)
+        first = self._parameters[0] if self._parameters else tensors[0]
+        for position, tensor in enumerate(tensors):
+            name = f" ({named[position][0]})" if named else ""
+            where = f"parameter {position}{name} of group {len(self.param_groups)}"
+            self._check(tensor, first, where)
+            if id(tensor) in here:
+                raise ArgumentError(f"{where} is in this optimiser already")
+            here[id(tensor)] = len(here)
+        group = {**self.defaults, **param_group, "params": tensors}
+        if named:
+            group["param_names"] = [p[0] for p in named]
+        self._hyper(group)
+        begin = len(self._parameters)
+        self.param_groups.append(group)
+        self._parameters += tensors
+        self._index = here
+        self._state += [{} for _ in tensors]
+        self._slices.append(slice(begin, len(self._parameters)))
+
+    @staticmethod
+    def _check(tensor: Any, first: Any, where: str) -> None:
+        if not isinstance(tensor, Tensor):
+            raise DtypeError(f"{where} is no Tensor but {type(tensor).__name__}")
+        if tensor.dtype.kind != "f":
+            raise DtypeError(f"{where} has dtype {tensor.dtype}; only float tensors can be optimised")
+        if not tensor.is_leaf:
+            raise ArgumentError(f"{where} is the result of an operation; only leaves can be optimised")
+        leaf = tensor.node
+        if leaf is not None and not (tensor.shape == leaf.shape and tensor.is_contiguous):
+            raise ArgumentError(f"{where} is a view of a leaf; optimise the leaf")
+        if tensor.dtype != first.dtype:
+            raise DtypeError(f"{where} has dtype {tensor.dtype}, the parameters before it {first.dtype}; "
+                             "make an optimiser for each dtype")
+
+    def _build(self) -> None:
+        """Lay out the rows of all parameters anew; steps that were counted stay."""
+        dtype = self._parameters[0].dtype
+        if not self.layout:
+            self.dtype = dtype
+            self.store = ParameterStore(dtype)
+            self._total = aligned_zeros(1, dtype)  # the norm of all gradients
+        count, counted = len(self._parameters), self._table
+        states = len(self.state_names)
+        self._n, self._steps, self._first_hyper = 3 + states, 4 + states, 5 + states
+        self._clip = self._first_hyper + len(self.hyper_names)
+        width = self._clip + clip.WORDS
+        self._words = np.zeros(clip.RESET_WORDS + count * width, np.int64)
+        self._words[:clip.RESET_WORDS] = clip.reset_words(self._total)
+        self._table = self._words[clip.RESET_WORDS:].reshape(count, width)
+        if counted.size:
+            self._table[:len(counted)] = counted
+        self._hyper_words = self._table.view(np.float64)[:, self._first_hyper:self._clip]
+        self._active = np.zeros(count, bool)
+        self._new_layout()
+        self.store.house(p for p in self._parameters if p.requires_grad)
+
+    def _new_layout(self) -> None:
+        self.layout += 1
+        self._rows: dict[tuple[int, ...], UpdateRows] = {}
+        self._synced: list[tuple[float, ...] | None] = [None] * len(self.param_groups)
+
+    def _activate(self, indices: Sequence[int]) -> None:
+        """Make rows runnable: home, state, addresses, sizes."""
+        self.store.house(self._parameters[k] for k in indices)
+        self._active[list(indices)] = True
+        self._allocate()
+        for k in indices:
+            parameter, row = self._parameters[k], self._table[k]
+            row[1:3] = home_words(parameter)
+            row[self._n] = parameter.size
+            row[self._clip:] = clip.parameter_words(row[2], parameter.size, self._total)
+        self._write_bounds()
+
+    def _allocate(self) -> None:
+        """Give the active parameters the states that their groups need and they lack, flat, one array a state."""
+        for j, name in enumerate(self.state_names):
+            lacking = [(k, group) for group, part in zip(self.param_groups, self._slices, strict=True)
+                       if name in self._needs(group)
+                       for k in range(part.start, part.stop) if self._active[k] and name not in self._state[k]]
+            shapes = [() if name in self.scalar_states else self._parameters[k].shape for k, _ in lacking]
+            sizes = [int(np.prod(shape)) for shape in shapes]
+            offsets, total = flat_offsets(sizes, self.dtype)
+            flat = aligned_zeros(total, self.dtype)
+            for (k, group), shape, size, offset in zip(lacking, shapes, sizes, offsets, strict=True):
+                state = self._state[k][name] = flat[offset:offset + size].reshape(shape)
+                value = self._initial(name, group)
+                if value != 0.0:
+                    state[...] = value
+                self._table[k, 3 + j] = address_of(state) // self.dtype.itemsize
+
+    def update_rows(self, parameters: Iterable[Tensor] | None = None) -> UpdateRows:
+        """The instructions that update `parameters`, ready to run.
+
+        Parameters
+        ----------
+        parameters : iterable of Tensor, optional
+            Those that have gradients; by default all that require one. Tensors of other optimisers are passed over.
+
+        Returns
+        -------
+        UpdateRows
+            The same object for the same parameters, as long as `layout` stays.
+        """
+        if parameters is None:
+            key = tuple(k for k, p in enumerate(self._parameters) if p.requires_grad)
+        else:
+            key = tuple(sorted(self._index[id(p)] for p in parameters if id(p) in self._index))
+        rows = self._rows_of(key)
+        self._sync(only_changed=True)
+        return rows
+
+    def _rows_of(self, key: tuple[int, ...]) -> UpdateRows:
+        rows = self._rows.get(key)
+        if rows is None:
+            if len(self._rows) >= _MOST_ROWS:
+                self._rows.clear()
+            self._activate(key)
+            width = self._table.shape[1]
+            begins = clip.RESET_WORDS + np.array(key, np.int64) * width
+            program = [(self.op, begins)]
+            if self._max_grad_norm is not None:
+                program = clip.norm_program(begins + self._clip, bool(key)) + program
+            if self._max_grad_value is not None:
+                program = clip.value_program(begins + self._clip) + program
+            for op, starts in program:
+                if len(starts):
+                    op.ready_forward(self.dtype)
+            columns = [begins + self._first_hyper]
+            owners = [np.searchsorted([part.stop for part in self._slices], key, "right")]
+            cycled = self._cycled_word()
+            if cycled:
+                columns.append(begins + self._first_hyper + cycled)
+                owners.append(owners[0] + len(self.param_groups))
+            rows = self._rows[key] = UpdateRows(
+                opcodes=np.concatenate([np.full(len(starts), op.opcode, np.int64) for op, starts in program]),
+                starts=np.concatenate([starts for _, starts in program]), words=self._words,
+                lr_words=np.concatenate(columns), lr_groups=np.concatenate(owners).astype(np.int64),
+                layout=self.layout, dtype=self.dtype,
+            )
+        return rows
+
+    def sync_hyperparameters(self) -> None:
+        """Write the hyper-parameters of `param_groups` into the rows, whatever stands there."""
+        self._sync(only_changed=False)
+
+    def _sync(self, only_changed: bool) -> None:
+        for g, group in enumerate(self.param_groups):
+            values = self._hyper(group)
+            if only_changed and values == self._synced[g]:
+                continue
+            self._allocate()
+            self._hyper_words[self._slices[g]] = values
+            self._synced[g] = values
+
+    # ------------------------------------------------------------------ clipping
+
+    @property
+    def max_grad_norm(self) -> float | None:
+        """Bound of the 2-norm of all gradients together, kept inside every step; None: no bound."""
+        return self._max_grad_norm
+
+    @max_grad_norm.setter
+    def max_grad_norm(self, value: float | None) -> None:
+        before, self._max_grad_norm = self._max_grad_norm, _bound("max_grad_norm", value)
+        self._bounds_changed((before is None) != (value is None))
+
+    @property
+    def max_grad_value(self) -> float | None:
+        """Bound of the magnitude of each element of a gradient, kept inside every step; None: no bound."""
+        return self._max_grad_value
+
+    @max_grad_value.setter
+    def max_grad_value(self, value: float | None) -> None:
+        before, self._max_grad_value = self._max_grad_value, _bound("max_grad_value", value)
+        self._bounds_changed((before is None) != (value is None))
+
+    def _bounds_changed(self, other_rows: bool) -> None:
+        if other_rows:
+            self._new_layout()
+        self._write_bounds()
+
+    def _write_bounds(self) -> None:
+        clip.write_bounds(self._table.view(np.float64)[:, self._clip:], self._max_grad_norm, self._max_grad_value)
+
+    # ------------------------------------------------------------------ steps
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that requires a gradient and has one, in one compiled call.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Called first; computes the loss and its gradients, and returns the loss.
+
+        Returns
+        -------
+        The closure's loss, or None.
+        """
+        loss = closure() if closure is not None else None
+        key = tuple([k for k, p in enumerate(self._parameters) if p.requires_grad and p.node.gradient is not None])
+        if key:
+            rows = self._rows.get(key) or self._rows_of(key)
+            self._sync(only_changed=True)
+            rows.run()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or fill them with zeros."""
+        for parameter in self._parameters:
+            leaf = parameter.node
+            if leaf is not None and leaf.gradient is not None:
+                if set_to_none:
+                    leaf.gradient = None
+                else:
+                    array_at(leaf.gradient.address, (parameter.size,), (1,), self.dtype, leaf.gradient)[...] = 0.0
+
+    # ------------------------------------------------------------------ schedules
+
+    def _cycled_word(self) -> int:
+        """Index of the hyper-parameter that a registered schedule cycles beside the rate, or 0."""
+        if any(s.cycles_momentum for s in self.schedulers if s.interval == "step"):
+            return next(j for j, name in enumerate(self.hyper_names) if name in ("momentum", "beta1"))
+        return 0
+
+    def _register(self, scheduler: LRScheduler) -> None:
+        self.schedulers.append(scheduler)
+        if scheduler.cycles_momentum:
+            self._new_layout()
+
+    def advance(self, interval: str, metric: float | None = None) -> None:
+        """Step the schedulers registered with ``interval="step"`` or ``"epoch"``.
+
+        Parameters
+        ----------
+        interval : {"step", "epoch"}
+        metric : float, optional
+            What `ReduceLROnPlateau` watches.
+        """
+        for scheduler in self.schedulers:
+            if scheduler.interval == interval:
+                scheduler.advance(metric)
+
+    def upcoming_lrs(self, count: int) -> np.ndarray:
+        """The learning rates of the next `count` steps under the schedulers registered a step.
+
+        Returns
+        -------
+        ndarray of float64, shape (count, columns)
+            A column each group; under a schedule that cycles momentum then another each group with the momentum
+            (or first beta). `UpdateRows.lr_groups` names the column of each word. Nothing is changed.
+        """
+        self._synced = [None] * len(self.param_groups)  # whoever asks will write these words
+        return rates.rates_ahead(self, count)
+
+    def advance_steps(self, count: int) -> None:
+        """What `count` calls of ``advance("step")`` would do."""
+        self._synced = [None] * len(self.param_groups)
+        rates.leap(self, count)
+
+    # ------------------------------------------------------------------ state
+
+    @property
+    def state_nbytes(self) -> int:
+        """Bytes of optimiser state that have been allocated."""
+        return sum(a.nbytes for state in self._state for a in state.values())
+
+    @property
+    def state(self) -> dict[Tensor, dict[str, Any]]:
+        """The state of each parameter that has some; the arrays are the memory that the kernels use."""
+        return {self._parameters[k]: self._pack(k, copy=False) for k in range(len(self._parameters)) if self._has(k)}
+
+    def _has(self, k: int) -> bool:
+        return self._table[k, self._steps] > 0
+
+    def _pack(self, k: int, copy: bool) -> dict[str, Any]:
+        arrays = {name: array.copy() if copy else array for name, array in self._state[k].items()}
+        return {"step": int(self._table[k, self._steps]), **arrays}
+
+    def _unpack(self, k: int, saved: dict[str, Any]) -> int:
+        """Steps that a saved state has seen."""
+        return int(float(saved["step"]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """``{"state": {index: {name: array}}, "param_groups": [...]}``, as PyTorch arranges it; copies."""
+        groups = []
+        for group, part in zip(self.param_groups, self._slices, strict=True):
+            packed = {key: value for key, value in group.items() if key != "params"}
+            groups.append({**packed, "params": list(range(part.start, part.stop))})
+        state = {k: self._pack(k, copy=True) for k in range(len(self._parameters)) if self._has(k)}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over hyper-parameters and state from a state dict of the same groups, ours or PyTorch's.
+
+        Raises
+        ------
+        StateDictError
+            If the groups, their sizes, or a shape differ; nothing is changed then.
+        """
+        saved_groups, saved_state = self._fitting(state_dict)
+        for group, saved in zip(self.param_groups, saved_groups, strict=True):
+            for key, value in saved.items():
+                if key != "params":
+                    group[key] = tuple(value) if isinstance(group.get(key), tuple) else value
+        self._activate(sorted(saved_state))
+        self._table[:, self._steps] = 0
+        for group, part in zip(self.param_groups, self._slices, strict=True):
+            for k in range(part.start, part.stop):
+                saved = saved_state.get(k, {})
+                for name, array in self._state[k].items():
+                    value = saved.get(name)
+                    array[...] = self._initial(name, group) if value is None else np.asarray(value)
+                if saved:
+                    self._table[k, self._steps] = self._unpack(k, saved)
+        self.sync_hyperparameters()
+
+    def _fitting(self, state_dict: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
+        if not isinstance(state_dict, dict) or not {"state", "param_groups"} <= set(state_dict):
+            raise StateDictError("an optimiser's state dict has the keys 'state' and 'param_groups'")
+        groups = state_dict["param_groups"]
+        if len(groups) != len(self.param_groups):
+            raise StateDictError(f"the state dict has {len(groups)} parameter groups, the optimiser "
+                                 f"{len(self.param_groups)}")
+        places: dict[Any, int] = {}
+        for g, (saved, part) in enumerate(zip(groups, self._slices, strict=True)):
+            count = part.stop - part.start
+            if len(saved["params"]) != count:
+                raise StateDictError(f"group {g} has {len(saved['params'])} parameters in the state dict and {count} "
+                                     "in the optimiser")
+            places.update(zip(saved["params"], range(part.start, part.stop), strict=True))
+        state = {}
+        for key, saved in state_dict["state"].items():
+            k = places.get(key, places.get(int(key)) if isinstance(key, str) and key.isdigit() else None)
+            if k is None:
+                raise StateDictError(f"state for parameter {key!r}, which is in no group of the state dict")
+            state[k] = saved
+            for name in self.state_names:
+                shape = () if name in self.scalar_states else self._parameters[k].shape
+                given = None if saved.get(name) is None else np.shape(saved[name])
+                if given not in (None, shape):
+                    raise StateDictError(f"{name} of parameter {k} has shape {list(given)} in the state dict, "
+                                         f"the parameter {list(shape)}")
+        return groups, state
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for g, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {g}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key not in ("params", "param_names")]
+        return "\n".join([*lines, ")"])
+
+
+def _bound(name: str, value: float | None) -> float | None:
+    if value is not None and not value > 0.0:
+        raise ArgumentError(f"{name} must be positive, not {value}")
+    return None if value is None else float(value)

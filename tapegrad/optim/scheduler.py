@@ -1,0 +1,123 @@
+"""The base of the learning-rate schedules."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import ArgumentError, DtypeError, StateDictError
+from .optimizer import Optimizer
+from .rates import advance
+
+__all__ = ["LRScheduler", "check_optimizer", "each_group"]
+
+
+class LRScheduler:
+    """Base of the schedules.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    last_epoch : int, default -1
+        Epoch to resume from; -1 starts anew.
+    interval : {"step", "epoch"}, optional
+        Register with the optimiser, so that `TrainStep.run` steps the schedule after each step or epoch. Without it
+        `step` is the caller's to call.
+
+    Attributes
+    ----------
+    last_epoch : int
+        Steps taken since the start.
+    base_lrs : list of float
+        The rates of the groups when the first schedule was made.
+    """
+
+    #: whether resuming leaves the rate that the optimiser has
+    holds_on_resume: ClassVar[bool] = False
+    #: attributes that are no state
+    _not_state: ClassVar[tuple[str, ...]] = ("optimizer", "interval")
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1, interval: str | None = None) -> None:
+        check_optimizer(optimizer)
+        if interval not in (None, "step", "epoch"):
+            raise ArgumentError(f'interval must be "step", "epoch" or None, got {interval!r}')
+        self.optimizer, self.interval = optimizer, interval
+        for g, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise ArgumentError(f"last_epoch={last_epoch} resumes a schedule, but param_groups[{g}] has no "
+                                    '"initial_lr": load the optimiser\'s state dict first')
+        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self._begin()
+        if interval is not None:
+            optimizer._register(self)
+
+    @property
+    def cycles_momentum(self) -> bool:
+        """Whether it sets the momentum (or first beta) too."""
+        return False
+
+    def _begin(self) -> None:
+        if self.holds_on_resume and self.last_epoch >= 0:
+            self._seek(self.last_epoch + 1)
+            self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        else:
+            advance(self.optimizer, [self], 1)
+
+    def _rule(self, epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """``a``, shape (epochs,), and ``c``, shape (epochs, groups) or None for 0, on reaching each of `epochs`."""
+        raise NotImplementedError
+
+    def _momenta(self, epochs: np.ndarray) -> np.ndarray:
+        """The momentum (or first beta), shape (epochs, groups), where `cycles_momentum`; NaN: it stays as it is."""
+        raise NotImplementedError
+
+    def _rates_at_zero(self) -> np.ndarray:
+        """The rates at epoch 0, shape (groups,), whatever the present ones are."""
+        a, c = self._rule(np.zeros(1, np.int64))
+        return a[0] * np.array(self.base_lrs, np.float64) + (0.0 if c is None else c[0])
+
+    def _seek(self, epoch: int) -> None:
+        """Be at `epoch`; rates are not touched."""
+        self.last_epoch = epoch
+
+    def step(self) -> None:
+        """Go to the next epoch and set the rates of the optimiser's groups."""
+        advance(self.optimizer, [self], 1)
+
+    def advance(self, metric: float | None = None) -> None:
+        """`step`, whatever the metric."""
+        self.step()
+
+    def get_last_lr(self) -> list[float]:
+        """The rates that the last `step` set, one a group."""
+        return list(self._last_lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimiser."""
+        return {key: value for key, value in vars(self).items() if key not in self._not_state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state that `state_dict` gave, or that of PyTorch's scheduler of the same name."""
+        if "last_epoch" not in state_dict:
+            raise StateDictError(f"no state of a {type(self).__name__}: it has no 'last_epoch'")
+        vars(self).update({key: value for key, value in state_dict.items() if key in vars(self)
+                           and key not in self._not_state})
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise `DtypeError` unless `optimizer` is one."""
+    if not isinstance(optimizer, Optimizer):
+        raise DtypeError(f"a scheduler needs an Optimizer, not {type(optimizer).__name__}")
+
+
+def each_group(optimizer: Optimizer, name: str, value: Any) -> list[Any]:
+    """`value` for each group: itself, or its entries."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        if len(value) != len(optimizer.param_groups):
+            raise ArgumentError(f"{name} has {len(value)} entries for {len(optimizer.param_groups)} parameter groups")
+        return list(value)
+    return [value] * len(optimizer.param_groups)

@@ -1,0 +1,109 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..engine.jit import real, real64
+from ..errors import ArgumentError
+from ..ops.table import Op
+from .checks import at_least_zero
+from .optimizer import Optimizer, Params
+
+__all__ = ["SGD"]
+
+
+def sgd(op: Any, f: Any, i: Any, b: Any) -> int:
+    # row: 0, p, g, m, n, steps of m, lr, mu, tau, decay, nesterov, sign
+    # g = sign dL/dp + decay p;  m = mu m + (1 - tau) g, at first m = g;  p -= lr m, Nesterov: p -= lr (g + mu m)
+    p, g, m, n = op[1], op[2], op[3], op[4]
+    lr, mu, decay, sign = real(op, 6, f), real(op, 7, f), real(op, 9, f), real(op, 11, f)
+    if mu == 0.0:
+        for k in range(n):
+            f[p + k] -= lr * (sign * f[g + k] + decay * f[p + k])
+        return 0
+    keep, fresh = mu, 1.0 - real(op, 8, f)
+    if op[5] == 0:
+        keep, fresh = 0.0 * mu, 0.0 * mu + 1.0
+    op[5] += 1
+    if real64(op, 10) != 0.0:
+        for k in range(n):
+            d = sign * f[g + k] + decay * f[p + k]
+            v = keep * f[m + k] + fresh * d
+            f[m + k] = v
+            f[p + k] -= lr * (d + mu * v)
+    else:
+        for k in range(n):
+            v = keep * f[m + k] + fresh * (sign * f[g + k] + decay * f[p + k])
+            f[m + k] = v
+            f[p + k] -= lr * v
+    return 0
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum, Nesterov's momentum and weight decay.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor), or of dict
+    lr : float, default 1e-3
+    momentum : float, default 0
+    dampening : float, default 0
+    weight_decay : float, default 0
+    nesterov : bool, default False
+        Needs momentum and no dampening.
+    maximize : bool, default False
+    max_grad_norm, max_grad_value : float, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError
+        If the parameter list is empty or a hyper-parameter is out of its range.
+
+    Notes
+    -----
+    ``m = momentum m + (1 - dampening) g``, at the first step ``m = g``; ``p -= lr m``, with Nesterov
+    ``p -= lr (g + momentum m)`` (Sutskever et al., ICML 2013). The state is one array a parameter, and none
+    without momentum.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> w = tg.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = SGD([w], lr=0.25)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.numpy()
+    array([ 0.5, -1. ], dtype=float32)
+    """
+
+    op = Op("sgd", forward=sgd)
+    state_names = ("momentum_buffer",)
+    hyper_names = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "sign")
+
+    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
+                 weight_decay: float = 0.0, nesterov: bool = False, *, maximize: bool = False,
+                 max_grad_norm: float | None = None, max_grad_value: float | None = None, **torch_only: Any) -> None:
+        at_least_zero(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ArgumentError("Nesterov momentum needs momentum > 0 and dampening = 0")
+        defaults = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+                    "nesterov": nesterov, "maximize": maximize}
+        super().__init__(params, defaults, max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, **torch_only)
+
+    def _hyper(self, group: dict[str, Any]) -> tuple[float, ...]:
+        return (group["lr"], group["momentum"], group["dampening"], group["weight_decay"],
+                1.0 if group["nesterov"] else 0.0, -1.0 if group["maximize"] else 1.0)
+
+    def _needs(self, group: dict[str, Any]) -> Sequence[str]:
+        return self.state_names if group["momentum"] != 0.0 else ()
+
+    def _pack(self, k: int, copy: bool) -> dict[str, Any]:
+        packed = super()._pack(k, copy)
+        del packed["step"]
+        return packed
+
+    def _unpack(self, k: int, saved: dict[str, Any]) -> int:
+        return 0 if saved.get("momentum_buffer") is None else 1
