@@ -51,7 +51,8 @@ class ReduceLROnPlateau(LRScheduler):
         self.optimizer, self.interval = optimizer, interval
         self.mode, self.factor, self.patience = mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown, self.eps = threshold, threshold_mode, cooldown, eps
-        self.min_lrs = each_group(optimizer, "min_lr", min_lr)
+        each_group(optimizer, "min_lr", min_lr)
+        self.min_lrs = min_lr
         self.last_epoch = 0
         self.best = math.inf if mode == "min" else -math.inf
         self.cooldown_counter = self.num_bad_epochs = 0
@@ -71,7 +72,8 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+            lowest = each_group(self.optimizer, "min_lr", self.min_lrs)  # a group may have been added
+            for group, least in zip(self.optimizer.param_groups, lowest, strict=True):
                 reduced = max(group["lr"] * self.factor, least)
                 if group["lr"] - reduced > self.eps:
                     group["lr"] = reduced

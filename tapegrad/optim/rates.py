@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import ArgumentError
+
 if TYPE_CHECKING:
     from .optimizer import Optimizer
     from .scheduler import LRScheduler
@@ -28,6 +30,9 @@ def rate_table(optimizer: Optimizer, schedulers: Sequence[LRScheduler], count: i
         factor, offset = scheduler._rule(scheduler.last_epoch + 1 + np.arange(count))
         a, c = a * factor, c * factor[:, None]
         if offset is not None:
+            if offset.shape[1] != len(present):
+                raise ArgumentError(f"{type(scheduler).__name__} was made for {offset.shape[1]} parameter groups, the "
+                                    f"optimiser has {len(present)}: make it after add_param_group")
             c += offset
     if not a.any():
         table[1:] = c

@@ -229,3 +229,18 @@ def test_a_cycle_does_not_go_past_its_end():
     optimizer.advance_steps(5)
     with pytest.raises(ValueError, match="step 6 of a cycle of 5"):
         scheduler.step()
+
+
+def test_a_group_added_later_joins_schedules_that_multiply_and_is_refused_by_others():
+    optimizer = make()
+    multiplied = lr_scheduler.ExponentialLR(optimizer, 0.5)
+    plateau = lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, min_lr=0.1)
+    closed = lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
+    optimizer.add_param_group({"params": [tg.tensor(np.zeros(1), requires_grad=True)], "lr": 8.0})
+    multiplied.step()
+    assert rates(optimizer)[2] == 4.0
+    plateau.step(1.0)
+    plateau.step(2.0)
+    assert rates(optimizer)[2] == pytest.approx(0.4)
+    with pytest.raises(ValueError, match="made for 2 parameter groups, the optimiser has 3"):
+        closed.step()
