@@ -374,7 +374,7 @@ class TestTarget:
     @pytest.mark.parametrize(
         ("cells", "task", "words"),
         [
-            (["a", "a"], "auto", "target 'y' is a in every row"),
+            (["a", "a"], "auto", "target 'y' is 'a' in every row"),
             (["2", "2"], "regression", "target 'y' is 2.0 in every row"),
             (["1", ""], "auto", "row 2 (line 3), column 'y': the target is missing"),
             (["1", "a"], "regression", "'a' is not a number; text labels need --task classification"),

@@ -6,7 +6,8 @@ with it and applied unchanged to every later table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +91,7 @@ class Features:
         if len(empty):
             name = features.matrix_names[empty[0]]
             raise DataError(
-                f"{table.source}: column {name!r} has no value in the training rows; try --drop {name}"
+                f"{table.source}: column {name!r} has no value in the training rows; try --drop {shlex.quote(name)}"
             )
         return features
 
@@ -160,7 +161,7 @@ class Features:
         if extra:
             raise DataError(
                 f"{table.source} has {'a column' if len(extra) == 1 else 'columns'} {listed(extra)} that the model"
-                f" does not know; --drop {extra[0]} leaves it out"
+                f" does not know; --drop {shlex.quote(extra[0])} leaves it out"
             )
         return table
 
@@ -238,7 +239,7 @@ def _categories(table: Table, name: str) -> list[str]:
     """The categories in a column, sorted."""
     found = set(_category_cells(table, name)) - {""}
     if not found:
-        raise DataError(f"{table.source}: column {name!r} has no value; try --drop {name}")
+        raise DataError(f"{table.source}: column {name!r} has no value; try --drop {shlex.quote(name)}")
     return sorted(found)
 
 
@@ -261,7 +262,7 @@ def _indicators(table: Table, name: str, categories: Sequence[str]) -> np.ndarra
 
 def _category_cells(table: Table, name: str) -> list[str]:
     """The cells as text, "" for a missing one; a number in its one shortest form, so that 1 and 1.0 agree."""
-    cells: Sequence[Any] = table.columns[name]
+    cells: Iterable[Any] = table.columns[name]
     gone = table.missing(name)
     return [
         "" if absent else _canonical(cell, table.decimal) for cell, absent in zip(cells, gone, strict=True)
@@ -279,4 +280,5 @@ def _text_remedy(table: Table, name: str) -> str:
     cells = table.columns[name]
     if isinstance(cells, np.ndarray) or any(table.is_number(cell) for cell in cells):
         return ""
-    return f"for a column of categories --categorical {name}, or leave it out with --drop {name}"
+    option = shlex.quote(name)
+    return f"for a column of categories --categorical {option}, or leave it out with --drop {option}"

@@ -16,7 +16,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Table:
     """
 
     source: str
-    columns: dict[str, list[str] | np.ndarray]
+    columns: Mapping[str, list[str] | np.ndarray]
     rows: np.ndarray
     lines: np.ndarray | None = None
     named: bool = True
@@ -180,7 +180,7 @@ def parse_number(cell: str, decimal: str = ".") -> float | None:
 
 def listed(names: Iterable[str], most: int = 12) -> str:
     """Names for a message: the first few, and how many there are."""
-    texts = [str(name) for name in names]
+    texts = [" ".join(str(name).split()) for name in names]
     if len(texts) <= most:
         return ", ".join(texts)
     return f"{', '.join(texts[:most])}, ... {len(texts)} in all"
@@ -189,13 +189,12 @@ def listed(names: Iterable[str], most: int = 12) -> str:
 def read_table(
     path: str | os.PathLike[str],
     *,
+    target: str | None = "y",
     header: bool | None = None,
     delimiter: str | None = None,
     decimal: str = ".",
 ) -> Table:
-    """Read a table: ``X`` and ``y`` of a ``.npz`` archive, or else a CSV file.
-
-    Parameters are those of `read_csv`; a NumPy archive needs none of them.
+    """Read a ``.npz`` archive (see `read_npz` for `target`), or else a CSV file (see `read_csv` for the rest).
 
     Raises
     ------
@@ -205,7 +204,7 @@ def read_table(
         The file cannot be read.
     """
     if Path(path).suffix.lower() == ".npz":
-        return read_npz(path)
+        return read_npz(path, target=target)
     return read_csv(path, header=header, delimiter=delimiter, decimal=decimal)
 
 
@@ -358,15 +357,15 @@ class _ArrayTable(Table):
         return f"{self.source}: {element}"
 
 
-def read_npz(path: str | os.PathLike[str], *, target: str = "y") -> Table:
+def read_npz(path: str | os.PathLike[str], *, target: str | None = "y") -> Table:
     """Read the arrays ``X`` and (if there) ``y`` of a NumPy archive.
 
     Parameters
     ----------
     path : path_like
         Written by `numpy.savez` or `numpy.savez_compressed`.
-    target : str
-        The name of the array of targets.
+    target : str or None
+        The name of the array of targets, which need not be there; None leaves it unread.
 
     Returns
     -------
@@ -393,7 +392,7 @@ def read_npz(path: str | os.PathLike[str], *, target: str = "y") -> Table:
             if "X" not in archive.files:
                 raise DataError(f"{source}: no array X (arrays: {listed(held) or 'none'})")
             X = archive["X"]
-            y = archive[target] if target in archive.files else None
+            y = archive[target] if target is not None and target in archive.files else None
         except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
             if isinstance(error, DataError):
                 raise
@@ -407,7 +406,7 @@ def read_npz(path: str | os.PathLike[str], *, target: str = "y") -> Table:
         raise DataError(f"{source}: X is empty (shape {X.shape})")
     X = X.reshape(len(X), -1).astype(np.float64)
     columns: dict[str, list[str] | np.ndarray] = {str(j + 1): X[:, j] for j in range(X.shape[1])}
-    if y is not None:
+    if target is not None and y is not None:
         if target in columns:
             raise DataError(f"{source}: a target array called {target!r} looks like a column of X; rename it")
         columns[target] = _target_column(source, target, y, len(X))

@@ -61,7 +61,7 @@ class Target:
         if task == "regression":
             values = table.numbers(name, "text labels need --task classification")
             mean, scale = standardisation((values if rows is None else values[rows])[:, None])
-            only = values[0] if np.all(values == values[0]) else None
+            only = float(values[0]) if np.all(values == values[0]) else None
             target = cls(name, task, mean=float(mean[0]), scale=float(scale[0]))
         else:
             labels = sorted(set(_labels(table, name)))
@@ -74,7 +74,7 @@ class Target:
             target = cls(name, task, labels)
         if only is not None:
             raise DataError(
-                f"{table.source}: target {name!r} is {only} in every row: there is nothing to learn"
+                f"{table.source}: target {name!r} is {only!r} in every row: there is nothing to learn"
             )
         return target
 

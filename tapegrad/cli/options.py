@@ -1,0 +1,220 @@
+"""Options that several commands share: their types, their checks, their help."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import DataError
+from .network import ACTIVATIONS
+from .settings import DTYPES, OPTIMIZERS, parse_hidden
+
+__all__ = [
+    "Activation", "BatchSize", "Categorical", "Data", "Decimal", "Delimiter", "Drop", "Dropout", "Dtype", "Epochs",
+    "Freeze", "Header", "Hidden", "LearningRate", "Missing", "OptimizerName", "Seed", "TargetColumn", "TaskName",
+    "ValFraction", "WeightDecay", "check_writable", "one_of",
+]  # fmt: skip
+
+
+def one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in choices:
+            raise typer.BadParameter(f"{value!r} is none of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def _number(lowest: float, highest: float, words: str) -> Callable[[str | float], float]:
+    """A parser of numbers from `lowest` to below `highest`."""
+
+    def parse(text: str | float) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not lowest <= value < highest:
+            raise typer.BadParameter(f"{text!r} is not {words}")
+        return value
+
+    return parse
+
+
+def _whole(lowest: int) -> Callable[[str | int], int]:
+    """A parser of whole numbers."""
+
+    def parse(text: str | int) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = lowest - 1
+        if not lowest <= value < 2**63:
+            raise typer.BadParameter(f"{text!r} is not a whole number of at least {lowest}")
+        return value
+
+    return parse
+
+
+def _layers(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            parse_hidden(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    return value
+
+
+def _one_character(value: str | None) -> str | None:
+    value = "\t" if value in ("\\t", "tab") else value
+    if value is not None and len(value) != 1:
+        raise typer.BadParameter(f"{value!r} is not one character (tab is written tab)")
+    if value in ('"', "\n", "\r"):
+        raise typer.BadParameter(f"{value!r} cannot divide columns")
+    return value
+
+
+Data = Annotated[
+    Path | None,
+    typer.Argument(
+        help="A CSV file (also .csv.gz) or a NumPy archive (.npz with X and y). Without one: handwritten digits.",
+        show_default=False,
+    ),
+]
+TargetColumn = Annotated[
+    str | None,
+    typer.Option("--target", metavar="COLUMN", help="The column to predict (.npz: the array, y by default)."),
+]
+TaskName = Annotated[
+    str,
+    typer.Option(
+        "--task",
+        callback=one_of(("auto", "classification", "regression")),
+        metavar="TASK",
+        help="What the target holds: auto, classification or regression.",
+    ),
+]
+Hidden = Annotated[
+    str | None,
+    typer.Option(
+        callback=_layers,
+        metavar="N,N,...",
+        help="Units of the hidden layers; none for a linear model.",
+        show_default="128,64; digits 256,128",
+    ),
+]
+Activation = Annotated[
+    str,
+    typer.Option(
+        callback=one_of(tuple(ACTIVATIONS)), metavar="NAME", help=f"One of {', '.join(ACTIVATIONS)}."
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(parser=_whole(1), metavar="N", help="Passes over the rows.", show_default="60; digits 30"),
+]
+BatchSize = Annotated[int, typer.Option(parser=_whole(1), metavar="N", help="Rows a step.")]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr",
+        parser=_number(math.ulp(0.0), math.inf, "a positive number"),
+        metavar="RATE",
+        help="Learning rate.",
+        show_default="0.001; digits 0.003",
+    ),
+]
+OptimizerName = Annotated[
+    str,
+    typer.Option(
+        "--optimizer",
+        callback=one_of(tuple(OPTIMIZERS)),
+        metavar="NAME",
+        help=f"One of {', '.join(OPTIMIZERS)}.",
+    ),
+]
+WeightDecay = Annotated[
+    float,
+    typer.Option(
+        parser=_number(0.0, math.inf, "zero or a positive number"), metavar="RATE", help="Weight decay."
+    ),
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option(
+        parser=_number(0.0, 1.0, "at least 0 and below 1"),
+        metavar="SHARE",
+        help="Share of hidden units left out of each step.",
+        show_default="0; digits 0.3",
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        callback=one_of(DTYPES),
+        metavar="DTYPE",
+        help="Type of parameters and arithmetic: float32 or float64.",
+    ),
+]
+Seed = Annotated[
+    int, typer.Option(parser=_whole(0), metavar="N", help="Of initial weights, shuffling, dropout and split.")
+]
+ValFraction = Annotated[
+    float | None,
+    typer.Option(
+        parser=_number(0.0, 1.0, "at least 0 and below 1"),
+        metavar="SHARE",
+        help="Share of the rows held out and measured at the end (the digits have their own).",
+        show_default="0.2",
+    ),
+]
+Freeze = Annotated[
+    list[str] | None,
+    typer.Option(metavar="LAYER", help="A layer (0) or parameter (0.weight) not to train; may be repeated."),
+]
+Missing = Annotated[
+    str,
+    typer.Option(
+        callback=one_of(("error", "mean", "drop")),
+        metavar="WAY",
+        help="Missing values: error, mean (fill in the column's mean) or drop (leave the row out).",
+    ),
+]
+Categorical = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="A column of categories; may be repeated."),
+]
+Drop = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN", help="A column to leave out; may be repeated.")
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header", help="Whether the first row names the columns.", show_default="look"
+    ),
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(callback=_one_character, metavar="CHAR", help="Between columns.", show_default="look"),
+]
+Decimal = Annotated[
+    str, typer.Option(callback=one_of((".", ",")), metavar="MARK", help="Decimal mark of a CSV file.")
+]
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Raise `DataError` if a file cannot be put at a path, before hours are spent on what goes into it."""
+    if path.is_dir():
+        raise DataError(f"{option} {path}: is a folder, not a file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise DataError(f"{option} {path}: cannot write there ({error.strerror or error})") from error
+    if path.exists() and not os.access(path, os.W_OK):
+        raise DataError(f"{option} {path}: the file is write-protected")

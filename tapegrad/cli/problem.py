@@ -1,0 +1,158 @@
+"""What is to be learned: rows to train on, rows held out, and their preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..data import Features, Table, Target, drop_incomplete, listed, read_table, split_rows
+from ..data.target import Task
+from ..datasets import load_digits
+from ..errors import DataError
+
+__all__ = ["Problem", "TableOptions", "digits", "from_table", "load_problem"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Encoded training and held-out rows.
+
+    Attributes
+    ----------
+    title : str
+        What is learned, in words.
+    features, target
+        The preprocessing.
+    inputs, held_inputs : ndarray of float64, shape (rows, width)
+    targets, held_targets : ndarray
+        int64, shape (rows,), of a classification; float64, shape (rows, 1), of a regression.
+    notes : list of str
+        What a user should know about the data.
+    """
+
+    title: str
+    features: Features
+    target: Target
+    inputs: np.ndarray
+    targets: np.ndarray
+    held_inputs: np.ndarray
+    held_targets: np.ndarray
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How to read a file, and what to learn from it.
+
+    Attributes
+    ----------
+    target : str, optional
+        The column to predict; in an archive the array, ``y`` by default.
+    task : {"auto", "classification", "regression"}
+    val_fraction : float, optional
+        The share of rows to hold out, 0.2 by default.
+    missing : {"error", "mean", "drop"}
+        What to do about missing values.
+    categorical, drop : sequence of str
+        Columns of categories; columns to leave out.
+    header, delimiter, decimal
+        As `read_csv` takes them.
+    """
+
+    target: str | None = None
+    task: Task | Literal["auto"] = "auto"
+    val_fraction: float | None = None
+    missing: str = "error"
+    categorical: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    header: bool | None = None
+    delimiter: str | None = None
+    decimal: str = "."
+
+
+def load_problem(path: Path | None, options: TableOptions, seed: int) -> Problem:
+    """The problem in a file, or the digits.
+
+    Raises
+    ------
+    DataError
+        The file cannot be used; says where. Or there is none, but options that need one.
+    OSError
+        The file cannot be read.
+    """
+    if path is None:
+        for option in fields(options):
+            if getattr(options, option.name) != option.default:
+                name = option.name.replace("_", "-")
+                raise DataError(f"--{name} is for a data file, and none is given (the digits do without)")
+        return digits()
+    target = options.target
+    if target is None and path.suffix.lower() == ".npz":
+        target = "y"
+    table = read_table(
+        path, target=target, header=options.header, delimiter=options.delimiter, decimal=options.decimal
+    )
+    if target is None:
+        raise DataError(f"{path}: --target must say which column to predict ({listed(table.names)})")
+    return from_table(table, replace(options, target=target), seed)
+
+
+def digits() -> Problem:
+    """The handwritten digits that come with the package, with their fixed split."""
+    features = Features.unscaled([str(place) for place in range(1, 65)])
+    target = Target("digit", "classification", list(range(10)))
+    return Problem(
+        "handwritten digits, 10 classes", features, target, *load_digits("train"), *load_digits("test")
+    )
+
+
+def from_table(table: Table, options: TableOptions, seed: int) -> Problem:
+    """Split a table at random, and learn the preprocessing of its columns from the training rows.
+
+    Raises
+    ------
+    DataError
+        The table cannot be used so; says where.
+    """
+    name, drop, fill_missing = options.target or "y", options.drop, options.missing == "mean"
+    table.require([name], "target column")
+    table.require([*drop, *options.categorical])
+    if name in drop:
+        raise DataError(f"column {name!r} cannot be both the target and left out")
+    notes = []
+    if options.missing == "drop":
+        complete = drop_incomplete(table, [column for column in table.names if column not in drop])
+        if len(complete) < len(table):
+            gone = len(table) - len(complete)
+            notes.append(f"{gone} of {len(table)} rows have a missing value and are left out")
+        table = complete
+
+    target = Target.fit(table, name, options.task)
+    classes = target.encoded(table) if target.task == "classification" else None
+    fraction = 0.2 if options.val_fraction is None else options.val_fraction
+    rows, held = split_rows(len(table), fraction, seed, classes)
+    if target.task == "regression":
+        target = Target.fit(table, name, target.task, rows=rows)
+    features = Features.fit(
+        table,
+        categorical=options.categorical,
+        ignored=list(dict.fromkeys([name, *drop])),
+        rows=rows,
+        fill_missing=fill_missing,
+    )
+    constant = features.constant_columns(table, rows)
+    if len(constant) == features.width:
+        raise DataError(
+            f"{table.source}: every column but the target is constant: there is nothing to learn from"
+        )
+    if constant:
+        notes.append(f"constant in the training rows, and so without effect: {listed(constant)}")
+
+    inputs, targets = features.matrix(table, fill_missing=fill_missing), target.encoded(table)
+    kind = f"{target.outputs} classes" if target.task == "classification" else "a value"
+    title = f"{target.name} ({kind}) from {len(features.columns)} columns of {table.source}"
+    return Problem(title, features, target, inputs[rows], targets[rows], inputs[held], targets[held], notes)

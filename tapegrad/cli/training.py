@@ -1,0 +1,193 @@
+"""Train a network on a problem and measure it on the rows held out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import TrainStep, manual_seed, nn
+from ..engine.jit import compile_seconds
+from ..nn import functional as F
+from .network import Network, outputs
+from .problem import Problem
+from .settings import Settings, freeze
+
+__all__ = ["Result", "Run", "measure"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of a training run.
+
+    Attributes
+    ----------
+    score : dict of str to float
+        Of the rows held out, or of the training rows where none are: ``accuracy``, or ``rmse`` and ``r2``.
+    held_out : bool
+        Whether the score is of rows held out.
+    loss : float
+        Mean over the last epoch's steps.
+    steps, samples : int
+        Training steps made, and rows seen in them.
+    seconds : float
+        Of training, compiling left out.
+    compile_seconds : float
+        Spent compiling by this process.
+    peak_bytes : int
+        Planned memory of a training step.
+    parameters, trained_parameters : int
+        Numbers in the network, and those that were trained.
+    """
+
+    score: dict[str, float]
+    held_out: bool
+    loss: float
+    steps: int
+    samples: int
+    seconds: float
+    compile_seconds: float
+    peak_bytes: int
+    parameters: int
+    trained_parameters: int
+
+    @property
+    def steps_per_second(self) -> float:
+        """Training steps a second, compiling left out."""
+        return self.steps / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def samples_per_second(self) -> float:
+        """Rows a second, compiling left out."""
+        return self.samples / self.seconds if self.seconds > 0 else 0.0
+
+
+class Run:
+    """A network set up for a problem, with its recorded training step.
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : Settings
+
+    Attributes
+    ----------
+    network : Network
+    module : Sequential
+    step : TrainStep
+    epochs_done : int
+    interrupted : bool
+        Whether Ctrl-C ended the training.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings) -> None:
+        self.problem, self.settings = problem, settings
+        manual_seed(settings.seed)
+        self.network = Network(
+            problem.features.width,
+            settings.hidden,
+            problem.target.outputs,
+            settings.activation,
+            settings.dropout,
+            settings.dtype,
+        )
+        self.module = self.network.build()
+        freeze(self.module, settings.frozen)
+        loss = F.cross_entropy if problem.target.task == "classification" else F.mse_loss
+        module = self.module
+        self.step = TrainStep(lambda x, y: loss(module(x), y), settings.make_optimizer(module))
+        self.losses = np.zeros(0)
+        self.epochs_done = 0
+        self.interrupted = False
+        self.seconds = 0.0
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a full step."""
+        return min(self.settings.batch_size, len(self.problem.inputs))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch, the last of which may be smaller."""
+        return math.ceil(len(self.problem.inputs) / self.batch_size)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss is no longer a number."""
+        return len(self.losses) > 0 and not math.isfinite(self.losses[-1])
+
+    def train(self, progress: Callable[[int, float], None] | None = None) -> None:
+        """Train for the epochs that the settings say, or until Ctrl-C or a loss that is not finite.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called now and then with the number of steps made and the latest loss.
+        """
+        dtype = np.dtype(self.settings.dtype)
+        X = self.problem.inputs.astype(dtype)
+        y = (
+            self.problem.targets.astype(dtype)
+            if self.problem.target.task == "regression"
+            else self.problem.targets
+        )
+
+        def after_epoch(epoch: int, history: Any) -> bool:
+            self.losses = np.asarray(history.loss)
+            self.epochs_done = epoch + 1
+            if progress is not None:
+                progress(len(self.losses), float(self.losses[-1]))
+            return self.diverged
+
+        start, compiled = time.perf_counter(), compile_seconds()
+        self.module.train()
+        try:
+            history = self.step.run(
+                X,
+                y,
+                batch_size=self.batch_size,
+                epochs=self.settings.epochs,
+                shuffle=True,
+                seed=self.settings.seed,
+                callback=after_epoch,
+            )
+            self.losses = np.asarray(history.loss)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        self.seconds = time.perf_counter() - start - (compile_seconds() - compiled)
+
+    def result(self) -> Result:
+        """Measure the network as it is now."""
+        problem = self.problem
+        held_out = len(problem.held_inputs) > 0
+        X, y = (problem.held_inputs, problem.held_targets) if held_out else (problem.inputs, problem.targets)
+        per_epoch = self.steps_per_epoch
+        steps = len(self.losses)
+        samples = steps // per_epoch * len(problem.inputs) + steps % per_epoch * self.batch_size
+        return Result(
+            score=measure(problem, self.module, X.astype(self.settings.dtype), y),
+            held_out=held_out,
+            loss=float(self.losses[-per_epoch:].mean()) if steps else math.nan,
+            steps=steps,
+            samples=samples,
+            seconds=self.seconds,
+            compile_seconds=compile_seconds(),
+            peak_bytes=int(self.step.memory().peak_bytes) if steps else 0,
+            parameters=self.module.num_parameters(),
+            trained_parameters=self.module.num_parameters(trainable_only=True),
+        )
+
+
+def measure(problem: Problem, module: nn.Module, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Accuracy of a classification; root mean squared error and coefficient of determination of a regression."""
+    predicted = outputs(module, X)
+    if problem.target.task == "classification":
+        return {"accuracy": float(np.mean(predicted.argmax(axis=1) == y))}
+    actual, predicted = problem.target.decoded(y), problem.target.decoded(predicted)
+    error = float(np.mean((actual - predicted) ** 2))
+    variance = float(np.var(actual))
+    return {"rmse": math.sqrt(error), "r2": 1.0 - error / variance if variance > 0.0 else math.nan}
