@@ -7,6 +7,8 @@ import hashlib
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tapegrad import datasets
 from tapegrad.data import (
@@ -428,6 +430,65 @@ class TestRows:
     def test_too_few_rows_are_refused(self):
         assert "too few" in message(split_rows, 1, 0.2, 0)
         assert "too few" in message(split_rows, 2, 0.2, 0, np.array([0, 1]))
+
+
+CELLS = [
+    "1",
+    "2",
+    "-3.5",
+    "1e308",
+    "-1e308",
+    "1e-310",
+    "-0.0",
+    "",
+    "NA",
+    "nan",
+    "inf",
+    "x",
+    '"a,b"',
+    '"q""q"',
+    '"',
+    " 7 ",
+]
+
+
+class TestAnyTable:
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        rows=st.lists(st.lists(st.sampled_from(CELLS), min_size=3, max_size=3), min_size=1, max_size=12),
+        categorical=st.booleans(),
+        fill=st.booleans(),
+        task=st.sampled_from(["auto", "classification", "regression"]),
+    )
+    def test_is_refused_or_becomes_finite_numbers(self, tmp_path, rows, categorical, fill, task):
+        path = tmp_path / "data.csv"
+        path.write_text("".join(f"{','.join(row)}\n" for row in rows))
+        try:
+            table = read_csv(path, header=False)
+            target = Target.fit(table, "3", task)
+            train, _ = split_rows(len(table), 0.2, 0)
+            features = Features.fit(
+                table, categorical=["1"] if categorical else [], ignored=["3"], rows=train, fill_missing=fill
+            )
+            matrix = features.matrix(table, fill_missing=fill)
+        except DataError as refusal:
+            assert str(path) in str(refusal) or "rows are too few" in str(refusal)
+            return
+        assert matrix.shape == (len(rows), features.width) and np.isfinite(matrix).all()
+        assert np.isfinite(target.encoded(table)).all()
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        content=st.binary(max_size=100),
+        start=st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08", b"a,b\n1,"]),
+    )
+    def test_any_bytes_are_read_or_refused(self, tmp_path, content, start):
+        for name in ("data.csv", "data.csv.gz", "data.npz"):
+            (tmp_path / name).write_bytes(start + content)
+            try:
+                read_table(tmp_path / name)
+            except DataError as refusal:
+                assert name in str(refusal)
 
 
 class TestDigits:
