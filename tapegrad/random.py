@@ -1,0 +1,128 @@
+"""The library's one source of randomness: counter-based, seeded in one place, safe to share between threads.
+
+Two streams grow from one seed, so that drawing initial weights never changes a dropout mask and the other way
+round:
+
+- `generator`, a NumPy `Generator` over Philox, from which initialisers and shuffles draw;
+- `dropout_key`, a (seed, counter) pair for ops that make their own random bits in compiled code. Such an op
+keeps the
+  pair instead of the bits and makes the same bits again in the reverse walk.
+
+Until `manual_seed` is called the seed comes from the operating system.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+
+import numpy as np
+
+from .errors import ArgumentError
+
+__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "seed"]
+
+_WORD = 1 << 64
+_LARGEST_KEY = (1 << 63) - 1
+
+
+class _Streams:
+    """A seed and the two streams grown from it."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        for_generator, for_keys = np.random.SeedSequence(seed).spawn(2)
+        self.generator = np.random.Generator(np.random.Philox(for_generator))
+        # a signed word holds the key, for the tape's integers are int64
+        self.key = int(for_keys.generate_state(1, np.uint64)[0]) & _LARGEST_KEY
+        self.counter = 0
+
+
+def _entropy() -> int:
+    return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+
+
+_lock = threading.Lock()
+_streams = _Streams(_entropy())
+
+
+def manual_seed(seed: int) -> None:
+    """Seed every random draw of the library: initialisers, dropout, shuffles that are not seeded themselves.
+
+    Parameters
+    ----------
+    seed : int
+        From -2**63 to 2**64 - 1; a negative seed means ``2**64 + seed``, as in PyTorch. NumPy integers are
+        welcome.
+
+    Raises
+    ------
+    ArgumentError
+        If `seed` is not an integer or needs more than 64 bits.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.manual_seed(0)
+    >>> first = tg.nn.Linear(2, 2).weight.numpy()
+    >>> tg.manual_seed(0)
+    >>> bool((tg.nn.Linear(2, 2).weight.numpy() == first).all())
+    True
+    """
+    global _streams
+    if isinstance(seed, (bool, np.bool_)):
+        raise ArgumentError(f"manual_seed: expected an integer, got the boolean {seed}")
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        raise ArgumentError(
+            f"manual_seed: expected an integer, got {seed!r} of type {type(seed).__name__}"
+        ) from None
+    if not -(_WORD >> 1) <= number < _WORD:
+        raise ArgumentError(
+            f"manual_seed: {number} does not fit in 64 bits; use a seed from -2**63 to 2**64 - 1"
+        )
+    fresh = _Streams(number % _WORD)
+    with _lock:
+        _streams = fresh
+
+
+def seed() -> int:
+    """Seed the library from the operating system's entropy; return the seed, to repeat the run with it."""
+    number = _entropy()
+    manual_seed(number)
+    return number
+
+
+def initial_seed() -> int:
+    """The seed that the present streams grew from, from 0 to 2**64 - 1."""
+    return _streams.seed
+
+
+def generator() -> np.random.Generator:
+    """The library's NumPy generator (Philox), from which initialisers draw.
+
+    Returns
+    -------
+    numpy.random.Generator
+        The same object until the next `manual_seed` or `seed`. Its methods hold its own lock, so threads may
+        share it; which thread gets which numbers is then up to the order in which they come.
+    """
+    return _streams.generator
+
+
+def dropout_key() -> tuple[int, int]:
+    """A pair that no other call since the last seeding has got, to make random bits from.
+
+    Returns
+    -------
+    seed : int
+        From 0 to 2**63 - 1; the same until the library is seeded anew.
+    counter : int
+        0, 1, 2, ... in the order of calls.
+    """
+    with _lock:
+        streams = _streams
+        counter = streams.counter
+        streams.counter = counter + 1
+    return streams.key, counter
