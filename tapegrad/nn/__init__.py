@@ -1,0 +1,46 @@
+"""Modules, layers and losses by PyTorch's names: see `Module` for how they fit together."""
+
+from . import functional, init, utils
+from .activations import (
+    ELU,
+    GELU,
+    SELU,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from .containers import ModuleDict, ModuleList, ParameterList, Sequential
+from .dropout import Dropout
+from .linear import Bilinear, Identity, Linear
+from .losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from .module import Module, ModuleError, UninitialisedModuleError
+from .parameter import Parameter
+from .shaping import Flatten, Unflatten
+
+__all__ = [
+    "ELU", "GELU", "SELU", "BCELoss", "BCEWithLogitsLoss", "Bilinear", "CrossEntropyLoss", "Dropout",
+    "Flatten", "Hardtanh", "HuberLoss", "Identity", "KLDivLoss", "L1Loss", "LeakyReLU", "Linear",
+    "LogSigmoid", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleError", "ModuleList", "NLLLoss",
+    "Parameter", "ParameterList", "ReLU", "ReLU6", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
+    "Softmax", "Softplus", "Softsign", "Tanh", "Unflatten", "UninitialisedModuleError", "functional",
+    "init", "utils",
+]  # fmt: skip

@@ -1,0 +1,220 @@
+"""The activations as modules, by PyTorch's names and arguments; the formulas stand in `functional`."""
+
+from __future__ import annotations
+
+from ..errors import ArgumentError
+from ..tensor import Tensor
+from . import functional as F
+from .module import Module
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+]  # fmt: skip
+
+
+class _Elementwise(Module):
+    """An activation whose attributes are the arguments of its function, under the same names."""
+
+    _shown: tuple[str, ...] = ()
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return ", ".join(f"{name}={getattr(self, name)}" for name in self._shown)
+
+
+class ReLU(_Elementwise):
+    """`functional.relu`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.relu(input)
+
+
+class ReLU6(_Elementwise):
+    """`functional.relu6`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.relu6(input)
+
+
+class LeakyReLU(_Elementwise):
+    """`functional.leaky_relu`."""
+
+    _shown = ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.leaky_relu(input, self.negative_slope)
+
+
+class ELU(_Elementwise):
+    """`functional.elu`."""
+
+    _shown = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.elu(input, self.alpha)
+
+
+class SELU(_Elementwise):
+    """`functional.selu`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.selu(input)
+
+
+class SiLU(_Elementwise):
+    """`functional.silu`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.silu(input)
+
+
+class GELU(_Elementwise):
+    """`functional.gelu`."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        if approximate not in ("none", "tanh"):
+            raise ArgumentError(f"GELU: approximate must be 'none' or 'tanh', got {approximate!r}")
+        self.approximate = approximate
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.gelu(input, self.approximate)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"approximate={self.approximate!r}"
+
+
+class Tanh(_Elementwise):
+    """`functional.tanh`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.tanh(input)
+
+
+class Sigmoid(_Elementwise):
+    """`functional.sigmoid`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.sigmoid(input)
+
+
+class LogSigmoid(_Elementwise):
+    """`functional.logsigmoid`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.logsigmoid(input)
+
+
+class Softsign(_Elementwise):
+    """`functional.softsign`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softsign(input)
+
+
+class Softplus(_Elementwise):
+    """`functional.softplus`."""
+
+    _shown = ("beta", "threshold")
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        if not beta > 0:
+            raise ArgumentError(f"Softplus: beta must be positive, got {beta}")
+        self.beta, self.threshold = beta, threshold
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softplus(input, self.beta, self.threshold)
+
+
+class Hardtanh(_Elementwise):
+    """`functional.hardtanh`."""
+
+    _shown = ("min_val", "max_val")
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        if not min_val < max_val:
+            raise ArgumentError(f"Hardtanh: min_val must be below max_val, got {min_val} and {max_val}")
+        self.min_val, self.max_val = min_val, max_val
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.hardtanh(input, self.min_val, self.max_val)
+
+
+class _AlongAxis(Module):
+    """An activation along the axis `dim`, which has to be given."""
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        if dim is None:
+            raise ArgumentError(f"{type(self).__name__}: say along which axis, for instance dim=-1")
+        self.dim = dim
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"dim={self.dim}"
+
+
+class Softmax(_AlongAxis):
+    """`functional.softmax`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softmax(input, self.dim)
+
+
+class LogSoftmax(_AlongAxis):
+    """`functional.log_softmax`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.log_softmax(input, self.dim)

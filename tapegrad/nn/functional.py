@@ -1,0 +1,238 @@
+"""Layers, activations and losses as functions, by PyTorch's names and arguments.
+
+``inplace`` is accepted where PyTorch has it and ignored: a recorded program decides by itself what may share
+memory.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import functions
+from ..errors import DtypeError, ShapeError
+from ..tensor import Tensor
+from .loss_functions import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+from .shapes import normal_axis, shape_of
+
+__all__ = [
+    "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_similarity",
+    "cross_entropy", "dropout", "elu", "flatten", "gelu", "hardtanh", "huber_loss", "kl_div", "l1_loss",
+    "leaky_relu", "linear", "log_softmax", "logsigmoid", "mse_loss", "nll_loss", "normalize", "one_hot",
+    "relu", "relu6", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "softsign", "tanh",
+    "unflatten",
+]  # fmt: skip
+
+Array: TypeAlias = Tensor | ArrayLike
+
+
+def linear(input: Array, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``: from (..., in) with a weight of shape (out, in) to (..., out)."""
+    return functions.linear(input, weight, bias)
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``y[..., o] = sum_ij input1[..., i] weight[o, i, j] input2[..., j] + bias[o]``.
+
+    Parameters
+    ----------
+    input1 : Tensor, shape (..., in1)
+    input2 : Tensor, shape (..., in2)
+    weight : Tensor, shape (out, in1, in2)
+    bias : Tensor, shape (out,), optional
+
+    Returns
+    -------
+    Tensor, shape (..., out)
+    """
+    first, second, filters = shape_of(input1), shape_of(input2), shape_of(weight)
+    if (
+        len(filters) != 3
+        or not first
+        or not second
+        or first[:-1] != second[:-1]
+        or ((first[-1], second[-1]) != filters[1:])
+    ):
+        raise ShapeError(
+            f"bilinear: inputs of shape {list(first)} and {list(second)} do not go with a weight of {list(filters)}; "
+            "expected (..., in1), (..., in2) and (out, in1, in2)"
+        )
+    out, in1, in2 = filters
+    # weight[o] @ input2, then the inner product with input1: two passes, the larger of them a matrix product
+    partial = functions.linear(input2, functions.reshape(weight, (out * in1, in2)))
+    partial = functions.reshape(partial, (*first[:-1], out, in1))
+    result = functions.sum(partial * functions.expand_dims(input1, -2), axis=-1)
+    return result if bias is None else result + bias
+
+
+def relu(input: Array, inplace: bool = False) -> Tensor:
+    """``max(x, 0)``; its derivative at 0 is 0."""
+    return functions.relu(input)
+
+
+def relu6(input: Array, inplace: bool = False) -> Tensor:
+    """``min(max(x, 0), 6)``."""
+    return functions.hardtanh(input, 0.0, 6.0)
+
+
+def leaky_relu(input: Array, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """``x`` where positive, else ``negative_slope * x``."""
+    return functions.leaky_relu(input, negative_slope)
+
+
+def elu(input: Array, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``x`` where positive, else ``alpha * (exp(x) - 1)``."""
+    return functions.elu(input, alpha)
+
+
+def selu(input: Array, inplace: bool = False) -> Tensor:
+    """``scale * elu(x, alpha)`` with the constants that keep mean 0 and variance 1 (Klambauer, 2017)."""
+    return functions.selu(input)
+
+
+def silu(input: Array, inplace: bool = False) -> Tensor:
+    """``x * sigmoid(x)``, also called swish."""
+    return functions.silu(input)
+
+
+def gelu(input: Array, approximate: str = "none") -> Tensor:
+    """``x * Phi(x)`` with the normal distribution function; with ``approximate="tanh"`` its tanh form."""
+    return functions.gelu(input, approximate)
+
+
+def tanh(input: Array) -> Tensor:
+    """The hyperbolic tangent."""
+    return functions.tanh(input)
+
+
+def sigmoid(input: Array) -> Tensor:
+    """``1 / (1 + exp(-x))``."""
+    return functions.sigmoid(input)
+
+
+def softplus(input: Array, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """``log(1 + exp(beta * x)) / beta``, and ``x`` itself where ``beta * x > threshold``."""
+    return functions.softplus(input, beta, threshold)
+
+
+def hardtanh(input: Array, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """``min(max(x, min_val), max_val)``; its derivative is 1 strictly between the two, else 0."""
+    return functions.hardtanh(input, min_val, max_val)
+
+
+def softsign(input: Array) -> Tensor:
+    """``x / (1 + |x|)``."""
+    return input / (functions.abs(input) + 1.0)
+
+
+def logsigmoid(input: Array) -> Tensor:
+    """``log(sigmoid(x))`` without overflow or cancellation."""
+    return functions.log_sigmoid(input)
+
+
+def softmax(input: Array, dim: int | None = None) -> Tensor:
+    """``exp(x) / sum(exp(x))`` along `dim`, which has to be given."""
+    return functions.softmax(input, axis=_axis(dim, "softmax"))
+
+
+def log_softmax(input: Array, dim: int | None = None) -> Tensor:
+    """``log(softmax(x))`` along `dim`, which has to be given, without overflow or cancellation."""
+    return functions.log_softmax(input, axis=_axis(dim, "log_softmax"))
+
+
+def _axis(dim: int | None, where: str) -> int:
+    # PyTorch guesses it from the number of axes, warns, and is about to forbid it
+    if dim is None:
+        raise ShapeError(f"{where}: say along which axis, for instance dim=-1")
+    return operator.index(dim)
+
+
+def dropout(input: Array, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero each element with probability `p` and divide the others by ``1 - p``; nothing unless `training`.
+
+    Notes
+    -----
+    Which elements is decided by `tapegrad.random.dropout_key`; the mask is not stored but made again in the
+    reverse walk. A recorded step draws new masks at every replay.
+    """
+    return functions.dropout(input, p, training)
+
+
+def flatten(input: Array, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Make one axis of the axes from `start_dim` to `end_dim`, both included."""
+    return functions.flatten(input, start_dim, end_dim)
+
+
+def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Make axes of `sizes` from axis `dim`; one size may be -1."""
+    shape = shape_of(input)
+    axis = normal_axis(dim, shape, "unflatten")
+    sizes = tuple(operator.index(size) for size in sizes)
+    known = math.prod(size for size in sizes if size != -1)
+    full = tuple(shape[axis] // max(known, 1) if size == -1 else size for size in sizes)
+    if sizes.count(-1) > 1 or any(size < 0 for size in full) or math.prod(full) != shape[axis]:
+        raise ShapeError(f"unflatten: axis {dim} of shape {list(shape)} has {shape[axis]} elements, not {sizes}")
+    return functions.reshape(input, (*shape[:axis], *full, *shape[axis + 1 :]))
+
+
+def one_hot(tensor: Array, num_classes: int = -1) -> np.ndarray:
+    """A 1 at the place of each index and 0 elsewhere, along a new last axis.
+
+    Parameters
+    ----------
+    tensor : integer array or Tensor, shape (...)
+    num_classes : int
+        The size of the new axis; -1 for the largest index plus 1.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (..., num_classes)
+        Integers, as in PyTorch; an array, for they are never differentiated.
+    """
+    indices = tensor.numpy() if isinstance(tensor, Tensor) else np.asarray(tensor)
+    if indices.dtype.kind not in "iu":
+        raise DtypeError(f"one_hot: indices must be integers, got {indices.dtype}")
+    classes = operator.index(num_classes)
+    if classes == -1:
+        if not indices.size:
+            raise ShapeError("one_hot: give num_classes, for there is no index to find it from")
+        classes = int(indices.max()) + 1
+    if indices.size and (indices.min() < 0 or indices.max() >= classes):
+        wrong = int(indices.min()) if indices.min() < 0 else int(indices.max())
+        raise ShapeError(f"one_hot: index {wrong} is out of range for {classes} classes")
+    return (indices[..., None] == np.arange(classes)).astype(np.int64)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """``x / max(norm(x), eps)`` with the `p`-norm along `dim`."""
+    if math.isinf(p):
+        return input / functions.maximum(functions.max(functions.abs(input), axis=dim, keepdims=True), eps)
+    if p == 1:
+        return input / functions.maximum(functions.sum(functions.abs(input), axis=dim, keepdims=True), eps)
+    # the floor is applied before the root, whose derivative at 0 is infinite
+    powers = functions.square(input) if p == 2 else functions.power(functions.abs(input), float(p))
+    floor = max(eps**p, float(np.finfo(np.float32).tiny))
+    total = functions.maximum(functions.sum(powers, axis=dim, keepdims=True), floor)
+    return input / (functions.sqrt(total) if p == 2 else functions.power(total, 1.0 / p))
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of an angle along `dim`: ``x1 . x2 / (max(|x1|, eps) * max(|x2|, eps))``."""
+    dot = functions.sum(x1 * x2, axis=dim)
+    squares = [functions.maximum(functions.sum(functions.square(x), axis=dim), eps * eps) for x in (x1, x2)]
+    return dot / (functions.sqrt(squares[0]) * functions.sqrt(squares[1]))

@@ -1,0 +1,77 @@
+"""Parameter: a tensor that a module owns and an optimiser changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from ..errors import DtypeError
+from ..tensor import Tensor
+
+__all__ = ["Parameter", "float_dtype"]
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def float_dtype(dtype: DTypeLike | None, where: str) -> np.dtype:
+    """`dtype` as one of the two that a parameter may have; None means float32.
+
+    Raises
+    ------
+    DtypeError
+        A `TypeError` that names `where` and what was given.
+    """
+    if dtype is None:
+        return _FLOATS[0]
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise DtypeError(f"{where}: {dtype!r} is not a dtype; use float32 or float64") from None
+    if found not in _FLOATS:
+        raise DtypeError(f"{where}: parameters are float32 or float64, not {found}")
+    return found
+
+
+class Parameter(Tensor):
+    """A tensor that a `Module` lists among its parameters when it is assigned to an attribute.
+
+    Parameters
+    ----------
+    data : array_like or Tensor, any shape
+        The values; copied.
+    requires_grad : bool
+        False for a parameter that is saved and loaded but not trained.
+    dtype : float32 or float64, optional
+        float32 unless `data` is a float64 Tensor or float64 is asked for. A plain float64 array becomes
+        float32, for that is NumPy's default and rarely a choice.
+    """
+
+    def __init__(
+        self, data: ArrayLike | Tensor, requires_grad: bool = True, dtype: DTypeLike | None = None
+    ) -> None:
+        if dtype is None and isinstance(data, Tensor) and data.is_floating:
+            dtype = data.dtype
+        super().__init__(data, float_dtype(dtype, "Parameter"), bool(requires_grad))
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an optimiser has laid the values out in its memory."""
+        return getattr(self.node, "home", None) is not None
+
+    def convert_(self, dtype: DTypeLike) -> Parameter:
+        """Change the dtype in place, forgetting the gradient; return the parameter. See `Module.to`."""
+        super().__init__(self.numpy(), float_dtype(dtype, "Parameter"), self.requires_grad)
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        copy = type(self)(self, self.requires_grad)
+        memo[id(self)] = copy
+        return copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.numpy(), self.requires_grad, self.dtype.str)
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()

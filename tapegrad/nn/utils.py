@@ -1,0 +1,45 @@
+"""Gradient clipping, and parameters as one vector, where PyTorch users look for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import functions
+from ..errors import ShapeError
+from ..optim import clip_grad_norm_, clip_grad_value_
+from ..tensor import Tensor
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All values one after the other, shape (total,); differentiable."""
+    flat = [functions.reshape(parameter, (parameter.size,)) for parameter in parameters]
+    if not flat:
+        raise ShapeError("parameters_to_vector: there are no parameters")
+    return functions.concatenate(flat)
+
+
+def vector_to_parameters(vec: Tensor | ArrayLike, parameters: Iterable[Tensor]) -> None:
+    """Overwrite the parameters with consecutive stretches of `vec`.
+
+    Raises
+    ------
+    ShapeError
+        If `vec` is not flat or its length is not the parameters' total; nothing is then written.
+    """
+    values = vec.numpy() if isinstance(vec, Tensor) else np.asarray(vec)
+    parameters = list(parameters)
+    total = sum(parameter.size for parameter in parameters)
+    if values.shape != (total,):
+        raise ShapeError(
+            f"vector_to_parameters: vec has shape {list(values.shape)}, the parameters need [{total}]"
+        )
+    start = 0
+    for parameter in parameters:
+        stop = start + parameter.size
+        parameter.copy_(values[start:stop].reshape(parameter.shape).astype(parameter.dtype))
+        start = stop
