@@ -1,0 +1,51 @@
+"""Functions of `nn.functional` against numbers recorded from PyTorch; see `record_pytorch.py`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+import tapegrad.nn.functional as F
+
+from .parity_cases import CASES, Case, cotangent
+
+
+def _load() -> dict[str, np.ndarray]:
+    with np.load(Path(__file__).with_name("pytorch_reference.npz")) as file:
+        parts = np.split(file["values"], np.cumsum(file["lengths"])[:-1])
+        return dict(zip(file["names"].tolist(), parts, strict=True))
+
+
+REFERENCE = _load()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(np.float64, 1e-11), (np.float32, 2e-5)], ids=["float64", "float32"]
+)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_result_and_gradients_are_those_of_pytorch(case: Case, dtype, tolerance):
+    arrays = {
+        name: tg.tensor(array.astype(dtype), requires_grad=case.gradients)
+        if array.dtype.kind == "f"
+        else array
+        for name, array in case.arrays.items()
+    }
+    result = getattr(F, case.function)(*arrays.values(), **case.options)
+    _compare(result.numpy(), case.name, tolerance)
+    if case.gradients:
+        result.backward(cotangent(result.shape))
+        for name, array in arrays.items():
+            if f"{case.name}/{name}" in REFERENCE:
+                assert array.grad is not None, name
+                _compare(array.grad.numpy(), f"{case.name}/{name}", tolerance)
+
+
+def _compare(found: np.ndarray, name: str, tolerance: float) -> None:
+    want = REFERENCE[name].reshape(found.shape)
+    scale = max(1.0, np.max(np.abs(want[np.isfinite(want)]), initial=0.0))
+    np.testing.assert_allclose(found, want, rtol=tolerance, atol=tolerance * scale, err_msg=name)
+
+
+def test_the_reference_has_every_case_and_no_other():
+    assert {name.partition("/")[0] for name in REFERENCE} == {case.name for case in CASES} | {"model"}
