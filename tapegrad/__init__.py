@@ -1,10 +1,12 @@
 """Reverse-mode automatic differentiation for NumPy users, compiled once for every model."""
 
-from ._version import __version__
-
 from . import errors, functions
+from ._version import __version__
+from .autodiff import GradcheckError, grad, gradcheck, value_and_grad
 from .errors import *  # noqa: F403
 from .functions import *  # noqa: F403
+from .memory import MemoryReport
+from .program import History, TrainStep, compile
 from .random import manual_seed
 from .state import enable_grad, is_grad_enabled, no_grad
 from .tape import Tape

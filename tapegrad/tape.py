@@ -53,11 +53,12 @@ class Node:
 class Leaf:
     """Where a leaf's gradient accumulates; shared by the leaf and its views."""
 
-    __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "__weakref__")
+    __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "requires_grad", "__weakref__")
 
     def __init__(self, buffer: Buffer, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> None:
         self.buffer, self.shape, self.dtype, self.nbytes = buffer, shape, dtype, nbytes
         self.gradient: Buffer | None = None
+        self.requires_grad = True
         self.home: Buffer | None = None  # where the gradient must lie, if an optimiser has said so
 
 
@@ -330,17 +331,22 @@ class Tape:
         return int(header[walk.TOTAL])
 
     def backward(self, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
-                 gradient: np.ndarray, retain_graph: bool) -> None:
-        """Accumulate into the leaves' gradients the adjoints of `gradient` at a view of `node`'s variable."""
+                 gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None = None) -> None:
+        """Accumulate into the leaves' gradients the adjoints of `gradient` at a view of `node`'s variable.
+
+        With `only`, the gradients of other leaves are left as they are.
+        """
         self._sweep()
         if not node.on_tape:
             raise GraphReleasedError("this stretch of tape was walked already and given back; "
                                      "call the first backward() with retain_graph=True")
         dtype, seed = self.dtype, node.variable
         leaves = [(source, v) for source, v in self._externals.items() if isinstance(source, Leaf)]
+        passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
         for leaf, v in leaves:
-            self._state[v] = walk.LEAF if leaf.gradient is None else walk.LEAF_WITH_GRADIENT
-            self._adjoint[v] = 0 if leaf.gradient is None else leaf.gradient.address
+            fresh_leaf = leaf.gradient is None or leaf in passed_over
+            self._state[v] = walk.LEAF if fresh_leaf else walk.LEAF_WITH_GRADIENT
+            self._adjoint[v] = 0 if fresh_leaf else leaf.gradient.address
         end = int(self._producer[seed]) + 1
         total = self.plan_reverse(seed)
         try:
@@ -351,7 +357,8 @@ class Tape:
             fresh = []
             for leaf, v in leaves:
                 if self._state[v] == walk.LEAF_REACHED:
-                    buffer = leaf.home or self.storage.allocate(leaf.nbytes, "a gradient")
+                    home = None if leaf in passed_over else leaf.home
+                    buffer = home or self.storage.allocate(leaf.nbytes, "a gradient")
                     self._adjoint[v] = buffer.address
                     fresh.append((leaf, buffer))
             self._header[walk.BASE] = adjoints.address
@@ -362,7 +369,8 @@ class Tape:
             array_at(at + offset * dtype.itemsize, shape, strides, dtype, adjoints)[...] = gradient
             self.run(walk.REVERSE_WALK, 0, end)
             for leaf, buffer in fresh:
-                leaf.gradient = buffer
+                if leaf not in passed_over:
+                    leaf.gradient = buffer
             if self.keep:
                 self._adjoints = adjoints
                 self._kept_adjoint = self._adjoint[:self._variable_count].copy()

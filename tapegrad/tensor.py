@@ -207,9 +207,6 @@ class Tensor:
         return view(Tensor._made(leaf.gradient, 0, leaf.shape, contiguous_strides(leaf.shape), leaf.dtype),
                     self.offset - self._leaf_offset(), self.shape, self.strides)
 
-    def _leaf_offset(self) -> int:
-        return (self.node.buffer.address - self.buffer.address) // self.dtype.itemsize
-
     @grad.setter
     def grad(self, value: Any) -> None:
         leaf = self.node
@@ -224,6 +221,9 @@ class Tensor:
         leaf.gradient = leaf.home or array_buffer(aligned_bytes(max(leaf.nbytes, 1)))
         array_at(leaf.gradient.address, leaf.shape, contiguous_strides(leaf.shape), leaf.dtype,
                  leaf.gradient)[...] = array
+
+    def _leaf_offset(self) -> int:
+        return (self.node.buffer.address - self.buffer.address) // self.dtype.itemsize
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Say whether gradients are wanted for this leaf. Returns the tensor."""
@@ -240,6 +240,8 @@ class Tensor:
             self.node = Leaf(buffer, self.shape, self.dtype, max(self.nbytes, self.dtype.itemsize))
             self.buffer, self.offset = buffer, 0
         self.requires_grad = bool(requires_grad)
+        if self.node is not None:
+            self.node.requires_grad = self.requires_grad
         return self
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -577,7 +579,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
             else:
                 v = tape.external(node, node.nbytes, t.dtype.itemsize)
             variables.append(v)
-            offsets.append(_leaf_relative(t, node))
+            offsets.append(leaf_relative(t, node))
             whole = op.stores and not added >> (j + 1) & 1 and covers(t, int(tape._nbytes[v]))
             flags.append(_WANTED_STORABLE if whole else _WANTED)
         else:
@@ -606,7 +608,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype, node, True)
 
 
-def _leaf_relative(t: Tensor, node: Any) -> int:
+def leaf_relative(t: Tensor, node: Any) -> int:
     """Offset of a view within its variable."""
     if type(node) is Leaf:
         return t.offset + (t.buffer.address - node.buffer.address) // t.dtype.itemsize

@@ -29,19 +29,13 @@ def gemm_address(dtype: np.dtype) -> int:
 def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
                  ldb: int, beta: Any, c: int, ldc: int, f: Any) -> int:
     """Column-major C = alpha op(A) op(B) + beta C; `a`, `b`, `c` are element addresses, `ta`, `tb` 1 to transpose."""
-    real = np.ctypeslib.as_ctypes_type(f.dtype)
-    size = f.dtype.itemsize
-
-    def integer(value: int) -> Any:
-        return ctypes.byref(ctypes.c_int32(value))
-
+    real, integer, size = np.ctypeslib.as_ctypes_type(f.dtype), ctypes.c_int32, f.dtype.itemsize
+    slots = {p: integer(v) for p, v in ((2, m), (3, n), (4, k), (7, lda), (9, ldb), (12, ldc))}
+    slots |= {0: ctypes.c_char(b"T" if ta else b"N"), 1: ctypes.c_char(b"T" if tb else b"N"),
+              5: real(alpha), 10: real(beta)}
+    arrays = {6: a * size, 8: b * size, 11: c * size}
     ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(routine)(
-        *(ctypes.cast(p, ctypes.c_void_p) for p in (
-            ctypes.c_char_p(b"T" if ta else b"N"), ctypes.c_char_p(b"T" if tb else b"N"))),
-        *(ctypes.cast(p, ctypes.c_void_p) for p in (integer(m), integer(n), integer(k), ctypes.byref(real(alpha)))),
-        a * size, ctypes.cast(integer(lda), ctypes.c_void_p), b * size, ctypes.cast(integer(ldb), ctypes.c_void_p),
-        ctypes.cast(ctypes.byref(real(beta)), ctypes.c_void_p), c * size,
-        ctypes.cast(integer(ldc), ctypes.c_void_p))
+        *(arrays[p] if p in arrays else ctypes.addressof(slots[p]) for p in range(13)))
     return 0
 
 

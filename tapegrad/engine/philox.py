@@ -1,24 +1,112 @@
-"""Philox4x32-10 (Salmon et al. 2011): random numbers as a function of a key and a counter."""
+"""Random numbers from counters: Philox4x32-10.
+
+Four 32-bit words are a function of a counter, a stream and a seed (64 bits each) and of nothing else. So the numbers
+do not depend on how many threads ask for them, nor in which order, and a dropout mask need not be stored: the reverse
+walk makes it again.
+
+Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .jit import device
+import numpy as np
 
-_MASK = 0xFFFFFFFF
+from .jit import cast, device, device_pair
+
+__all__ = ["philox", "random_word", "scale_survivors", "uniform"]
+
+WORD = 0xFFFFFFFF
 
 
 @device
-def random_word(index: int, stream: int, key: int) -> Any:
-    """32 random bits, as an int64, for element `index` of `stream` under `key`."""
-    c0, c1, c2, c3 = (index >> 2) & _MASK, (index >> 34) & _MASK, stream & _MASK, (stream >> 32) & _MASK
-    k0, k1 = key & _MASK, (key >> 32) & _MASK
+def philox(counter: Any, stream: Any, seed: Any) -> Any:
+    """Four words, each from 0 to 2**32 - 1: block number `counter` of `stream` under the key `seed`.
+
+    In the paper's terms the counter's low half is `counter`, its high half `stream`. The arguments are int64, taken
+    as 64 bits whatever the sign.
+    """
+    counter, stream, seed = int(counter), int(stream), int(seed)
+    a, b = counter & WORD, (counter >> 32) & WORD
+    c, d = stream & WORD, (stream >> 32) & WORD
+    key, other = seed & WORD, (seed >> 32) & WORD
     for _ in range(10):
-        p, q = 0xD2511F53 * c0, 0xCD9E8D57 * c2
-        c0, c1, c2, c3 = ((q >> 32) ^ c1 ^ k0) & _MASK, q & _MASK, ((p >> 32) ^ c3 ^ k1) & _MASK, p & _MASK
-        k0, k1 = (k0 + 0x9E3779B9) & _MASK, (k1 + 0xBB67AE85) & _MASK
-    lane = index & 3
-    low = c0 if lane == 0 else c1
-    high = c2 if lane == 2 else c3
-    return low if lane < 2 else high
+        left, right = a * 0xD2511F53, c * 0xCD9E8D57
+        a, b = ((right >> 32) & WORD) ^ b ^ key, right & WORD
+        c, d = ((left >> 32) & WORD) ^ d ^ other, left & WORD
+        key, other = (key + 0x9E3779B9) & WORD, (other + 0xBB67AE85) & WORD
+    return a, b, c, d
+
+
+# Elements are served in blocks of 64: 16 counters, whose first words go to the first 16 elements, and so on. A loop
+# over the 16 then reads and writes memory in order, and is vector code with no word made in vain.
+
+
+@device
+def random_word(element: Any, stream: Any, seed: Any) -> Any:
+    """The word, from 0 to 2**32 - 1, that belongs to element number `element` of an array.
+
+    Makes a block of four to give one of them: about 3.4 ns in a loop, four times as much as `scale_survivors`.
+    """
+    a, b, c, d = philox((element >> 6) * 16 + (element & 15), stream, seed)
+    lane = (element >> 4) & 3
+    return (a if lane == 0 else b) if lane < 2 else (c if lane == 2 else d)
+
+
+@device
+def scale_survivors(
+    f: Any, y: Any, x: Any, elements: Any, scale: Any, threshold: Any, stream: Any, seed: Any, store: Any
+) -> int:
+    """``y[k] += scale * x[k]`` for every k with ``random_word(k, stream, seed) >= threshold``: dropout.
+
+    With `store`, ``y[k] = scale * x[k]`` for those and 0 for the others. `y` and `x` are addresses in `f`; an element
+    survives with probability ``1 - threshold / 2**32``. The reverse walk makes the same call with the adjoints in
+    place of the values.
+    """
+    if store:  # two loops, for each is vector code only without the question
+        return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, True)
+    return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, False)
+
+
+@device
+def _scale_survivors(
+    f: Any, y: Any, x: Any, elements: Any, scale: Any, threshold: Any, stream: Any, seed: Any, store: Any
+) -> int:
+    whole = elements >> 6
+    for block in range(whole):
+        for k in range(16):
+            a, b, c, d = philox(block * 16 + k, stream, seed)
+            u, v = y + block * 64 + k, x + block * 64 + k
+            _scale_survivor(f, u, v, scale, a >= threshold, store)
+            _scale_survivor(f, u + 16, v + 16, scale, b >= threshold, store)
+            _scale_survivor(f, u + 32, v + 32, scale, c >= threshold, store)
+            _scale_survivor(f, u + 48, v + 48, scale, d >= threshold, store)
+    for k in range(whole * 64, elements):
+        _scale_survivor(f, y + k, x + k, scale, random_word(k, stream, seed) >= threshold, store)
+    return 0
+
+
+@device
+def _scale_survivor(f: Any, y: Any, x: Any, scale: Any, survives: Any, store: Any) -> int:
+    zero = cast(0.0, f)
+    before = zero if store else f[y]
+    f[y] = before + (scale * f[x] if survives else zero)
+    return 0
+
+
+def _uniform32(element: Any, stream: Any, seed: Any, zero: Any) -> Any:
+    word, _, _, _ = philox(element, stream, seed)
+    return np.float32(np.int32(word >> 8)) * 2.0**-24
+
+
+def _uniform64(element: Any, stream: Any, seed: Any, zero: Any) -> Any:
+    """A number from 0 up to but not 1, in the dtype of `zero`: 24 random bits as float32, 53 as float64.
+
+    Made of the first words of block number `element`, so its stream must not serve anything else.
+    """
+    word, more, _, _ = philox(element, stream, seed)
+    return np.float64(np.int32(word >> 5)) * 2.0**-27 + np.float64(np.int32(more >> 6)) * 2.0**-53
+
+
+uniform = device_pair("uniform", _uniform32, _uniform64)

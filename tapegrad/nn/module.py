@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import ArgumentError, TapegradError
+from ..state import state
 from ..tensor import Tensor
-from . import state
 from .parameter import Parameter, float_dtype
+from .state_dict import LoadResult, entries, load
 from .summary import describe
 
 __all__ = ["Module", "ModuleError", "UninitialisedModuleError"]
@@ -77,6 +78,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, ...)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if state.capture is not None:  # a recording holds for the modes of its modules
+            state.capture.note_module(self)
         return self.forward(*args, **kwargs)
 
     # registration
@@ -147,11 +150,10 @@ class Module:
             else None
         )  # fmt: skip
         if registry is not None:
-            registries = self._registries()
             self.__dict__.pop(name, None)
-            for other, members in registries.items():
+            for other, others in self._registries().items():
                 if other != registry:
-                    members.pop(name, None)
+                    others.pop(name, None)
             self._register(registry, name, value)
             return
         for registry, wanted in zip(
@@ -316,9 +318,9 @@ class Module:
             model). A parameter that several modules share appears under each of its names. Arrays go as they
             are into `tg.save` and into the safetensors library.
         """
-        return {prefix + name: tensor.numpy() for name, tensor in state.entries(self)}
+        return {prefix + name: tensor.numpy() for name, tensor in entries(self)}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> state.LoadResult:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Overwrite parameters and persistent buffers with the arrays of `state_dict`, all or none.
 
         Parameters
@@ -339,7 +341,7 @@ class Module:
             Naming every missing and unexpected key, and both shapes of every mismatch. The module is then
             unchanged.
         """
-        return state.load(self, state_dict, strict)
+        return load(self, state_dict, strict)
 
     def train(self: Self, mode: bool = True) -> Self:
         """Put this module and all below it in training mode (or, with False, evaluation mode); return it."""

@@ -1,0 +1,61 @@
+"""Arguments of recorded functions: what a recording depends on, and what is copied into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DtypeError
+from ..tensor import FLOAT32, FLOAT64, INT64, Tensor, user_line
+
+Signature = tuple[Any, ...]
+
+
+def as_input(value: Any) -> np.ndarray:
+    """An argument as an array: float32, float64, int64 or bool."""
+    if isinstance(value, Tensor):
+        array = value.detach()._array() if not value.is_symbolic else value._array()
+    else:
+        array = np.asarray(value)
+    kind = array.dtype.kind
+    if kind == "f":
+        return array if array.dtype in (FLOAT32, FLOAT64) else array.astype(FLOAT32)
+    if kind in "iu":
+        return array if array.dtype == INT64 else array.astype(INT64)
+    if kind == "b":
+        return array
+    raise DtypeError(f"{user_line()}: an argument of type {type(value).__name__} ({array.dtype}) is no array of "
+                     "numbers; put it into the function instead")
+
+
+def signature_of(arrays: Sequence[np.ndarray]) -> Signature:
+    """Shapes and dtypes."""
+    return tuple([(a.shape, a.dtype) for a in arrays])
+
+
+def float_dtype(arrays: Sequence[np.ndarray]) -> np.dtype | None:
+    """The widest float dtype among the arguments."""
+    floats = [a.dtype for a in arrays if a.dtype.kind == "f"]
+    return None if not floats else FLOAT64 if FLOAT64 in floats else FLOAT32
+
+
+class Conditions:
+    """What besides its arguments a recording depends on: modes of modules, frozen leaves, where leaves live."""
+
+    __slots__ = ("modules", "leaves")
+
+    def __init__(self, modules: Sequence[Any], leaves: dict[Any, bool]) -> None:
+        self.modules = [(m, m.training) for m in modules]
+        self.leaves = [(leaf, required, leaf.buffer.address) for leaf, required in leaves.items()]
+
+    def hold(self) -> bool:
+        """Whether they are as they were."""
+        for module, training in self.modules:
+            if module.training != training:
+                return False
+        for leaf, required, address in self.leaves:
+            if leaf.requires_grad != required or leaf.buffer.address != address:
+                return False
+        return True

@@ -1,0 +1,161 @@
+"""Recording without computing: every op that depends on the inputs or on a parameter goes onto a tape."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.walk import STORABLE, WANTED
+from ..errors import CaptureError, DtypeError, StaleTensorError
+from ..functions.elementwise import as_bool, convert
+from ..ops.table import Op
+from ..state import state
+from ..tape import Leaf, Node, Tape
+from ..tensor import BOOL, Tensor, contiguous_strides, covers, leaf_relative, user_line
+
+
+class Capture:
+    """A recording in the making; a context manager that makes the thread record into it.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        The recording's float dtype.
+    trained : set of Leaf, optional
+        The leaves whose gradients are wanted; all that require one if not given.
+
+    Attributes
+    ----------
+    tape : Tape
+    modules : list
+        Modules that were called, each once.
+    leaves : dict of Leaf to bool
+        Leaves that were read, and whether they required a gradient.
+    draws : int
+        Number of ops that draw random numbers.
+    """
+
+    def __init__(self, dtype: np.dtype, trained: set[Leaf] | None = None) -> None:
+        self.tape = Tape()
+        self.tape.dtype = dtype
+        self.trained = trained
+        self.modules: dict[int, Any] = {}
+        self.leaves: dict[Leaf, bool] = {}
+        self.kept: list[Any] = []
+        self.random_state = np.zeros(2, np.int64)
+        self.draws = 0
+
+    def __enter__(self) -> Capture:
+        if state.capture is not None:
+            raise CaptureError(f"{user_line()}: a recording inside a recording (tg.compile or TrainStep called from a "
+                               "function that is being recorded); call the plain function instead")
+        self._grad_before = state.grad_enabled
+        state.grad_enabled = True
+        state.capture = self
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        state.capture = None
+        state.grad_enabled = self._grad_before
+
+    # -------------------------------------------------------------- what ops and tensors call
+
+    def input(self, shape: tuple[int, ...], dtype: np.dtype, requires_grad: bool = False) -> Tensor:
+        """A symbolic tensor that the recording will be given."""
+        nbytes = max(math.prod(shape), 1) * dtype.itemsize
+        return self._symbol(self.tape.new_variable(nbytes, dtype.itemsize), shape, dtype, requires_grad)
+
+    def _symbol(self, variable: int, shape: tuple[int, ...], dtype: np.dtype, requires_grad: bool) -> Tensor:
+        node = Node(self.tape, variable, ())
+        self.tape._kept_nodes.append(node)
+        return Tensor._made(None, 0, shape, contiguous_strides(shape), dtype, node, requires_grad)
+
+    def note_module(self, module: Any) -> None:
+        """A module is being called."""
+        self.modules.setdefault(id(module), module)
+
+    def wants(self, t: Tensor) -> bool:
+        """Whether the adjoint of `t` is needed."""
+        if not t.requires_grad:
+            return False
+        return self.trained is None or not isinstance(t.node, Leaf) or t.node in self.trained
+
+    def record(self, op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int],
+               dtype: np.dtype, out_dtype: np.dtype, aux: Sequence[tuple[int, int]], added: int) -> Tensor:
+        """Append an instruction whose addresses are written when the recording is placed."""
+        tape = self.tape
+        if dtype != tape.dtype:
+            raise DtypeError(f"{op.name}: an op of {dtype} in a recording of {tape.dtype}")
+        wanted = 0
+        if state.grad_enabled and op.adjoint is not None:
+            for j, t in enumerate(inputs):
+                if self.wants(t):
+                    wanted |= 1 << j
+        itemsize = out_dtype.itemsize
+        variable = tape.new_variable(max(math.prod(shape), 1) * itemsize, itemsize)
+        variables, offsets, flags = [variable], [0], [0]
+        for j, t in enumerate(inputs):
+            v = self._variable_of(t)
+            variables.append(v)
+            offsets.append(leaf_relative(t, t.node))
+            flag = 0
+            if wanted >> j & 1:
+                whole = op.stores and not added >> (j + 1) & 1 and covers(t, int(tape._nbytes[v]))
+                flag = WANTED | STORABLE if whole else WANTED
+            flags.append(flag)
+        for nbytes, size in aux:
+            variables.append(tape.new_variable(max(nbytes, size), size))
+            offsets.append(0)
+            flags.append(0)
+        words = [0, *(0,) * (2 * len(variables)), *attributes]
+        operands = ((shape, out_dtype.name), *((t.shape, t.dtype.name) for t in inputs))
+        tape.append(op, words, variables, offsets, flags, (), (operands, op.saved_operands(wanted), _where()))
+        return self._symbol(variable, shape, out_dtype, bool(wanted))
+
+    def _variable_of(self, t: Tensor) -> int:
+        node = t.node
+        if t.buffer is None:
+            if node.tape is not self.tape:
+                raise StaleTensorError(f"{user_line()}: a tensor of another recording is used in this one; return it "
+                                       "from that recording, or compute it here")
+            return node.variable
+        if isinstance(node, Leaf):
+            self.leaves.setdefault(node, t.requires_grad)
+            return self.tape.external(node, node.nbytes, t.dtype.itemsize)
+        if isinstance(node, Node) and t.requires_grad:
+            raise CaptureError(f"{user_line()}: a tensor computed outside is used in a recording, which would freeze "
+                               "its value and cut its gradient; compute it inside, pass it as an argument, or "
+                               "detach() it")
+        self.kept.append(t)
+        return self.tape.external(t.buffer, t.buffer.nbytes, t.dtype.itemsize)
+
+    def detach(self, t: Tensor) -> Tensor:
+        """The same value, through which no gradient flows."""
+        return Tensor._made(None, t.offset, t.shape, t.strides, t.dtype, t.node, False)
+
+    def convert(self, t: Tensor, dtype: np.dtype) -> Tensor:
+        """A symbolic tensor in another dtype."""
+        if dtype == BOOL:
+            return as_bool(t)
+        if dtype.kind == "f" and t.dtype.kind in "ib":
+            if dtype != self.tape.dtype:
+                raise DtypeError(f"{user_line()}: this recording computes in {self.tape.dtype}, not {dtype}")
+            return convert(t, dtype)
+        raise DtypeError(f"{user_line()}: a recording of {self.tape.dtype} cannot convert {t.dtype} to {dtype}")
+
+    def random_stream(self) -> tuple[int, int]:
+        """Stream of one more random op, and where the recording keeps its key and step."""
+        self.draws += 1
+        return self.draws - 1, self.random_state.__array_interface__["data"][0] // 8
+
+
+def _where() -> tuple[str, int]:
+    """File and line of the user who called the op."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tapegrad":
+        frame = frame.f_back
+    return ("?", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)

@@ -1,0 +1,127 @@
+"""`tg.compile`: a function recorded at its first call with a signature, replayed ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+import numpy as np
+
+from ..errors import CaptureError, DtypeError
+from ..state import state
+from ..tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, user_line
+from ..tree import flatten, unflatten
+from .arguments import Conditions, as_input, float_dtype, signature_of
+from .capture import Capture
+from .program import Program
+
+
+class _Recording:
+    """One signature's program and how to present its results."""
+
+    def __init__(self, program: Program, conditions: Conditions, present: Callable[[Program], Any]) -> None:
+        self.program, self.conditions, self.present = program, conditions, present
+
+
+class CompiledFunction:
+    """A function that replays its recordings; made by `compile`.
+
+    Attributes
+    ----------
+    recordings : int
+        Number of recordings made so far.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+        self._transformation = getattr(function, "trace", None)
+        self._kept: dict[Any, list[_Recording]] = {}
+        self._last: _Recording | None = None
+        self.recordings = 0
+        update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call with the function's own arguments."""
+        if state.capture is not None:
+            raise CaptureError(f"{user_line()}: a compiled function called from a function that is being recorded; "
+                               "call the plain function instead")
+        leaves, structure = flatten((args, kwargs))
+        arrays = [as_input(leaf) for leaf in leaves]
+        key = (signature_of(arrays), structure)
+        recordings = self._kept.setdefault(key, [])
+        recording = next((r for r in recordings if r.conditions.hold()), None)
+        if recording is None:
+            recording = self._record(arrays, structure)
+            recordings.append(recording)
+        self._last = recording
+        program = recording.program
+        program.give(arrays)
+        program.forward()
+        return recording.present(program)
+
+    def _record(self, arrays: list[np.ndarray], structure: Any) -> _Recording:
+        dtype = float_dtype(arrays) or DEFAULT_DTYPE
+        try:
+            return self._record_as(dtype, arrays, structure)
+        except DtypeError as error:
+            try:  # the parameters' dtype goes before the inputs'
+                return self._record_as(FLOAT64 if dtype == FLOAT32 else FLOAT32, arrays, structure)
+            except DtypeError:
+                raise error from None
+
+    def _record_as(self, dtype: np.dtype, arrays: list[np.ndarray], structure: Any) -> _Recording:
+        self.recordings += 1
+        with Capture(dtype) as capture:
+            inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
+            if self._transformation is not None:
+                program, present = self._transformation(capture, inputs, structure)
+            else:
+                args, kwargs = unflatten(structure, inputs)
+                outputs, shape = flatten(self._function(*args, **kwargs))
+                tensors = [t for t in outputs if isinstance(t, Tensor)]
+                program = Program(capture, inputs, tensors)
+
+                def present(program: Program) -> Any:
+                    return unflatten(shape, [Tensor(program.array(t)) if isinstance(t, Tensor) else t
+                                             for t in outputs])
+
+        return _Recording(program, Conditions(list(capture.modules.values()), capture.leaves), present)
+
+    @property
+    def tape(self) -> Any:
+        """The tape of the recording that ran last; prints as the listing."""
+        return None if self._last is None else self._last.program.tape
+
+
+def compile(function: Callable) -> CompiledFunction:
+    """Record `function` once for every signature of its arguments and replay it as one compiled call.
+
+    Parameters
+    ----------
+    function : callable
+        Over arrays or tensors (or nested lists, tuples and dicts of them), or a transformation such as
+        ``tg.value_and_grad(f)``.
+
+    Returns
+    -------
+    CompiledFunction
+        Called like `function`. It records anew when shapes, dtypes, the mode of a module or the set of frozen
+        parameters change. Gradients do not flow through its results; compile a transformation instead.
+
+    Raises
+    ------
+    CaptureError
+        At the first call, if the function reads a value that depends on its inputs.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> fast = tg.compile(tg.value_and_grad(lambda w: tg.sum(w * w)))
+    >>> value, gradient = fast(np.array([1.0, 2.0]))
+    >>> float(value), gradient.tolist()
+    (5.0, [2.0, 4.0])
+    """
+    if not callable(function):
+        raise DtypeError(f"compile needs a function, not {type(function).__name__}")
+    return CompiledFunction(function)

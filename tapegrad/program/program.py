@@ -1,0 +1,201 @@
+"""A recording, placed in memory and linked: ready to be replayed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine import walk
+from ..engine.storage import address_of, aligned_bytes, array_at
+from ..errors import TapegradError
+from ..ops.table import ADJOINT, FORWARD, OPS
+from ..random import dropout_key
+from ..tape import Leaf
+from ..tensor import Tensor
+from .capture import Capture
+
+
+class Program:
+    """What a capture recorded, with a place for every value and adjoint.
+
+    Parameters
+    ----------
+    capture : Capture
+    inputs : sequence of Tensor
+        Symbolic tensors, in the order of the arguments.
+    outputs : sequence of Tensor
+        What the recording computes; symbolic or not.
+    seed : Tensor, optional
+        The scalar from which the reverse walk starts.
+    gradients_of : sequence of Tensor
+        Symbolic inputs whose adjoints are read afterwards.
+    """
+
+    def __init__(self, capture: Capture, inputs: Sequence[Tensor], outputs: Sequence[Tensor],
+                 seed: Tensor | None = None, gradients_of: Sequence[Tensor] = ()) -> None:
+        self.capture, self.tape = capture, capture.tape
+        self.inputs, self.outputs, self.seed = tuple(inputs), tuple(outputs), seed
+        self.gradients_of = tuple(gradients_of)
+        self._drop_dead()
+        self._place_values()
+        self.reached: list[Leaf] = []
+        if seed is not None:
+            self._place_adjoints()
+        self._ready()
+
+    # -------------------------------------------------------------- planning
+
+    def _drop_dead(self) -> None:
+        """Leave out the instructions that no output needs."""
+        tape, n = self.tape, self.tape.count
+        starts, variables, producer = (a.tolist() for a in (tape._operand_start[:n + 1], tape._variable, tape._producer))
+        needed = [False] * n
+        for t in (*self.outputs, *(() if self.seed is None else (self.seed,))):
+            if t.is_symbolic and producer[t.node.variable] >= 0:
+                needed[producer[t.node.variable]] = True
+        for k in range(n - 1, -1, -1):
+            if needed[k]:
+                for v in variables[starts[k] + 1:starts[k + 1]]:
+                    if producer[v] >= 0 and producer[v] < k:
+                        needed[producer[v]] = True
+        if not all(needed):
+            for k in range(n):
+                if not needed[k]:
+                    tape._kill(k)
+            if tape._dead_count == tape.count:
+                tape.count = tape._word_count = tape._operand_count = tape._dead_count = 0
+                tape.saved, tape.notes = [], []
+            else:
+                tape._compact()
+
+    def _sizes(self) -> np.ndarray:
+        """Bytes of every variable, rounded up to 64."""
+        return (self.tape._nbytes[:self.tape._variable_count] + 63) // 64 * 64
+
+    def _place_values(self) -> None:
+        tape = self.tape
+        fixed = np.zeros(tape._variable_count, bool)
+        fixed[0] = True
+        fixed[list(tape._externals.values())] = True
+        sizes = np.where(fixed, 0, self._sizes())
+        self.values = aligned_bytes(int(sizes.sum()))
+        places = address_of(self.values) + np.cumsum(sizes) - sizes
+        tape._value[:len(sizes)] = np.where(fixed, tape._value[:len(sizes)], places)
+        tape.run(walk.LINK_VALUES, 0, tape.count)
+
+    def _place_adjoints(self) -> None:
+        tape, seed = self.tape, self.seed
+        leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
+        for _, v in leaves:
+            tape._state[v] = walk.LEAF
+        total = tape.plan_reverse(seed.node.variable)
+        self.adjoints = aligned_bytes(total)
+        tape._header[walk.BASE] = address_of(self.adjoints)
+        for leaf, v in leaves:
+            if tape._state[v] == walk.LEAF_REACHED:
+                if leaf.home is None:
+                    raise TapegradError("a trained leaf has no place for its gradient; give it to an optimiser")
+                tape._adjoint[v] = leaf.home.address
+                self.reached.append(leaf)
+        self.end = int(tape._producer[seed.node.variable]) + 1
+        tape.run(walk.LINK_REVERSE, 0, self.end)
+        if not self.end:  # the seed is an input itself
+            tape._adjoint[seed.node.variable] = address_of(self.adjoints)
+        self.seed_at = self._adjoint_place(seed)
+
+    def _adjoint_place(self, t: Tensor) -> int:
+        """Byte address of the adjoint of `t`, 0 if the walk does not reach it."""
+        at = int(self.tape._adjoint[t.node.variable])
+        if not at and t.node.variable == self.seed.node.variable:
+            at = self.tape._adjoint[t.node.variable] = address_of(self.adjoints)
+        return at and at + t.offset * t.dtype.itemsize
+
+    def _ready(self) -> None:
+        """Have every kernel compiled, and the header complete."""
+        tape = self.tape
+        dtype = tape.dtype
+        for code in np.unique(tape._opcode[:tape.count]).tolist():
+            OPS[code].ready_forward(dtype)
+        if self.seed is not None:
+            for code in np.unique(tape._opcode[:self.end][tape._live[:self.end] != 0]).tolist():
+                OPS[code].ready_adjoint(dtype)
+        header = tape._header
+        header[walk.FORWARD_TABLE] = address_of(FORWARD[dtype]) // 8
+        header[walk.ADJOINT_TABLE] = address_of(ADJOINT[dtype]) // 8
+        header[walk.BEGIN], header[walk.END] = 0, tape.count
+
+    # -------------------------------------------------------------- running
+
+    def array(self, t: Tensor) -> np.ndarray:
+        """View of the present value of one of the recording's tensors (or of any other)."""
+        if not t.is_symbolic:
+            return t._array()
+        at = int(self.tape._value[t.node.variable]) + t.offset * t.dtype.itemsize
+        return array_at(at, t.shape, t.strides, t.dtype, self)
+
+    def give(self, arrays: Sequence[np.ndarray]) -> None:
+        """Copy the arguments into the inputs."""
+        for t, array in zip(self._input_arrays(), arrays):
+            t[...] = array
+
+    def _input_arrays(self) -> list[np.ndarray]:
+        if not hasattr(self, "_inputs"):
+            self._inputs = [self.array(t) for t in self.inputs]
+        return self._inputs
+
+    def draw(self) -> None:
+        """New random numbers for this run."""
+        if self.capture.draws:
+            key, counter = dropout_key()
+            self.capture.random_state[:] = key, counter << 20
+
+    def forward(self) -> None:
+        """Run the recording on the inputs it was given."""
+        self.draw()
+        self.tape.run(walk.FORWARD_WALK, 0, self.tape.count)
+
+    def reverse(self) -> None:
+        """Walk back from the seed, whose adjoint is 1."""
+        seed = self.seed
+        array_at(self.seed_at, seed.shape, seed.strides, seed.dtype, self)[...] = 1.0
+        self.tape.run(walk.REVERSE_WALK, 0, self.end)
+
+    def gradient(self, t: Tensor) -> np.ndarray:
+        """The adjoint of one of `gradients_of`, copied; zeros if the result does not depend on it."""
+        at = self._adjoint_place(t)
+        if not at:
+            return np.zeros(t.shape, t.dtype)
+        return array_at(at, t.shape, t.strides, t.dtype, self).copy()
+
+    kept_bytes = 0
+    lower_bound = 0
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of the values' arena."""
+        return self.values.nbytes
+
+    @property
+    def adjoint_bytes(self) -> int:
+        """Bytes of the adjoints' arena."""
+        return self.adjoints.nbytes if self.seed is not None else 0
+
+
+def scalar_seed(t: Any, what: str) -> Tensor:
+    """`t` as a 0-d tensor that is all of its variable, recorded so if need be."""
+    from ..errors import GradientError
+
+    if not isinstance(t, Tensor):
+        raise GradientError(f"{what} must return a scalar Tensor, not {type(t).__name__}")
+    if t.size != 1:
+        raise GradientError(f"{what} must return a scalar; it returned a tensor of shape {list(t.shape)}: "
+                            "reduce it with .sum() or .mean()")
+    if not t.is_floating:
+        raise GradientError(f"{what} must return a float scalar, not {t.dtype}")
+    if t.is_symbolic and (t.offset or math.prod(t.shape) * t.dtype.itemsize != t.node.tape._nbytes[t.node.variable]
+                          or t.node.tape._producer[t.node.variable] < 0):
+        t = t * 1.0
+    return t

@@ -1,0 +1,57 @@
+"""Nested lists, tuples and dicts of arrays, flattened and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+
+def flatten(tree: Any) -> tuple[list[Any], Hashable]:
+    """Leaves of a tree in a fixed order (dicts by their own), and its structure, which can be compared.
+
+    >>> flatten({"w": [1, (2, 3)]})
+    ([1, 2, 3], ('dict', ('w',), (('list', ('*', ('tuple', ('*', '*')))),)))
+    """
+    if isinstance(tree, (list, tuple)):
+        parts = [flatten(part) for part in tree]
+        kind: Any = "list" if isinstance(tree, list) else type(tree) if hasattr(tree, "_fields") else "tuple"
+        return [leaf for leaves, _ in parts for leaf in leaves], (kind, tuple(s for _, s in parts))
+    if isinstance(tree, dict):
+        parts = [flatten(part) for part in tree.values()]
+        return [leaf for leaves, _ in parts for leaf in leaves], ("dict", tuple(tree), tuple(s for _, s in parts))
+    if tree is None:
+        return [], None
+    return [tree], "*"
+
+
+def unflatten(structure: Any, leaves: list[Any]) -> Any:
+    """The tree of this structure with these leaves.
+
+    >>> unflatten(flatten((1, [2, 3]))[1], ["a", "b", "c"])
+    ('a', ['b', 'c'])
+    """
+    supply = iter(leaves)
+
+    def build(part: Any) -> Any:
+        if part == "*":
+            return next(supply)
+        if part is None:
+            return None
+        if part[0] == "dict":
+            return {key: build(value) for key, value in zip(part[1], part[2])}
+        children = [build(child) for child in part[1]]
+        if part[0] == "list":
+            return children
+        return tuple(children) if part[0] == "tuple" else part[0](*children)
+
+    return build(structure)
+
+
+def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """The tree with `function` of each leaf.
+
+    >>> map_leaves(lambda n: n + 1, {"a": (1, 2)})
+    {'a': (2, 3)}
+    """
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [function(leaf) for leaf in leaves])
