@@ -3,6 +3,7 @@
 from . import errors, functions
 from ._version import __version__
 from .autodiff import GradcheckError, grad, gradcheck, value_and_grad
+from .custom import CustomOp, custom_op
 from .errors import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .memory import MemoryReport

@@ -60,3 +60,7 @@ class StateDictError(TapegradError, KeyError, ValueError):
 
 class MissingExtraError(TapegradError, ImportError):
     """An optional dependency is not installed."""
+
+
+class CompileError(TapegradError, TypeError):
+    """A user's function that numba cannot compile."""

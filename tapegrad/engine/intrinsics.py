@@ -80,6 +80,19 @@ def _cast_overload(value: Any, f: Any) -> Any:
 
 
 @intrinsic
+def _advance(typing: Any, pointer: Any, count: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return pointer(pointer, types.int64), codegen
+
+
+@overload(jit.array_of, strict=False)
+def _array_of_overload(memory: Any, address: Any, shape: Any) -> Any:
+    return lambda memory, address, shape: numba.carray(_advance(memory, address), shape)
+
+
+@intrinsic
 def _call(typing: Any, address: Any, op: Any, f: Any, i: Any, b: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         result = cgutils.alloca_once(builder, _i64)
@@ -171,13 +184,13 @@ def signature(dtype: np.dtype) -> Any:
     return types.int64(pointer(types.int64), pointer(element), pointer(types.int64), pointer(types.uint8))
 
 
-def compile_object(function: Callable, name: str, dtype: np.dtype) -> tuple[str, bytes]:
-    """Symbol and object code of `function`, compiled for `dtype`."""
+def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = True) -> tuple[str, bytes]:
+    """Symbol and object code of `function`, compiled for `dtype`; if it is a user's (not `own`) it may allocate."""
     teach()
     flags = compiler.Flags()
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
-    flags.nrt = False  # a kernel that allocates does not compile
+    flags.nrt = not own  # a kernel that allocates does not compile
     flags.error_model = "numpy"
     flags.fastmath = cpu_options.FastMathOptions(FASTMATH)
     target, sig = registry.cpu_target, signature(dtype)

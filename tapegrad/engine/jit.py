@@ -38,8 +38,11 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import CompileError
+from .storage import array_at
+
 __all__ = [
-    "Kernel", "Memory", "bits", "cache_folder", "call", "cast", "compile_seconds", "device", "device_pair",
+    "Kernel", "Memory", "array_of", "bits", "cache_folder", "call", "cast", "compile_seconds", "device", "device_pair",
     "enabled", "float_bits", "bits_float", "real", "real64", "words_at",
 ]
 
@@ -146,6 +149,16 @@ def bits_float(n: Any) -> Any:
     return n.view(np.float32) if type(n) is np.int32 else np.int64(n).view(np.float64)
 
 
+def array_of(memory: Any, address: int, shape: Any) -> Any:
+    """C-contiguous array over the elements of `memory` from an element address on."""
+    size = memory.dtype.itemsize
+    step, strides = 1, []
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= max(int(extent), 1)
+    return array_at(address * size, tuple(map(int, shape)), tuple(reversed(strides)), memory.dtype, None)
+
+
 def call(address: int, op: Any, f: Any, i: Any, b: Any) -> int:
     """Call the compiled function at `address` (an entry of a kernel table)."""
     return _plain_functions[address](op, f, i, b)
@@ -166,15 +179,15 @@ class Kernel:
         Unique among kernels: it names the file in the cache.
     function : callable
         ``function(op, f, i, b) -> int``.
-    cache : bool, default True
-        Whether the machine code may be kept on disk. A user's own functions are not: what they call
-        lies outside the package and cannot be hashed.
+    own : bool, default True
+        Whether it is the package's. A user's may allocate, and is not kept on disk, for what it calls lies outside
+        the package and cannot be hashed.
     """
 
-    __slots__ = ("name", "function", "cache", "_addresses", "_engines")
+    __slots__ = ("name", "function", "own", "_addresses", "_engines")
 
-    def __init__(self, name: str, function: Callable, cache: bool = True) -> None:
-        self.name, self.function, self.cache = name, function, cache
+    def __init__(self, name: str, function: Callable, own: bool = True) -> None:
+        self.name, self.function, self.own = name, function, own
         self._addresses: dict[np.dtype, int] = {}
         self._engines: list[Any] = []
 
@@ -274,14 +287,20 @@ def _link(object_code: bytes | None, symbol: str, assembly: str = "") -> tuple[i
 def _machine_code(kernel: Kernel, dtype: np.dtype) -> tuple[int, Any]:
     global _seconds
     file = f"{kernel.name}.{dtype.name}.o"
-    kept = _read(file) if kernel.cache else None
+    kept = _read(file) if kernel.own else None
     if kept is None:
         began = time.perf_counter()
         from .intrinsics import compile_object
 
-        kept = compile_object(specialised(kernel.function, dtype), f"tapegrad.{kernel.name}", dtype)
+        try:
+            kept = compile_object(specialised(kernel.function, dtype), f"tapegrad.{kernel.name}", dtype, kernel.own)
+        except Exception as error:
+            if kernel.own or not type(error).__module__.startswith("numba"):
+                raise
+            lines = "\n".join(line for line in str(error).splitlines() if line.strip())
+            raise CompileError(f"numba cannot compile {kernel.name} for {dtype}: {lines}") from None
         _seconds += time.perf_counter() - began
-        if kernel.cache:
+        if kernel.own:
             _write(file, *kept)
     symbol, object_code = kept
     return _link(object_code, symbol)

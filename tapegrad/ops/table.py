@@ -36,8 +36,8 @@ class Op:
         The save rule: ``saves[j - 1]`` are the operands that the adjoint of input `j` reads.
     stores : bool
         Whether the adjoint kernel can store a first contribution; else the walk clears the adjoint before it.
-    cache : bool
-        Whether its machine code may be kept on disk.
+    own : bool
+        Whether its kernels are the package's; see `Kernel`.
     messages : dict, optional
         What each non-zero status of the kernels means.
     """
@@ -45,15 +45,15 @@ class Op:
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "messages", "doc", "saved_operands")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
-                 saves: Sequence[tuple[int, ...]] = (), stores: bool = False, cache: bool = True,
+                 saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
                  messages: dict[int, str] | None = None, doc: str = "") -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc = name, tuple(saves), stores, doc
         self.messages = messages or {}
         self.opcode = len(OPS)
-        self.forward = Kernel(f"{name}.forward", forward, cache)
-        self.adjoint = None if adjoint is None else Kernel(f"{name}.adjoint", adjoint, cache)
+        self.forward = Kernel(f"{name}.forward", forward, own)
+        self.adjoint = None if adjoint is None else Kernel(f"{name}.adjoint", adjoint, own)
         self.saved_operands = lru_cache(maxsize=None)(self._saved_operands)
         OPS.append(self)
 

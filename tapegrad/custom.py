@@ -1,0 +1,190 @@
+"""`tg.custom_op`: a user's own forward and adjoint, compiled, with an opcode of their own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .engine import jit
+from .engine.jit import bits
+from .errors import ArgumentError, DtypeError, ShapeError
+from .functions.elementwise import contiguous
+from .ops.table import Op
+from .tensor import INT64, Tensor, as_array, common_dtype, lift_to, record
+
+_serial = 0
+
+
+class CustomOp:
+    """An op made by `custom_op`; call it with tensors or arrays, and scalars as keywords."""
+
+    def __init__(self, forward: Callable, adjoint: Callable | None, shape: Callable | None, output: str,
+                 name: str | None) -> None:
+        global _serial
+        _serial += 1
+        self.name = name or forward.__name__
+        self._serial = _serial
+        parameters = list(inspect.signature(forward).parameters)
+        if output not in parameters:
+            raise ArgumentError(f"custom_op {self.name}: forward must have a parameter {output!r}, the output array "
+                                f"that it fills; it has {', '.join(parameters)}")
+        at = parameters.index(output)
+        self.inputs, self.scalars = tuple(parameters[:at]), tuple(parameters[at + 1:])
+        if not self.inputs:
+            raise ArgumentError(f"custom_op {self.name}: forward needs an input before {output!r}")
+        self._forward, self._adjoint, self._shape, self._output = forward, adjoint, shape, output
+        self._given: tuple[str, ...] = ()
+        if adjoint is not None:
+            self._given = tuple(inspect.signature(adjoint).parameters)
+            known = {"g", output, *self.inputs, *self.scalars, *("d" + n for n in self.inputs)}
+            unknown = [p for p in self._given if p not in known]
+            if unknown or "g" not in self._given:
+                raise ArgumentError(f"custom_op {self.name}: adjoint's parameters must be 'g' (the output's adjoint) and "
+                                    f"some of {', '.join(sorted(known - {'g'}))}; it has {', '.join(self._given)}")
+        #: inputs whose adjoint the user computes
+        self.differentiable = tuple(n for n in self.inputs if "d" + n in self._given)
+        self._op = lru_cache(maxsize=None)(self._make_op)
+        self.__doc__ = inspect.getdoc(forward) or f"Custom op {self.name}."
+
+    @property
+    def saves(self) -> tuple[str, ...]:
+        """Names of the inputs and output that the adjoint reads, and that are kept for it."""
+        return tuple(n for n in (*self.inputs, self._output) if n in self._given)
+
+    def __call__(self, *inputs: Any, **scalars: float) -> Tensor:
+        """Apply the op."""
+        if len(inputs) != len(self.inputs):
+            raise ArgumentError(f"{self.name}: expects {len(self.inputs)} inputs ({', '.join(self.inputs)}), "
+                                f"got {len(inputs)}")
+        missing, extra = set(self.scalars) - set(scalars), set(scalars) - set(self.scalars)
+        if missing or extra:
+            raise ArgumentError(f"{self.name}: keyword scalars are {', '.join(self.scalars) or 'none'}; "
+                                f"missing {sorted(missing)}, unknown {sorted(extra)}")
+        dtype = common_dtype(inputs)
+        tensors = [contiguous(self._operand(x, dtype)) for x in inputs]
+        shapes = [t.shape for t in tensors]
+        shape = shapes[0] if self._shape is None else self._shape(*shapes)
+        shape = tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+        if any(n < 0 for n in shape):
+            raise ShapeError(f"{self.name}: the shape rule gave {list(shape)} for inputs {[list(s) for s in shapes]}")
+        kinds = tuple((t.ndim, t.dtype == INT64) for t in tensors)
+        op = self._op(kinds, len(shape))
+        words = [n for s in (*shapes, shape) for n in s] + [bits(float(scalars[name])) for name in self.scalars]
+        spare = [(max(t.nbytes, 1), t.dtype.itemsize) if name in self.differentiable else (1, 1)
+                 for name, t in zip(self.inputs, tensors)] if self._adjoint is not None else []
+        return record(op, tensors, shape, words, dtype=dtype, aux=spare)
+
+    def _operand(self, value: Any, dtype: np.dtype) -> Tensor:
+        t = value if isinstance(value, Tensor) else None
+        if t is None and np.asarray(value).dtype.kind in "iu" and not isinstance(value, (int, float)):
+            t = Tensor(as_array(value))
+        if t is not None and t.dtype == INT64:
+            return t
+        if t is not None and not t.is_floating:
+            raise DtypeError(f"{self.name}: inputs are float or int64, not {t.dtype}")
+        return lift_to(value, dtype)
+
+    # -------------------------------------------------------------- kernels
+
+    def _make_op(self, kinds: tuple[tuple[int, bool], ...], out_ndim: int) -> Op:
+        """The op for inputs of these numbers of axes and kinds; its kernels are generated source around the user's
+        functions, for numba must see each array's rank."""
+        count = len(self.inputs)
+        operands = 1 + count + (count if self._adjoint is not None else 0)
+        at = 1 + 2 * operands
+        shapes: list[str] = []
+        for ndim in (*(k for k, _ in kinds), out_ndim):
+            shapes.append("(" + "".join(f"op[{at + d}], " for d in range(ndim)) + ")")
+            at += ndim
+        arguments = {}
+        for j, (name, (_, whole)) in enumerate(zip(self.inputs, kinds)):
+            memory = "i" if whole else "f"
+            arguments[name] = f"array_of({memory}, op[{3 + 2 * j}], {shapes[j]})"
+            word, spare = 4 + 2 * j, 3 + 2 * (count + j)
+            arguments["d" + name] = f"array_of(f, op[{word}] if op[{word}] != 0 else op[{spare}], {shapes[j]})"
+        arguments[self._output] = f"array_of(f, op[1], {shapes[-1]})"
+        arguments["g"] = f"array_of(f, op[2], {shapes[-1]})"
+        for k, name in enumerate(self.scalars):
+            arguments[name] = f"real(op, {at + k}, f)"
+
+        def kernel(function: Callable, names: tuple[str, ...], label: str) -> Callable:
+            body = f"def {label}(op, f, i, b):\n    user({', '.join(arguments[n] for n in names)})\n    return 0\n"
+            scope: dict[str, Any] = {"user": _compiled(function), "array_of": jit.array_of, "real": jit.real}
+            exec(body, scope)
+            return scope[label]
+
+        for name, (_, whole) in zip(self.inputs, kinds):
+            if whole and name in self.differentiable:
+                raise DtypeError(f"{self.name}: input {name} is integer and has no adjoint")
+        forward = kernel(self._forward, (*self.inputs, self._output, *self.scalars), "forward")
+        adjoint = None if self._adjoint is None else kernel(self._adjoint, self._given, "adjoint")
+        letters = (self._output, *self.inputs)
+        read = tuple(letters.index(n) for n in letters if n in self._given)
+        scratch = tuple(range(1 + count, operands))
+        suffix = "_".join(f"{n}{'i' if w else ''}" for n, w in kinds)
+        return Op(f"{self.name}#{self._serial}.{suffix}", forward, adjoint, (read + scratch,) * count, own=False)
+
+
+def _compiled(function: Callable) -> Callable:
+    """The user's function as numba sees it; itself when the JIT is disabled."""
+    if not jit.enabled() or hasattr(function, "py_func"):
+        return function
+    import numba
+
+    return numba.njit(error_model="numpy")(function)
+
+
+def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Callable | None = None,
+              output: str = "y", name: str | None = None) -> CustomOp:
+    """Make an op of a forward and an adjoint written in plain Python over arrays.
+
+    Both are compiled by numba when first used, for each dtype and number of axes; the op works define-by-run and in
+    recorded steps.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(*inputs, y, *scalars)`` fills the array `y`. Inputs are C-contiguous arrays, float or int64; scalars
+        are given as keywords when the op is called.
+    adjoint : callable, optional
+        Its parameters, by name and in any order: ``g``, the adjoint of `y`; the inputs, scalars and ``y`` that it reads
+        (these and only these are kept for it); and ``d`` + an input's name for each adjoint array that it *adds* to.
+        Without it the op has no gradient.
+    shape : callable, optional
+        ``shape(*input_shapes)`` gives the shape of `y`; by default that of the first input.
+    output : str, default "y"
+        Name of the output among the parameters.
+    name : str, optional
+        Name in listings and errors; by default the name of `forward`.
+
+    Returns
+    -------
+    CustomOp
+
+    Notes
+    -----
+    What a user's function calls lies outside the package, so its machine code is not kept on disk. A subscript out of
+    range is not checked, as in every function compiled by numba.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> def bent(x, y):
+    ...     for k in range(x.size):
+    ...         y[k] = x[k] + x[k] ** 2 / 2 if x[k] > 0 else x[k]
+    >>> def bent_adjoint(g, x, dx):
+    ...     for k in range(x.size):
+    ...         dx[k] += g[k] * (1 + x[k]) if x[k] > 0 else g[k]
+    >>> bend = tg.custom_op(bent, bent_adjoint)
+    >>> tg.gradcheck(bend, [-1.0, 0.5, 2.0])
+    True
+    """
+    for what, function in (("forward", forward), ("adjoint", adjoint)):
+        if function is not None and not callable(function):
+            raise ArgumentError(f"custom_op: {what} must be a function, not {type(function).__name__}")
+    return CustomOp(forward, adjoint, shape, output, name)
+
