@@ -361,5 +361,5 @@ def _class_indices(target: Array, input: Array, row_shape: tuple[int, ...], wher
             hint += f"; use target.reshape{row_shape if len(row_shape) != 1 else f'({row_shape[0]})'}"
         raise ShapeError(f"{where}: input has shape {list(shape_of(input))} and target {list(shape)}; {hint}")
     if isinstance(target, Tensor):
-        return functions.reshape(target, (math.prod(shape),))
+        return target if len(shape) == 1 else functions.reshape(target, (math.prod(shape),))
     return np.asarray(target, dtype=np.int64).reshape(-1)

@@ -18,7 +18,7 @@ __all__ = [
 class _Loss(Module):
     """A loss and its reduction: "mean", "sum" or "none"."""
 
-    _reductions = REDUCTIONS
+    _reductions: tuple[str, ...] = REDUCTIONS
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
