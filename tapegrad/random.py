@@ -63,10 +63,11 @@ def manual_seed(seed: int) -> None:
     Examples
     --------
     >>> import tapegrad as tg
+    >>> from tapegrad import nn
     >>> tg.manual_seed(0)
-    >>> first = tg.nn.Linear(2, 2).weight.numpy()
+    >>> first = nn.Linear(2, 2).weight.numpy()
     >>> tg.manual_seed(0)
-    >>> bool((tg.nn.Linear(2, 2).weight.numpy() == first).all())
+    >>> bool((nn.Linear(2, 2).weight.numpy() == first).all())
     True
     """
     global _streams
