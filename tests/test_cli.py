@@ -121,7 +121,7 @@ class TestTrain:
         assert float(rows["samples a second"].replace(",", "")) > 0
         assert float(rows["peak planned memory"].removesuffix("MiB").replace(",", "")) > 0
         assert float(rows["time spent compiling"].removesuffix("s")) >= 0
-        assert "690/690" in result.stderr
+        assert "690/690" in result.stdout + result.stderr
 
     def test_csv_with_labels_and_categories_is_learned(self, flower_model):
         _, _, result = flower_model

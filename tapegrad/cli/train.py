@@ -9,7 +9,6 @@ from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Report
 
 from ..errors import MissingExtraError
@@ -84,7 +83,7 @@ def train(
         frozen=tuple(freeze or ()),
     )
     run = Run(problem, settings)
-    _train_with_progress(run, shown=not quiet)
+    run.train(progress=not (quiet or as_json))
     if run.diverged:
         typer.echo(
             f"tapegrad: the loss is {run.losses[-1]} after {len(run.losses)} steps;"
@@ -113,23 +112,6 @@ def _check_can_save(path: Path) -> None:
             "--save needs the safetensors library: pip install 'tapegrad[cli]'"
         ) from error
     options.check_writable(path, "--save")
-
-
-def _train_with_progress(run: Run, *, shown: bool) -> None:
-    if not shown:
-        run.train()
-        return
-    bar = Progress(
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps, loss {task.fields[loss]:.4g}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    with bar:
-        task = bar.add_task("training", total=run.settings.epochs * run.steps_per_epoch, loss=float("nan"))
-        run.train(lambda steps, loss: bar.update(task, completed=steps, loss=loss))
 
 
 def _print_report(run: Run, result: Result, seconds: float, saved: Path | None) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from .. import TrainStep, manual_seed, nn
+from .. import History, TrainStep, manual_seed, nn
 from ..engine.jit import compile_seconds
 from ..nn import functional as F
 from .network import Network, outputs
@@ -100,7 +98,7 @@ class Run:
         loss = F.cross_entropy if problem.target.task == "classification" else F.mse_loss
         module = self.module
         self.step = TrainStep(lambda x, y: loss(module(x), y), settings.make_optimizer(module))
-        self.losses = np.zeros(0)
+        self._history = History()
         self.epochs_done = 0
         self.interrupted = False
         self.seconds = 0.0
@@ -116,17 +114,22 @@ class Run:
         return math.ceil(len(self.problem.inputs) / self.batch_size)
 
     @property
+    def losses(self) -> np.ndarray:
+        """The loss of each step made."""
+        return self._history.loss
+
+    @property
     def diverged(self) -> bool:
         """Whether the loss is no longer a number."""
         return len(self.losses) > 0 and not math.isfinite(self.losses[-1])
 
-    def train(self, progress: Callable[[int, float], None] | None = None) -> None:
+    def train(self, *, progress: bool = False) -> None:
         """Train for the epochs that the settings say, or until Ctrl-C or a loss that is not finite.
 
         Parameters
         ----------
-        progress : callable, optional
-            Called now and then with the number of steps made and the latest loss.
+        progress : bool
+            Show a progress bar.
         """
         dtype = np.dtype(self.settings.dtype)
         X = self.problem.inputs.astype(dtype)
@@ -136,26 +139,24 @@ class Run:
             else self.problem.targets
         )
 
-        def after_epoch(epoch: int, history: Any) -> bool:
-            self.losses = np.asarray(history.loss)
+        def after_epoch(epoch: int, history: History) -> bool:
+            self._history = history
             self.epochs_done = epoch + 1
-            if progress is not None:
-                progress(len(self.losses), float(self.losses[-1]))
             return self.diverged
 
         start, compiled = time.perf_counter(), compile_seconds()
         self.module.train()
         try:
-            history = self.step.run(
+            self.step.run(
                 X,
                 y,
                 batch_size=self.batch_size,
                 epochs=self.settings.epochs,
                 shuffle=True,
                 seed=self.settings.seed,
+                progress=progress,
                 callback=after_epoch,
             )
-            self.losses = np.asarray(history.loss)
         except KeyboardInterrupt:
             self.interrupted = True
         self.seconds = time.perf_counter() - start - (compile_seconds() - compiled)
@@ -165,15 +166,13 @@ class Run:
         problem = self.problem
         held_out = len(problem.held_inputs) > 0
         X, y = (problem.held_inputs, problem.held_targets) if held_out else (problem.inputs, problem.targets)
-        per_epoch = self.steps_per_epoch
         steps = len(self.losses)
-        samples = steps // per_epoch * len(problem.inputs) + steps % per_epoch * self.batch_size
         return Result(
             score=measure(problem, self.module, X.astype(self.settings.dtype), y),
             held_out=held_out,
-            loss=float(self.losses[-per_epoch:].mean()) if steps else math.nan,
+            loss=float(self.losses[-self.steps_per_epoch :].mean()) if steps else math.nan,
             steps=steps,
-            samples=samples,
+            samples=self._history.samples,
             seconds=self.seconds,
             compile_seconds=compile_seconds(),
             peak_bytes=int(self.step.memory().peak_bytes) if steps else 0,
