@@ -9,7 +9,6 @@ import numpy as np
 
 from .jit import bits_float, float_bits
 
-INF, NAN = math.inf, math.nan
 LOG2_E = 1.4426950408889634
 #: log(2) in two parts: 15 bits, so that whole numbers up to 512 times it are exact, and the rest
 LOG_2, LOG_2_REST = 22713 / 32768, 1.4286068203094172e-06
@@ -18,6 +17,12 @@ ROUND = 12582912.0
 #: bits of 1, of 2**64 and 2**-64, of sqrt(1/2), of all mantissa bits, and the width of the mantissa
 ONE, LARGE, SMALL, SQRT_HALF, MANTISSA, WIDTH = 0x3F800000, 0x5F800000, 0x1F800000, 0x3F3504F3, 0x7FFFFF, 23
 TWO_64, TWO_MINUS_64 = 2.0**64, 2.0**-64
+# what a selection may yield is a numpy.float32 also in plain Python
+INF, NAN = np.float32(math.inf), np.float32(math.nan)
+#: exp(x) is 0 below -UNDERFLOW; expm1(x) is -1 below -EXPM1_FLAT; tanh and erf are 1 above TANH_FLAT and ERF_FLAT
+UNDERFLOW, EXPM1_FLAT, TANH_FLAT, ERF_FLAT = np.float32(104), np.float32(18), np.float32(10), np.float32(4)
+#: ``n + ROUND`` for n = 128, where 2**n overflows
+TOP = np.float32(ROUND + 128)
 
 
 # ------------------------------------------------------------------ exponentials:  x = n log(2) + r
@@ -46,9 +51,9 @@ def _expm1_squares(r: Any) -> Any:
 
 
 def exp(x: Any) -> Any:
-    x = -104.0 if x < -104.0 else x
+    x = -UNDERFLOW if x < -UNDERFLOW else x
     t = _whole(x)
-    t = 12583040.0 if t > 12583040.0 else t  # n <= 128
+    t = TOP if t > TOP else t
     r = _remainder(x, t)
     # 2**n in two factors, for it may lie outside the normal numbers
     scale = _two_to(t, LARGE if x < 0.0 else SMALL)
@@ -57,7 +62,7 @@ def exp(x: Any) -> Any:
 
 def _exp_minus(a: Any) -> Any:
     """``exp(-a)`` for a >= 0."""
-    x = -104.0 if a > 104.0 else -a
+    x = -UNDERFLOW if a > UNDERFLOW else -a
     t = _whole(x)
     r = _remainder(x, t)
     scale = _two_to(t, LARGE)
@@ -65,36 +70,35 @@ def _exp_minus(a: Any) -> Any:
 
 
 def expm1(x: Any) -> Any:
-    c = -18.0 if x < -18.0 else x
+    c = -EXPM1_FLAT if x < -EXPM1_FLAT else x
     t = _whole(c)
-    t = 12583040.0 if t > 12583040.0 else t
+    t = TOP if t > TOP else t
     r = _remainder(c, t)
     # half of 2**n - 1 + 2**n (exp(r) - 1)
     scale = _two_to(t, ONE - (1 << WIDTH))
     y = 2.0 * (((scale - 0.5) + scale * r) + scale * _expm1_squares(r))
-    return x if x == 0.0 else y
+    return x if abs(x) < 1e-10 else y
 
 
 def tanh(x: Any) -> Any:
     a = abs(x)
-    a = 10.0 if a > 10.0 else a
+    a = TANH_FLAT if a > TANH_FLAT else a
     small = a < 0.55
-    sign = -1.0 if x < 0.0 else 1.0
-    # below 0.55: x + x**3 P(x**2)/Q(x**2);  else 1 - 2/(1 + exp(2|x|)).  One division serves both
+    # below 0.55: a + a**3 P(a**2)/Q(a**2);  else 1 - 2/(1 + exp(2a)).  One division serves both
     t = _whole(2.0 * a)
     r = _remainder(2.0 * a, t)
     scale = _two_to(t, ONE)
     one_and_exp = (scale + 1.0) + scale * (r + _expm1_squares(r))
-    z = x * x
-    numerator = x * z * (-0.33333322 + z * -0.0015513693) if small else -2.0 * sign
+    z = a * a
+    numerator = a * z * (-0.33333322 + z * -0.0015513693) if small else -2.0
     denominator = 1.0 + z * 0.4046465 if small else one_and_exp
-    return (x if small else sign) + numerator / denominator
+    return np.copysign((a if small else 1.0) + numerator / denominator, x)
 
 
 def sigmoid(x: Any) -> Any:
     # q = 1/(1 + exp(|x|)); the denominator is scaled down, as q may be below the normal numbers
     a = abs(x)
-    a = 104.0 if a > 104.0 else a
+    a = UNDERFLOW if a > UNDERFLOW else a
     t = _whole(a)
     r = _remainder(a, t)
     scale = _two_to(t, SMALL)
@@ -106,10 +110,10 @@ def sigmoid(x: Any) -> Any:
 
 def erf(x: Any) -> Any:
     a = abs(x)
-    a = 4.0 if a > 4.0 else a
+    a = ERF_FLAT if a > ERF_FLAT else a
     z = a * a
     w = z * z
-    # below 0.9: x + x P(x**2);  above: 1 - exp(-Q(|x|)), to 2**-26 and 2**-28
+    # below 0.9: a + a P(a**2);  above: 1 - exp(-Q(a)), to 2**-26 and 2**-28
     p = (0.12837915 + z * -0.37612504) + w * (
         (0.11281922 + z * -0.026770508) + w * (0.004998989 + z * -0.0006020977))
     q = (0.00016645982 + a * 1.1277972) + z * (0.63697594 + a * 0.10411394) + w * (
@@ -118,8 +122,7 @@ def erf(x: Any) -> Any:
     r = _remainder(-q, t)
     scale = _two_to(t, ONE)
     y = (1.0 - scale) - scale * (r + _expm1_squares(r))
-    y = -y if x < 0.0 else y
-    return x + x * p if a < 0.9 else y
+    return np.copysign(a + a * p if a < 0.9 else y, x)
 
 
 # ------------------------------------------------------------------ logarithms:  x = 2**n (1 + f)
@@ -157,7 +160,7 @@ def log1p(x: Any) -> Any:
     y = _log(n, f)
     y = y if x < INF else x
     y = y if x > -1.0 else (-INF if x == -1.0 else NAN)
-    return x if x == 0.0 else y
+    return x if abs(x) < 1e-10 else y
 
 
 def softplus(x: Any) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .jit import bits_float, float_bits
 
-INF, NAN = math.inf, math.nan
 LOG2_E = 1.4426950408889634
 #: log(2) in two parts: 42 bits, so that whole numbers up to 2048 times it are exact, and the rest
 LOG_2, LOG_2_REST = 0.6931471805598903, 5.497923018708371e-14
@@ -17,6 +18,12 @@ ROUND = 6755399441055744.0
 ONE, LARGE, SMALL = 0x3FF0000000000000, 0x5FF0000000000000, 0x1FF0000000000000
 SQRT_HALF, MANTISSA, WIDTH = 0x3FE6A09E667F3BCD, 0xFFFFFFFFFFFFF, 52
 TWO_512, TWO_MINUS_512 = 2.0**512, 2.0**-512
+# what a selection may yield is a numpy.float64 also in plain Python
+INF, NAN = np.float64(math.inf), np.float64(math.nan)
+#: exp(x) is 0 below -UNDERFLOW; expm1(x) is -1 below -EXPM1_FLAT; tanh and erf are 1 above TANH_FLAT and ERF_FLAT
+UNDERFLOW, EXPM1_FLAT, TANH_FLAT, ERF_FLAT = np.float64(746), np.float64(38), np.float64(20), np.float64(6)
+#: ``n + ROUND`` for n = 1024, where 2**n overflows
+TOP = np.float64(ROUND + 1024.0)
 
 
 # ------------------------------------------------------------------ exponentials:  x = n log(2) + r
@@ -49,9 +56,9 @@ def _expm1_squares(r: Any) -> Any:
 
 
 def exp(x: Any) -> Any:
-    x = -746.0 if x < -746.0 else x
+    x = -UNDERFLOW if x < -UNDERFLOW else x
     t = _whole(x)
-    t = 6755399441056768.0 if t > 6755399441056768.0 else t  # n <= 1024
+    t = TOP if t > TOP else t
     r = _remainder(x, t)
     # 2**n in two factors, for it may lie outside the normal numbers
     scale = _two_to(t, LARGE if x < 0.0 else SMALL)
@@ -60,7 +67,7 @@ def exp(x: Any) -> Any:
 
 def _exp_minus(a: Any) -> Any:
     """``exp(-a)`` for a >= 0."""
-    x = -746.0 if a > 746.0 else -a
+    x = -UNDERFLOW if a > UNDERFLOW else -a
     t = _whole(x)
     r = _remainder(x, t)
     scale = _two_to(t, LARGE)
@@ -68,38 +75,37 @@ def _exp_minus(a: Any) -> Any:
 
 
 def expm1(x: Any) -> Any:
-    c = -38.0 if x < -38.0 else x
+    c = -EXPM1_FLAT if x < -EXPM1_FLAT else x
     t = _whole(c)
-    t = 6755399441056768.0 if t > 6755399441056768.0 else t
+    t = TOP if t > TOP else t
     r = _remainder(c, t)
     # half of 2**n - 1 + 2**n (exp(r) - 1)
     scale = _two_to(t, ONE - (1 << WIDTH))
     y = 2.0 * (((scale - 0.5) + scale * r) + scale * _expm1_squares(r))
-    return x if x == 0.0 else y
+    return x if abs(x) < 1e-18 else y
 
 
 def tanh(x: Any) -> Any:
     a = abs(x)
-    a = 20.0 if a > 20.0 else a
+    a = TANH_FLAT if a > TANH_FLAT else a
     small = a < 0.55
-    sign = -1.0 if x < 0.0 else 1.0
-    # below 0.55: x + x**3 P(x**2)/Q(x**2);  else 1 - 2/(1 + exp(2|x|)).  One division serves both
+    # below 0.55: a + a**3 P(a**2)/Q(a**2);  else 1 - 2/(1 + exp(2a)).  One division serves both
     t = _whole(2.0 * a)
     r = _remainder(2.0 * a, t)
     scale = _two_to(t, ONE)
     one_and_exp = (scale + 1.0) + scale * (r + _expm1_squares(r))
-    z = x * x
+    z = a * a
     p = -0.3333333333333333 + z * (-0.020500294460065124 + z * -0.00019924431010205255)
     q = 1.0 + z * (0.46150088338019096 + z * (0.023293324377717098 + z * 0.0002066047160682939))
-    numerator = x * z * p if small else -2.0 * sign
+    numerator = a * z * p if small else -2.0
     denominator = q if small else one_and_exp
-    return (x if small else sign) + numerator / denominator
+    return np.copysign((a if small else 1.0) + numerator / denominator, x)
 
 
 def sigmoid(x: Any) -> Any:
     # q = 1/(1 + exp(|x|)); the denominator is scaled down, as q may be below the normal numbers
     a = abs(x)
-    a = 746.0 if a > 746.0 else a
+    a = UNDERFLOW if a > UNDERFLOW else a
     t = _whole(a)
     r = _remainder(a, t)
     scale = _two_to(t, SMALL)
@@ -111,10 +117,10 @@ def sigmoid(x: Any) -> Any:
 
 def erf(x: Any) -> Any:
     a = abs(x)
-    a = 6.0 if a > 6.0 else a
+    a = ERF_FLAT if a > ERF_FLAT else a
     z = a * a
     w = z * z
-    # below 1: x + x P(x**2);  above: 1 - exp(-Q(|x|)), to 2**-56 and 2**-56
+    # below 1: a + a P(a**2);  above: 1 - exp(-Q(a)), to 2**-56 and 2**-56
     p = ((0.0001205528049678781 + z * -1.492446564616125e-05)
          + w * (1.6444150675051541e-06 + z * -1.618399211068097e-07)
          + (w * w) * (1.3616703621796577e-08 + z * -7.607820420941618e-10))
@@ -134,8 +140,7 @@ def erf(x: Any) -> Any:
     r = _remainder(-q, t)
     scale = _two_to(t, ONE)
     y = (1.0 - scale) - scale * (r + _expm1_squares(r))
-    y = -y if x < 0.0 else y
-    return x + x * p if a < 1.0 else y
+    return np.copysign(a + a * p if a < 1.0 else y, x)
 
 
 # ------------------------------------------------------------------ logarithms:  x = 2**n (1 + f)
@@ -179,7 +184,7 @@ def log1p(x: Any) -> Any:
     y = _log(n, f)
     y = y if x < INF else x
     y = y if x > -1.0 else (-INF if x == -1.0 else NAN)
-    return x if x == 0.0 else y
+    return x if abs(x) < 1e-18 else y
 
 
 def softplus(x: Any) -> Any:
