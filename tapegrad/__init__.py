@@ -6,9 +6,12 @@ from .autodiff import GradcheckError, grad, gradcheck, value_and_grad
 from .custom import CustomOp, custom_op
 from .errors import *  # noqa: F403
 from .functions import *  # noqa: F403
+from .io import load, save
 from .memory import MemoryReport
 from .program import History, TrainStep, compile
 from .random import manual_seed
 from .state import enable_grad, is_grad_enabled, no_grad
 from .tape import Tape
 from .tensor import Tensor, tensor
+
+from . import nn, optim  # isort: skip  (they stand on everything above)

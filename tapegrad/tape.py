@@ -170,6 +170,11 @@ class Tape:
 
     # -------------------------------------------------------------- recording
 
+    def sweep(self) -> None:
+        """Give back the instructions whose results have died; never between taking a variable and appending."""
+        if self._dead:
+            self._sweep()
+
     def new_variable(self, nbytes: int, itemsize: int) -> int:
         """A number for a new variable of `nbytes`."""
         if self._free_variables:
@@ -197,8 +202,6 @@ class Tape:
     def append(self, op: Op, words: list[int], variables: Sequence[int], offsets: Sequence[int], flags: Sequence[int],
                saved: tuple[Buffer, ...], note: tuple) -> int:
         """Append an instruction; `words` is its whole row. Returns its number."""
-        if self._dead:
-            self._sweep()
         n, at, operand = self.count, self._word_count, self._operand_count
         n_words, n_operands = len(words), len(variables)
         if n + 1 >= len(self._opcode):

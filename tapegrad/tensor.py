@@ -538,6 +538,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     if capture is not None and (always or any(t.buffer is None or t.requires_grad for t in inputs)):
         return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added)
     tape = state.tape(dtype)
+    tape.sweep()
     out_dtype = out_dtype or dtype
     wanted = 0
     if state.grad_enabled and op.adjoint is not None:

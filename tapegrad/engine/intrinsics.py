@@ -5,6 +5,7 @@ Imported only when something has to be compiled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,69 +15,119 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, compiler, cpu_options, registry
 from numba.core.compiler_lock import global_compiler_lock
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
-from . import blas, jit
+from . import blas, jit, vecmath
 
 #: NaN and infinity are honoured: neither "nnan" nor "ninf"
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
-OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy", "forceinline": True}
+OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy", "forceinline": True, "no_cpython_wrapper": True,
+           "no_cfunc_wrapper": True}
 
 _i64, _i32, _byte_pointer = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
 
 
 # ------------------------------------------------------------------ primitives
+# Lowered in place: an overload would make numba compile a function for each of them.
 
 
-@intrinsic
-def _words_at(typing: Any, address: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(builder.shl(args[0], ir.Constant(_i64, 3)), _i64.as_pointer())
+def _primitive(function: Callable, typer: Callable, *kinds: Any) -> Callable:
+    """Teach numba `function`: its type by `typer`, its code by the decorated function (builder, args, types)."""
+    type_callable(function)(lambda context: typer)
+    _PRIMITIVES.add(function)
 
-    return types.CPointer(types.int64)(types.int64), codegen
+    def register(generate: Callable) -> Callable:
+        @lower_builtin(function, *kinds)
+        def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return generate(context, builder, signature, args)
 
+        return generate
 
-@overload(jit.words_at, strict=False)
-def _words_at_overload(address: Any) -> Any:
-    return lambda address: _words_at(address)
-
-
-@intrinsic
-def _bitcast(typing: Any, value: Any) -> Any:
-    target = {types.int64: types.float64, types.int32: types.float32,
-              types.float64: types.int64, types.float32: types.int32}[value]
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(target))
-
-    return target(value), codegen
+    return register
 
 
-@overload(jit.float_bits, strict=False)
-def _float_bits_overload(x: Any) -> Any:
-    return lambda x: _bitcast(x)
+_PRIMITIVES: set[Callable] = set()
+_row, _any = types.CPointer(types.int64), types.Any
 
 
-@overload(jit.bits_float, strict=False)
-def _bits_float_overload(n: Any) -> Any:
-    return lambda n: _bitcast(n)
+@_primitive(jit.words_at, lambda address: _row, types.Integer)
+def _words_at(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return builder.inttoptr(builder.shl(args[0], ir.Constant(_i64, 3)), _i64.as_pointer())
 
 
-@overload(jit.real64, strict=False)
-def _real64_overload(op: Any, k: Any) -> Any:
-    return lambda op, k: _bitcast(op[k])
+_SAME_BITS = {types.int64: types.float64, types.int32: types.float32,
+              types.float64: types.int64, types.float32: types.int32}
 
 
-@overload(jit.real, strict=False)
-def _real_overload(op: Any, k: Any, f: Any) -> Any:
-    convert = f.dtype
-    return lambda op, k, f: convert(_bitcast(op[k]))
+@_primitive(jit.bits_float, lambda n: _SAME_BITS[n], types.Integer)
+@_primitive(jit.float_bits, lambda x: _SAME_BITS[x], types.Float)
+def _bitcast(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return builder.bitcast(args[0], context.get_value_type(signature.return_type))
 
 
-@overload(jit.cast, strict=False)
-def _cast_overload(value: Any, f: Any) -> Any:
-    convert = f.dtype
-    return lambda value, f: convert(value)
+def _word(builder: Any, op: Any, k: Any) -> Any:
+    return builder.bitcast(builder.load(builder.gep(op, [k])), ir.DoubleType())
+
+
+@_primitive(jit.real64, lambda op, k: types.float64, _any, types.Integer)
+def _real64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return _word(builder, *args)
+
+
+@_primitive(jit.real, lambda op, k, f: f.dtype, _any, types.Integer, _any)
+def _real(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return context.cast(builder, _word(builder, *args[:2]), types.float64, signature.return_type)
+
+
+@_primitive(jit.cast, lambda value, f: f.dtype, _any, _any)
+def _cast(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return context.cast(builder, args[0], signature.args[0], signature.return_type)
+
+
+@_primitive(vecmath.where, lambda c, a, b: a if a == b else max(a, b, key=lambda t: t.bitwidth), types.Boolean, _any,
+            _any)
+def _where(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    a, b = (context.cast(builder, v, t, signature.return_type) for v, t in zip(args[1:], signature.args[1:]))
+    return builder.select(args[0], a, b)
+
+
+def _elementary(function: Callable, generate: Callable, arity: int) -> None:
+    typer = (lambda x: x) if arity == 1 else (lambda a, b: a if a == b else max(a, b, key=lambda t: t.bitwidth))
+    _primitive(function, typer, *[types.Float] * arity)(generate)
+
+
+def _llvm(name: str) -> Callable:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.call(builder.module.declare_intrinsic(f"llvm.{name}", [args[0].type]), args)
+
+    return generate
+
+
+def _library(function: Callable) -> Callable:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        args = [context.cast(builder, a, t, signature.return_type) for a, t in zip(args, signature.args)]
+        uniform = signature.return_type(*[signature.return_type] * len(args))
+        return context.get_function(function, uniform)(builder, args)
+
+    return generate
+
+
+for _name in ("sqrt", "floor"):
+    _elementary(getattr(vecmath, _name), _llvm(_name), 1)
+_elementary(vecmath.abs, _llvm("fabs"), 1)
+for _name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh"):
+    _elementary(getattr(vecmath, _name), _library(getattr(math, _name)), 1)
+_elementary(vecmath.power, _library(math.pow), 2)
+
+
+@_primitive(jit.call, lambda address, op, f, i, b: types.int64, types.Integer, _any, _any, _any, _any)
+def _call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    result = cgutils.alloca_once(builder, _i64)
+    exception = cgutils.alloca_once(builder, _byte_pointer)
+    arguments = [result, exception, *args[1:]]
+    function = ir.FunctionType(_i32, [a.type for a in arguments])
+    builder.call(builder.inttoptr(args[0], function.as_pointer()), arguments)
+    return builder.load(result)
 
 
 @intrinsic
@@ -90,24 +141,6 @@ def _advance(typing: Any, pointer: Any, count: Any) -> Any:
 @overload(jit.array_of, strict=False)
 def _array_of_overload(memory: Any, address: Any, shape: Any) -> Any:
     return lambda memory, address, shape: numba.carray(_advance(memory, address), shape)
-
-
-@intrinsic
-def _call(typing: Any, address: Any, op: Any, f: Any, i: Any, b: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        result = cgutils.alloca_once(builder, _i64)
-        exception = cgutils.alloca_once(builder, _byte_pointer)
-        arguments = [result, exception, *args[1:]]
-        function = ir.FunctionType(_i32, [a.type for a in arguments])
-        builder.call(builder.inttoptr(args[0], function.as_pointer()), arguments)
-        return builder.load(result)
-
-    return types.int64(types.int64, op, f, i, b), codegen
-
-
-@overload(jit.call, strict=False)
-def _call_overload(address: Any, op: Any, f: Any, i: Any, b: Any) -> Any:
-    return lambda address, op, f, i, b: _call(address, op, f, i, b)
 
 
 @intrinsic
@@ -162,7 +195,8 @@ def teach() -> None:
     while _taught < len(jit.DEVICE_FUNCTIONS):
         function, single, double = jit.DEVICE_FUNCTIONS[_taught]
         _taught += 1
-        _register(function, single, double)
+        if function not in _PRIMITIVES:
+            _register(function, single, double)
 
 
 def _register(function: Callable, single: Callable, double: Callable) -> None:
@@ -218,8 +252,6 @@ def _register_formula(function: Callable, single: Callable | None, double: Calla
 
 
 def _register_formulas() -> None:
-    from . import vecmath
-
     for function, single, double in vecmath.formulas():
         _register_formula(function, single, double)
 

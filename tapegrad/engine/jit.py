@@ -32,6 +32,7 @@ import time
 import types
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ class Kernel:
     name : str
         Unique among kernels: it names the file in the cache.
     function : callable
-        ``function(op, f, i, b) -> int``.
+        ``function(op, f, i, b) -> int``; or a `functools.partial` without open parameters that makes it.
     own : bool, default True
         Whether it is the package's. A user's may allocate, and is not kept on disk, for what it calls lies outside
         the package and cannot be hashed.
@@ -200,6 +201,8 @@ class Kernel:
         with _lock:
             if dtype in self._addresses:
                 return self._addresses[dtype]
+            if isinstance(self.function, partial):
+                self.function = self.function()
             if _PLAIN:
                 address = id(self)
                 _plain_functions[address] = self.function

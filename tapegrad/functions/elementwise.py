@@ -55,6 +55,8 @@ sin, cos, tan = _unary("sin"), _unary("cos"), _unary("tan")
 arcsin, arccos, arctan = _unary("arcsin"), _unary("arccos"), _unary("arctan")
 sinh, cosh, tanh = _unary("sinh"), _unary("cosh"), _unary("tanh")
 sigmoid, erf, relu, selu, silu = _unary("sigmoid"), _unary("erf"), _unary("relu"), _unary("selu"), _unary("silu")
+absolute = abs
+__all__.append("absolute")
 log_sigmoid, x_log_x = _unary("log_sigmoid"), _unary("x_log_x")
 
 
