@@ -483,7 +483,7 @@ def raise_status(op: Op, status: int, shapes: tuple, where: tuple[str, int] | No
     """Raise the error that `op`'s kernel reported by `status`."""
     from .errors import IndexRangeError
 
-    message = op.messages.get(status, f"kernel status {status}")
+    message = "the function raised an exception" if status == -1 else op.messages.get(status, f"status {status}")
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
     given = ", ".join(str(list(s)) for s, _ in shapes[1:])
     error = IndexRangeError if "index" in message else TapegradError

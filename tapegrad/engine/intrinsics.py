@@ -118,6 +118,8 @@ _elementary(vecmath.abs, _llvm("fabs"), 1)
 for _name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh"):
     _elementary(getattr(vecmath, _name), _library(getattr(math, _name)), 1)
 _elementary(vecmath.power, _library(math.pow), 2)
+# without flags, so that LLVM does not reassociate what stands around it
+_elementary(vecmath.minus, lambda context, builder, signature, args: builder.fsub(*args), 2)
 
 
 @_primitive(jit.call, lambda address, op, f, i, b: types.int64, types.Integer, _any, _any, _any, _any)
@@ -126,8 +128,9 @@ def _call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     exception = cgutils.alloca_once(builder, _byte_pointer)
     arguments = [result, exception, *args[1:]]
     function = ir.FunctionType(_i32, [a.type for a in arguments])
-    builder.call(builder.inttoptr(args[0], function.as_pointer()), arguments)
-    return builder.load(result)
+    code = builder.call(builder.inttoptr(args[0], function.as_pointer()), arguments)
+    returned = builder.icmp_unsigned("==", code, ir.Constant(_i32, 0))
+    return builder.select(returned, builder.load(result), ir.Constant(_i64, -1))
 
 
 @intrinsic

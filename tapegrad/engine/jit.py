@@ -228,15 +228,17 @@ def _plain_enter(address: int, row: int, dtype: np.dtype) -> int:
 
 
 #: Numba's calling convention is ``int32 f(int64* result, void** exception, arguments...)``; this turns it
-#: into ``int64 f(...)``. Kernels never raise, so the exception is not looked at.
+#: into ``int64 f(...)``. Only a user's function can raise: that is status -1.
 _TRAMPOLINE = """
 define i64 @tapegrad_enter(i64 %address, i8* %op) {
   %result = alloca i64
   %exception = alloca i8*
   %f = inttoptr i64 %address to i32 (i64*, i8**, i8*, i8*, i8*, i8*)*
-  %ok = call i32 %f(i64* %result, i8** %exception, i8* %op, i8* null, i8* null, i8* null)
+  %code = call i32 %f(i64* %result, i8** %exception, i8* %op, i8* null, i8* null, i8* null)
   %status = load i64, i64* %result
-  ret i64 %status
+  %returned = icmp eq i32 %code, 0
+  %given = select i1 %returned, i64 %status, i64 -1
+  ret i64 %given
 }
 """
 

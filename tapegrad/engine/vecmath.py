@@ -96,6 +96,12 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 @device
+def minus(a: Any, b: Any) -> Any:
+    """``a - b``, computed as it stands: never taken apart to be joined with terms around it."""
+    return a - b
+
+
+@device
 def isnan(x: Any) -> Any:
     """Whether `x` is not a number."""
     return x != x

@@ -32,6 +32,7 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
 
 
 def _is_array(entry: Any) -> bool:
+    """Whether an entry selects by an array."""
     return isinstance(entry, (np.ndarray, list, tuple, Tensor)) or isinstance(entry, (bool, np.bool_))
 
 
@@ -59,6 +60,8 @@ def getitem(x: Any, index: Any) -> Tensor:
     entries = _expanded(index, x.ndim)
     offset, shape, strides, axis = 0, [], [], 0
     arrays: list[tuple[int, Any]] = []
+    if any(_is_array(e) and not _is_integer(e) for e in entries):  # beside arrays NumPy counts integers as arrays
+        entries = [np.asarray(int(e)) if _is_integer(e) else e for e in entries]
     for entry in entries:
         if entry is None:
             shape.append(1)
