@@ -12,6 +12,7 @@ each have a place of their own.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
@@ -25,6 +26,10 @@ from .errors import GradientError, GraphReleasedError, TapegradError, TapeMemory
 from .ops.table import ADJOINT, FORWARD, OPS, Op
 
 _LETTER = {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "bool", "uint8": "u8"}
+
+
+#: shape and dtype of every operand, the operands that are saved, and the user's file and line (or None)
+Note = tuple[list[tuple[tuple[int, ...], np.dtype]], tuple[int, ...], Any]
 
 
 @lru_cache(maxsize=None)
@@ -147,7 +152,7 @@ class Tape:
         self._free_variables: list[int] = []
         self._externals: dict[Any, int] = {}
         self.saved: list[tuple[Buffer, ...] | None] = []
-        self.notes: list[tuple | None] = []
+        self.notes: list[Note | None] = []
         self._kept_nodes: list[Node] = []
         self._adjoints: Buffer | None = None
 
@@ -186,7 +191,6 @@ class Tape:
             self._variable_count = v + 1
         self._nbytes[v], self._itemsize[v] = nbytes, itemsize
         self._producer[v] = -1
-        self._adjoint[v] = self._state[v] = 0
         return v
 
     def external(self, source: Leaf | Buffer, nbytes: int, itemsize: int) -> int:
@@ -200,8 +204,8 @@ class Tape:
         return v
 
     def append(self, op: Op, words: list[int], variables: Sequence[int], offsets: Sequence[int], flags: Sequence[int],
-               saved: tuple[Buffer, ...], note: tuple) -> int:
-        """Append an instruction; `words` is its whole row. Returns its number."""
+               saved: tuple[Buffer, ...], note: Note) -> int:
+        """Append an instruction; `words` is its whole row. Returns the byte address of the row."""
         n, at, operand = self.count, self._word_count, self._operand_count
         n_words, n_operands = len(words), len(variables)
         if n + 1 >= len(self._opcode):
@@ -221,11 +225,7 @@ class Tape:
         self._start[n + 1], self._operand_start[n + 1] = self._word_count, self._operand_count
         self.saved.append(saved)
         self.notes.append(note)
-        return n
-
-    def row_address(self, n: int) -> int:
-        """Byte address of instruction `n`'s row."""
-        return self._words_address + 8 * int(self._start[n])
+        return self._words_address + 8 * at
 
     def scratch_row(self, words: list[int]) -> int:
         """Byte address of a row that is not recorded; it holds until the next call."""
@@ -279,7 +279,9 @@ class Tape:
             self._compact()
 
     def _release_externals(self) -> None:
-        self._free_variables.extend(self._externals.values())
+        used = list(self._externals.values())
+        self._state[used] = walk.UNREACHED
+        self._free_variables.extend(used)
         self._externals = {}
 
     def _compact(self) -> None:
@@ -305,8 +307,10 @@ class Tape:
         self.count, self._dead_count = len(keep), 0
         self._producer[self._variable[self._operand_start[:self.count]]] = np.arange(self.count)
         used = set(self._variable[:self._operand_count].tolist())
-        unused = [source for source, v in self._externals.items() if v not in used]
-        self._free_variables.extend(self._externals.pop(source) for source in unused)
+        for source in [source for source, v in self._externals.items() if v not in used]:
+            v = self._externals.pop(source)
+            self._state[v] = walk.UNREACHED
+            self._free_variables.append(v)
 
     # -------------------------------------------------------------- walking
 
@@ -320,7 +324,7 @@ class Tape:
     def fail(self, n: int, status: int) -> None:
         """Raise the error that a kernel of instruction `n` reported."""
         op, note = OPS[self._opcode[n]], self.notes[n]
-        raise_status(op, status, note[0] if note else (), note[2] if note and len(note) > 2 else None)
+        raise_status(op, status, note[0], note[2])
 
     def plan_reverse(self, seed: int) -> int:
         """Plan the reverse walk from variable `seed`; returns the bytes that its adjoints need."""
@@ -353,9 +357,8 @@ class Tape:
         end = int(self._producer[seed]) + 1
         total = self.plan_reverse(seed)
         try:
-            self._check_released(leaves)
-            for code in np.unique(self._opcode[:end][self._live[:end] != 0]):
-                OPS[code].ready_adjoint(dtype)
+            self._check_released()
+            self._ready_adjoints(end)
             adjoints = self.storage.allocate(total, "the reverse walk's adjoints")
             fresh = []
             for leaf, v in leaves:
@@ -367,7 +370,7 @@ class Tape:
             self._header[walk.BASE] = adjoints.address
             self.run(walk.LINK_REVERSE, 0, end)
             at = int(self._adjoint[seed]) or adjoints.address
-            if int(np.prod(shape)) * dtype.itemsize != self._nbytes[seed]:
+            if math.prod(shape) * dtype.itemsize != self._nbytes[seed]:
                 array_at(at, (int(self._nbytes[seed]) // dtype.itemsize,), (1,), dtype, adjoints)[...] = 0
             array_at(at + offset * dtype.itemsize, shape, strides, dtype, adjoints)[...] = gradient
             self.run(walk.REVERSE_WALK, 0, end)
@@ -379,18 +382,26 @@ class Tape:
                 self._kept_adjoint = self._adjoint[:self._variable_count].copy()
                 self._kept_adjoint[seed] = at
         finally:
-            reached = self._live[:end] != 0
             self._state[:self._variable_count] = walk.UNREACHED
             self._adjoint[:self._variable_count] = 0
             for _, v in leaves:
                 self._state[v] = walk.LEAF
         if not (retain_graph or self.keep):
-            for n in np.flatnonzero(reached).tolist():
-                self._kill(n)
-            if self._dead_count == self.count:
+            reached = np.flatnonzero(self._live[:end]).tolist()
+            if len(reached) == self.count - self._dead_count:
                 self.reset()
+            else:
+                for n in reached:
+                    self._kill(n)
 
-    def _check_released(self, leaves: list[tuple[Leaf, int]]) -> None:
+    def _ready_adjoints(self, end: int) -> None:
+        """Have the adjoint kernels of the live instructions before `end` compiled."""
+        codes = self._opcode[:end]
+        if not ADJOINT[self.dtype][codes].all():
+            for code in set(codes[self._live[:end] != 0].tolist()):
+                OPS[code].ready_adjoint(self.dtype)
+
+    def _check_released(self) -> None:
         for source, v in self._externals.items():
             if isinstance(source, Node) and self._state[v] != walk.UNREACHED:
                 raise GraphReleasedError(
@@ -445,7 +456,7 @@ class Tape:
                      "adjoint_word": row[2 + 2 * j]} for j, k in enumerate(range(first, last))]
         note = self.notes[n]
         return {"op": OPS[self._opcode[n]].name if self._opcode[n] >= 0 else "(dead)", "operands": operands,
-                "shapes": note[0] if note else None, "attributes": row[1 + 2 * (last - first):]}
+                "shapes": [shape for shape, _ in note[0]] if note else None, "attributes": row[1 + 2 * (last - first):]}
 
     def __str__(self) -> str:
         self._sweep()
@@ -453,10 +464,10 @@ class Tape:
         for n in range(self.count):
             if self._opcode[n] < 0:
                 continue
-            op, (shapes, saved, *_) = OPS[self._opcode[n]], self.notes[n]
+            op, (operands, saved, _) = OPS[self._opcode[n]], self.notes[n]
             first = int(self._operand_start[n])
-            names = [f"%{self._variable[first + j]} {_LETTER.get(d, d)}{list(s)}".replace(", ", ",")
-                     for j, (s, d) in enumerate(shapes)]
+            names = [f"%{self._variable[first + j]} {_LETTER[d.name]}{list(s)}".replace(", ", ",")
+                     for j, (s, d) in enumerate(operands)]
             saves = " ".join(names[k].split()[0] if k < len(names) else "aux" for k in saved)
             rows.append((str(n), op.name, names[0], " ".join(names[1:]), saves or "-"))
         widths = [max(len(row[c]) for row in rows) for c in range(5)]
@@ -479,12 +490,12 @@ class Tape:
         state.entered.remove(self)
 
 
-def raise_status(op: Op, status: int, shapes: tuple, where: tuple[str, int] | None) -> None:
+def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int] | None) -> None:
     """Raise the error that `op`'s kernel reported by `status`."""
     from .errors import IndexRangeError
 
     message = "the function raised an exception" if status == -1 else op.messages.get(status, f"status {status}")
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
-    given = ", ".join(str(list(s)) for s, _ in shapes[1:])
+    given = ", ".join(str(list(s)) for s, _ in operands[1:])
     error = IndexRangeError if "index" in message else TapegradError
     raise error(f"{op.name} of shapes {given}: {message}{line}")

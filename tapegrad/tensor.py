@@ -30,6 +30,7 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 DEFAULT_DTYPE = FLOAT32
 _WANTED, _WANTED_STORABLE = 1, 3
+_ONE = np.ones(())
 
 
 @lru_cache(maxsize=4096)
@@ -271,7 +272,7 @@ class Tensor:
             if self.size != 1:
                 raise GradientError(f"backward() of a tensor of shape {list(self.shape)} needs gradient=, "
                                     "an array of that shape; only a scalar has an implied gradient of 1")
-            seed = np.ones(self.shape, self.dtype)
+            seed = _ONE
         else:
             seed = np.asarray(gradient, self.dtype)
             if seed.shape != self.shape:
@@ -561,7 +562,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     if not wanted:
         status = jit.enter(address, tape.scratch_row(words), dtype)
         if status:
-            raise_status(op, status, ((shape, out_dtype.name), *((t.shape, t.dtype.name) for t in inputs)), None)
+            raise_status(op, status, [(shape, out_dtype), *((t.shape, t.dtype) for t in inputs)], None)
         return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype)
     variable = tape.new_variable(max(nbytes, itemsize), itemsize)
     variables, offsets, flags, parents = [variable], [0], [0], []
@@ -598,14 +599,15 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         n_inputs = len(inputs)
         saved = tuple([buffer if k == 0 else inputs[k - 1].buffer if k <= n_inputs else aux_buffers[k - 1 - n_inputs]
                        for k in read])
-    note = (((shape, out_dtype.name), *[(t.shape, t.dtype.name) for t in inputs]), read)
-    n = tape.append(op, words, variables, offsets, flags, saved, note)
-    status = jit.enter(address, tape.row_address(n), dtype)
+    operands = [(shape, out_dtype)]
+    operands += [(t.shape, t.dtype) for t in inputs]
+    row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None))
+    status = jit.enter(address, row, dtype)
     node = Node(tape, variable, tuple(parents))
     if tape.keep:
         tape._kept_nodes.append(node)
     if status:
-        raise_status(op, status, note[0], None)
+        raise_status(op, status, operands, None)
     return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype, node, True)
 
 
