@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import walk
+from ..engine.placement import lower_bound, place
 from ..engine.storage import address_of, aligned_bytes, array_at
 from ..errors import TapegradError
 from ..ops.table import ADJOINT, FORWARD, OPS
@@ -16,6 +17,7 @@ from ..random import dropout_key
 from ..tape import Leaf
 from ..tensor import Tensor
 from .capture import Capture
+from .liveness import lives_of
 
 
 class Program:
@@ -40,10 +42,11 @@ class Program:
         self.inputs, self.outputs, self.seed = tuple(inputs), tuple(outputs), seed
         self.gradients_of = tuple(gradients_of)
         self._drop_dead()
-        self._place_values()
         self.reached: list[Leaf] = []
+        self.end = 0
         if seed is not None:
-            self._place_adjoints()
+            self._plan_reverse()
+        self._place()
         self._ready()
 
     # -------------------------------------------------------------- planning
@@ -71,29 +74,13 @@ class Program:
             else:
                 tape._compact()
 
-    def _sizes(self) -> np.ndarray:
-        """Bytes of every variable, rounded up to 64."""
-        return (self.tape._nbytes[:self.tape._variable_count] + 63) // 64 * 64
-
-    def _place_values(self) -> None:
-        tape = self.tape
-        fixed = np.zeros(tape._variable_count, bool)
-        fixed[0] = True
-        fixed[list(tape._externals.values())] = True
-        sizes = np.where(fixed, 0, self._sizes())
-        self.values = aligned_bytes(int(sizes.sum()))
-        places = address_of(self.values) + np.cumsum(sizes) - sizes
-        tape._value[:len(sizes)] = np.where(fixed, tape._value[:len(sizes)], places)
-        tape.run(walk.LINK_VALUES, 0, tape.count)
-
-    def _place_adjoints(self) -> None:
+    def _plan_reverse(self) -> None:
+        """Find what the reverse walk visits, and where the leaves' gradients lie."""
         tape, seed = self.tape, self.seed
         leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
         for _, v in leaves:
             tape._state[v] = walk.LEAF
-        total = tape.plan_reverse(seed.node.variable)
-        self.adjoints = aligned_bytes(total)
-        tape._header[walk.BASE] = address_of(self.adjoints)
+        tape.plan_reverse(seed.node.variable)
         for leaf, v in leaves:
             if tape._state[v] == walk.LEAF_REACHED:
                 if leaf.home is None:
@@ -101,16 +88,38 @@ class Program:
                 tape._adjoint[v] = leaf.home.address
                 self.reached.append(leaf)
         self.end = int(tape._producer[seed.node.variable]) + 1
-        tape.run(walk.LINK_REVERSE, 0, self.end)
-        if not self.end:  # the seed is an input itself
-            tape._adjoint[seed.node.variable] = address_of(self.adjoints)
-        self.seed_at = self._adjoint_place(seed)
+
+    def _place(self) -> None:
+        """Give values and adjoints their bytes in one arena, and write all addresses."""
+        tape = self.tape
+        count = tape._variable_count
+        seed = None if self.seed is None else self.seed.node.variable
+        outputs = [t.node.variable for t in self.outputs if t.is_symbolic]
+        self.lives = lives = lives_of(tape, [t.node.variable for t in self.inputs], outputs, seed,
+                                      [t.node.variable for t in self.gradients_of])
+        placed = np.ones(count, bool)
+        placed[0] = False
+        placed[list(tape._externals.values())] = False
+        values = np.flatnonzero(placed & (lives.value_birth <= lives.value_death))
+        adjoints = np.flatnonzero(placed & (lives.adjoint_birth <= lives.adjoint_death))
+        sizes = (tape._nbytes[np.concatenate([values, adjoints])] + 63) // 64 * 64
+        births = np.concatenate([lives.value_birth[values], lives.adjoint_birth[adjoints]])
+        deaths = np.concatenate([lives.value_death[values], lives.adjoint_death[adjoints]])
+        offsets, total = place(sizes, births, deaths)
+        self.arena_bytes, self.lower_bound = total, lower_bound(sizes, births, deaths)
+        self.kept_bytes = int(sizes[:len(values)][lives.kept[values]].sum())
+        self.arena = aligned_bytes(max(total, 64))
+        base = address_of(self.arena)
+        tape._value[values] = base + offsets[:len(values)]
+        tape._adjoint[adjoints] = base + offsets[len(values):]
+        tape.run(walk.LINK_VALUES, 0, tape.count)
+        if self.seed is not None:
+            tape.run(walk.LINK_REVERSE, 0, self.end)
+            self.seed_at = self._adjoint_place(self.seed)
 
     def _adjoint_place(self, t: Tensor) -> int:
         """Byte address of the adjoint of `t`, 0 if the walk does not reach it."""
         at = int(self.tape._adjoint[t.node.variable])
-        if not at and t.node.variable == self.seed.node.variable:
-            at = self.tape._adjoint[t.node.variable] = address_of(self.adjoints)
         return at and at + t.offset * t.dtype.itemsize
 
     def _ready(self) -> None:
@@ -169,19 +178,6 @@ class Program:
         if not at:
             return np.zeros(t.shape, t.dtype)
         return array_at(at, t.shape, t.strides, t.dtype, self).copy()
-
-    kept_bytes = 0
-    lower_bound = 0
-
-    @property
-    def value_bytes(self) -> int:
-        """Bytes of the values' arena."""
-        return self.values.nbytes
-
-    @property
-    def adjoint_bytes(self) -> int:
-        """Bytes of the adjoints' arena."""
-        return self.adjoints.nbytes if self.seed is not None else 0
 
 
 def scalar_seed(t: Any, what: str) -> Tensor:

@@ -351,11 +351,11 @@ class TrainStep:
         data = sum(a.nbytes for a in step.inputs)
         parameters = sum(leaf.nbytes for leaf in leaves)
         gradients = sum(leaf.nbytes for leaf in program.reached)
+        fixed = parameters + gradients + self.optimizer.state_nbytes
         kept = program.kept_bytes
-        temporary = program.value_bytes - data - kept + program.adjoint_bytes
-        total = parameters + gradients + self.optimizer.state_nbytes + program.value_bytes + program.adjoint_bytes
-        return MemoryReport(parameters, gradients, self.optimizer.state_nbytes, kept, temporary, data, total,
-                            parameters + gradients + self.optimizer.state_nbytes + program.lower_bound)
+        return MemoryReport(parameters, gradients, self.optimizer.state_nbytes, kept,
+                            max(program.arena_bytes - kept - data, 0), data, fixed + program.arena_bytes,
+                            fixed + program.lower_bound)
 
 
 def _count(name: str, value: Any) -> int:
