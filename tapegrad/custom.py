@@ -43,7 +43,7 @@ class CustomOp:
             known = {"g", output, *self.inputs, *self.scalars, *("d" + n for n in self.inputs)}
             unknown = [p for p in self._given if p not in known]
             if unknown or "g" not in self._given:
-                raise ArgumentError(f"custom_op {self.name}: adjoint's parameters must be 'g' (the output's adjoint) and "
+                raise ArgumentError(f"custom_op {self.name}: adjoint takes 'g' (the output's adjoint) and "
                                     f"some of {', '.join(sorted(known - {'g'}))}; it has {', '.join(self._given)}")
         #: inputs whose adjoint the user computes
         self.differentiable = tuple(n for n in self.inputs if "d" + n in self._given)

@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "ArgumentError",
+    "CaptureError",
+    "CompileError",
+    "DataError",
+    "DtypeError",
+    "GradientError",
+    "GraphReleasedError",
+    "InPlaceError",
+    "IndexRangeError",
+    "MissingExtraError",
+    "ShapeError",
+    "StaleTensorError",
+    "StateDictError",
+    "TapeMemoryError",
+    "TapegradError",
+]
+
 
 class TapegradError(Exception):
     """Base of every error that tapegrad raises on purpose."""

@@ -25,17 +25,16 @@ class ThreadState(threading.local):
     def tape(self, dtype: np.dtype) -> Tape:
         """The tape that records ops of `dtype` now."""
         if self.entered:
-            tape = self.entered[-1]
+            tape: Tape = self.entered[-1]
             if tape.dtype is not dtype:
                 if tape.dtype is not None and tape.dtype != dtype:
                     raise DtypeError(f"this tape records {tape.dtype}; an op of {dtype} cannot join it")
                 tape.dtype = dtype
             return tape
-        tape = self.defaults.get(dtype)
-        if tape is None:
-            tape = self.defaults[dtype] = Tape(keep=False)
-            tape.dtype = dtype
-        return tape
+        if dtype not in self.defaults:
+            self.defaults[dtype] = Tape(keep=False)
+            self.defaults[dtype].dtype = dtype
+        return self.defaults[dtype]
 
 
 state = ThreadState()

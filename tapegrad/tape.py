@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ _LETTER = {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "bool", "
 Note = tuple[list[tuple[tuple[int, ...], np.dtype]], tuple[int, ...], Any]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _packer(count: int) -> struct.Struct:
     return struct.Struct(f"{count}q")
 
@@ -95,13 +95,17 @@ class Tape:
         if max_bytes is not None and (not isinstance(max_bytes, (int, np.integer)) or max_bytes <= 0):
             raise TapeMemoryError(f"max_bytes must be a positive number of bytes, not {max_bytes!r}")
         self.keep, self.max_bytes = keep, max_bytes
+        self._words: Any
+        self._variable: Any
+        self._offset: Any
+        self._flags: Any
         self.storage = Storage(max_bytes)
-        self.dtype: np.dtype | None = None
+        self.dtype: Any = None  # of the first op that is recorded
         self.epoch = 0
         self.names: dict[str, Any] = {}
         self._header = np.zeros(walk.HEADER_WORDS, np.int64)
         self._header_address = address_of(self._header)
-        self._scratch = np.zeros(256, np.int64)
+        self._scratch: Any = np.zeros(256, np.int64)
         self._dead: list[tuple[int, int]] = []
         self._make_arrays(64, 512, 256, 128)
         self._clear()
@@ -152,7 +156,7 @@ class Tape:
         self._free_variables: list[int] = []
         self._externals: dict[Any, int] = {}
         self.saved: list[tuple[Buffer, ...] | None] = []
-        self.notes: list[Note | None] = []
+        self.notes: list[Any] = []  # of Note, None where dead
         self._kept_nodes: list[Node] = []
         self._adjoints: Buffer | None = None
 
@@ -193,12 +197,13 @@ class Tape:
         self._producer[v] = -1
         return v
 
-    def external(self, source: Leaf | Buffer, nbytes: int, itemsize: int) -> int:
+    def external(self, source: Leaf | Buffer | Node, nbytes: int, itemsize: int) -> int:
         """The variable of a leaf or of constant data on this tape; the tape keeps it alive."""
         v = self._externals.get(source)
         if v is None:
             v = self._externals[source] = self.new_variable(nbytes, itemsize)
-            self._value[v] = source.buffer.address if isinstance(source, Leaf) else source.address
+            if not isinstance(source, Node):
+                self._value[v] = source.buffer.address if isinstance(source, Leaf) else source.address
             if isinstance(source, Leaf):
                 self._state[v] = walk.LEAF
         return v
@@ -351,9 +356,9 @@ class Tape:
         leaves = [(source, v) for source, v in self._externals.items() if isinstance(source, Leaf)]
         passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
         for leaf, v in leaves:
-            fresh_leaf = leaf.gradient is None or leaf in passed_over
-            self._state[v] = walk.LEAF if fresh_leaf else walk.LEAF_WITH_GRADIENT
-            self._adjoint[v] = 0 if fresh_leaf else leaf.gradient.address
+            before = None if leaf in passed_over else leaf.gradient
+            self._state[v] = walk.LEAF if before is None else walk.LEAF_WITH_GRADIENT
+            self._adjoint[v] = 0 if before is None else before.address
         end = int(self._producer[seed]) + 1
         total = self.plan_reverse(seed)
         try:

@@ -22,6 +22,7 @@ from .errors import (
     StaleTensorError,
     TapegradError,
 )
+from .methods import TensorMethods
 from .ops.table import Op
 from .state import state
 from .tape import Leaf, Node, raise_status
@@ -43,7 +44,7 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-class Tensor:
+class Tensor(TensorMethods):
     """An array whose history may be on a tape.
 
     Parameters
@@ -73,7 +74,7 @@ class Tensor:
         nbytes = max(array.nbytes, array.dtype.itemsize)
         home = aligned_bytes(nbytes).view(array.dtype)
         home[:array.size] = array.ravel()
-        self.buffer: Buffer | None = array_buffer(home)
+        self.buffer: Any = array_buffer(home)  # None where symbolic
         self.offset, self.shape, self.dtype = 0, array.shape, array.dtype
         self.strides = contiguous_strides(array.shape)
         self.node: Any = None
@@ -284,7 +285,8 @@ class Tensor:
                           self.strides, self.dtype, whole)
             at[...] = seed
             self_leaf = Tensor._made(node.buffer, 0, node.shape, contiguous_strides(node.shape), node.dtype, node, True)
-            self_leaf.grad = whole if node.gradient is None else whole + self_leaf.grad.numpy()
+            before = self_leaf.grad
+            self_leaf.grad = whole if before is None else whole + before.numpy()
             return
         node.tape.backward(node, self.offset, self.shape, self.strides, seed, retain_graph)
 
@@ -435,7 +437,7 @@ def view(t: Tensor, offset: int, shape: tuple[int, ...], strides: tuple[int, ...
 
 def user_line() -> str:
     """File and line of the innermost caller outside the package."""
-    frame = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "tapegrad":
         frame = frame.f_back
     return "unknown line" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -6,7 +6,7 @@ The address is a word of the instruction's row, so that compiled code depends on
 from __future__ import annotations
 
 import ctypes
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .jit import device
 
 
-@lru_cache(maxsize=None)
+@cache
 def gemm_address(dtype: np.dtype) -> int:
     """Address of ``sgemm`` or ``dgemm`` as SciPy's BLAS gives it (Fortran calling convention, 32-bit integers)."""
     from scipy.linalg import cython_blas
@@ -30,7 +30,7 @@ def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: 
                  ldb: int, beta: Any, c: int, ldc: int, f: Any) -> int:
     """Column-major C = alpha op(A) op(B) + beta C; `a`, `b`, `c` are element addresses, `ta`, `tb` 1 to transpose."""
     real, integer, size = np.ctypeslib.as_ctypes_type(f.dtype), ctypes.c_int32, f.dtype.itemsize
-    slots = {p: integer(v) for p, v in ((2, m), (3, n), (4, k), (7, lda), (9, ldb), (12, ldc))}
+    slots: dict[int, Any] = {p: integer(v) for p, v in ((2, m), (3, n), (4, k), (7, lda), (9, ldb), (12, ldc))}
     slots |= {0: ctypes.c_char(b"T" if ta else b"N"), 1: ctypes.c_char(b"T" if tb else b"N"),
               5: real(alpha), 10: real(beta)}
     arrays = {6: a * size, 8: b * size, 11: c * size}

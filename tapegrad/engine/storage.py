@@ -53,6 +53,7 @@ class _Large(Buffer):
     """A block of its own."""
 
     __slots__ = ("storage",)
+    storage: Storage
 
     def __del__(self) -> None:
         self.storage.live_bytes -= self.nbytes
@@ -96,9 +97,10 @@ class Storage:
         if size >= _LARGE:
             self._check(size, purpose)
             block = aligned_bytes(size)
-            buffer = _Large(address_of(block), size, block)
-            buffer.storage = self
+            large = _Large(address_of(block), size, block)
+            large.storage = self
             self.held_bytes += size
+            buffer: Buffer = large
         else:
             free = self._free.get(size)
             if free is None:

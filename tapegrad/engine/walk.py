@@ -147,8 +147,8 @@ LINK_VALUES = Kernel("walk.link_values", link_values)
 
 CAPACITY = 4096
 #: address of each op's kernel by opcode; 0 where it is not compiled yet
-FORWARD = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
-ADJOINT_OF = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
+FORWARD: dict[np.dtype, np.ndarray] = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
+ADJOINT_OF: dict[np.dtype, np.ndarray] = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
 
 
 def run_rows(opcodes: np.ndarray, starts: np.ndarray, words: np.ndarray, dtype: np.dtype) -> None:

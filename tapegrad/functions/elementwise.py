@@ -14,16 +14,18 @@ from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
-from ..tensor import BOOL, Tensor, as_array, common_dtype, contiguous_strides, lift, lift_to, record
+from ..tensor import BOOL, Tensor, as_array, common_dtype, lift, record
 
-__all__: list[str] = []
+__all__ = [
+    "abs", "absolute", "absolute_error", "add", "arccos", "arcsin", "arctan", "bce", "bce_with_logits", "clip",
+    "contiguous", "cos", "cosh", "divide", "elu", "equal", "erf", "exp", "expm1", "gelu", "greater",
+    "greater_equal", "hardtanh", "huber_error", "kl", "leaky_relu", "less", "less_equal", "log", "log1p",
+    "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply",
+    "negative", "not_equal", "ones_like", "power", "reciprocal", "relu", "scale_shift", "selu", "sigmoid",
+    "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "squared_error", "subtract", "tan", "tanh",
+    "where", "x_log_x", "zeros_like",
+]
 _ZERO = bits(0.0)
-
-
-def public(function: Callable) -> Callable:
-    """Put a function among the package's public names."""
-    __all__.append(function.__name__)
-    return function
 
 
 # ------------------------------------------------------------------ one input
@@ -36,6 +38,19 @@ def apply_unary(op: Op, x: Any, p: float = 0.0, q: float = 0.0) -> Tensor:
     return record(op, (x,), x.shape, words, dtype=x.dtype)
 
 
+_UNARY_DOC = """{}, elementwise.
+
+Parameters
+----------
+x : array_like
+
+Returns
+-------
+Tensor
+    Of the shape of `x`.
+"""
+
+
 def _unary(name: str, op_name: str | None = None) -> Callable:
     op = UNARY[op_name or name]
 
@@ -43,9 +58,8 @@ def _unary(name: str, op_name: str | None = None) -> Callable:
         return apply_unary(op, x)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{op.doc}, elementwise.\n\nParameters\n----------\nx : array_like\n\nReturns\n-------\nTensor\n" \
-                       "    Of the shape of `x`."
-    return public(function)
+    function.__doc__ = _UNARY_DOC.format(op.doc)
+    return function
 
 
 negative, abs, sign = _unary("negative"), _unary("abs"), _unary("sign")
@@ -56,23 +70,19 @@ arcsin, arccos, arctan = _unary("arcsin"), _unary("arccos"), _unary("arctan")
 sinh, cosh, tanh = _unary("sinh"), _unary("cosh"), _unary("tanh")
 sigmoid, erf, relu, selu, silu = _unary("sigmoid"), _unary("erf"), _unary("relu"), _unary("selu"), _unary("silu")
 absolute = abs
-__all__.append("absolute")
 log_sigmoid, x_log_x = _unary("log_sigmoid"), _unary("x_log_x")
 
 
-@public
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """`x`, or ``negative_slope * x`` below zero."""
     return apply_unary(UNARY["leaky_relu"], x, float(negative_slope))
 
 
-@public
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
     """`x`, or ``alpha * (exp(x) - 1)`` below zero (Clevert et al. 2015)."""
     return apply_unary(UNARY["elu"], x, float(alpha))
 
 
-@public
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta x)) / beta``; `x` itself where ``beta x`` exceeds `threshold`."""
     if beta <= 0:
@@ -80,7 +90,6 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return apply_unary(UNARY["softplus"], x, float(beta), float(threshold))
 
 
-@public
 def gelu(x: Any, approximate: str = "none") -> Tensor:
     """``x Phi(x)``, Phi the normal distribution function; ``approximate="tanh"`` for the tanh form (Hendrycks 2016)."""
     if approximate not in ("none", "tanh"):
@@ -88,7 +97,6 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     return apply_unary(UNARY["gelu" if approximate == "none" else "gelu_tanh"], x)
 
 
-@public
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """`x` between `min_val` and `max_val`; on the bounds the slope is 0, as in PyTorch."""
     if min_val > max_val:
@@ -96,9 +104,8 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     return apply_unary(UNARY["hardtanh"], x, float(min_val), float(max_val))
 
 
-@public
 def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
-    """`x` between two bounds; on a bound the slope is 1, as in PyTorch. Bounds that are arrays take part in gradients."""
+    """`x` between two bounds; on a bound the slope is 1, as in PyTorch. Bounds may be arrays, with gradients."""
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
     if low is None and high is None:
         raise ArgumentError("clip: give a_min, a_max or both")
@@ -156,7 +163,7 @@ def _binary(name: str) -> Callable:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{op.doc}, elementwise and broadcast.\n\nParameters\n----------\na, b : array_like\n" \
                        "    Of shapes that broadcast.\n\nReturns\n-------\nTensor"
-    return public(function)
+    return function
 
 
 add, subtract, multiply, divide = _binary("add"), _binary("subtract"), _binary("multiply"), _binary("divide")
@@ -165,7 +172,6 @@ squared_error, absolute_error = _binary("squared_error"), _binary("absolute_erro
 bce, bce_with_logits, kl = _binary("bce"), _binary("bce_with_logits"), _binary("kl")
 
 
-@public
 def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
     """``(a - b)^2 / 2`` where ``|a - b| <= delta``, else ``delta (|a - b| - delta / 2)`` (Huber 1964)."""
     if delta <= 0:
@@ -173,7 +179,6 @@ def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
     return apply_binary(BINARY["huber_error"], a, b, float(delta))
 
 
-@public
 def power(a: Any, b: Any) -> Tensor:
     """``a ** b``; with a Python number as exponent nothing else is computed. At ``a = 0`` the slope by `b` is 0."""
     if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool):
@@ -205,7 +210,7 @@ def _compare(name: str) -> Callable:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{op.doc}, elementwise and broadcast: a bool Tensor, without gradient."
-    return public(function)
+    return function
 
 
 def _any_float(*values: Any) -> bool:
@@ -227,7 +232,7 @@ def _logical(name: str, combine: Callable[[Tensor, Tensor], Tensor]) -> Callable
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{name.replace('_', ' ')}, elementwise and broadcast: a bool Tensor, without gradient."
-    return public(function)
+    return function
 
 
 logical_and = _logical("logical_and", lambda a, b: as_bool(multiply(from_bool(a), from_bool(b))))
@@ -235,14 +240,12 @@ logical_or = _logical("logical_or", lambda a, b: as_bool(add(from_bool(a), from_
 logical_xor = _logical("logical_xor", lambda a, b: not_equal(from_bool(a), from_bool(b)))
 
 
-@public
 def logical_not(a: Any) -> Tensor:
     """Logical not, elementwise: a bool Tensor, without gradient."""
     a = as_bool(a)
     return less(from_bool(a), 0.5) if a.is_symbolic else Tensor(~a._array())
 
 
-@public
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """`a` where `condition` holds, else `b`; broadcast. Each receives the gradient where it was chosen.
 
@@ -288,7 +291,6 @@ def convert(t: Tensor, dtype: np.dtype) -> Tensor:
     return record(op, (t,), t.shape, nest(t.shape, (t.strides,)), dtype=dtype)
 
 
-@public
 def contiguous(x: Any) -> Tensor:
     """`x` itself if its elements lie in C order without gaps, else a copy that does."""
     t = x if isinstance(x, Tensor) else lift(x)[0]
@@ -304,22 +306,18 @@ def contiguous(x: Any) -> Tensor:
     return record(op, (t,), t.shape, nest(t.shape, (t.strides,)), dtype=state.capture.tape.dtype, out_dtype=t.dtype)
 
 
-@public
 def scale_shift(x: Any, scale: float, shift: float = 0.0) -> Tensor:
     """``scale * x + shift`` with two Python numbers."""
     return apply_unary(UNARY["scale_shift"], x, float(scale), float(shift))
 
 
-@public
 def zeros_like(x: Any) -> Tensor:
     """Zeros of the shape and dtype of `x`."""
     return Tensor(np.zeros(x.shape, x.dtype))
 
 
-@public
 def ones_like(x: Any) -> Tensor:
     """Ones of the shape and dtype of `x`."""
     return Tensor(np.ones(x.shape, x.dtype))
 
 
-_ = contiguous_strides, lift_to

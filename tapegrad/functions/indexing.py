@@ -168,7 +168,7 @@ def take_axis(x: Tensor, index: Tensor, axis: int) -> Tensor:
     shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1:])
     if not x.is_floating:
         if x.is_symbolic or index.is_symbolic:
-            raise CaptureError(f"{user_line()}: indexing an integer or bool tensor inside a recording is not supported; "
+            raise CaptureError(f"{user_line()}: an integer or bool tensor cannot be indexed inside a recording; "
                                "index a float tensor, or prepare the labels before the step")
         return Tensor(np.take(x._array(), index._array(), axis))
     words = (math.prod(x.shape[:axis]), index.size, x.shape[axis], math.prod(x.shape[axis + 1:]))

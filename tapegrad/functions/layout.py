@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,10 @@ from ..ops.nest import broadcast_strides, nest
 from ..tensor import Tensor, as_array, common_dtype, contiguous_strides, lift_to, record, view
 from .elementwise import contiguous
 
-__all__: list[str] = []
-
-
-def public(function: Callable) -> Callable:
-    """Put a function among the package's public names."""
-    __all__.append(function.__name__)
-    return function
+__all__ = [
+    "broadcast_to", "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "pad", "permute", "ravel",
+    "reshape", "split", "squeeze", "stack", "swapaxes", "transpose", "unsqueeze",
+]
 
 
 def as_tensor(x: Any) -> Tensor:
@@ -41,7 +38,6 @@ def unpack(arguments: tuple) -> tuple:
     return tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], (tuple, list)) else arguments
 
 
-@public
 def reshape(x: Any, *shape: int | Sequence[int]) -> Tensor:
     """`x` in another shape of as many elements, in C order; one extent may be -1. A view where `x` is contiguous."""
     x = as_tensor(x)
@@ -59,7 +55,6 @@ def reshape(x: Any, *shape: int | Sequence[int]) -> Tensor:
     return view(x, 0, tuple(wanted), contiguous_strides(tuple(wanted)))
 
 
-@public
 def permute(x: Any, *axes: int | Sequence[int]) -> Tensor:
     """Axes in another order; a view."""
     x = as_tensor(x)
@@ -69,7 +64,6 @@ def permute(x: Any, *axes: int | Sequence[int]) -> Tensor:
     return view(x, 0, tuple(x.shape[d] for d in order), tuple(x.strides[d] for d in order))
 
 
-@public
 def transpose(x: Any, *axes: Any) -> Tensor:
     """Axes reversed, or in the given order (NumPy); a view. With two integers they are swapped (PyTorch)."""
     x = as_tensor(x)
@@ -81,7 +75,6 @@ def transpose(x: Any, *axes: Any) -> Tensor:
     return permute(x, given)
 
 
-@public
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged; a view."""
     x = as_tensor(x)
@@ -91,7 +84,6 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     return permute(x, order)
 
 
-@public
 def moveaxis(x: Any, source: int, destination: int) -> Tensor:
     """One axis moved to another place; a view."""
     x = as_tensor(x)
@@ -101,7 +93,6 @@ def moveaxis(x: Any, source: int, destination: int) -> Tensor:
     return permute(x, order)
 
 
-@public
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes from `start_dim` to `end_dim` made one."""
     x = as_tensor(x)
@@ -113,13 +104,11 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(x, (*x.shape[:a], math.prod(x.shape[a:b + 1]), *x.shape[b + 1:]))
 
 
-@public
 def ravel(x: Any) -> Tensor:
     """All elements along one axis."""
     return reshape(x, -1) if as_tensor(x).size else reshape(x, 0)
 
 
-@public
 def squeeze(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without axes of extent 1: all of them, or those named; a view."""
     x = as_tensor(x)
@@ -135,7 +124,6 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | Seque
     return view(x, 0, tuple(x.shape[d] for d in keep), tuple(x.strides[d] for d in keep))
 
 
-@public
 def expand_dims(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | None = None) -> Tensor:
     """With new axes of extent 1 at the places `axis` of the result; a view."""
     x = as_tensor(x)
@@ -154,10 +142,8 @@ def expand_dims(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | N
 
 
 unsqueeze = expand_dims
-__all__.append("unsqueeze")
 
 
-@public
 def broadcast_to(x: Any, *shape: int | Sequence[int]) -> Tensor:
     """`x` repeated to a shape, as NumPy broadcasts; a copy."""
     x = as_tensor(x)
@@ -185,7 +171,6 @@ def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:
     return [lift_to(a, dtype) for a in arrays]
 
 
-@public
 def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None = None) -> Tensor:
     """Arrays one after another along an existing axis; flattened first if `axis` is None."""
     parts = _common(arrays, "concatenate")
@@ -215,7 +200,6 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
                   dtype=first.dtype)
 
 
-@public
 def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Tensor:
     """Arrays of one shape along a new axis."""
     parts = _common(arrays, "stack")
@@ -226,7 +210,6 @@ def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Te
     return concatenate([expand_dims(p, d) for p in parts], d)
 
 
-@public
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> list[Tensor]:
     """Parts along an axis, as ``numpy.split``: a number of equal parts, or the indices where to cut. Views."""
     x = as_tensor(x)
@@ -243,7 +226,6 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, di
     return [x[(slice(None),) * d + (slice(a, max(a, b) if b >= 0 else b),)] for a, b in zip(edges, edges[1:])]
 
 
-@public
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
     """A frame of `constant_values` around `x`.
 
@@ -271,7 +253,6 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     return record(PAD, (x,), shape, words, dtype=x.dtype, added=2)
 
 
-@public
 def flip(x: Any, axis: int | Sequence[int] | None = None, *, dims: Any = None) -> Tensor:
     """Elements in reverse order along axes, all of them by default; a view."""
     x = as_tensor(x)

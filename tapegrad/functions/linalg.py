@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -18,13 +17,9 @@ from .elementwise import contiguous, multiply
 from .layout import expand_dims, permute, reshape
 from .reductions import sum as sum_over
 
-__all__: list[str] = []
-
-
-def public(function: Callable) -> Callable:
-    """Put a function among the package's public names."""
-    __all__.append(function.__name__)
-    return function
+__all__ = [
+    "dot", "einsum", "linear", "matmul", "outer",
+]
 
 
 def _matrix_layout(t: Tensor) -> tuple[int, int] | None:
@@ -45,7 +40,6 @@ def _readable(t: Tensor) -> tuple[Tensor, int, int]:
     return t, *layout
 
 
-@public
 def matmul(a: Any, b: Any) -> Tensor:
     """Matrix product, for every shape that ``numpy.matmul`` takes.
 
@@ -66,7 +60,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     u = expand_dims(a, 0) if a.ndim == 1 else a
     v = expand_dims(b, 1) if b.ndim == 1 else b
     if u.shape[-1] != v.shape[-2]:
-        raise ShapeError(f"matmul: shapes {list(a.shape)} and {list(b.shape)} do not fit: {u.shape[-1]} columns against "
+        raise ShapeError(f"matmul: shapes {list(a.shape)} and {list(b.shape)} do not fit: {u.shape[-1]} columns and "
                          f"{v.shape[-2]} rows")
     try:
         batch = np.broadcast_shapes(u.shape[:-2], v.shape[:-2])
@@ -92,7 +86,6 @@ def _repeats(strides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return any(s == 0 and n != 1 for s, n in zip(strides, shape))
 
 
-@public
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """``x W^T + b``, one instruction.
 
@@ -123,7 +116,6 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
                   (gemm_address(w.dtype), m, n, k, int(bias is not None)), dtype=w.dtype)
 
 
-@public
 def dot(a: Any, b: Any) -> Tensor:
     """``numpy.dot``: inner product of vectors, product of matrices, else the last axis of `a` with the last but one
     of `b`."""
@@ -143,7 +135,6 @@ def dot(a: Any, b: Any) -> Tensor:
     return reshape(flat, (*a.shape[:-1], *rest))
 
 
-@public
 def outer(a: Any, b: Any) -> Tensor:
     """Product of every element of `a` with every element of `b`: (a.size, b.size)."""
     a, b = lift(a, b)
@@ -228,7 +219,6 @@ def _pair(a: Tensor, s: str, b: Tensor, t: str, keep: str) -> tuple[Tensor, str]
     return reshape(y, tuple(extent[c] for c in letters)), "".join(letters)
 
 
-@public
 def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Sum of products in Einstein's notation, as ``numpy.einsum``; explicit or implicit output, ellipsis, diagonals.
 

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from ..engine.jit import bits
 from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
 from ..ops.dropout import DROPOUT
-from ..ops.loss import BAD_TARGET, CROSS_ENTROPY, NLL, REDUCTIONS
+from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
 from ..ops.table import Op
 from ..random import dropout_key
 from ..state import state
 from ..tensor import INT64, Tensor, as_array, constant, lift, lift_to, record
 from .elementwise import contiguous
-from .layout import as_tensor
 
-__all__: list[str] = []
-
-
-def public(function: Callable) -> Callable:
-    """Put a function among the package's public names."""
-    __all__.append(function.__name__)
-    return function
+__all__ = [
+    "cross_entropy_rows", "dropout", "nll_rows",
+]
 
 
 def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, reduction: str) -> Tensor:
@@ -51,7 +45,6 @@ def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing
         raise IndexRangeError(f"{op.name}: target {bad} lies outside the {classes} classes") from None
 
 
-@public
 def cross_entropy_rows(x: Any, target: Any, weight: Any = None, ignore_index: int = -100,
                        label_smoothing: float = 0.0, reduction: str = "none") -> Tensor:
     """Cross-entropy of softmax scores `x` (rows, classes) with class indices `target` (rows,), one op.
@@ -63,13 +56,11 @@ def cross_entropy_rows(x: Any, target: Any, weight: Any = None, ignore_index: in
     return _rows(CROSS_ENTROPY, x, target, weight, ignore_index, label_smoothing, reduction)
 
 
-@public
 def nll_rows(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "none") -> Tensor:
     """``-weight[t] * x[row, t]`` for log-probabilities `x` (rows, classes) and class indices (rows,)."""
     return _rows(NLL, x, target, weight, ignore_index, 0.0, reduction)
 
 
-@public
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """Elements set to zero with probability `p`, the others divided by ``1 - p``; `x` itself unless `training`.
 
@@ -84,11 +75,11 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     scale = 0.0 if p == 1.0 else 1.0 / (1.0 - p)
     threshold = min(math.floor(p * 2.0**32 + 0.5), 2**32)
     if state.capture is not None:
-        key, stream, counter = 0, *state.capture.random_stream()
+        key = 0
+        stream, counter = state.capture.random_stream()
     else:
         (key, stream), counter = dropout_key(), 0
     return record(DROPOUT, (x,), x.shape, (bits(scale), threshold, key, stream, counter, x.size), dtype=x.dtype,
                   always=True)
 
 
-_ = as_tensor, BAD_TARGET

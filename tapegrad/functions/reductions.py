@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,14 @@ from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..ops.nest import nest
 from ..ops.reduction import ROWS, SUM
 from ..tensor import Tensor, contiguous_strides, lift, record
-from .elementwise import contiguous, scale_shift, sqrt
+from .elementwise import contiguous, sqrt
 from .layout import permute, reshape
 
-__all__: list[str] = []
+__all__ = [
+    "amax", "amin", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "prod", "softmax", "std", "sum",
+    "var",
+]
 Axis = int | Sequence[int] | None
-
-
-def public(function: Callable) -> Callable:
-    """Put a function among the package's public names."""
-    __all__.append(function.__name__)
-    return function
 
 
 def one_axis(axis: int, ndim: int, op: str) -> int:
@@ -66,7 +63,6 @@ def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: boo
     return record(SUM, (x,), shape, words, dtype=x.dtype)
 
 
-@public
 def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Sum over axes.
 
@@ -87,7 +83,6 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, 
     return _sum(x, axis, keepdims, dim, keepdim, False)
 
 
-@public
 def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Arithmetic mean over axes; NaN where nothing is averaged."""
     return _sum(x, axis, keepdims, dim, keepdim, True)
@@ -112,29 +107,24 @@ def _reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: fl
     return record(ROWS[name], (rows,), shape, (count, length, bits(0.0 if p is None else p)), dtype=x.dtype)
 
 
-@public
 def max(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Greatest element over axes; NaN if there is one. Ties share the gradient equally."""
     return _reduce_rows("max", x, axis, dim, keepdims or keepdim, identity=False)
 
 
-@public
 def min(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Least element over axes; NaN if there is one. Ties share the gradient equally."""
     return _reduce_rows("min", x, axis, dim, keepdims or keepdim, identity=False)
 
 
 amax, amin = max, min
-__all__ += ["amax", "amin"]
 
 
-@public
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Product over axes; its gradient is right where elements are zero."""
     return _reduce_rows("prod", x, axis, dim, keepdims or keepdim)
 
 
-@public
 def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
         keepdim: bool = False, correction: float | None = None) -> Tensor:
     """Variance over axes: squared deviations from the mean over ``n - ddof``, in two passes.
@@ -152,14 +142,12 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, d
     return _reduce_rows("var", t, axes, None, keepdims or keepdim, divisor)
 
 
-@public
 def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
         keepdim: bool = False, correction: float | None = None) -> Tensor:
     """Standard deviation over axes, the root of `var`."""
     return sqrt(var(x, axis, ddof, keepdims, dim=dim, keepdim=keepdim, correction=correction))
 
 
-@public
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(x)))`` over axes, without overflow."""
     return _reduce_rows("logsumexp", x, axis, dim, keepdims or keepdim)
@@ -184,19 +172,16 @@ def _along(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
     return permute(y, back)
 
 
-@public
 def softmax(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
     """``exp(x) / sum(exp(x))`` along an axis."""
     return _along("softmax", x, axis, dim)
 
 
-@public
 def log_softmax(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
     """Logarithm of `softmax`, without underflow."""
     return _along("log_softmax", x, axis, dim)
 
 
-@public
 def cumsum(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
     """Running sum along an axis; of the flattened array if no axis is given."""
     if axis is None and dim is None:
@@ -204,4 +189,3 @@ def cumsum(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor
     return _along("cumsum", x, axis, dim)
 
 
-_ = scale_shift

@@ -2,8 +2,8 @@
 
 A rule is an expression in the letters of the mathematics: inputs ``x``, or ``a`` and ``b``, output ``y``, its adjoint
 ``g``, attributes ``p`` and ``q``. The letters in the adjoint's expression are what it reads, and so are the save rule:
-``g * (1.0 - y * y)`` keeps the output and nothing else. Expressions are put into the kernels' source rather than called,
-which halves the time to compile.
+``g * (1.0 - y * y)`` keeps the output and nothing else. Expressions are put into the kernels' source rather than
+called, which halves the time to compile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ UNARY: dict[str, Op] = {}
 BINARY: dict[str, Op] = {}
 COMPARE: dict[str, Op] = {}
 
-_NAMES = {name: value for name, value in vars(vecmath).items() if callable(value) and not name.startswith("_")}
+#: what the kernels' source calls; the rules' own functions stand below
+_NAMES = {"real": real, "cast": cast, "column_stride": column_stride, "row_offset": row_offset,
+          **{name: value for name, value in vars(vecmath).items() if callable(value) and not name.startswith("_")}}
 
 
 def letters(rule: str) -> set[str]:
@@ -92,7 +94,8 @@ def unary_adjoint(op, f, i, b):
 def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
     """Define y = forward(x, p, q) with dx += adjoint(g, x, y, p, q)."""
     run = partial(kernel, _UNARY_FORWARD.format(forward=forward), "unary_forward")
-    back, saves = None, ()
+    back: Callable | None = None
+    saves: tuple[tuple[int, ...], ...] = ()
     if adjoint is not None:
         rows = {"g": "at_g + k", "y": "at_y + k"}
         source = _UNARY_ADJOINT.format(adjoint=f"({adjoint})", contiguous=loads(adjoint, {**rows, "x": "at_x + k"}),
@@ -182,8 +185,8 @@ def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     """Define y = forward(a, b, p) with da += to_a(g, a, b, y, p) and db += to_b(...)."""
     run = partial(kernel, _BINARY_FORWARD.format(forward=forward), "binary_forward")
     source = _BINARY_ADJOINT.format(first=_binary_pass(to_a, 0), second=_binary_pass(to_b, 1))
-    op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), (saved(to_a, "yab"), saved(to_b, "yab")),
-                           stores=True, doc=doc)
+    saves = saved(to_a, "yab"), saved(to_b, "yab")
+    op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc)
     return op
 
 
@@ -326,7 +329,8 @@ unary("silu", "where(x == NEGATIVE_INFINITY, 0.0, x * sigmoid(x))", "g * sigmoid
 unary("gelu", "where(x == NEGATIVE_INFINITY, 0.0, x * normal_cdf(x))",
       "g * (normal_cdf(x) + x * INV_SQRT_2PI * exp(-0.5 * x * x))", "x Phi(x)")
 unary("gelu_tanh", "where(x == NEGATIVE_INFINITY, 0.0, 0.5 * x * (1.0 + gelu_tanh(x)))",
-      "g * 0.5 * (1.0 + gelu_tanh(x) + x * (1.0 - gelu_tanh(x) * gelu_tanh(x)) * GELU_C * (1.0 + 3.0 * GELU_K * x * x))",
+      "g * 0.5 * (1.0 + gelu_tanh(x)"
+      " + x * (1.0 - gelu_tanh(x) * gelu_tanh(x)) * GELU_C * (1.0 + 3.0 * GELU_K * x * x))",
       "x Phi(x), by tanh")
 unary("clip", "clipped(x, p, q)", "where((x >= p) & (x <= q), g, 0.0)", "x between p and q; slope 1 on the bounds")
 unary("hardtanh", "clipped(x, p, q)", "where((x > p) & (x < q), g, 0.0)", "x between p and q; slope 0 on the bounds")

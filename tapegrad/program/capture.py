@@ -155,7 +155,7 @@ class Capture:
 
 def _where() -> tuple[str, int]:
     """File and line of the user who called the op."""
-    frame = sys._getframe(2)
+    frame: Any = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tapegrad":
         frame = frame.f_back
     return ("?", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)

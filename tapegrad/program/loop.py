@@ -10,7 +10,7 @@ from ..engine.jit import Kernel, call, cast, device, words_at
 FORWARD, REVERSE, UPDATE_WALK = 1, 2, 3  # addresses of the walks
 TAPE, UPDATES = 4, 5  # headers, as element addresses of int64; no updates: 0
 FIRST, LAST = 6, 7  # steps to run
-INDEX, BATCH, INPUTS, TABLE = 8, 9, 10, 11  # rows to gather (0: inputs are in place), batch size, inputs and their table
+INDEX, BATCH, INPUTS, TABLE = 8, 9, 10, 11  # rows to gather (0: all in place), batch size, inputs, their table
 LOSSES, LOSS, SEED = 12, 13, 14  # where losses go (0: nowhere), where the loss and its adjoint are
 RATES, COLUMNS, RATE_COUNT, RATE_WORDS, RATE_COLUMNS = 15, 16, 17, 18, 19  # learning rates by step and column
 RANDOM, DONE = 20, 21  # random state or 0; steps done

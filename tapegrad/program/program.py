@@ -39,7 +39,8 @@ class Program:
     def __init__(self, capture: Capture, inputs: Sequence[Tensor], outputs: Sequence[Tensor],
                  seed: Tensor | None = None, gradients_of: Sequence[Tensor] = ()) -> None:
         self.capture, self.tape = capture, capture.tape
-        self.inputs, self.outputs, self.seed = tuple(inputs), tuple(outputs), seed
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.seed: Any = seed
         self.gradients_of = tuple(gradients_of)
         self._drop_dead()
         self.reached: list[Leaf] = []
@@ -54,7 +55,8 @@ class Program:
     def _drop_dead(self) -> None:
         """Leave out the instructions that no output needs."""
         tape, n = self.tape, self.tape.count
-        starts, variables, producer = (a.tolist() for a in (tape._operand_start[:n + 1], tape._variable, tape._producer))
+        starts, variables = tape._operand_start[:n + 1].tolist(), tape._variable.tolist()
+        producer = tape._producer.tolist()
         needed = [False] * n
         for t in (*self.outputs, *(() if self.seed is None else (self.seed,))):
             if t.is_symbolic and producer[t.node.variable] >= 0:

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, CaptureError, GradientError, ShapeError
 from ..memory import MemoryReport
 from ..random import generator
 from ..state import state
-from ..tape import Leaf, raise_status
+from ..tape import Leaf
 from ..tensor import Tensor, user_line
 from . import loop
 from .arguments import Conditions, as_input, signature_of
@@ -77,6 +77,7 @@ class _Step:
         self.update_header = np.zeros(walk.HEADER_WORDS, np.int64)
         self.row[loop.UPDATES] = address_of(self.update_header) // 8
         self.layout = -1
+        self.rates = np.empty(0)
         self.inputs = program._input_arrays()
         self.loss = program.array(seed).reshape(())
         self.prepare()
