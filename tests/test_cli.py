@@ -21,6 +21,9 @@ from tapegrad import TrainStep, io
 from tapegrad.cli.app import app
 from tapegrad.cli.network import SavedModel
 from tapegrad.cli.settings import parse_hidden
+from tapegrad.engine.jit import enabled
+
+compiled = pytest.mark.skipif(not enabled(), reason="too many training steps for kernels that are not compiled")
 
 
 def run(*arguments):
@@ -64,8 +67,7 @@ def flowers(rows=150, seed=0):
     places = np.array(["north", "south"])[rng.integers(0, 2, rows)]
     lines = ["long,wide,same,place,kind"]
     lines += [
-        f'{a:.3f},{b:.3f},7,{place},"{name}"'
-        for a, b, place, name in zip(long, wide, places, names, strict=True)
+        f'{a:.3f},{b:.3f},7,{place},"{name}"' for a, b, place, name in zip(long, wide, places, names, strict=True)
     ]
     return "\n".join(lines) + "\n"
 
@@ -106,6 +108,7 @@ def predictions(path):
         return list(csv.DictReader(file))
 
 
+@compiled
 class TestTrain:
     def test_digits_reach_97_per_cent_and_the_table_says_so(self):
         result = run("train")
@@ -137,9 +140,7 @@ class TestTrain:
         y = 1000 + 50 * np.tanh(X[:, 0]) - 20 * X[:, 1]
         np.savez(tmp_path / "data.npz", X=X, y=y)
         model = tmp_path / "m.safetensors"
-        result = json.loads(
-            succeed("train", tmp_path / "data.npz", "--dtype", "float64", "--save", model, "--json")
-        )
+        result = json.loads(succeed("train", tmp_path / "data.npz", "--dtype", "float64", "--save", model, "--json"))
         assert result["task"] == "regression" and result["r2"] > 0.98 and result["rmse"] < 6
         np.savez(tmp_path / "new.npz", X=X[:5])
         succeed("predict", model, tmp_path / "new.npz", "-o", tmp_path / "out.csv")
@@ -218,9 +219,7 @@ class TestTrain:
         assert "training accuracy" in out and "150 / 0" in out
 
     def test_linear_model_and_batch_larger_than_the_data(self, flower_file):
-        text = succeed(
-            "train", flower_file, *FLOWER, "--hidden", "none", "--batch-size", 1000, "--epochs", 3, "--json"
-        )
+        text = succeed("train", flower_file, *FLOWER, "--hidden", "none", "--batch-size", 1000, "--epochs", 3, "--json")
         assert json.loads(text)["steps"] == 3
 
     def test_headerless_file_names_columns_by_number(self, file, tmp_path):
@@ -272,6 +271,7 @@ class TestTrain:
         succeed("predict", path, flower_file)
 
 
+@compiled
 class TestPredict:
     def test_predictions_agree_with_training(self, flower_model, tmp_path):
         model, data, _ = flower_model
@@ -338,9 +338,7 @@ class TestPredict:
 
     def test_safetensors_file_of_another_origin_is_refused(self, flower_model, tmp_path):
         io.save({"a": np.ones(3)}, tmp_path / "other.safetensors")
-        assert "not saved by tapegrad train" in refuse(
-            "predict", tmp_path / "other.safetensors", flower_model[1]
-        )
+        assert "not saved by tapegrad train" in refuse("predict", tmp_path / "other.safetensors", flower_model[1])
 
     @pytest.mark.parametrize(
         "damage",
@@ -490,6 +488,7 @@ class TestProgram:
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert "pip install 'tapegrad[cli]'" in done.stderr
 
+    @compiled
     @pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
     def test_closed_pipe_is_no_traceback(self, flower_model):
         model, data, _ = flower_model

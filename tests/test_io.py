@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import tapegrad as tg
 from tapegrad import io
 from tapegrad.errors import DataError, MissingExtraError
 
@@ -71,6 +72,22 @@ def test_what_has_a_numpy_method_is_accepted(path):
 
     io.save({"a": Held()}, path)
     assert io.load(path)["a"].tolist() == [1.0, 2.0]
+
+
+def test_tensors_and_parameters_are_accepted(path):
+    io.save({"tensor": tg.tensor([[1.0, 2.0]]), "parameter": tg.nn.Parameter(np.ones(3, np.float32))}, path)
+    back = io.load(path)
+    assert back["tensor"].tolist() == [[1.0, 2.0]] and back["parameter"].dtype == np.float32
+
+
+def test_model_comes_back_into_the_same_architecture(path):
+    model, other = (tg.nn.Sequential(tg.nn.Linear(3, 4), tg.nn.ReLU(), tg.nn.Linear(4, 2)) for _ in range(2))
+    io.save(model.state_dict(), path)
+    other.load_state_dict(io.load(path))
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    np.testing.assert_array_equal(
+        other(tg.tensor(x, dtype=np.float32)).numpy(), model(tg.tensor(x, dtype=np.float32)).numpy()
+    )
 
 
 def test_metadata_is_kept(path):
