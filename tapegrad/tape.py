@@ -244,6 +244,8 @@ class Tape:
         self.epoch += 1
         self._dead.clear()
         self.names.clear()
+        self._state[:self._variable_count] = walk.UNREACHED
+        self._adjoint[:self._variable_count] = 0
         self._clear()
 
     def truncate(self, count: int) -> None:
@@ -407,11 +409,12 @@ class Tape:
                 OPS[code].ready_adjoint(self.dtype)
 
     def _check_released(self) -> None:
-        for source, v in self._externals.items():
-            if isinstance(source, Node) and self._state[v] != walk.UNREACHED:
-                raise GraphReleasedError(
-                    "the gradient reaches a tensor whose stretch of tape was walked already and given back; "
-                    "detach() it, or call the first backward() with retain_graph=True")
+        """Raise if the walk would reach a result whose own instruction is gone."""
+        count = self._variable_count
+        if np.any((self._state[:count] == walk.REACHED) & (self._producer[:count] < 0)):
+            raise GraphReleasedError(
+                "the gradient reaches a tensor whose stretch of tape was walked already and given back; "
+                "detach() it, or call the first backward() with retain_graph=True")
 
     # -------------------------------------------------------------- inspection
 

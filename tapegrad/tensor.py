@@ -553,6 +553,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     buffer = tape.storage.allocate(nbytes, op.name)
     words = [0, buffer.address // itemsize, 0]
     for t in inputs:
+        if t.buffer is None:
+            t._array()  # says why it has no value
         words.append(t.buffer.address // t.dtype.itemsize + t.offset)
         words.append(0)
     aux_buffers = [tape.storage.allocate(n, op.name) for n, _ in aux]

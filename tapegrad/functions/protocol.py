@@ -61,6 +61,8 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwar
 def array_function(self: Tensor, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
     """``np.sum(t)`` and the like (NEP 18)."""
     name = _NUMPY_NAMES.get(function.__name__, function.__name__)
+    if name in ("shape", "ndim", "size") and not kwargs and len(args) == 1:
+        return getattr(args[0], name)
     if name not in _functions:
         raise DtypeError(f"np.{function.__name__} has no counterpart in tapegrad; apply it to t.numpy() if no gradient "
                          "is needed")

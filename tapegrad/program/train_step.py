@@ -158,6 +158,8 @@ class TrainStep:
         self._steps: dict[Any, list[_Step]] = {}
         self._last: _Step | None = None
         self.recordings = 0
+        #: of the run that was last begun, also after Ctrl-C
+        self.history = History()
 
     # -------------------------------------------------------------- recording
 
@@ -260,7 +262,8 @@ class TrainStep:
         if full == 0 and rest == 0:
             raise ArgumentError(f"drop_last leaves nothing: {n} rows, batch_size {batch_size}")
         rng = np.random.default_rng(seed) if seed is not None else generator()
-        history, began = History(), time.perf_counter()
+        history = self.history = History()
+        began = time.perf_counter()
         losses: list[np.ndarray] = []
         order = np.arange(n, dtype=np.int64)
         with _progress_bar(progress, epochs * (full + (rest > 0))) as bar:
@@ -385,10 +388,11 @@ class _RichBar(_NoBar):
     """A progress bar on the terminal."""
 
     def __init__(self, total: int) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                                  TimeRemainingColumn())
+                                  TimeRemainingColumn(), console=Console(stderr=True))
         self._task = self._progress.add_task("training", total=total)
 
     def __enter__(self) -> _RichBar:
