@@ -485,7 +485,9 @@ def common_dtype(values: Sequence[Any]) -> np.dtype:
         if given is not None and not isinstance(v, Tensor) and np.dtype(given).kind == "f":
             dtype = FLOAT32 if np.dtype(given).itemsize <= 4 else FLOAT64
             loose = dtype if loose is None or loose.itemsize < dtype.itemsize else loose
-    return loose or DEFAULT_DTYPE
+    if loose is not None:
+        return loose
+    return DEFAULT_DTYPE if state.capture is None else state.capture.tape.dtype
 
 
 def lift_to(value: Any, dtype: np.dtype) -> Tensor:
