@@ -1,0 +1,31 @@
+"""Shared fixtures. The folder of the tests is put on the path, so that every test can ``import naive``."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+
+def pytest_generate_tests(metafunc):
+    """A class with a list ``cases`` runs each of its tests that take a ``case`` once a case."""
+    cases = getattr(metafunc.cls, "cases", None)
+    if cases is not None and "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", cases, ids=[case.name for case in cases])
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests marked ``slow`` run only where ``-m`` asks for them."""
+    if not config.getoption("-m"):
+        slow = [item for item in items if "slow" in item.keywords]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if "slow" not in item.keywords]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Each test starts from the same seed, so that its outcome does not depend on the tests before it."""
+    import tapegrad as tg
+
+    tg.manual_seed(0)

@@ -1,0 +1,401 @@
+"""Elementwise ops: one operand, two operands with broadcasting, and their values at the edges of the number line."""
+
+import math
+
+import naive
+import numpy as np
+import pytest
+
+import tapegrad as tg
+
+from .contract import Case, OpContract, close, grid, same, uniform
+
+SHAPES = [(), (2, 3), (1, 3, 1), (0, 2)]
+
+
+def unary(name, reference, low, high, function=None, **options):
+    """Cases of one unary op over all shapes, with inputs between low and high and off every tenth."""
+    function = function or getattr(tg, name.split("(")[0])
+    cases = []
+    for seed, shape in enumerate(SHAPES):
+        x = uniform(shape, low, high, seed)
+        x = np.where(np.abs(x * 10 - np.round(x * 10)) < 0.1, x + 0.02, x)
+        cases.append(Case(f"{name}-{shape}", function, reference, (x,), **options))
+    return cases
+
+
+UNARY_CASES = [
+    *unary("negative", np.negative, -2, 2),
+    *unary("abs", np.abs, -2, 2),
+    *unary("sign", np.sign, -2, 2),
+    *unary("exp", np.exp, -3, 3),
+    *unary("expm1", np.expm1, -2, 2),
+    *unary("log", np.log, 0.3, 3),
+    *unary("log1p", np.log1p, -0.5, 3),
+    *unary("sqrt", np.sqrt, 0.3, 4),
+    *unary("square", np.square, -3, 3),
+    *unary("reciprocal", np.reciprocal, 0.4, 3),
+    *unary("sin", np.sin, -7, 7),
+    *unary("cos", np.cos, -7, 7),
+    *unary("tan", np.tan, -1.1, 1.1),
+    *unary("arcsin", np.arcsin, -0.8, 0.8),
+    *unary("arccos", np.arccos, -0.8, 0.8),
+    *unary("arctan", np.arctan, -4, 4),
+    *unary("sinh", np.sinh, -2, 2),
+    *unary("cosh", np.cosh, -2, 2),
+    *unary("tanh", np.tanh, -3, 3),
+    *unary("sigmoid", naive.sigmoid, -5, 5),
+    *unary("softplus", naive.softplus, -4, 4),
+    *unary(
+        "softplus(beta=3)",
+        lambda x: naive.softplus(x, 3.0, 4.0),
+        -4,
+        4,
+        function=lambda x: tg.softplus(x, beta=3.0, threshold=4.0),
+    ),
+    *unary("erf", naive.erf, -2.5, 2.5),
+    *unary("relu", naive.relu, -2, 2),
+    *unary("leaky_relu", naive.leaky_relu, -2, 2),
+    *unary("leaky_relu(0.3)", lambda x: naive.leaky_relu(x, 0.3), -2, 2, function=lambda x: tg.leaky_relu(x, 0.3)),
+    *unary("elu", naive.elu, -2, 2),
+    *unary("elu(alpha=0.4)", lambda x: naive.elu(x, 0.4), -2, 2, function=lambda x: tg.elu(x, alpha=0.4)),
+    *unary("selu", naive.selu, -2, 2),
+    *unary("silu", naive.silu, -4, 4),
+    *unary("gelu", naive.gelu, -3, 3),
+    *unary(
+        "gelu(tanh)",
+        lambda x: naive.gelu(x, "tanh"),
+        -3,
+        3,
+        function=lambda x: tg.gelu(x, approximate="tanh"),
+    ),
+    *unary("hardtanh", naive.hardtanh, -2, 2),
+    *unary(
+        "hardtanh(-0.4, 0.7)",
+        lambda x: naive.hardtanh(x, -0.4, 0.7),
+        -2,
+        2,
+        function=lambda x: tg.hardtanh(x, -0.4, 0.7),
+    ),
+    *unary("clip(-0.5, 1.5)", lambda x: np.clip(x, -0.5, 1.5), -2, 2, function=lambda x: tg.clip(x, -0.5, 1.5)),
+    *unary("clip(None, 0.5)", lambda x: np.clip(x, None, 0.5), -2, 2, function=lambda x: tg.clip(x, None, 0.5)),
+    *unary("power(x, 2)", lambda x: x**2, -2, 2, function=lambda x: x**2),
+    *unary("power(x, 3)", lambda x: x**3, -2, 2, function=lambda x: x**3),
+    *unary("power(x, 0)", lambda x: x**0, -2, 2, function=lambda x: x**0),
+    *unary("power(x, 1)", lambda x: x**1, -2, 2, function=lambda x: x**1),
+    *unary("power(x, -1)", lambda x: x**-1.0, 0.4, 2, function=lambda x: x**-1),
+    *unary("power(x, 0.5)", lambda x: x**0.5, 0.4, 3, function=lambda x: x**0.5),
+    *unary("power(x, 2.5)", lambda x: x**2.5, 0.4, 3, function=lambda x: x**2.5),
+    *unary("power(3, x)", lambda x: 3.0**x, -2, 2, function=lambda x: 3**x),
+    *unary("2 - x", lambda x: 2 - x, -2, 2, function=lambda x: 2 - x),
+    *unary("2 / x", lambda x: 2 / x, 0.4, 2, function=lambda x: 2 / x),
+    *unary("x / 4", lambda x: x / 4, -2, 2, function=lambda x: x / 4),
+    *unary("x * x", lambda x: x * x, -2, 2, function=lambda x: x * x),
+    *unary("x / x", lambda x: x / x, 0.5, 2, function=lambda x: x / x),
+    *unary("x - x", lambda x: x - x, 0.5, 2, function=lambda x: x - x),
+]
+
+PAIRS = [
+    ((), ()),
+    ((3,), (3,)),
+    ((2, 3), (3,)),
+    ((3,), (2, 3)),
+    ((2, 1), (1, 3)),
+    ((4, 1, 3), (2, 1)),
+    ((), (2, 3)),
+    ((2, 3), ()),
+    ((1, 1), (1,)),
+    ((0, 3), (1, 3)),
+    ((2, 1, 2, 1), (3, 1, 2)),
+]
+
+
+def binary(name, reference, function=None, positive=(), **options):
+    function = function or getattr(tg, name)
+    cases = []
+    for seed, (left, right) in enumerate(PAIRS):
+        x, y = grid(left, seed, 0.02), grid(right, seed + 50, 0.07)
+        x = np.abs(x) + 0.4 if 0 in positive else x
+        y = np.abs(y) + 0.4 if 1 in positive else y
+        cases.append(Case(f"{name}-{left}-{right}", function, reference, (x, y), **options))
+    return cases
+
+
+BINARY_CASES = [
+    *binary("add", np.add),
+    *binary("subtract", np.subtract),
+    *binary("multiply", np.multiply),
+    *binary("divide", np.divide, positive=(1,)),
+    *binary("power", np.power, positive=(0,)),
+    *binary("maximum", np.maximum),
+    *binary("minimum", np.minimum),
+    *binary("x + y", np.add, function=lambda x, y: x + y),
+    *binary("x - y", np.subtract, function=lambda x, y: x - y),
+    *binary("x * y", np.multiply, function=lambda x, y: x * y),
+    *binary("x / y", np.divide, function=lambda x, y: x / y, positive=(1,)),
+    *binary("x ** y", np.power, function=lambda x, y: x**y, positive=(0,)),
+]
+
+MASK = np.array([[True, False, True], [False, False, True]])
+WHERE_CASES = [
+    Case(
+        f"where-{left}-{right}",
+        lambda x, y: tg.where(MASK, x, y),
+        lambda x, y: np.where(MASK, x, y),
+        (grid(left, 1, 0.02), grid(right, 2, 0.07)),
+    )
+    for left, right in [((2, 3), (2, 3)), ((3,), (2, 1)), ((), (2, 3)), ((1, 3), ()), ((4, 2, 3), (3,))]
+] + [
+    Case(
+        "where(x > y, x, y)",
+        lambda x, y: tg.where(x > y, x * y, y),
+        lambda x, y: np.where(x > y, x * y, y),
+        (grid((2, 3), 1, 0.02), grid((3,), 2, 0.07)),
+        ties=True,
+    ),
+    Case(
+        "where(mask, x, 0)",
+        lambda x: tg.where(MASK, x, 0.0),
+        lambda x: np.where(MASK, x, 0.0),
+        (grid((2, 3), 1),),
+    ),
+    Case(
+        "where(mask, 1, x)",
+        lambda x: tg.where(MASK, 1, x),
+        lambda x: np.where(MASK, 1.0, x),
+        (grid((2, 3), 1),),
+    ),
+    Case(
+        "clip by tensors",
+        lambda x, low, high: tg.clip(x, low, high),
+        lambda x, low, high: np.minimum(np.maximum(x, low), high),
+        (grid((2, 3), 1, 0.02), grid((3,), 2, 0.07) - 0.1, grid((2, 1), 3, 0.04) + 0.4),
+    ),
+]
+
+
+class TestUnary(OpContract):
+    cases = UNARY_CASES
+
+
+class TestBinary(OpContract):
+    cases = BINARY_CASES
+
+
+class TestWhere(OpContract):
+    cases = WHERE_CASES
+
+
+# ------------------------------------------------------------------
+# long arrays: vector bodies, tails, strips and threads
+
+LONG = [
+    ("exp", np.exp, -5, 5),
+    ("tanh", np.tanh, -5, 5),
+    ("sigmoid", naive.sigmoid, -8, 8),
+    ("erf", naive.erf, -3, 3),
+    ("log", np.log, 0.3, 5),
+    ("sin", np.sin, -7, 7),
+    ("gelu", naive.gelu, -4, 4),
+    ("sqrt", np.sqrt, 0.3, 5),
+]
+
+
+@pytest.mark.parametrize("n", [7, 8, 15, 16, 17, 63, 65, 1000, 4097, 70001])
+@pytest.mark.parametrize("name, reference, low, high", LONG, ids=[row[0] for row in LONG])
+def test_every_length_of_array_is_covered_to_its_last_element(name, reference, low, high, n):
+    x = uniform(n, low, high, n)
+    leaf = tg.tensor(x, requires_grad=True)
+    out = getattr(tg, name)(leaf)
+    close(out.numpy(), reference(x), 1e-14)
+    cotangent = uniform(n, 0.5, 1.5, 3)
+    out.backward(gradient=cotangent)
+    h = 1e-3
+    slope = (8 * (reference(x + h) - reference(x - h)) - (reference(x + 2 * h) - reference(x - 2 * h))) / (12 * h)
+    close(leaf.grad.numpy(), cotangent * slope, 1e-8)
+
+
+@pytest.mark.parametrize("shape, other", [((300, 257), (257,)), ((300, 257), (300, 1)), ((41, 1, 67), (53, 1))])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_broadcast_products_sum_their_gradients_over_repeated_axes(shape, other, dtype):
+    x, y = uniform(shape, -1, 1, 1).astype(dtype), uniform(other, -1, 1, 2).astype(dtype)
+    a, b = tg.tensor(x, requires_grad=True), tg.tensor(y, requires_grad=True)
+    out = a * b
+    same(out.numpy(), x * y)
+    g = uniform(out.shape, -1, 1, 3).astype(dtype)
+    out.backward(gradient=g)
+    wide = [v.astype(np.float64) for v in (x, y, g)]
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
+    close(a.grad.numpy(), naive.unbroadcast(wide[2] * wide[1], shape), tolerance)
+    close(b.grad.numpy(), naive.unbroadcast(wide[2] * wide[0], other), tolerance)
+
+
+# ------------------------------------------------------------------
+# the edges of the number line
+
+EDGES = np.array(
+    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, np.inf, -np.inf, np.nan, 1e-300, -1e-300, 5e-324, 1e-8, -1e-8, 1e3, -1e3]
+    + [88.0, -88.0, 104.0, -104.0, 709.0, -745.0, 746.0, 1e5, -1e5, 1e18, 1e300, -1e300, 1.7e308, 37.0, -37.0, math.pi]
+)
+EDGES32 = np.array(
+    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, np.inf, -np.inf, np.nan, 1e-38, -1e-38, 1e-44, 1e-4, -1e-4, 30.0, -30.0]
+    + [88.0, -88.0, 104.0, -104.0, 1e5, -1e5, 3e38, -3e38, 9.0, -9.0, math.pi],
+    dtype=np.float32,
+)
+NUMPY_UNARY = [
+    *["negative", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "square", "reciprocal", "sin", "cos", "tan"],
+    *["arcsin", "arccos", "arctan", "sinh", "cosh", "tanh"],
+]
+NAIVE_UNARY = ["sigmoid", "softplus", "erf", "relu", "leaky_relu", "elu", "selu", "silu", "gelu", "hardtanh"]
+
+
+def formula(name, x):
+    with np.errstate(all="ignore"):
+        return np.asarray(getattr(naive, name)(x.astype(np.float64)))
+
+
+def domain(name, x):
+    """Where the formula is defined: silu and gelu read inf * 0 at minus infinity."""
+    return x[x != -np.inf] if name in ("silu", "gelu") else x
+
+
+@pytest.mark.parametrize("name", NUMPY_UNARY)
+def test_values_at_zeros_infinities_nan_and_extremes_are_those_of_numpy(name):
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(EDGES)
+    out = getattr(tg, name)(tg.tensor(EDGES)).numpy()
+    np.testing.assert_allclose(out, expected, rtol=2e-15, atol=1e-323, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", NAIVE_UNARY)
+def test_activations_at_zeros_infinities_nan_and_extremes_follow_their_formula(name):
+    x = domain(name, EDGES)
+    out = getattr(tg, name)(tg.tensor(x)).numpy()
+    np.testing.assert_allclose(out, formula(name, x), rtol=4e-15, atol=1e-300, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", NUMPY_UNARY)
+def test_float32_values_at_zeros_infinities_nan_and_extremes_are_those_of_numpy(name):
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(EDGES32.astype(np.float64)).astype(np.float32)
+    out = getattr(tg, name)(tg.tensor(EDGES32)).numpy()
+    assert out.dtype == np.float32
+    np.testing.assert_allclose(out, expected, rtol=4e-7, atol=3e-45, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", NAIVE_UNARY)
+def test_float32_activations_at_zeros_infinities_nan_and_extremes_follow_their_formula(name):
+    x = domain(name, EDGES32)
+    with np.errstate(all="ignore"):
+        expected = formula(name, x).astype(np.float32)
+    out = getattr(tg, name)(tg.tensor(x)).numpy()
+    np.testing.assert_allclose(out, expected, rtol=8e-7, atol=1e-37, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum"])
+def test_binary_values_over_all_pairs_of_edge_values_are_those_of_numpy(name):
+    values = np.array([0.0, 1.0, -1.0, 2.0, -3.0, 0.5, np.inf, -np.inf, np.nan, 1e300, -1e300, 1e-300])
+    x, y = values[:, None], values[None, :]
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(x, y)
+    out = getattr(tg, name)(tg.tensor(x), tg.tensor(y)).numpy()
+    np.testing.assert_allclose(out, expected, rtol=2e-15, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "erf", "silu", "gelu", "elu", "selu"])
+def test_gradients_of_saturating_functions_are_finite_at_huge_arguments(name):
+    x = np.array([-1e300, -1e5, -745.0, -100.0, 100.0, 745.0, 1e5, 1e300])
+    leaf = tg.tensor(x, requires_grad=True)
+    getattr(tg, name)(leaf).sum().backward()
+    right = {"sigmoid": 0.0, "tanh": 0.0, "erf": 0.0, "selu": naive.SELU_SCALE}.get(name, 1.0)
+    np.testing.assert_allclose(leaf.grad.numpy(), [0.0] * 4 + [right] * 4, atol=1e-40)
+
+
+# ------------------------------------------------------------------
+# conventions at kinks
+
+
+def gradient_at(function, *values):
+    inputs = [tg.tensor(np.array(v, dtype=np.float64), requires_grad=True) for v in values]
+    function(*inputs).sum().backward()
+    return [leaf.grad.numpy().tolist() for leaf in inputs]
+
+
+def test_the_gradient_of_abs_and_sign_at_zero_is_zero():
+    assert gradient_at(tg.abs, [0.0]) == [[0.0]]
+    assert gradient_at(tg.sign, [0.0]) == [[0.0]]
+
+
+def test_the_gradient_of_relu_at_zero_is_zero():
+    assert gradient_at(tg.relu, [0.0, -0.0]) == [[0.0, 0.0]]
+
+
+def test_tied_operands_of_maximum_and_minimum_share_the_gradient_equally():
+    assert gradient_at(tg.maximum, [1.0, 2.0], [1.0, 3.0]) == [[0.5, 0.0], [0.5, 1.0]]
+    assert gradient_at(tg.minimum, [1.0, 2.0], [1.0, 3.0]) == [[0.5, 1.0], [0.5, 0.0]]
+
+
+def test_clip_passes_nothing_outside_its_bounds():
+    assert gradient_at(lambda x: tg.clip(x, -1.0, 1.0), [-2.0, 0.5, 2.0]) == [[0.0, 1.0, 0.0]]
+
+
+def test_a_constant_power_has_its_limit_gradient_at_a_zero_base():
+    assert gradient_at(lambda x: x**2, [0.0]) == [[0.0]]
+    assert gradient_at(lambda x: x**1, [0.0]) == [[1.0]]
+    assert gradient_at(lambda x: x**0, [0.0]) == [[0.0]]
+    assert gradient_at(lambda x: x**3, [-2.0, 0.0]) == [[12.0, 0.0]]
+
+
+def test_a_tensor_power_with_a_zero_base_and_positive_exponent_has_zero_gradients():
+    assert gradient_at(tg.power, [0.0], [2.0]) == [[0.0], [0.0]]
+
+
+def test_where_passes_each_gradient_to_the_chosen_side_only():
+    mask = np.array([True, False])
+    assert gradient_at(lambda x, y: tg.where(mask, x, y), [np.nan, 1.0], [2.0, np.inf]) == [[1.0, 0.0], [0.0, 1.0]]
+
+
+# ------------------------------------------------------------------
+# spellings and errors
+
+
+@pytest.mark.parametrize("name", [n for n in NUMPY_UNARY if n != "abs"] + ["absolute"])
+def test_a_numpy_function_is_reached_as_function_method_and_numpy_ufunc(name):
+    x = tg.tensor(np.array([0.25, 0.5]), requires_grad=True)
+    expected = getattr(np, name)(np.array([0.25, 0.5]))
+    spellings = [getattr(tg, name)(x), getattr(np, name)(x)]
+    if name != "absolute":
+        spellings.append(getattr(x, name)())
+    for out in spellings:
+        assert isinstance(out, tg.Tensor)
+        close(out.numpy(), expected, 1e-15)
+
+
+@pytest.mark.parametrize("name", NAIVE_UNARY)
+def test_an_activation_is_reached_as_function_and_as_method(name):
+    x = tg.tensor(np.array([0.25, -0.5]))
+    same(getattr(x, name)().numpy(), getattr(tg, name)(x).numpy())
+
+
+def test_abs_is_reached_by_the_builtin_and_the_method():
+    x = tg.tensor(np.array([-1.5, 2.0]))
+    for out in (abs(x), x.abs(), tg.abs(x), tg.absolute(x)):
+        assert out.numpy().tolist() == [1.5, 2.0]
+
+
+def test_shapes_that_do_not_broadcast_raise_a_value_error_naming_both():
+    a, b = tg.tensor(np.zeros((2, 3))), tg.tensor(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="2, 3.*4, 3") as caught:
+        a + b
+    assert isinstance(caught.value, tg.TapegradError)
+
+
+def test_gelu_refuses_an_unknown_approximation():
+    with pytest.raises(ValueError, match="approximate|none|tanh"):
+        tg.gelu(tg.tensor(np.zeros(2)), approximate="exact")
+
+
+def test_plain_arrays_and_python_numbers_take_the_dtype_of_the_tensor():
+    x = tg.tensor(np.ones(3, dtype=np.float32))
+    for out in (x + 1, 1.5 * x, x * np.ones(3), np.ones(3) * x, x + np.arange(3), x - True, np.float64(2.0) * x):
+        assert out.dtype == np.float32
