@@ -343,11 +343,15 @@ def _user_cache() -> Path:
     chosen = os.environ.get("TAPEGRAD_CACHE_DIR")
     if chosen:
         return Path(chosen)
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without one: a place where nothing can be written, which costs the one warning
+        home = Path(os.devnull)
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "tapegrad" / "cache"
+        return Path(os.environ.get("LOCALAPPDATA", home)) / "tapegrad" / "cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tapegrad"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapegrad"
+        return home / "Library" / "Caches" / "tapegrad"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "tapegrad"
 
 
 _folder: Path | None = None
@@ -381,7 +385,7 @@ def _read(file: str) -> tuple[str, bytes] | None:
     path = cache_folder() / file
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the second is for _write to report, with its remedy
         return None
     except OSError as error:
         _warn_once(f"tapegrad cannot read its cache of compiled code ({error}); it compiles anew")
