@@ -10,7 +10,7 @@ from .io import load, save
 from .memory import MemoryReport
 from .program import History, TrainStep, compile
 from .random import manual_seed
-from .state import enable_grad, is_grad_enabled, no_grad
+from .state import current_tape, enable_grad, is_grad_enabled, no_grad
 from .tape import Tape
 from .tensor import Tensor, tensor
 
@@ -18,7 +18,7 @@ from . import nn, optim  # isort: skip  (they stand on everything above)
 
 __all__ = [
     "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__", "compile",
-    "custom_op", "enable_grad", "errors", "functions", "grad", "gradcheck", "is_grad_enabled", "load", "manual_seed",
+    "current_tape", "custom_op", "enable_grad", "errors", "functions", "grad", "gradcheck", "is_grad_enabled", "load", "manual_seed",
     "nn", "no_grad", "optim", "save", "tensor", "value_and_grad",
 ]
 __all__ += functions.__all__

@@ -40,6 +40,20 @@ class ThreadState(threading.local):
 state = ThreadState()
 
 
+def current_tape(dtype: Any = np.float32) -> Tape:
+    """The tape on which this thread records ops of `dtype` now.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.tensor([1.0], requires_grad=True)
+    >>> y = tg.exp(x)
+    >>> len(tg.current_tape()) >= 1
+    True
+    """
+    return state.tape(np.dtype(dtype))
+
+
 class _GradMode:
     """Context manager and decorator that switches recording."""
 

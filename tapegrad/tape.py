@@ -28,8 +28,8 @@ from .ops.table import ADJOINT, FORWARD, OPS, Op
 _LETTER = {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "bool", "uint8": "u8"}
 
 
-#: shape and dtype of every operand, the operands that are saved, and the user's file and line (or None)
-Note = tuple[list[tuple[tuple[int, ...], np.dtype]], tuple[int, ...], Any]
+#: shape, dtype and strides of every operand, the operands that are saved, and the user's file and line (or None)
+Note = tuple[list[tuple[tuple[int, ...], np.dtype, tuple[int, ...]]], tuple[int, ...], Any]
 
 
 @cache
@@ -454,17 +454,36 @@ class Tape:
         return self.names[tensor]
 
     def instruction(self, n: int) -> dict[str, Any]:
-        """Op, operands (variable, offset, addresses) and attributes of instruction `n`, as a dict."""
+        """Everything about instruction `n`.
+
+        Returns
+        -------
+        dict
+            ``op``, ``attributes`` (words), and ``operands``: the output, the inputs and auxiliary outputs, each a dict
+            of its ``variable``, ``offset``, ``shape``, ``wanted`` (whether its adjoint is), and on a tape that keeps
+            them its ``value`` and, after `backward`, its ``adjoint`` as arrays.
+        """
         if not 0 <= n < self.count:
             raise IndexError(f"the tape has {self.count} instructions, not {n + 1}")
+        if self._opcode[n] < 0:
+            return {"op": "(given back)", "operands": [], "attributes": []}
         row = self._words[self._start[n]:self._start[n + 1]].tolist()
         first, last = self._operand_start[n:n + 2].tolist()
-        operands = [{"variable": int(self._variable[k]), "offset": int(self._offset[k]),
-                     "wanted": bool(self._flags[k] & walk.WANTED), "value_word": row[1 + 2 * j],
-                     "adjoint_word": row[2 + 2 * j]} for j, k in enumerate(range(first, last))]
-        note = self.notes[n]
-        return {"op": OPS[self._opcode[n]].name if self._opcode[n] >= 0 else "(dead)", "operands": operands,
-                "shapes": [shape for shape, _ in note[0]] if note else None, "attributes": row[1 + 2 * (last - first):]}
+        operands = []
+        for j, k in enumerate(range(first, last)):
+            known = j < len(self.notes[n][0])
+            operand: dict[str, Any] = {"variable": int(self._variable[k]), "offset": int(self._offset[k]),
+                                       "wanted": bool(self._flags[k] & walk.WANTED)}
+            if known:
+                shape, dtype, strides = self.notes[n][0][j]
+                operand["shape"] = shape
+                places = {"value": row[1 + 2 * j], "adjoint": row[2 + 2 * j] if self._adjoints is not None else 0}
+                if self.keep and self.saved[n]:
+                    for name, word in places.items():
+                        if word:
+                            operand[name] = array_at(word * dtype.itemsize, shape, strides, dtype, None).copy()
+            operands.append(operand)
+        return {"op": OPS[self._opcode[n]].name, "operands": operands, "attributes": row[1 + 2 * (last - first):]}
 
     def __str__(self) -> str:
         self._sweep()
@@ -475,7 +494,7 @@ class Tape:
             op, (operands, saved, _) = OPS[self._opcode[n]], self.notes[n]
             first = int(self._operand_start[n])
             names = [f"%{self._variable[first + j]} {_LETTER[d.name]}{list(s)}".replace(", ", ",")
-                     for j, (s, d) in enumerate(operands)]
+                     for j, (s, d, _) in enumerate(operands)]
             saves = " ".join(names[k].split()[0] if k < len(names) else "aux" for k in saved)
             rows.append((str(n), op.name, names[0], " ".join(names[1:]), saves or "-"))
         widths = [max(len(row[c]) for row in rows) for c in range(5)]
@@ -504,6 +523,6 @@ def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int] | No
 
     message = "the function raised an exception" if status == -1 else op.messages.get(status, f"status {status}")
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
-    given = ", ".join(str(list(s)) for s, _ in operands[1:])
+    given = ", ".join(str(list(s)) for s, *_ in operands[1:])
     error = IndexRangeError if "index" in message else TapegradError
     raise error(f"{op.name} of shapes {given}: {message}{line}")

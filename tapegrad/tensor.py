@@ -568,7 +568,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     if not wanted:
         status = jit.enter(address, tape.scratch_row(words), dtype)
         if status:
-            raise_status(op, status, [(shape, out_dtype), *((t.shape, t.dtype) for t in inputs)], None)
+            raise_status(op, status, [(shape,), *((t.shape,) for t in inputs)], None)
         return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype)
     variable = tape.new_variable(max(nbytes, itemsize), itemsize)
     variables, offsets, flags, parents = [variable], [0], [0], []
@@ -605,8 +605,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         n_inputs = len(inputs)
         saved = tuple([buffer if k == 0 else inputs[k - 1].buffer if k <= n_inputs else aux_buffers[k - 1 - n_inputs]
                        for k in read])
-    operands = [(shape, out_dtype)]
-    operands += [(t.shape, t.dtype) for t in inputs]
+    operands = [(shape, out_dtype, contiguous_strides(shape))]
+    operands += [(t.shape, t.dtype, t.strides) for t in inputs]
     row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None))
     status = jit.enter(address, row, dtype)
     node = Node(tape, variable, tuple(parents))

@@ -112,7 +112,7 @@ class Capture:
             offsets.append(0)
             flags.append(0)
         words = [0, *(0,) * (2 * len(variables)), *attributes]
-        operands = [(shape, out_dtype), *((t.shape, t.dtype) for t in inputs)]
+        operands = [(shape, out_dtype, contiguous_strides(shape)), *((t.shape, t.dtype, t.strides) for t in inputs)]
         tape.append(op, words, variables, offsets, flags, (), (operands, op.saved_operands(wanted), _where()))
         return self._symbol(variable, shape, out_dtype, bool(wanted))
 
