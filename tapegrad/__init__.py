@@ -17,9 +17,9 @@ from .tensor import Tensor, tensor
 from . import nn, optim  # isort: skip  (they stand on everything above)
 
 __all__ = [
-    "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__", "compile",
-    "current_tape", "custom_op", "enable_grad", "errors", "functions", "grad", "gradcheck", "is_grad_enabled", "load", "manual_seed",
-    "nn", "no_grad", "optim", "save", "tensor", "value_and_grad",
+    "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__",
+    "compile", "current_tape", "custom_op", "enable_grad", "errors", "functions", "grad", "gradcheck",
+    "is_grad_enabled", "load", "manual_seed", "nn", "no_grad", "optim", "save", "tensor", "value_and_grad",
 ]
 __all__ += functions.__all__
 __all__ += errors.__all__

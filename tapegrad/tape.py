@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from .engine import walk
-from .engine.storage import Buffer, Storage, address_of, array_at
-from .errors import GradientError, GraphReleasedError, TapegradError, TapeMemoryError
+from .engine.storage import Buffer, Changes, Storage, address_of, array_at
+from .errors import GradientError, GraphReleasedError, InPlaceError, TapegradError, TapeMemoryError
 from .ops.table import ADJOINT, FORWARD, OPS, Op
 
 _LETTER = {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "bool", "uint8": "u8"}
@@ -113,7 +113,7 @@ class Tape:
     # -------------------------------------------------------------- arrays
 
     def _make_arrays(self, instructions: int, words: int, operands: int, variables: int) -> None:
-        self._opcode, self._live = np.zeros(instructions, np.int64), np.zeros(instructions, np.int64)
+        self._opcode, self._live, self._stamp = (np.zeros(instructions, np.int64) for _ in range(3))
         self._start, self._operand_start = (np.zeros(instructions + 1, np.int64) for _ in range(2))
         self._words = np.zeros(words, np.int64)
         self._variable, self._offset, self._flags = (np.zeros(operands, np.int64) for _ in range(3))
@@ -121,7 +121,7 @@ class Tape:
             np.zeros(variables, np.int64) for _ in range(7))
         self._point_header()
 
-    _PER_INSTRUCTION = ("_opcode", "_live", "_start", "_operand_start")
+    _PER_INSTRUCTION = ("_opcode", "_live", "_stamp", "_start", "_operand_start")
     _PER_OPERAND = ("_variable", "_offset", "_flags")
     _PER_VARIABLE = ("_value", "_adjoint", "_nbytes", "_itemsize", "_state", "_place", "_producer")
 
@@ -225,6 +225,7 @@ class Tape:
         packer.pack_into(self._offset, 8 * operand, *offsets)
         packer.pack_into(self._flags, 8 * operand, *flags)
         self._opcode[n] = op.opcode
+        self._stamp[n] = Changes.count
         self._producer[variables[0]] = n
         self.count, self._word_count, self._operand_count = n + 1, at + n_words, operand + n_operands
         self._start[n + 1], self._operand_start[n + 1] = self._word_count, self._operand_count
@@ -309,6 +310,7 @@ class Tape:
         self._word_count = gather(self._start, [self._words])
         self._operand_count = gather(self._operand_start, [self._variable, self._offset, self._flags])
         self._opcode[:len(keep)] = self._opcode[keep]
+        self._stamp[:len(keep)] = self._stamp[keep]
         self.saved = [self.saved[k] for k in keep]
         self.notes = [self.notes[k] for k in keep]
         self.count, self._dead_count = len(keep), 0
@@ -365,6 +367,7 @@ class Tape:
         total = self.plan_reverse(seed)
         try:
             self._check_released()
+            self._check_unchanged(end)
             self._ready_adjoints(end)
             adjoints = self.storage.allocate(total, "the reverse walk's adjoints")
             fresh = []
@@ -407,6 +410,24 @@ class Tape:
         if not ADJOINT[self.dtype][codes].all():
             for code in set(codes[self._live[:end] != 0].tolist()):
                 OPS[code].ready_adjoint(self.dtype)
+
+    def _check_unchanged(self, end: int) -> None:
+        """Raise if a saved value was overwritten since it was saved."""
+        live = np.flatnonzero(self._live[:end])
+        if len(live) and self._stamp[live[0]] != Changes.count:
+            for n in live.tolist():
+                for k in self.notes[n][1]:
+                    buffer = self._saved_buffer(n, k)
+                    if buffer.version > self._stamp[n]:
+                        name = OPS[self._opcode[n]].name
+                        raise InPlaceError(f"{name}: a value that its adjoint reads was changed in place after it "
+                                           "was computed with (an optimiser's step, copy_ or load_state_dict between the forward pass and backward()); compute the "
+                                           "loss again")
+
+    def _saved_buffer(self, n: int, operand: int) -> Buffer:
+        """The buffer of an operand that instruction `n` saved."""
+        saved = self.saved[n] or ()
+        return saved[operand] if self.keep else saved[self.notes[n][1].index(operand)]
 
     def _check_released(self) -> None:
         """Raise if the walk would reach a result whose own instruction is gone."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .engine import jit
-from .engine.storage import Buffer, aligned_bytes, array_at, array_buffer
+from .engine.storage import Buffer, Changes, aligned_bytes, array_at, array_buffer
 from .errors import (
     ArgumentError,
     CaptureError,
@@ -311,6 +311,7 @@ class Tensor(TensorMethods):
         if np.broadcast_shapes(array.shape, self.shape) != self.shape:
             raise ShapeError(f"values of shape {list(array.shape)} do not fit a tensor of {list(self.shape)}")
         self._array()[...] = array
+        Changes.mark(self.buffer)
         return self
 
     def rehome(self, value_address: int, gradient_address: int, owner: Any) -> None:
@@ -332,6 +333,7 @@ class Tensor(TensorMethods):
             raise InPlaceError("a recorded tensor cannot be changed in place; use x.at[index].set(value), "
                                ".add(value), or tg.where")
         self._array()[index] = value._array() if isinstance(value, Tensor) else value
+        Changes.mark(self.buffer)
 
     def _no_in_place(self, other: Any) -> Tensor:
         return NotImplemented  # Python then computes x = x + y, a new tensor

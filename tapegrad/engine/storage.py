@@ -38,6 +38,18 @@ class Buffer:
         self.address, self.nbytes, self.owner, self.version = address, nbytes, owner, 0
 
 
+class Changes:
+    """Counts in-place changes of buffers, so that a reverse walk can tell whether it would read other numbers."""
+
+    count = 0
+
+    @classmethod
+    def mark(cls, buffer: Buffer) -> None:
+        """`buffer` is being overwritten."""
+        cls.count += 1
+        buffer.version = cls.count
+
+
 class _Pooled(Buffer):
     """Bytes of a block; they return to their size class."""
 
@@ -117,6 +129,10 @@ class Storage:
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes = self.live_bytes
         return buffer
+
+    def owns(self, buffer: Buffer) -> bool:
+        """Whether the buffer's bytes are counted here."""
+        return buffer.owner is self or getattr(buffer, "storage", None) is self
 
     def _new_block(self, size: int, purpose: str) -> None:
         nbytes = max(self._block_bytes, size)

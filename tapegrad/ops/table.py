@@ -1,8 +1,19 @@
 """What is known of an op, and the tables through which the walks call its kernels.
 
-Dispatch goes through a table of function addresses. Measured (numba 0.68, 2 cores, AVX2): a scalar op costs 8 ns
-by address; ``if``/``elif`` over opcodes is no faster and compiles every kernel at the first use (about 0.1 s a
-kernel, so over half a minute for the whole table in both directions), against only those that a model uses.
+Dispatch goes through a table of function addresses. Measured beside ``if``/``elif`` over opcodes (numba 0.68, AVX2, the
+forward kernels of 30 elementwise ops in float64, 10,000 instructions, nanoseconds an instruction, best of 60):
+
+=======================  ========  =======
+instructions             if/elif   address
+=======================  ========  =======
+one op, 1 element        8.2-8.5   8.2-8.8
+four ops mixed, 1        15.7      16.7
+one op, 64 elements      17        15-17
+four ops mixed, 64       23.9      24.5
+=======================  ========  =======
+
+They run alike, but ``if``/``elif`` compiles all 30 kernels at the first use, 11 s, for each dtype and direction; by
+address each costs 0.23 s when a model first uses it. A user's own op needs an address in any case.
 """
 
 from __future__ import annotations

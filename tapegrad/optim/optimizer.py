@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..engine.storage import address_of, array_at
+from ..engine.storage import Changes, address_of, array_at
 from ..errors import ArgumentError, DtypeError, StateDictError
 from ..ops.table import Op
 from ..tensor import Tensor
@@ -342,6 +342,8 @@ class Optimizer:
             rows = self._rows.get(key) or self._rows_of(key)
             self._sync(only_changed=True)
             rows.run()
+            for k in key:
+                Changes.mark(self._parameters[k].buffer)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
