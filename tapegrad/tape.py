@@ -421,8 +421,8 @@ class Tape:
                     if buffer.version > self._stamp[n]:
                         name = OPS[self._opcode[n]].name
                         raise InPlaceError(f"{name}: a value that its adjoint reads was changed in place after it "
-                                           "was computed with (an optimiser's step, copy_ or load_state_dict between the forward pass and backward()); compute the "
-                                           "loss again")
+                                           "was computed with (an optimiser's step, copy_ or load_state_dict between "
+                                           "the forward pass and backward()); compute the loss again")
 
     def _saved_buffer(self, n: int, operand: int) -> Buffer:
         """The buffer of an operand that instruction `n` saved."""
