@@ -1,14 +1,15 @@
 """Array functions over tensors, with NumPy's names; also installed as methods of `Tensor` and for NumPy's protocols."""
 
-from . import elementwise, indexing, layout, linalg, losses, protocol, reductions
+from . import elementwise, indexing, layout, linalg, losses, normalization, protocol, reductions
 from .elementwise import *  # noqa: F403
 from .indexing import At, getitem, take  # noqa: F401
 from .layout import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .losses import *  # noqa: F403
+from .normalization import *  # noqa: F403
 from .reductions import *  # noqa: F403
 
 __all__ = sorted({*elementwise.__all__, *layout.__all__, *indexing.__all__, *linalg.__all__, *losses.__all__,
-                  *reductions.__all__})
+                  *normalization.__all__, *reductions.__all__})
 
 protocol.install(globals(), __all__)

@@ -19,7 +19,8 @@ _OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "di
 _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
                 "ne": "not_equal"}
 _LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
-_NOT_METHODS = {"concatenate", "stack", "einsum", "where", "linear", "zeros_like", "ones_like"}
+_NOT_METHODS = {"concatenate", "stack", "einsum", "where", "linear", "zeros_like", "ones_like",
+                "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm"}
 
 
 def _usable(value: Any) -> bool:

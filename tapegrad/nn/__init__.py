@@ -33,6 +33,7 @@ from .losses import (
     SmoothL1Loss,
 )
 from .module import Module, ModuleError, UninitialisedModuleError
+from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 from .parameter import Parameter
 from .shaping import Flatten, Unflatten
 
@@ -43,4 +44,5 @@ __all__ = [
     "Parameter", "ParameterList", "ReLU", "ReLU6", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
     "Softmax", "Softplus", "Softsign", "Tanh", "Unflatten", "UninitialisedModuleError", "functional",
     "init", "utils",
+    "BatchNorm1d", "BatchNorm2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm", "RMSNorm",
 ]  # fmt: skip

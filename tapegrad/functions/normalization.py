@@ -1,0 +1,210 @@
+"""Normalisation over rows and over a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.jit import bits
+from ..errors import ArgumentError, DtypeError, ShapeError
+from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, ROW_NORM
+from ..tensor import FLOAT32, INT64, Tensor, constant, lift, lift_to, record
+from .elementwise import contiguous
+
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+
+_NO_COUNT: list[Tensor] = []
+
+
+def _affine(name: str, x: Any, weight: Any, bias: Any, shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Contiguous operands of one dtype; absent ones are a 0-d zero."""
+    given = [v for v in (x, weight, bias) if v is not None]
+    tensors = [contiguous(t) for t in lift(*given)]
+    x = tensors.pop(0)
+    found = []
+    for label, v in (("weight", weight), ("bias", bias)):
+        t = constant(0.0, x.dtype) if v is None else tensors.pop(0)
+        if v is not None and t.shape != (shape or x.shape[1:2]):
+            raise ShapeError(f"{name}: a {label} of shape {list(t.shape)} does not fit an input of {list(x.shape)}; "
+                             f"expected {list(shape or x.shape[1:2])}")
+        found.append(t)
+    return x, found[0], found[1]
+
+
+def _row_norm(x: Tensor, w: Tensor, b: Tensor, rows: int, groups: int, s: int, eps: float, centred: bool,
+              has: tuple[bool, bool]) -> Tensor:
+    n = x.size // rows if rows else 0
+    if rows == 0 or n == 0:
+        return x * 1.0
+    if has[1] and not has[0]:
+        raise ArgumentError("a normalisation with a bias needs a weight")
+    size = x.dtype.itemsize
+    words = (rows, n, groups, s, bits(float(eps)), int(centred), int(has[0]), int(has[1]))
+    return record(ROW_NORM, (x, w, b), x.shape, words, dtype=x.dtype, aux=((rows * size, size), (rows * size, size)))
+
+
+def _last_axes(name: str, x: Any, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    given = tuple(getattr(x, "shape", ()))
+    if not shape or given[len(given) - len(shape):] != shape or len(given) < len(shape):
+        raise ShapeError(f"{name}: an input of shape {list(given)} does not end in normalized_shape {list(shape)}")
+    return shape
+
+
+def layer_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None,
+               eps: float = 1e-5) -> Tensor:
+    """``weight * (x - mean) / sqrt(var + eps) + bias``, mean and variance over the last axes (Ba et al. 2016).
+
+    Parameters
+    ----------
+    input : array_like, (..., *normalized_shape)
+    normalized_shape : int or sequence of int
+    weight, bias : array_like, (*normalized_shape), optional
+    eps : float
+
+    Returns
+    -------
+    Tensor, of the shape of `input`
+    """
+    x = input if isinstance(input, Tensor) else lift(input)[0]
+    shape = _last_axes("layer_norm", x, normalized_shape)
+    x, w, b = _affine("layer_norm", x, _ones_if(bias, weight, shape), bias, shape)
+    return _row_norm(x, w, b, x.size // max(math.prod(shape), 1), 1, 1, eps, True, (weight is not None or
+                     bias is not None, bias is not None))
+
+
+def _ones_if(bias: Any, weight: Any, shape: tuple[int, ...]) -> Any:
+    """A weight of ones where only a bias is given."""
+    return np.ones(shape, np.float32) if weight is None and bias is not None else weight
+
+
+def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Tensor:
+    """``weight * x / sqrt(mean(x^2) + eps)`` over the last axes (Zhang and Sennrich 2019).
+
+    Parameters
+    ----------
+    input : array_like, (..., *normalized_shape)
+    normalized_shape : int or sequence of int
+    weight : array_like, (*normalized_shape), optional
+    eps : float, optional
+        The machine epsilon of the dtype if not given.
+
+    Returns
+    -------
+    Tensor, of the shape of `input`
+    """
+    x = input if isinstance(input, Tensor) else lift(input)[0]
+    shape = _last_axes("rms_norm", x, normalized_shape)
+    x, w, b = _affine("rms_norm", x, weight, None, shape)
+    if eps is None:
+        eps = 2.0**-23 if x.dtype == FLOAT32 else 2.0**-52
+    return _row_norm(x, w, b, x.size // max(math.prod(shape), 1), 1, 1, eps, False, (weight is not None, False))
+
+
+def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    """Normalise each sample's groups of channels (Wu and He 2018).
+
+    Parameters
+    ----------
+    input : array_like, (N, C, ...)
+    num_groups : int
+        A divisor of C.
+    weight, bias : array_like, (C,), optional
+    eps : float
+
+    Returns
+    -------
+    Tensor, of the shape of `input`
+    """
+    x = input if isinstance(input, Tensor) else lift(input)[0]
+    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
+        raise ShapeError(f"group_norm: an input of shape {list(x.shape)} (N, C, ...) has no {num_groups} groups of "
+                         "channels")
+    shape = x.shape[1:2]
+    x, w, b = _affine("group_norm", x, _ones_if(bias, weight, shape), bias, shape)
+    return _row_norm(x, w, b, x.shape[0] * num_groups, num_groups, math.prod(x.shape[2:]), eps, True,
+                     (weight is not None or bias is not None, bias is not None))
+
+
+def instance_norm(input: Any, running_mean: None = None, running_var: None = None, weight: Any = None,
+                  bias: Any = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """Normalise each channel of each sample: `group_norm` with as many groups as channels (Ulyanov et al. 2016).
+
+    Running statistics are not supported: `running_mean` and `running_var` must be None, `use_input_stats` true.
+    """
+    if running_mean is not None or running_var is not None or not use_input_stats:
+        raise ArgumentError("instance_norm: running statistics are not supported")
+    x = input if isinstance(input, Tensor) else lift(input)[0]
+    if x.ndim < 3:
+        raise ShapeError(f"instance_norm: an input of shape {list(x.shape)}; expected (N, C, ...)")
+    if math.prod(x.shape[2:]) == 1:
+        raise ShapeError(f"instance_norm: an input of shape {list(x.shape)} has one value a channel, whose deviation "
+                         "from their mean is 0")
+    return group_norm(x, x.shape[1], weight, bias, eps)
+
+
+def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any = None,
+               bias: Any = None, training: bool = False, momentum: float | None = 0.1, eps: float = 1e-5, *,
+               num_batches_tracked: Tensor | None = None) -> Tensor:
+    """Normalise each channel over the batch (Ioffe and Szegedy 2015).
+
+    Parameters
+    ----------
+    input : array_like, (N, C, ...)
+    running_mean, running_var : Tensor, (C,), or None
+        Read where not `training`; in training moved in place towards the batch's mean and unbiased variance,
+        also by every replay of a recording.
+    weight, bias : array_like, (C,), optional
+    training : bool
+        Whether to normalise by the batch's statistics.
+    momentum : float or None
+        The weight of the new batch; None for the mean over all batches (needs `num_batches_tracked`).
+    eps : float
+    num_batches_tracked : Tensor of int64, (), optional
+        Counted up in training.
+
+    Returns
+    -------
+    Tensor, of the shape of `input`
+    """
+    x = input if isinstance(input, Tensor) else lift(input)[0]
+    if x.ndim < 2:
+        raise ShapeError(f"batch_norm: an input of shape {list(x.shape)}; expected (N, C, ...)")
+    samples, channels, s = x.shape[0], x.shape[1], math.prod(x.shape[2:])
+    tracked = running_mean is not None and running_var is not None
+    if not training and not tracked:
+        raise ArgumentError("batch_norm: running_mean and running_var are needed unless training")
+    if training and samples * s <= 1:
+        raise ShapeError(f"batch_norm: training needs more than one value a channel; the input is {list(x.shape)}")
+    if momentum is None and num_batches_tracked is None:
+        if training and tracked:
+            raise ArgumentError("batch_norm: momentum None needs num_batches_tracked")
+    if training and tracked and not x.is_symbolic and not x.requires_grad:
+        x = lift_to(x, running_mean.dtype)
+    x, w, b = _affine("batch_norm", x, weight, bias, None)
+    if x.size == 0:
+        return x * 1.0
+    kept = []
+    for name, t in (("running_mean", running_mean), ("running_var", running_var)):
+        if t is None or not tracked:
+            kept.append(constant(0.0, x.dtype))
+            continue
+        if t.shape != (channels,):
+            raise ShapeError(f"batch_norm: {name} of shape {list(t.shape)} does not fit {channels} channels")
+        if training and t.dtype != x.dtype:
+            raise DtypeError(f"batch_norm: the input is {x.dtype}, {name} {t.dtype}; convert the module with .to()")
+        kept.append(lift_to(t, x.dtype))
+    if num_batches_tracked is None and not _NO_COUNT:
+        _NO_COUNT.append(Tensor(0))
+    count = _NO_COUNT[0] if num_batches_tracked is None else num_batches_tracked
+    if count.dtype != INT64:
+        raise DtypeError(f"batch_norm: num_batches_tracked must be int64, not {count.dtype}")
+    size = x.dtype.itemsize
+    words = (samples, channels, s, bits(float(eps)), bits(-1.0 if momentum is None else float(momentum)),
+             int(weight is not None), int(bias is not None), int(training), int(tracked),
+             int(num_batches_tracked is not None))
+    return record(BATCH_NORM if training else BATCH_NORM_FIXED, (x, w, b, kept[0], kept[1], count), x.shape, words,
+                  dtype=x.dtype, aux=((channels * size, size), (channels * size, size), (2 * channels * size, size)))

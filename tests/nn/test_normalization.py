@@ -1,0 +1,131 @@
+"""Normalisation layers: parameters, running statistics, modes, recorded steps."""
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import nn, optim
+from tapegrad.errors import ArgumentError, ShapeError
+
+ROWS = np.random.default_rng(3).normal(2.0, 3.0, (8, 4)).astype(np.float32)
+
+
+def running(batches, momentum=0.1, size=4):
+    """Mean and unbiased variance as moving averages, from NumPy."""
+    mean, var = np.zeros(size), np.ones(size)
+    for x in batches:
+        mean = (1 - momentum) * mean + momentum * x.mean(axis=0)
+        var = (1 - momentum) * var + momentum * x.var(axis=0, ddof=1)
+    return mean, var
+
+
+def test_names_and_shapes_in_the_state_dict_are_pytorchs():
+    keys = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    assert list(nn.BatchNorm2d(3).state_dict()) == keys
+    assert nn.BatchNorm1d(3).state_dict()["num_batches_tracked"].dtype == np.int64
+    assert list(nn.BatchNorm1d(3, affine=False).state_dict()) == keys[2:]
+    assert list(nn.BatchNorm1d(3, track_running_stats=False).state_dict()) == keys[:2]
+    assert nn.LayerNorm((2, 3)).weight.shape == (2, 3)
+    assert list(nn.LayerNorm(3, bias=False).state_dict()) == ["weight"]
+    assert list(nn.RMSNorm(3).state_dict()) == ["weight"]
+    assert list(nn.GroupNorm(2, 4).state_dict()) == ["weight", "bias"]
+    assert not nn.InstanceNorm2d(3).state_dict()
+
+
+def test_training_moves_the_running_statistics_and_evaluation_uses_them():
+    layer = nn.BatchNorm1d(4)
+    layer(tg.tensor(ROWS))
+    layer(tg.tensor(2 * ROWS))
+    mean, var = running([ROWS, 2 * ROWS])
+    np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.running_var.numpy(), var, rtol=1e-5)
+    assert layer.num_batches_tracked.item() == 2
+    out = layer.eval()(tg.tensor(ROWS)).numpy()
+    np.testing.assert_allclose(out, (ROWS - mean) / np.sqrt(var + 1e-5), rtol=1e-4, atol=1e-5)
+    assert layer.num_batches_tracked.item() == 2
+
+
+def test_momentum_none_averages_over_all_batches():
+    layer = nn.BatchNorm1d(4, momentum=None)
+    for scale in (1, 2, 3):
+        layer(tg.tensor(scale * ROWS))
+    np.testing.assert_allclose(layer.running_mean.numpy(), 2 * ROWS.mean(axis=0), rtol=1e-5)
+
+
+def test_every_replay_of_a_recorded_step_moves_the_running_statistics():
+    tg.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 1))
+    step = tg.TrainStep(lambda x: model(x).square().mean(), optim.SGD(model.parameters(), lr=0.0))
+    for scale in (1, 2, 3):
+        step(np.float32(scale) * ROWS)
+    mean, var = running([ROWS, 2 * ROWS, 3 * ROWS])
+    np.testing.assert_allclose(model[0].running_mean.numpy(), mean, rtol=1e-5)
+    np.testing.assert_allclose(model[0].running_var.numpy(), var, rtol=1e-5)
+    assert model[0].num_batches_tracked.item() == 3
+
+
+def test_a_whole_recorded_epoch_moves_them_once_a_batch():
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 1))
+    step = tg.TrainStep(lambda x: model(x).square().mean(), optim.SGD(model.parameters(), lr=0.0))
+    step.run(ROWS, batch_size=4, epochs=2, shuffle=False)
+    mean, var = running([ROWS[:4], ROWS[4:]] * 2)
+    np.testing.assert_allclose(model[0].running_mean.numpy(), mean, rtol=1e-5)
+    np.testing.assert_allclose(model[0].running_var.numpy(), var, rtol=1e-5)
+
+
+def test_a_recorded_step_follows_the_mode_of_the_layer():
+    layer = nn.BatchNorm1d(4)
+    run = tg.compile(lambda x: layer(x))
+    trained = np.asarray(run(ROWS))
+    np.testing.assert_allclose(trained.mean(axis=0), 0.0, atol=1e-6)
+    layer.eval()
+    mean, var = running([ROWS])
+    np.testing.assert_allclose(np.asarray(run(ROWS)), (ROWS - mean) / np.sqrt(var + 1e-5), rtol=1e-4, atol=1e-5)
+    assert layer.num_batches_tracked.item() == 1
+
+
+def test_loading_and_resetting_statistics_reaches_recordings_made_before():
+    layer = nn.BatchNorm1d(4).eval()
+    run = tg.compile(lambda x: layer(x))
+    run(ROWS)
+    state = layer.state_dict()
+    state["running_mean"] = np.full(4, 5.0, np.float32)
+    layer.load_state_dict(state)
+    np.testing.assert_allclose(np.asarray(run(ROWS)), (ROWS - 5) / np.sqrt(1 + 1e-5), rtol=1e-5)
+    layer.reset_running_stats()
+    np.testing.assert_allclose(np.asarray(run(ROWS)), ROWS / np.sqrt(1 + 1e-5), rtol=1e-5)
+
+
+def test_frozen_layers_train_what_lies_below_and_keep_their_parameters():
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    model[1].freeze()
+    model[2].freeze().eval()
+    step = tg.TrainStep(lambda x: model(x).square().mean(), optim.SGD(model.parameters(), lr=0.1))
+    before = model.state_dict()
+    first = step(ROWS)
+    for _ in range(20):
+        last = step(ROWS)
+    after = model.state_dict()
+    assert last < first
+    assert all((before[k] == after[k]).all() for k in after if k[0] in "12")
+    assert not (before["0.weight"] == after["0.weight"]).all()
+
+
+def test_stacked_frozen_evaluated_batch_norm_keeps_no_activation():
+    def kept(depth):
+        layers = [nn.BatchNorm1d(64).eval().freeze() for _ in range(depth)]
+        model = nn.Sequential(nn.Linear(64, 64), *layers, nn.Linear(64, 1))
+        step = tg.TrainStep(lambda x: model(x).sum(), optim.SGD(model.parameters(), lr=0.0))
+        step(np.ones((256, 64), np.float32))
+        return step.memory().peak_bytes
+
+    assert kept(9) - kept(3) < 256 * 64 * 4
+
+
+def test_wrong_inputs_name_the_layer_and_the_shape():
+    with pytest.raises(ShapeError, match=r"BatchNorm2d\(3\).*\[2, 3\]"):
+        nn.BatchNorm2d(3)(tg.tensor(np.ones((2, 3), np.float32)))
+    with pytest.raises(ShapeError, match=r"InstanceNorm1d\(3\).*\[2, 4, 5\]"):
+        nn.InstanceNorm1d(3)(tg.tensor(np.ones((2, 4, 5), np.float32)))
+    with pytest.raises(ArgumentError, match="5 channels"):
+        nn.GroupNorm(2, 5)

@@ -1,0 +1,113 @@
+"""Layer, group, instance, root-mean-square and batch normalisation, against their formulas."""
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+import tapegrad.nn.functional as F
+from tapegrad.errors import ArgumentError, ShapeError
+
+from .contract import Case, OpContract, close, uniform
+
+
+def rows_normalised(x, axes, eps, centred=True):
+    mean = x.mean(axis=axes, keepdims=True) if centred else 0.0
+    return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axis=axes, keepdims=True) + eps)
+
+
+def layer(x, w=1.0, b=0.0, axes=(-1,), eps=1e-5):
+    return rows_normalised(x, axes, eps) * w + b
+
+
+def group(x, w=None, b=None, groups=1, eps=1e-5):
+    y = rows_normalised(x.reshape(len(x), groups, -1), (2,), eps).reshape(x.shape)
+    channel = (1, -1, *(1,) * (x.ndim - 2))
+    y = y if w is None else y * w.reshape(channel)
+    return y if b is None else y + b.reshape(channel)
+
+
+def batch(x, w=None, b=None, eps=1e-5):
+    y = rows_normalised(x, (0, *range(2, x.ndim)), eps)
+    channel = (1, -1, *(1,) * (x.ndim - 2))
+    y = y if w is None else y * w.reshape(channel)
+    return y if b is None else y + b.reshape(channel)
+
+
+def draw(*shapes):
+    return tuple(uniform(s, -1.0, 2.0, 3 + k) for k, s in enumerate(shapes))
+
+
+MEAN, VARIANCE = np.array([0.3, -0.2, 0.5]), np.array([0.8, 1.5, 2.0])
+
+
+class TestNormalisation(OpContract):
+    cases = [
+        Case("layer", lambda x: F.layer_norm(x, 5), layer, draw((4, 5)), ties=False),
+        Case("layer weight", lambda x, w: F.layer_norm(x, 5, w), layer, draw((4, 5), (5,))),
+        Case("layer weight bias", lambda x, w, b: F.layer_norm(x, (5,), w, b, 0.1),
+             lambda x, w, b: layer(x, w, b, eps=0.1), draw((2, 3, 5), (5,), (5,))),
+        Case("layer bias alone", lambda x, b: F.layer_norm(x, (5,), None, b), lambda x, b: layer(x, b=b),
+             draw((3, 5), (5,))),
+        Case("layer two axes", lambda x, w, b: F.layer_norm(x, (3, 4), w, b),
+             lambda x, w, b: layer(x, w, b, axes=(-2, -1)), draw((2, 3, 4), (3, 4), (3, 4))),
+        Case("rms", lambda x, w: F.rms_norm(x, 5, w, 1e-3),
+             lambda x, w: rows_normalised(x, (-1,), 1e-3, False) * w, draw((4, 5), (5,))),
+        Case("rms plain", lambda x: F.rms_norm(x, 5, eps=1e-3), lambda x: rows_normalised(x, (-1,), 1e-3, False),
+             draw((4, 5))),
+        Case("group", lambda x, w, b: F.group_norm(x, 2, w, b), lambda x, w, b: group(x, w, b, 2),
+             draw((2, 4, 3), (4,), (4,))),
+        Case("group without affine", lambda x: F.group_norm(x, 2), lambda x: group(x, groups=2), draw((2, 4, 2, 2))),
+        Case("group without space", lambda x, w: F.group_norm(x, 2, w), lambda x, w: group(x, w, groups=2),
+             draw((3, 6), (6,))),
+        Case("instance", lambda x, w, b: F.instance_norm(x, weight=w, bias=b), lambda x, w, b: group(x, w, b, 3),
+             draw((2, 3, 2, 3), (3,), (3,))),
+        Case("batch", lambda x, w, b: F.batch_norm(x, None, None, w, b, True), batch, draw((4, 3, 2), (3,), (3,)),
+             ties=False),
+        Case("batch of vectors", lambda x, w, b: F.batch_norm(x, None, None, w, b, True), batch,
+             draw((5, 3), (3,), (3,)), ties=False),
+        Case("batch without affine", lambda x: F.batch_norm(x, None, None, training=True), batch,
+             draw((3, 2, 2, 2)), ties=False),
+        Case("batch by running statistics",
+             lambda x, w, b: F.batch_norm(x, tg.tensor(MEAN), tg.tensor(VARIANCE), w, b)
+             if not x.dtype == np.float32 else
+             F.batch_norm(x, tg.tensor(MEAN.astype(np.float32)), tg.tensor(VARIANCE.astype(np.float32)), w, b),
+             lambda x, w, b: (x - MEAN[:, None]) / np.sqrt(VARIANCE[:, None] + 1e-5) * w[:, None] + b[:, None],
+             draw((2, 3, 4), (3,), (3,))),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_variance_is_stable_far_from_zero(dtype):
+    offset = 1e4 if dtype == np.float32 else 1e8
+    x = (uniform((4, 64), -1, 1, 1) + offset).astype(dtype)
+    want = rows_normalised(x.astype(np.float64), (1,), 1e-5)
+    close(F.layer_norm(tg.tensor(x), 64).numpy(), want, 5e-3 if dtype == np.float32 else 1e-6)
+    want = rows_normalised(x.astype(np.float64), (0,), 1e-5)
+    close(F.batch_norm(tg.tensor(x), None, None, training=True).numpy(), want, 5e-3 if dtype == np.float32 else 1e-6)
+
+
+def test_long_rows_are_summed_in_blocks():
+    x = uniform((2, 3, 5000), -1, 3, 5)
+    close(F.group_norm(tg.tensor(x), 1).numpy(), group(x), 1e-12)
+    close(F.group_norm(tg.tensor(x.astype(np.float32)), 1).numpy(), group(x), 1e-5)
+
+
+def test_frozen_affine_keeps_nothing_when_the_input_needs_no_gradient():
+    from tapegrad.ops.normalization import BATCH_NORM_FIXED, ROW_NORM
+
+    assert ROW_NORM.saved_operands(0b100) == ()
+    assert BATCH_NORM_FIXED.saved_operands(0b001) == (2, 8)
+
+
+def test_shapes_that_do_not_fit_are_named():
+    x = tg.tensor(np.ones((2, 6, 3)))
+    with pytest.raises(ShapeError, match=r"\[2, 6, 3\].*\[4\]"):
+        F.layer_norm(x, 4)
+    with pytest.raises(ShapeError, match="4 groups"):
+        F.group_norm(x, 4)
+    with pytest.raises(ShapeError, match="weight"):
+        F.layer_norm(x, 3, np.ones(2))
+    with pytest.raises(ShapeError, match="more than one value"):
+        F.batch_norm(tg.tensor(np.ones((1, 3))), None, None, training=True)
+    with pytest.raises(ArgumentError, match="running_mean"):
+        F.batch_norm(x, None, None)
