@@ -18,7 +18,7 @@ from ..engine import vecmath
 from ..engine.jit import cast, device, real
 from ..engine.vecmath import abs, log, where
 from .nest import column_stride, row_offset
-from .table import Op
+from .table import Op, kernel_of
 
 UNARY: dict[str, Op] = {}
 BINARY: dict[str, Op] = {}
@@ -41,9 +41,7 @@ def saved(rule: str, operands: str) -> tuple[int, ...]:
 
 def kernel(source: str, name: str) -> Callable:
     """The function `name` that `source` defines, with the rules' functions in reach."""
-    scope = {**_NAMES, **{k: v for k, v in globals().items() if not k.startswith("_")}}
-    exec(compile(source, f"<{name} of an elementwise op>", "exec"), scope)
-    return scope[name]
+    return kernel_of(source, name, {**_NAMES, **{k: v for k, v in globals().items() if not k.startswith("_")}})
 
 
 def loads(rule: str, places: dict[str, str]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ..engine.jit import cast, device, real
 from .nest import column_stride, row_offset
-from .table import Op
+from .table import Op, kernel_of
 
 # ------------------------------------------------------------------ where
 
@@ -51,57 +52,28 @@ WHERE = Op("where", where_forward, where_adjoint, ((), (1,), (1,)), doc="a where
 # ------------------------------------------------------------------ conversions and copies of other dtypes
 
 
-def from_int64_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = x. Words: 1 y, 3 x, 5 nest of (x)."""
+_CONVERSION = """
+def convert(op, f, i, b):
     columns, step = op[6], column_stride(op, 5, 0)
     for row in range(op[5]):
         y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
         for k in range(columns):
-            f[y + k] = cast(i[x + k * step], f)
+            {element}
     return 0
+"""
 
 
-def from_bool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    columns, step = op[6], column_stride(op, 5, 0)
-    for row in range(op[5]):
-        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
-        for k in range(columns):
-            f[y + k] = 1.0 if b[x + k * step] != 0 else 0.0
-    return 0
+def conversion(name: str, element: str, doc: str) -> Op:
+    """Define an op that does `element` for each element ``x + k * step``. Words: 1 y, 3 x, 5 nest of (x)."""
+    scope = {"cast": cast, "column_stride": column_stride, "row_offset": row_offset}
+    return Op(name, partial(kernel_of, _CONVERSION.format(element=element), "convert", scope), doc=doc)
 
 
-def copy_int64_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    columns, step = op[6], column_stride(op, 5, 0)
-    for row in range(op[5]):
-        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
-        for k in range(columns):
-            i[y + k] = i[x + k * step]
-    return 0
-
-
-def copy_bool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    columns, step = op[6], column_stride(op, 5, 0)
-    for row in range(op[5]):
-        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
-        for k in range(columns):
-            b[y + k] = b[x + k * step]
-    return 0
-
-
-def to_bool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    columns, step = op[6], column_stride(op, 5, 0)
-    for row in range(op[5]):
-        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
-        for k in range(columns):
-            b[y + k] = 1 if f[x + k * step] != 0.0 else 0
-    return 0
-
-
-FROM_INT64 = Op("from_int64", from_int64_forward, doc="int64 to float")
-FROM_BOOL = Op("from_bool", from_bool_forward, doc="bool to float, 0 or 1")
-COPY_INT64 = Op("copy_int64", copy_int64_forward, doc="contiguous int64")
-COPY_BOOL = Op("copy_bool", copy_bool_forward, doc="contiguous bool")
-TO_BOOL = Op("to_bool", to_bool_forward, doc="float to bool: not zero")
+FROM_INT64 = conversion("from_int64", "f[y + k] = cast(i[x + k * step], f)", "int64 to float")
+FROM_BOOL = conversion("from_bool", "f[y + k] = 1.0 if b[x + k * step] != 0 else 0.0", "bool to float, 0 or 1")
+COPY_INT64 = conversion("copy_int64", "i[y + k] = i[x + k * step]", "contiguous int64")
+COPY_BOOL = conversion("copy_bool", "b[y + k] = b[x + k * step]", "contiguous bool")
+TO_BOOL = conversion("to_bool", "b[y + k] = 1 if f[x + k * step] != 0.0 else 0", "float to bool: not zero")
 
 
 # ------------------------------------------------------------------ concatenate

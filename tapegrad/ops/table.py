@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -88,3 +89,10 @@ class Op:
 
     def __repr__(self) -> str:
         return f"Op({self.name!r}, opcode={self.opcode})"
+
+
+def kernel_of(source: str, name: str, scope: dict[str, Any]) -> Callable:
+    """The function `name` that `source` defines, with the names of `scope` in reach."""
+    namespace = dict(scope)
+    exec(compile(source, f"<{name}>", "exec"), namespace)
+    return namespace[name]
