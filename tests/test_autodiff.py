@@ -276,6 +276,24 @@ def test_gradcheck_reports_the_worst_element_of_a_wrong_gradient():
     assert not tg.gradcheck(lambda a: a + a.detach() * only, A, raise_exception=False)
 
 
+def test_gradcheck_catches_a_wrong_adjoint_of_a_custom_op_and_passes_the_right_one():
+    def cube(x, y):
+        for k in range(x.size):
+            y[k] = x[k] ** 3
+
+    def right(g, x, dx):
+        for k in range(x.size):
+            dx[k] += 3.0 * g[k] * x[k] * x[k]
+
+    def wrong(g, x, dx):
+        for k in range(x.size):
+            dx[k] += 2.0 * g[k] * x[k] * x[k]
+
+    assert tg.gradcheck(tg.custom_op(cube, right), B)
+    with pytest.raises(AssertionError, match="argument 0"):
+        tg.gradcheck(tg.custom_op(cube, wrong), B)
+
+
 def test_gradcheck_works_on_empty_and_scalar_inputs():
     assert tg.gradcheck(lambda a: a * 2.0, np.zeros((0, 3)))
     assert tg.gradcheck(lambda a: a * a, np.float64(1.5))
