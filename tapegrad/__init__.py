@@ -7,7 +7,7 @@ from .custom import CustomOp, custom_op
 from .errors import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .io import load, save
-from .memory import MemoryReport
+from .memory import MemoryReport, memory_report
 from .program import History, TrainStep, compile
 from .random import manual_seed
 from .state import current_tape, enable_grad, is_grad_enabled, no_grad
@@ -19,7 +19,8 @@ from . import nn, optim  # isort: skip  (they stand on everything above)
 __all__ = [
     "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__",
     "compile", "current_tape", "custom_op", "enable_grad", "errors", "functions", "grad", "gradcheck",
-    "is_grad_enabled", "load", "manual_seed", "nn", "no_grad", "optim", "save", "tensor", "value_and_grad",
+    "is_grad_enabled", "load", "manual_seed", "memory_report", "nn", "no_grad", "optim", "save", "tensor",
+    "value_and_grad",
 ]
 __all__ += functions.__all__
 __all__ += errors.__all__

@@ -28,7 +28,8 @@ from .ops.table import ADJOINT, FORWARD, OPS, Op
 _LETTER = {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "bool", "uint8": "u8"}
 
 
-#: shape, dtype and strides of every operand, the operands that are saved, and the user's file and line (or None)
+#: shape, dtype and strides of every operand, the operands that are saved, and the user's file and line
+#: with the layer (None where nothing is captured)
 Note = tuple[list[tuple[tuple[int, ...], np.dtype, tuple[int, ...]]], tuple[int, ...], Any]
 
 
@@ -508,17 +509,19 @@ class Tape:
 
     def __str__(self) -> str:
         self._sweep()
-        rows = [("#", "op", "out", "in", "saves")]
+        rows: list[tuple[str, ...]] = [("#", "op", "out", "in", "saves", "layer")]
         for n in range(self.count):
             if self._opcode[n] < 0:
                 continue
-            op, (operands, saved, _) = OPS[self._opcode[n]], self.notes[n]
+            op, (operands, saved, where) = OPS[self._opcode[n]], self.notes[n]
             first = int(self._operand_start[n])
             names = [f"%{self._variable[first + j]} {_LETTER[d.name]}{list(s)}".replace(", ", ",")
                      for j, (s, d, _) in enumerate(operands)]
             saves = " ".join(names[k].split()[0] if k < len(names) else "aux" for k in saved)
-            rows.append((str(n), op.name, names[0], " ".join(names[1:]), saves or "-"))
-        widths = [max(len(row[c]) for row in rows) for c in range(5)]
+            rows.append((str(n), op.name, names[0], " ".join(names[1:]), saves or "-", where[2] if where else ""))
+        if not any(row[5] for row in rows[1:]):
+            rows = [row[:5] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
 
     def __repr__(self) -> str:
@@ -538,7 +541,7 @@ class Tape:
         state.entered.remove(self)
 
 
-def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int] | None) -> None:
+def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str] | None) -> None:
     """Raise the error that `op`'s kernel reported by `status`."""
     from .errors import IndexRangeError
 

@@ -78,9 +78,14 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, ...)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if state.capture is not None:  # a recording holds for the modes of its modules
-            state.capture.note_module(self)
-        return self.forward(*args, **kwargs)
+        capture = state.capture
+        if capture is None:
+            return self.forward(*args, **kwargs)
+        capture.enter_module(self)
+        try:
+            return self.forward(*args, **kwargs)
+        finally:
+            capture.leave_module()
 
     # registration
 

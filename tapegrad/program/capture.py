@@ -26,13 +26,17 @@ class Capture:
     dtype : numpy.dtype
         The recording's float dtype.
     trained : set of Leaf, optional
-        The leaves whose gradients are wanted; all that require one if not given.
+        The leaves whose gradients are wanted, frozen or not; all that require one if not given.
 
     Attributes
     ----------
     tape : Tape
-    modules : list
-        Modules that were called, each once.
+    modules : dict
+        Modules that were called, by identity.
+    roots : list
+        Of them those that no other module called.
+    layer : str
+        Dotted name of the module that is being called.
     leaves : dict of Leaf to bool
         Leaves that were read, and whether they required a gradient.
     draws : int
@@ -44,6 +48,10 @@ class Capture:
         self.tape.dtype = dtype
         self.trained = trained
         self.modules: dict[int, Any] = {}
+        self.roots: list[Any] = []
+        self.layer = ""
+        self._names: dict[int, str] = {}
+        self._calls: list[str] = []
         self.leaves: dict[Leaf, bool] = {}
         self.kept: list[Any] = []
         self.random_state = np.zeros(2, np.int64)
@@ -74,15 +82,34 @@ class Capture:
         self.tape._kept_nodes.append(node)
         return Tensor._made(None, 0, shape, contiguous_strides(shape), dtype, node, requires_grad)
 
-    def note_module(self, module: Any) -> None:
-        """A module is being called."""
+    def enter_module(self, module: Any) -> None:
+        """A module's call begins: the recording depends on its mode, and what follows is of its layer."""
         self.modules.setdefault(id(module), module)
+        if not self._calls and module not in self.roots:
+            self._name_below(module)
+        self._calls.append(self.layer)
+        self.layer = self._names.get(id(module)) or type(module).__name__
+
+    def leave_module(self) -> None:
+        """The call that began last has ended."""
+        self.layer = self._calls.pop()
+
+    def _name_below(self, root: Any) -> None:
+        """Name a root's modules: dotted as in its `state_dict`, after the root's class if another root's are so."""
+        taken = set(self._names.values())
+        self.roots.append(root)
+        names = {id(module): name or type(root).__name__ for name, module in root.named_modules()}
+        if taken.intersection(names.values()):
+            prefix = f"{type(root).__name__}{len(self.roots)}"
+            names = {key: prefix if key == id(root) else f"{prefix}.{name}" for key, name in names.items()}
+        for key, name in names.items():
+            self._names.setdefault(key, name)
 
     def wants(self, t: Tensor) -> bool:
         """Whether the adjoint of `t` is needed."""
-        if not t.requires_grad:
-            return False
-        return self.trained is None or not isinstance(t.node, Leaf) or t.node in self.trained
+        if self.trained is not None and isinstance(t.node, Leaf):
+            return t.node in self.trained
+        return t.requires_grad
 
     def record(self, op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int],
                dtype: np.dtype, out_dtype: np.dtype, aux: Sequence[tuple[int, int]], added: int) -> Tensor:
@@ -113,7 +140,8 @@ class Capture:
             flags.append(0)
         words = [0, *(0,) * (2 * len(variables)), *attributes]
         operands = [(shape, out_dtype, contiguous_strides(shape)), *((t.shape, t.dtype, t.strides) for t in inputs)]
-        tape.append(op, words, variables, offsets, flags, (), (operands, op.saved_operands(wanted), _where()))
+        note = operands, op.saved_operands(wanted), (*_where(), self.layer)
+        tape.append(op, words, variables, offsets, flags, (), note)
         return self._symbol(variable, shape, out_dtype, bool(wanted))
 
     def _variable_of(self, t: Tensor) -> int:

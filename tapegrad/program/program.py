@@ -34,10 +34,13 @@ class Program:
         The scalar from which the reverse walk starts.
     gradients_of : sequence of Tensor
         Symbolic inputs whose adjoints are read afterwards.
+    runs : bool, default True
+        False for a plan alone: nothing is allocated and nothing can be run.
     """
 
     def __init__(self, capture: Capture, inputs: Sequence[Tensor], outputs: Sequence[Tensor],
-                 seed: Tensor | None = None, gradients_of: Sequence[Tensor] = ()) -> None:
+                 seed: Tensor | None = None, gradients_of: Sequence[Tensor] = (), runs: bool = True) -> None:
+        self.runs = runs
         self.capture, self.tape = capture, capture.tape
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.seed: Any = seed
@@ -48,7 +51,9 @@ class Program:
         if seed is not None:
             self._plan_reverse()
         self._place()
-        self._ready()
+        if runs:
+            self._link()
+            self._ready()
 
     # -------------------------------------------------------------- planning
 
@@ -85,14 +90,15 @@ class Program:
         tape.plan_reverse(seed.node.variable)
         for leaf, v in leaves:
             if tape._state[v] == walk.LEAF_REACHED:
-                if leaf.home is None:
-                    raise TapegradError("a trained leaf has no place for its gradient; give it to an optimiser")
-                tape._adjoint[v] = leaf.home.address
+                if self.runs:
+                    if leaf.home is None:
+                        raise TapegradError("a trained leaf has no place for its gradient; give it to an optimiser")
+                    tape._adjoint[v] = leaf.home.address
                 self.reached.append(leaf)
         self.end = int(tape._producer[seed.node.variable]) + 1
 
     def _place(self) -> None:
-        """Give values and adjoints their bytes in one arena, and write all addresses."""
+        """Give values and adjoints their bytes in one arena."""
         tape = self.tape
         count = tape._variable_count
         seed = None if self.seed is None else self.seed.node.variable
@@ -109,11 +115,16 @@ class Program:
         deaths = np.concatenate([lives.value_death[values], lives.adjoint_death[adjoints]])
         offsets, total = place(sizes, births, deaths)
         self.arena_bytes, self.lower_bound = total, lower_bound(sizes, births, deaths)
-        self.kept_bytes = int(sizes[:len(values)][lives.kept[values]].sum())
-        self.arena = aligned_bytes(max(total, 64))
+        self.values, self.value_offsets = values, offsets[:len(values)]
+        self.adjoints, self.adjoint_offsets = adjoints, offsets[len(values):]
+
+    def _link(self) -> None:
+        """Allocate the arena, and write all addresses."""
+        tape = self.tape
+        self.arena = aligned_bytes(max(self.arena_bytes, 64))
         base = address_of(self.arena)
-        tape._value[values] = base + offsets[:len(values)]
-        tape._adjoint[adjoints] = base + offsets[len(values):]
+        tape._value[self.values] = base + self.value_offsets
+        tape._adjoint[self.adjoints] = base + self.adjoint_offsets
         tape.run(walk.LINK_VALUES, 0, tape.count)
         if self.seed is not None:
             tape.run(walk.LINK_REVERSE, 0, self.end)

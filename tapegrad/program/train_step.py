@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import walk
-from ..engine.storage import address_of
+from ..engine.storage import Changes, address_of
 from ..errors import ArgumentError, CaptureError, GradientError, ShapeError
 from ..memory import MemoryReport
 from ..random import generator
@@ -19,6 +19,7 @@ from ..state import state
 from ..tape import Leaf
 from ..tensor import Tensor, user_line
 from . import loop
+from .account import account
 from .arguments import Conditions, as_input, signature_of
 from .capture import Capture
 from .program import Program, scalar_seed
@@ -77,6 +78,7 @@ class _Step:
         self.update_header = np.zeros(walk.HEADER_WORDS, np.int64)
         self.row[loop.UPDATES] = address_of(self.update_header) // 8
         self.layout = -1
+        self.report: MemoryReport | None = None
         self.rates = np.empty(0)
         self.inputs = program._input_arrays()
         self.loss = program.array(seed).reshape(())
@@ -106,6 +108,7 @@ class _Step:
         for parameter in self.active:
             leaf = parameter.node
             leaf.gradient = leaf.home
+            Changes.mark(leaf.buffer)
         if status:
             self.program.tape.fail(int(self.program.tape._header[walk.FAILED]), status)
         return last - first
@@ -348,18 +351,36 @@ class TrainStep:
         return self._last
 
     def memory(self) -> MemoryReport:
-        """What the recording that ran last needs, by purpose, in bytes."""
+        """What the recording that ran last needs, by purpose, in bytes.
+
+        Where parameters are frozen, `loss_fn` is recorded (not computed) once more to plan the same step with all of
+        them trained; see `MemoryReport.unfrozen`.
+        """
         step = self._recorded()
+        if step.report is None:
+            step.report = account(step.program, self.optimizer.state_nbytes, self._unfrozen(step))
+        return step.report
+
+    def _unfrozen(self, step: _Step) -> MemoryReport | None:
+        """The plan of the same step with nothing frozen; None if nothing is."""
         program = step.program
-        leaves = [leaf for leaf in program.tape._externals if isinstance(leaf, Leaf)]
-        data = sum(a.nbytes for a in step.inputs)
-        parameters = sum(leaf.nbytes for leaf in leaves)
-        gradients = sum(leaf.nbytes for leaf in program.reached)
-        fixed = parameters + gradients + self.optimizer.state_nbytes
-        kept = program.kept_bytes
-        return MemoryReport(parameters, gradients, self.optimizer.state_nbytes, kept,
-                            max(program.arena_bytes - kept - data, 0), data, fixed + program.arena_bytes,
-                            fixed + program.lower_bound)
+        capture = program.capture
+        leaves = set(capture.leaves)
+        for module in capture.modules.values():
+            for p in module.parameters(recurse=False):
+                if p.node is None:  # never trained: a leaf so that it can be wanted
+                    p.requires_grad_(True).requires_grad_(False)
+                leaves.add(p.node)
+        if all(leaf.requires_grad for leaf in leaves):
+            return None
+        dtype = program.tape.dtype
+        with Capture(dtype, leaves) as unfrozen:
+            inputs = [unfrozen.input(t.shape, t.dtype) for t in program.inputs]
+            loss = scalar_seed(self.loss_fn(*inputs), "loss_fn")
+            plan = Program(unfrozen, inputs, [loss], loss, runs=False)
+        trained = sum(leaf.nbytes for leaf in program.reached)
+        more = sum(leaf.nbytes for leaf in plan.reached) / max(trained, 1)
+        return account(plan, round(self.optimizer.state_nbytes * more))
 
 
 def _count(name: str, value: Any) -> int:

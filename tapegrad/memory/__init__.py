@@ -1,0 +1,6 @@
+"""Memory: what a recorded step needs, and what the define-by-run tapes hold."""
+
+from .live import LiveMemory, memory_report
+from .report import Instruction, Life, MemoryReport, Rows
+
+__all__ = ["Instruction", "Life", "LiveMemory", "MemoryReport", "Rows", "memory_report"]

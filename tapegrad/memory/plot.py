@@ -1,0 +1,96 @@
+"""The picture of a memory report."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .report import MemoryReport
+
+#: what is stacked, from below: its bytes' name, its words, its colour (told apart in grey and by the colour-blind)
+_STANDING = (("parameter_bytes", "parameters", "#3b4a6b"), ("gradient_bytes", "gradients", "#6d7fa6"),
+             ("optimizer_bytes", "optimiser state", "#a9b6d0"), ("constant_bytes", "constants", "#d4dbe8"))
+_MOVING = (("data", "batch", "#7a9e7e"), ("kept", "kept for the reverse walk", "#d1495b"),
+           ("temporary", "other values", "#edae49"), ("adjoint", "adjoints", "#f3d9a4"))
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
+_MOST_TICKS = 16
+
+
+def draw(report: MemoryReport, path: str | PathLike[str], title: str | None) -> None:
+    """Draw `report` into a file."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        from ..errors import MissingExtraError
+
+        raise MissingExtraError("plot() needs matplotlib: pip install 'tapegrad[viz]'") from None
+    n = len(report.instructions)
+    scale, unit = next((s, u) for s, u in _UNITS if report.peak_bytes >= s or s == 1)
+    edges = np.arange(2 * n + 1)
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    base = np.zeros(2 * n + 1)
+    for name, label, colour in _STANDING:
+        if getattr(report, name) * 500 >= report.peak_bytes:
+            top = base + getattr(report, name) / scale
+            axes.fill_between(edges, base, top, color=colour, label=f"{label} ({_size(getattr(report, name))})", lw=0)
+            base = top
+        else:
+            base = base + getattr(report, name) / scale
+    for kind, label, colour in _MOVING:
+        line = report.timeline[kind]
+        top = base + np.append(line, line[-1:]) / scale
+        if line.any():
+            axes.fill_between(edges, base, top, step="post", color=colour,
+                              label=f"{label} (at most {_size(int(line.max()))})", lw=0)
+        base = top
+    axes.step(edges, base, where="post", color="#222222", lw=0.8)
+    _mark_peak(report, axes, base, scale)
+    axes.axvline(n, color="#222222", lw=0.8, ls=":")
+    highest = 1.24 * max(base.max(), report.peak_bytes / scale)
+    axes.set(xlim=(0, 2 * n), ylim=(0, highest), ylabel=unit, title=title or "Memory of one training step")
+    for centre, word in ((0.5 * n, "forward →"), (1.5 * n, "reverse →")):
+        axes.text(centre, 0.985 * highest, word, ha="center", va="top", color="#555555")
+    _name_instructions(report, axes)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
+    figure.savefig(path, dpi=130)
+
+
+def _mark_peak(report: MemoryReport, axes: object, base: np.ndarray, scale: int) -> None:
+    n, at = len(report.instructions), report.peak_time
+    instruction = report.instructions[at if at < n else 2 * n - 1 - at]
+    where = f"{'forward' if at < n else 'reverse'} of #{instruction.number} {instruction.op}"
+    if instruction.layer:
+        where += f", layer {instruction.layer}"
+    axes.axhline(report.peak_bytes / scale, color="#d1495b", lw=0.8, ls="--")  # type: ignore[attr-defined]
+    axes.plot([at + 0.5], [base[at]], "o", color="#222222", ms=5)  # type: ignore[attr-defined]
+    side = "left" if at < n else "right"
+    axes.annotate(  # type: ignore[attr-defined]
+        f"peak {_size(report.peak_bytes)} in the {where}\n(lower bound {_size(report.lower_bound_bytes)})",
+        (at + 0.5, base[at]), xytext=(8 if side == "left" else -8, 8), textcoords="offset points", ha=side,
+        va="bottom", fontsize=9, bbox={"fc": "white", "ec": "none", "pad": 1})
+
+
+def _name_instructions(report: MemoryReport, axes: object) -> None:
+    """Ops and layers below the axis, as many as there is room for."""
+    n = len(report.instructions)
+    step = max(1, -(-2 * n // (2 * _MOST_TICKS)))
+    ticks = list(range(0, n, step)) + [2 * n - 1 - k for k in range(0, n, step)][::-1]
+    names = []
+    for t in ticks:
+        i = report.instructions[t if t < n else 2 * n - 1 - t]
+        names.append(f"{i.layer} {i.op}" if i.layer and i.layer != i.op else i.op)
+    axes.set_xticks([t + 0.5 for t in ticks], names, rotation=60, ha="right",  # type: ignore[attr-defined]
+                    rotation_mode="anchor", fontsize=7 if len(ticks) > 12 else 9)
+
+
+def _size(nbytes: int) -> str:
+    scale, unit = next((s, u) for s, u in _UNITS if nbytes >= s or s == 1)
+    return f"{nbytes / scale:,.4g} {unit}" if scale > 1 else f"{nbytes:,} bytes"

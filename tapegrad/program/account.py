@@ -1,0 +1,103 @@
+"""What each byte of a planned recording is for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..engine.walk import WANTED
+from ..memory.report import Instruction, Life, MemoryReport
+from ..ops.table import OPS
+from ..tape import Leaf
+from .program import Program
+
+
+def account(program: Program, optimizer_bytes: int, unfrozen: MemoryReport | None = None) -> MemoryReport:
+    """The memory report of a recording.
+
+    Parameters
+    ----------
+    program : Program
+    optimizer_bytes : int
+    unfrozen : MemoryReport, optional
+        The same with nothing frozen.
+    """
+    tape = program.tape
+    parameters = gradients = constants = 0
+    for source in tape._externals:
+        if isinstance(source, Leaf):
+            parameters += source.nbytes
+        else:
+            constants += source.nbytes
+    gradients = sum(leaf.nbytes for leaf in program.reached)
+    instructions, lives = _instructions(program), _lives(program)
+    kept = [life for life in lives if life.kind == "kept"]
+    data = sum(life.nbytes - sum(_overlap(life, other) for other in kept) for life in lives if life.kind == "data")
+    activation = sum(life.nbytes for life in kept)
+    standing = parameters + gradients + optimizer_bytes + constants
+    return MemoryReport(parameters, gradients, optimizer_bytes, constants, activation,
+                        program.arena_bytes - activation - data, data, standing + program.arena_bytes,
+                        standing + program.lower_bound, instructions, tuple(lives), unfrozen)
+
+
+def _overlap(one: Life, other: Life) -> int:
+    """Bytes of the arena that both use."""
+    return max(0, min(one.offset + one.nbytes, other.offset + other.nbytes) - max(one.offset, other.offset))
+
+
+def _instructions(program: Program) -> tuple[Instruction, ...]:
+    tape = program.tape
+    rows = []
+    for n in range(tape.count):
+        shape, dtype = tape.notes[n][0][0][:2]
+        out = f"%{tape._variable[tape._operand_start[n]]} {dtype.name}{list(shape)}".replace(", ", ",")
+        rows.append(Instruction(n, OPS[tape._opcode[n]].name, out, tape.notes[n][2][2],
+                                program.seed is not None and n < program.end and bool(tape._live[n])))
+    return tuple(rows)
+
+
+def _names(program: Program) -> dict[int, str]:
+    """What the leaves' variables are called in their modules."""
+    of_leaf = {}
+    for root in reversed(program.capture.roots):
+        of_leaf.update({p.node: name for name, p in root.named_parameters()})
+    return {v: of_leaf[source] for source, v in program.tape._externals.items() if source in of_leaf}
+
+
+def _readers(program: Program) -> dict[int, str]:
+    """For each variable that the reverse walk reads, which adjoints do so."""
+    tape = program.tape
+    names = _names(program)
+    why: dict[int, list[str]] = {}
+    for n in range(program.end if program.seed is not None else 0):
+        if not tape._live[n]:
+            continue
+        op, first, last = OPS[tape._opcode[n]], int(tape._operand_start[n]), int(tape._operand_start[n + 1])
+        variables = tape._variable[first:last].tolist()
+        for j in tape.notes[n][1]:
+            targets = [variables[k + 1] for k, read in enumerate(op.saves)
+                       if j in read and tape._flags[first + k + 1] & WANTED]
+            what = ", ".join(names.get(v, f"%{v}") for v in targets)
+            why.setdefault(variables[j], []).append(f"#{n} {op.name} to {what}")
+    return {v: "; ".join(reasons) for v, reasons in why.items()}
+
+
+def _lives(program: Program) -> list[Life]:
+    """Every buffer of the arena."""
+    tape, lives = program.tape, program.lives
+    inputs, why = {t.node.variable for t in program.inputs}, _readers(program)
+    made_by = np.full(tape._variable_count, -1, np.int64)
+    starts = tape._operand_start[:tape.count + 1].tolist()
+    for n in range(tape.count - 1, -1, -1):
+        made_by[tape._variable[starts[n]:starts[n + 1]]] = n  # auxiliary outputs come with their first instruction
+    made_by[list(inputs)] = -1
+    found = []
+    for variables, offsets, births, deaths, adjoint in (
+            (program.values, program.value_offsets, lives.value_birth, lives.value_death, False),
+            (program.adjoints, program.adjoint_offsets, lives.adjoint_birth, lives.adjoint_death, True)):
+        for v, offset in zip(variables.tolist(), offsets.tolist()):
+            n = int(made_by[v])
+            kind = ("adjoint" if adjoint else "data" if v in inputs else "kept" if lives.kept[v] else "temporary")
+            found.append(Life(f"{'d' if adjoint else ''}%{v}", kind, int(tape._nbytes[v]), offset, int(births[v]),
+                              int(deaths[v]), None if n < 0 else n, "" if n < 0 else tape.notes[n][2][2],
+                              "" if adjoint else why.get(v, "")))
+    return found
