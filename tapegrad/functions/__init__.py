@@ -2,6 +2,8 @@
 
 from . import elementwise, indexing, layout, linalg, losses, normalization, protocol, reductions
 from .elementwise import *  # noqa: F403
+from .embedding import *  # noqa: F403
+from .embedding import __all__ as _embedding  # the function hides its module
 from .indexing import At, getitem, take  # noqa: F401
 from .layout import *  # noqa: F403
 from .linalg import *  # noqa: F403
@@ -9,7 +11,7 @@ from .losses import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .reductions import *  # noqa: F403
 
-__all__ = sorted({*elementwise.__all__, *layout.__all__, *indexing.__all__, *linalg.__all__, *losses.__all__,
-                  *normalization.__all__, *reductions.__all__})
+__all__ = sorted({*elementwise.__all__, *_embedding, *layout.__all__, *indexing.__all__, *linalg.__all__,
+                  *losses.__all__, *normalization.__all__, *reductions.__all__})
 
 protocol.install(globals(), __all__)

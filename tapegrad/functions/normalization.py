@@ -182,7 +182,7 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     if momentum is None and num_batches_tracked is None:
         if training and tracked:
             raise ArgumentError("batch_norm: momentum None needs num_batches_tracked")
-    if training and tracked and not x.is_symbolic and not x.requires_grad:
+    if training and running_mean is not None and not x.is_symbolic and not x.requires_grad:
         x = lift_to(x, running_mean.dtype)
     x, w, b = _affine("batch_norm", x, weight, bias, None)
     if x.size == 0:

@@ -20,6 +20,7 @@ from .activations import (
 )
 from .containers import ModuleDict, ModuleList, ParameterList, Sequential
 from .dropout import Dropout
+from .embedding import Embedding, EmbeddingBag
 from .linear import Bilinear, Identity, Linear
 from .losses import (
     BCELoss,
@@ -45,4 +46,5 @@ __all__ = [
     "Softmax", "Softplus", "Softsign", "Tanh", "Unflatten", "UninitialisedModuleError", "functional",
     "init", "utils",
     "BatchNorm1d", "BatchNorm2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm", "RMSNorm",
+    "Embedding", "EmbeddingBag",
 ]  # fmt: skip

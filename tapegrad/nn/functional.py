@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from .. import functions
 from ..errors import DtypeError, ShapeError
-from ..functions import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from ..functions import batch_norm, embedding, group_norm, instance_norm, layer_norm, rms_norm
 from ..tensor import Tensor
 from .loss_functions import (
     binary_cross_entropy,
@@ -37,7 +37,7 @@ __all__ = [
     "leaky_relu", "linear", "log_softmax", "logsigmoid", "mse_loss", "nll_loss", "normalize", "one_hot",
     "relu", "relu6", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "softsign", "tanh",
     "unflatten",
-    "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm",
+    "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm", "embedding",
 ]  # fmt: skip
 
 Array: TypeAlias = Tensor | ArrayLike
@@ -192,7 +192,7 @@ def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Tensor:
     return functions.reshape(input, (*shape[:axis], *full, *shape[axis + 1 :]))
 
 
-def one_hot(tensor: Array, num_classes: int = -1) -> np.ndarray:
+def one_hot(tensor: Array, num_classes: int = -1) -> np.ndarray | Tensor:
     """A 1 at the place of each index and 0 elsewhere, along a new last axis.
 
     Parameters
@@ -204,8 +204,11 @@ def one_hot(tensor: Array, num_classes: int = -1) -> np.ndarray:
     Returns
     -------
     numpy.ndarray of int64, shape (..., num_classes)
-        Integers, as in PyTorch; an array, for they are never differentiated.
+        Integers, as in PyTorch; an array, for they are never differentiated. In a recording a Tensor of floats,
+        for which `num_classes` must be given.
     """
+    if isinstance(tensor, Tensor) and tensor.is_symbolic:  # of a recording: floats, for integers are not recorded
+        return functions.one_hot_rows(tensor, num_classes)
     indices = tensor.numpy() if isinstance(tensor, Tensor) else np.asarray(tensor)
     if indices.dtype.kind not in "iu":
         raise DtypeError(f"one_hot: indices must be integers, got {indices.dtype}")

@@ -1,0 +1,130 @@
+"""Rows of a table by index, sums of such rows, and one-hot rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
+from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, ONE_HOT
+from ..ops.table import Op
+from ..state import state
+from ..tensor import DEFAULT_DTYPE, INT64, Tensor, as_array, lift, record
+from .elementwise import contiguous
+
+__all__ = ["embedding", "embedding_bag", "one_hot_rows"]
+
+
+def _indices(name: str, input: Any) -> Tensor:
+    index = input if isinstance(input, Tensor) else Tensor(as_array(input))
+    if index.dtype != INT64:
+        raise DtypeError(f"{name}: indices must be integers, not {index.dtype}")
+    return contiguous(index)
+
+
+def _checked(op: Op, index: Tensor, extent: int, what: str, *args: Any, **options: Any) -> Tensor:
+    """`record`, with the index that is out of range named where its value is known."""
+    try:
+        return record(op, *args, **options)
+    except IndexRangeError:
+        values = index._array()
+        bad = int(values[(values < 0) | (values >= extent)][0])
+        raise IndexRangeError(f"{op.name}: index {bad} lies outside the {extent} {what}") from None
+
+
+def _table(name: str, weight: Any, padding_idx: int | None) -> tuple[Tensor, int]:
+    table = contiguous(lift(weight)[0])
+    if table.ndim != 2:
+        raise ShapeError(f"{name}: the weight has shape {list(table.shape)}; expected (num_embeddings, embedding_dim)")
+    if padding_idx is None:
+        return table, -1
+    rows = table.shape[0]
+    if not -rows <= padding_idx < rows:
+        raise ArgumentError(f"{name}: padding_idx {padding_idx} lies outside the {rows} rows of the table")
+    return table, padding_idx % rows
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm: None = None,
+              norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:
+    """Rows of a table.
+
+    Parameters
+    ----------
+    input : integer array_like, (...)
+        Indices from 0 on.
+    weight : array_like, (num_embeddings, embedding_dim)
+    padding_idx : int, optional
+        The row of this index gets no gradient.
+    max_norm, scale_grad_by_freq : not supported
+    norm_type, sparse : ignored
+        The gradient is dense; only the rows that were read are added to.
+
+    Returns
+    -------
+    Tensor, (..., embedding_dim)
+
+    Raises
+    ------
+    IndexRangeError
+        Naming the index and the size of the table.
+    """
+    if max_norm is not None or scale_grad_by_freq:
+        raise ArgumentError("embedding: max_norm and scale_grad_by_freq are not supported")
+    index = _indices("embedding", input)
+    table, padding = _table("embedding", weight, padding_idx)
+    rows, width = table.shape
+    return _checked(EMBEDDING, index, rows, "rows of the table", (table, index), (*index.shape, width),
+                    (index.size, rows, width, padding), dtype=table.dtype)
+
+
+def embedding_bag(input: Any, weight: Any, mode: str = "mean", padding_idx: int | None = None) -> Tensor:
+    """Sums or means of rows of a table, one a bag.
+
+    Parameters
+    ----------
+    input : integer array_like, (bags, indices of a bag)
+    weight : array_like, (num_embeddings, embedding_dim)
+    mode : {"mean", "sum"}
+    padding_idx : int, optional
+        An index that does not count; a bag of nothing else gives zeros.
+
+    Returns
+    -------
+    Tensor, (bags, embedding_dim)
+    """
+    if mode not in ("mean", "sum"):
+        raise ArgumentError(f"embedding_bag: mode must be 'mean' or 'sum', not {mode!r}")
+    index = _indices("embedding_bag", input)
+    if index.ndim != 2:
+        raise ShapeError(f"embedding_bag: indices of shape {list(index.shape)}; expected (bags, indices of a bag)")
+    table, padding = _table("embedding_bag", weight, padding_idx)
+    rows, width = table.shape
+    bags, count = index.shape
+    return _checked(EMBEDDING_BAG, index, rows, "rows of the table", (table, index), (bags, width),
+                    (bags, rows, width, padding, count, int(mode == "mean")), dtype=table.dtype)
+
+
+def one_hot_rows(input: Any, num_classes: int, dtype: Any = None) -> Tensor:
+    """A 1 at the place of each index and 0 elsewhere, as floats, along a new last axis; it can be recorded.
+
+    Parameters
+    ----------
+    input : integer array_like, (...)
+    num_classes : int
+    dtype : float32 or float64, optional
+        In a recording its dtype, else float32.
+
+    Returns
+    -------
+    Tensor, (..., num_classes)
+    """
+    if num_classes < 1:
+        raise ArgumentError(f"one_hot: num_classes must be at least 1, not {num_classes}")
+    index = _indices("one_hot", input)
+    if index.is_symbolic and state.capture is not None:
+        found = state.capture.tape.dtype
+    else:
+        found = DEFAULT_DTYPE if dtype is None else np.dtype(dtype)
+    return _checked(ONE_HOT, index, num_classes, "classes", (index,), (*index.shape, num_classes),
+                    (index.size, num_classes), dtype=found)

@@ -1,0 +1,76 @@
+"""Rows of tables by index, bags of them, one-hot rows."""
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+import tapegrad.nn.functional as F
+from tapegrad.errors import ArgumentError, DtypeError, IndexRangeError
+
+from .contract import Case, OpContract, uniform
+
+INDEX = np.array([[2, 0, 2], [3, 3, 2]])
+
+
+def bag(w, mode, padding=None):
+    rows = []
+    for indices in INDEX:
+        kept = [w[k] for k in indices if k != padding]
+        total = np.sum(kept, axis=0) if kept else np.zeros(w.shape[1])
+        rows.append(total / max(len(kept), 1) if mode == "mean" else total)
+    return np.array(rows)
+
+
+TABLE = (uniform((5, 3), -1, 1, 4),)
+
+
+class TestEmbedding(OpContract):
+    cases = [
+        Case("rows", lambda w: F.embedding(INDEX, w), lambda w: w[INDEX], TABLE),
+        Case("one row", lambda w: F.embedding(3, w), lambda w: w[3], TABLE),
+        Case("no rows", lambda w: F.embedding(np.zeros((0, 2), int), w), lambda w: w[np.zeros((0, 2), int)], TABLE),
+        *(Case(f"bag {mode} {padding}", lambda w, m=mode, p=padding: tg.embedding_bag(INDEX, w, m, p),
+               lambda w, m=mode, p=padding: bag(w, m, p), TABLE)
+          for mode in ("mean", "sum") for padding in (None, 2, 3)),
+    ]  # fmt: skip
+
+
+def test_padding_row_gets_no_gradient_but_is_read():
+    w = tg.tensor(uniform((5, 3), -1, 1, 4), requires_grad=True)
+    out = F.embedding(INDEX, w, padding_idx=-3)
+    np.testing.assert_array_equal(out.numpy(), w.numpy()[INDEX])
+    out.sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), np.array([1, 0, 0, 2, 0])[:, None] * np.ones(3))
+
+
+def test_indices_are_inputs_of_a_recording():
+    w = uniform((5, 3), -1, 1, 4)
+    fast = tg.compile(tg.value_and_grad(lambda w, k: (F.embedding(k, w) ** 2.0).sum(), argnums=0))
+    for index in (INDEX, INDEX[::-1], 1 + 0 * INDEX):
+        value, gradient = fast(w, index)
+        np.testing.assert_allclose(value, (w[index] ** 2).sum())
+        np.testing.assert_allclose(gradient, 2 * w * np.bincount(index.ravel(), minlength=5)[:, None])
+
+
+def test_out_of_range_indices_name_index_and_size():
+    w = np.ones((5, 3))
+    for bad in (5, -1):
+        with pytest.raises(IndexRangeError, match=f"{bad} .* 5 rows"):
+            F.embedding([0, bad], w)
+    fast = tg.compile(lambda k: F.embedding(k, w))
+    with pytest.raises(IndexRangeError, match=r"\[5, 3\]"):
+        fast(np.array([0, 5]))
+    with pytest.raises(DtypeError, match="integers"):
+        F.embedding(np.ones(2), w)
+    with pytest.raises(ArgumentError, match="padding_idx 5"):
+        F.embedding([0], w, padding_idx=5)
+
+
+def test_one_hot_is_recorded_from_indices_that_are_inputs():
+    weights = np.arange(12.0).reshape(3, 4)
+    fast = tg.compile(lambda k: (F.one_hot(k, 4) * weights).sum(axis=1))
+    for index in ([0, 1, 2], [3, 3, 3]):
+        np.testing.assert_array_equal(np.asarray(fast(np.array(index))), weights[np.arange(3), index])
+    with pytest.raises(IndexRangeError):
+        fast(np.array([0, 4, 0]))
+    np.testing.assert_array_equal(tg.one_hot_rows(INDEX, 4).numpy(), np.eye(4)[INDEX])
