@@ -4,45 +4,49 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import Kernel, call, cast, device, words_at
+from ..engine.jit import Kernel, call, cast, device, real, words_at
 
 # Words of the row
 FORWARD, REVERSE, UPDATE_WALK = 1, 2, 3  # addresses of the walks
 TAPE, UPDATES = 4, 5  # headers, as element addresses of int64; no updates: 0
 FIRST, LAST = 6, 7  # steps to run
-INDEX, BATCH, INPUTS, TABLE = 8, 9, 10, 11  # rows to gather (0: all in place), batch size, inputs, their table
-LOSSES, LOSS, SEED = 12, 13, 14  # where losses go (0: nowhere), where the loss and its adjoint are
+INDEX, BATCH, INPUTS, TABLE = 8, 9, 10, 11  # rows to gather (0: all in place), rows at once, inputs, their table
+LOSSES, LOSS, SEED = 12, 13, 14  # where losses go (0: nowhere), where a micro-batch's loss and its adjoint are
 RATES, COLUMNS, RATE_COUNT, RATE_WORDS, RATE_COLUMNS = 15, 16, 17, 18, 19  # learning rates by step and column
 RANDOM, DONE = 20, 21  # random state or 0; steps done
-ROW_WORDS = 22
+MICRO, ADDING, SHARE = 22, 23, 24  # micro-batches a step; header whose gradients are all added to; 1/MICRO as real
+ROW_WORDS = 25
 
 
 def train_steps(op: Any, f: Any, i: Any, b: Any) -> int:
     """Run steps FIRST to LAST of an epoch."""
+    share = real(op, SHARE, f)
     for step in range(op[FIRST], op[LAST]):
-        if op[INDEX] != 0:
-            for k in range(op[INPUTS]):
-                source, target, width = (i[op[TABLE] + 3 * k], i[op[TABLE] + 3 * k + 1], i[op[TABLE] + 3 * k + 2])
-                first = op[INDEX] + step * op[BATCH]
-                gather_rows(i, b, first, op[BATCH], source, target, width)
         for k in range(op[RATE_COUNT]):
             i[i[op[RATE_WORDS] + k]] = i[op[RATES] + step * op[COLUMNS] + i[op[RATE_COLUMNS] + k]]
-        status = call(op[FORWARD], words_at(op[TAPE]), f, i, b)
-        if status != 0:
-            return status
-        if op[LOSSES] != 0:
-            f[op[LOSSES] + step] = f[op[LOSS]]
-        if op[SEED] != 0:
-            f[op[SEED]] = cast(1.0, f)
-            status = call(op[REVERSE], words_at(op[TAPE]), f, i, b)
+        loss = cast(0.0, f)
+        for micro in range(op[MICRO]):
+            if op[INDEX] != 0:
+                for k in range(op[INPUTS]):
+                    source, target, width = (i[op[TABLE] + 3 * k], i[op[TABLE] + 3 * k + 1], i[op[TABLE] + 3 * k + 2])
+                    first = op[INDEX] + (step * op[MICRO] + micro) * op[BATCH]
+                    gather_rows(i, b, first, op[BATCH], source, target, width)
+            status = call(op[FORWARD], words_at(op[TAPE]), f, i, b)
             if status != 0:
                 return status
+            loss += f[op[LOSS]] * share
+            f[op[SEED]] = share
+            status = call(op[REVERSE], words_at(op[TAPE] if micro == 0 else op[ADDING]), f, i, b)
+            if status != 0:
+                return status
+            if op[RANDOM] != 0:
+                i[op[RANDOM] + 1] += 1
+        if op[LOSSES] != 0:
+            f[op[LOSSES] + step] = loss
         if op[UPDATES] != 0:
             status = call(op[UPDATE_WALK], words_at(op[UPDATES]), f, i, b)
             if status != 0:
                 return status
-        if op[RANDOM] != 0:
-            i[op[RANDOM] + 1] += 1
         op[DONE] = step + 1
     return 0
 

@@ -130,6 +130,19 @@ class Program:
             tape.run(walk.LINK_REVERSE, 0, self.end)
             self.seed_at = self._adjoint_place(self.seed)
 
+    def adding_header(self) -> tuple[np.ndarray, np.ndarray]:
+        """Header and words of the same recording whose reverse walk adds to the gradients that are there."""
+        tape = self.tape
+        words, header = tape._words[:tape._word_count].copy(), tape._header.copy()
+        leaves = {v for source, v in tape._externals.items() if isinstance(source, Leaf)}
+        for n in np.flatnonzero(tape._live[:self.end]).tolist():
+            first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
+            for j, v in enumerate(tape._variable[first:last].tolist()):
+                if v in leaves:  # neither stored nor cleared before
+                    words[tape._start[n]] &= ~(1 << j | 1 << (32 + j))
+        header[walk.WORDS] = address_of(words) // 8
+        return header, words
+
     def _adjoint_place(self, t: Tensor) -> int:
         """Byte address of the adjoint of `t`, 0 if the walk does not reach it."""
         at = int(self.tape._adjoint[t.node.variable])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import walk
+from ..engine.jit import bits
 from ..engine.storage import Changes, address_of
 from ..errors import ArgumentError, CaptureError, GradientError, ShapeError
 from ..memory import MemoryReport
@@ -59,7 +60,8 @@ class History:
 class _Step:
     """The recording of one signature, with its update rows."""
 
-    def __init__(self, program: Program, conditions: Conditions, optimizer: Any, parameters: list[Tensor]) -> None:
+    def __init__(self, program: Program, conditions: Conditions, optimizer: Any, parameters: list[Tensor],
+                 micro: int) -> None:
         self.program, self.conditions, self.optimizer = program, conditions, optimizer
         reached = set(program.reached)
         self.active = [p for p in parameters if p.node in reached]
@@ -75,6 +77,10 @@ class _Step:
         row[loop.LOSS] = int(tape._value[seed.node.variable]) // size
         row[loop.SEED] = program.seed_at // size
         row[loop.RANDOM] = address_of(program.capture.random_state) // 8 if program.capture.draws else 0
+        row[loop.MICRO], row[loop.SHARE] = micro, bits(1.0 / micro)
+        if micro > 1:
+            self.adding = program.adding_header()
+            row[loop.ADDING] = address_of(self.adding[0]) // 8
         self.update_header = np.zeros(walk.HEADER_WORDS, np.int64)
         self.row[loop.UPDATES] = address_of(self.update_header) // 8
         self.layout = -1
@@ -124,7 +130,10 @@ class TrainStep:
     optimizer : Optimizer
         Its parameters are trained; others are constants.
     accumulate : int, default 1
-        Micro-batches whose gradients are averaged before an update.
+        Micro-batches into which a batch is split: forward and reverse run on one after the other, in the memory of
+        one, and their gradients are averaged before the update. For a loss that is a mean over the rows that is the
+        gradient of the whole batch, to rounding. Batch statistics are those of a micro-batch. The length of the
+        batch must be a multiple.
     memory_budget : int or str, optional
         The most bytes that activations may take.
 
@@ -153,8 +162,7 @@ class TrainStep:
             raise ArgumentError(f"loss_fn must be a function of the batch, not {type(loss_fn).__name__}")
         if not hasattr(optimizer, "update_rows"):
             raise ArgumentError(f"optimizer must be one of tapegrad.optim, not {type(optimizer).__name__}")
-        if accumulate != 1:
-            raise ArgumentError("accumulate: only 1 is available yet")
+        self.accumulate = _count("accumulate", accumulate)
         if memory_budget is not None:
             raise ArgumentError("memory_budget: not available yet")
         self.loss_fn, self.optimizer = loss_fn, optimizer
@@ -200,13 +208,16 @@ class TrainStep:
         leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
         leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})
         self.recordings += 1
-        return _Step(program, Conditions(list(capture.modules.values()), leaves), self.optimizer, parameters)
+        return _Step(program, Conditions(list(capture.modules.values()), leaves), self.optimizer, parameters,
+                     self.accumulate)
 
     # -------------------------------------------------------------- one step
 
     def __call__(self, *arrays: Any) -> float:
         """One step on one batch; returns the loss before the update."""
         batch = [as_input(a) for a in arrays]
+        if self.accumulate > 1:
+            return self._split_step(batch)
         step = self._step_for(batch)
         for target, source in zip(step.inputs, batch):
             target[...] = source
@@ -216,6 +227,21 @@ class TrainStep:
         step.run(0, 1)
         self.optimizer.advance_steps(1)
         return float(step.loss)
+
+    def _split_step(self, batch: Sequence[np.ndarray]) -> float:
+        """One step on a batch that is split into micro-batches."""
+        data, n = self._data(batch)
+        self._check_divides(n, "the batch")
+        losses: list[np.ndarray] = []
+        self._run_part(data, np.arange(n, dtype=np.int64), n, 1, losses, _NoBar())
+        return float(losses[0][0])
+
+    def _check_divides(self, rows: int, what: str) -> None:
+        if rows % self.accumulate:
+            below = rows - rows % self.accumulate
+            raise ShapeError(f"accumulate={self.accumulate}: {what} has {rows} rows, which do not split into "
+                             f"{self.accumulate} equal micro-batches; use {f'{below} or ' if below else ''}"
+                             f"{below + self.accumulate} rows")
 
     def _set_rates(self, step: _Step, count: int) -> np.ndarray:
         """Write the next steps' learning rates where the loop reads them; the array must be kept while it runs."""
@@ -262,6 +288,10 @@ class TrainStep:
         batch_size, epochs = _count("batch_size", batch_size), _count("epochs", epochs)
         full, rest = divmod(n, batch_size)
         rest = 0 if drop_last else rest
+        if full:
+            self._check_divides(batch_size, "a batch (batch_size)")
+        if rest:
+            self._check_divides(rest, f"the last batch of {n} rows by {batch_size} (or leave it out: drop_last=True)")
         if full == 0 and rest == 0:
             raise ArgumentError(f"drop_last leaves nothing: {n} rows, batch_size {batch_size}")
         rng = np.random.default_rng(seed) if seed is not None else generator()
@@ -312,13 +342,14 @@ class TrainStep:
     def _run_part(self, data: list[np.ndarray], index: np.ndarray, size: int, steps: int,
                   losses: list[np.ndarray], bar: Any) -> None:
         """Run batches of one size, in chunks of about 50 ms."""
-        step = self._step_for([a[:size] for a in data])
+        rows = size // self.accumulate
+        step = self._step_for([a[:rows] for a in data])
         index = np.ascontiguousarray(index)
         table = np.array([[address_of(a), address_of(t), a.nbytes // max(len(a), 1)]
                           for a, t in zip(data, step.inputs)], np.int64)
         loss = np.empty(steps, step.dtype)
         row = step.row
-        row[loop.INDEX], row[loop.BATCH], row[loop.INPUTS] = address_of(index) // 8, size, len(data)
+        row[loop.INDEX], row[loop.BATCH], row[loop.INPUTS] = address_of(index) // 8, rows, len(data)
         row[loop.TABLE], row[loop.LOSSES] = address_of(table) // 8, address_of(loss) // step.dtype.itemsize
         step.program.draw()
         self._set_rates(step, steps)
