@@ -1,6 +1,11 @@
 """The memory report: what it counts, that it adds up, and that it is what the process takes."""
 
+import gc
 import json
+import os
+import subprocess
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -224,3 +229,97 @@ def test_define_by_run_reports_what_the_tape_keeps():
     assert after.instructions == before.instructions
     assert json.loads(after.to_json())["held_bytes"] == after.held_bytes
     assert "activation bytes" in str(after)
+
+
+# ------------------------------------------------------------------ held against the operating system
+
+
+TRUTH = """
+import gc, sys, tracemalloc
+import numpy as np
+from scipy.linalg.blas import sgemm
+import tapegrad as tg
+import tapegrad.nn.functional as F
+from tapegrad import nn, optim
+
+def resident(field):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
+
+def build(width, rows):
+    layers = [layer for _ in range(8) for layer in (nn.Linear(width, width), nn.Tanh())]
+    model = nn.Sequential(*layers, nn.Linear(width, 10))
+    model[4].freeze()
+    return model, tg.TrainStep(lambda x, y: F.cross_entropy(model(x), y), optim.Adam(model.parameters(), lr=1e-4))
+
+def batch(width, rows):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((rows, width), np.float32), rng.integers(0, 10, rows)
+
+warm = build(8, 4)
+warm[1](*batch(8, 4)); warm[1].memory()  # everything is compiled and imported
+del warm
+x, y = batch(WIDTH, ROWS)
+weight = np.ones((WIDTH, WIDTH), np.float32)
+products = [sgemm(1.0, a, b) for a, b in ((x, weight), (x.T, x))]  # BLAS has its own scratch memory now
+gc.collect()
+if MODE == "traced":
+    tracemalloc.start()
+    model, step = build(WIDTH, ROWS)
+    step(x, y)
+    gc.collect()
+    seen = tracemalloc.get_traced_memory()[0]
+else:
+    before = resident("VmRSS")
+    model, step = build(WIDTH, ROWS)
+    step(x, y); step(x, y)
+    seen = resident("VmRSS") - before
+print(seen, step.memory().peak_bytes)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="resident size is read from /proc")
+@pytest.mark.parametrize("mode", ["traced", "resident"])
+def test_the_stated_peak_is_what_a_step_of_200_mb_takes(mode):
+    program = f"MODE, WIDTH, ROWS = {mode!r}, 512, 8192\n{TRUTH}"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    seen, stated = map(int, ran.stdout.split())
+    assert stated > 200_000_000, stated
+    assert abs(seen - stated) < 0.02 * stated, (seen, stated)
+
+
+def test_thousands_of_steps_leave_nothing_allocated():
+    step = recorded(mlp())
+    for _ in range(50):
+        step(X, Y)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        step(X, Y)
+        gc.collect()
+        before, count = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
+        for _ in range(3000):
+            loss = step(X, Y)
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+        grown = len(gc.get_objects()) - count
+    finally:
+        tracemalloc.stop()
+    assert np.isfinite(loss)
+    assert after - before < 1024
+    assert grown <= 2
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="resident size is read from /proc")
+def test_the_resident_size_stays_flat_over_thousands_of_steps():
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    step = recorded(mlp())
+    for _ in range(200):
+        step(X, Y)
+    before = resident()
+    for _ in range(5000):
+        step(X, Y)
+    assert resident() - before <= 64 << 10
