@@ -14,6 +14,7 @@ from .engine.jit import bits
 from .errors import ArgumentError, DtypeError, ShapeError
 from .functions.elementwise import contiguous
 from .ops.table import Op
+from .state import state
 from .tensor import INT64, Tensor, as_array, common_dtype, lift_to, record
 
 _serial = 0
@@ -74,8 +75,10 @@ class CustomOp:
         kinds = tuple((t.ndim, t.dtype == INT64) for t in tensors)
         op = self._op(kinds, len(shape))
         words = [n for s in (*shapes, shape) for n in s] + [bits(float(scalars[name])) for name in self.scalars]
-        spare = [(max(t.nbytes, 1), t.dtype.itemsize) if name in self.differentiable else (1, 1)
-                 for name, t in zip(self.inputs, tensors)] if self._adjoint is not None else []
+        wanted = [state.wants(t) for t in tensors]
+        spare = [(max(t.nbytes, 1), t.dtype.itemsize)
+                 if name in self.differentiable and any(wanted) and not wants else (1, 1)
+                 for name, t, wants in zip(self.inputs, tensors, wanted)] if self._adjoint is not None else []
         return record(op, tensors, shape, words, dtype=dtype, aux=spare)
 
     def _operand(self, value: Any, dtype: np.dtype) -> Tensor:

@@ -22,6 +22,10 @@ class ThreadState(threading.local):
         self.entered: list[Tape] = []
         self.defaults: dict[np.dtype, Tape] = {}
 
+    def wants(self, t: Any) -> bool:
+        """Whether an op on `t` now would have to give its adjoint."""
+        return self.grad_enabled and t.requires_grad and (self.capture is None or self.capture.wants(t))
+
     def tape(self, dtype: np.dtype) -> Tape:
         """The tape that records ops of `dtype` now."""
         if self.entered:

@@ -118,8 +118,7 @@ _elementary(vecmath.abs, _llvm("fabs"), 1)
 for _name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh"):
     _elementary(getattr(vecmath, _name), _library(getattr(math, _name)), 1)
 _elementary(vecmath.power, _library(math.pow), 2)
-# without flags, so that LLVM does not reassociate what stands around it
-_elementary(vecmath.minus, lambda context, builder, signature, args: builder.fsub(*args), 2)
+_PRIMITIVES.add(vecmath.minus)  # registered below, among what is compiled as written
 
 
 @_primitive(jit.call, lambda address, op, f, i, b: types.int64, types.Integer, _any, _any, _any, _any)
@@ -257,6 +256,7 @@ def _register_formula(function: Callable, single: Callable | None, double: Calla
 def _register_formulas() -> None:
     for function, single, double in vecmath.formulas():
         _register_formula(function, single, double)
+    _register_formula(vecmath.minus, vecmath.minus, vecmath.minus)
 
 
 _register_formulas()

@@ -78,7 +78,7 @@ def getitem(x: Any, index: Any) -> Tensor:
             count = len(range(start, stop, step))
             offset += start * x.strides[axis] if count else 0
             shape.append(count)
-            strides.append(step * x.strides[axis])
+            strides.append(step * x.strides[axis] if count > 1 else 1)
         elif _is_array(entry):
             for part in _index_arrays(entry, x, axis):
                 arrays.append((len(shape), part))
@@ -90,7 +90,14 @@ def getitem(x: Any, index: Any) -> Tensor:
             raise IndexRangeError(f"{entry!r} is no index: use integers, slices, None, ..., or integer or bool arrays")
         axis += 1
     basic = view(x, offset, tuple(shape), tuple(strides))
-    return _select(basic, arrays) if arrays else basic
+    return take_axis(*_gathered(basic, arrays, _side_by_side(index))) if arrays else basic
+
+
+def _side_by_side(index: Any) -> bool:
+    """Whether the arrays (and the integers, which count as arrays beside them) follow one another in the index."""
+    entries = index if isinstance(index, tuple) else (index,)
+    places = [k for k, e in enumerate(entries) if _is_array(e) or _is_integer(e)]
+    return places == list(range(places[0], places[0] + len(places)))
 
 
 def _index_arrays(entry: Any, x: Tensor, axis: int) -> list[Any]:
@@ -140,11 +147,10 @@ def _joined(parts: list[Any], extents: list[int]) -> Tensor:
     return result
 
 
-def _gathered(x: Tensor, arrays: list[tuple[int, Any]]) -> tuple[Tensor, Tensor, int]:
+def _gathered(x: Tensor, arrays: list[tuple[int, Any]], together: bool) -> tuple[Tensor, Tensor, int]:
     """`x` with the indexed axes moved together and merged into axis `at`; the index; `at`."""
     places = [p for p, _ in arrays]
-    adjacent = places == list(range(places[0], places[0] + len(places)))
-    at = places[0] if adjacent else 0
+    at = places[0] if together else 0
     rest = [d for d in range(x.ndim) if d not in places]
     order = rest[:at] + places + rest[at:]
     extents = [x.shape[p] for p in places]
@@ -156,11 +162,6 @@ def _gathered(x: Tensor, arrays: list[tuple[int, Any]]) -> tuple[Tensor, Tensor,
     moved = permute(x, order) if order != list(range(x.ndim)) else x
     merged = (*moved.shape[:at], math.prod(extents), *moved.shape[at + len(places):])
     return reshape(moved, merged), index, at
-
-
-def _select(x: Tensor, arrays: list[tuple[int, Any]]) -> Tensor:
-    merged, index, at = _gathered(x, arrays)
-    return take_axis(merged, index, at)
 
 
 def take_axis(x: Tensor, index: Tensor, axis: int) -> Tensor:
