@@ -51,12 +51,12 @@ def cross_entropy_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         f[op[9] + row] = level
         loss = cast(0.0, f)
         if target != op[13]:
-            loss = (1.0 - smoothing) * weight_of(op, f, target) * (m.minus(top, f[x + target]) + m.log(s))
+            loss = (1.0 - smoothing) * weight_of(op, f, target) * m.minus(m.log(s), m.minus(f[x + target], top))
             if smoothing != 0.0:
                 spread = cast(0.0, f)
                 for k in range(n):
                     w = f[op[7] + k] if op[16] != 0 else cast(1.0, f)
-                    spread += w * (m.minus(top, f[x + k]) + m.log(s))
+                    spread += w * m.minus(m.log(s), m.minus(f[x + k], top))
                 loss += smoothing / classes * spread
         if reduction == NONE:
             f[op[1] + row] = loss

@@ -257,7 +257,7 @@ def log_softmax_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
         total += m.exp(f[x + k] - top)
     shift = m.log(total)
     for k in range(n):
-        f[y + k] = m.minus(f[x + k], top) - shift
+        f[y + k] = m.minus(m.minus(f[x + k], top), shift)
     return 0
 
 
