@@ -15,8 +15,18 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "compiled: too long, or without meaning, where kernels run as plain Python")
+
+
 def pytest_collection_modifyitems(config, items):
-    """Tests marked ``slow`` run only where ``-m`` asks for them."""
+    """Tests marked ``slow`` run only where ``-m`` asks for them, ``compiled`` ones only where the JIT is enabled."""
+    from tapegrad.engine.jit import enabled
+
+    if not enabled():
+        for item in items:
+            if "compiled" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="the JIT is disabled"))
     if not config.getoption("-m"):
         slow = [item for item in items if "slow" in item.keywords]
         config.hook.pytest_deselected(items=slow)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tapegrad as tg
+from tapegrad import optim
 
 SHAPES = [(), (1,), (3,), (1, 3), (2, 1), (2, 3)]
 KEYS = [..., np.s_[::-1], np.s_[..., None], None, np.array([0, 0]), np.s_[-1:], np.s_[1:], np.s_[..., ::2]]
@@ -249,6 +250,33 @@ def test_a_random_graph_in_float32_is_close_to_float64(program):
         return
     np.testing.assert_allclose(value, expected_value, rtol=1e-3, atol=1e-3)
     agree(gradients, expected, 5e-3)
+
+
+@settings(CHECK, max_examples=80)
+@given(programs(largest=40), st.lists(st.booleans(), min_size=4, max_size=4), st.integers(0, 3))
+def test_a_random_graph_trains_in_a_recorded_step_as_define_by_run(program, frozen, data_inputs):
+    functions, rng = TensorFunctions(), np.random.default_rng(0)
+    split = min(data_inputs, len(program.inputs) - 1)
+    frozen = frozen[: len(program.inputs) - split]
+    frozen = frozen if not all(frozen) else [False] * len(frozen)
+    made = []
+    for _ in range(2):
+        parameters = [tg.tensor(x, requires_grad=True) for x in program.inputs[split:]]
+        optimizer = optim.SGD(parameters, lr=1e-3, momentum=0.9)
+        for parameter, no in zip(parameters, frozen):
+            parameter.requires_grad_(not no)
+        made.append((parameters, optimizer))
+    (recorded, o), (manual, m) = made
+    step = tg.TrainStep(lambda *data: program.run(functions, [*data, *recorded]), o)
+    for _ in range(3):
+        data = [rng.uniform(-1, 1, x.shape) for x in program.inputs[:split]]
+        loss = program.run(functions, [*map(tg.tensor, data), *manual])
+        m.zero_grad()
+        loss.backward()
+        m.step()
+        np.testing.assert_allclose(step(*data), float(loss), rtol=1e-12, atol=1e-12)
+        for a, b in zip(recorded, manual):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10, atol=1e-10)
 
 
 def test_one_value_read_a_hundred_times_gathers_a_hundred_contributions():

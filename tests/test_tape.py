@@ -185,6 +185,7 @@ def test_max_bytes_that_is_not_a_positive_number_is_an_error(max_bytes):
 # lives: chains, loops, threads
 
 
+@pytest.mark.compiled
 def test_a_chain_of_a_hundred_thousand_ops_is_walked_and_freed_without_recursion():
     x = leaf(np.float64(0.0))
     y = x
@@ -197,6 +198,7 @@ def test_a_chain_of_a_hundred_thousand_ops_is_walked_and_freed_without_recursion
     gc.collect()
 
 
+@pytest.mark.compiled
 def test_a_chain_of_a_hundred_thousand_ops_is_freed_without_a_backward():
     x = leaf(np.float64(0.0))
     y = x
@@ -241,11 +243,13 @@ def resident_growth(calls):
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the resident size from /proc")
 
 
+@pytest.mark.compiled
 @LINUX
 def test_forward_calls_without_backward_run_in_constant_memory():
     assert resident_growth(100_000) < 2_000_000
 
 
+@pytest.mark.compiled
 @LINUX
 @pytest.mark.slow
 def test_a_million_forward_calls_without_backward_run_in_constant_memory():
@@ -292,6 +296,7 @@ def train(seed, steps=60):
     return parameters
 
 
+@pytest.mark.compiled
 def test_threads_train_different_models_at_once_as_they_would_alone():
     seeds = range(6)
     alone = [train(seed) for seed in seeds]

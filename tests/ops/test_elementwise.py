@@ -201,6 +201,7 @@ LONG = [
 ]
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("n", [7, 8, 15, 16, 17, 63, 65, 1000, 4097, 70001])
 @pytest.mark.parametrize("name, reference, low, high", LONG, ids=[row[0] for row in LONG])
 def test_every_length_of_array_is_covered_to_its_last_element(name, reference, low, high, n):
@@ -215,6 +216,7 @@ def test_every_length_of_array_is_covered_to_its_last_element(name, reference, l
     close(leaf.grad.numpy(), cotangent * slope, 1e-8)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("shape, other", [((300, 257), (257,)), ((300, 257), (300, 1)), ((41, 1, 67), (53, 1))])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_large_broadcast_products_sum_their_gradients_over_repeated_axes(shape, other, dtype):

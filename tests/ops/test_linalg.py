@@ -145,6 +145,7 @@ class TestEinsum(OpContract):
 # sizes at which the route changes (own loops, BLAS, threads)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "m, k, n",
@@ -163,6 +164,7 @@ def test_products_of_every_size_agree_with_float64_numpy(m, k, n, dtype):
     close(b.grad.numpy(), x.T @ g, tolerance)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "batch, out_features, in_features", [(1, 1, 1), (32, 32, 8), (64, 10, 128), (128, 256, 300), (5, 300, 1)]

@@ -198,18 +198,21 @@ def test_the_variance_of_values_with_a_large_mean_keeps_its_digits(dtype, tolera
     np.testing.assert_allclose(tg.var(tg.tensor(x)).numpy(), expected, rtol=tolerance)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 31, 33, 127, 1025, 100_003])
 def test_sums_of_every_length_reach_the_last_element(n):
     x = np.arange(1.0, n + 1.0)
     assert float(tg.tensor(x).sum()) == n * (n + 1) / 2
 
 
+@pytest.mark.compiled
 def test_a_float32_sum_of_a_million_elements_keeps_six_digits():
     x = uniform(1_000_003, 0, 1, 8).astype(np.float32)
     np.testing.assert_allclose(float(tg.tensor(x).sum()), x.astype(np.float64).sum(), rtol=1e-6)
     np.testing.assert_allclose(float(tg.tensor(x).mean()), x.astype(np.float64).mean(), rtol=1e-6)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("axis", [0, 1, (0, 1)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_large_reductions_agree_with_numpy_on_each_axis(axis, dtype):

@@ -151,6 +151,7 @@ def test_one_run_of_two_epochs_equals_two_runs_of_one_in_fixed_order():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.compiled
 def test_a_long_run_over_several_chunks_loses_no_step():
     w = tg.tensor(np.float64(0.0), requires_grad=True)
     step = tg.TrainStep(lambda rows: w * 1.0 + 0.0 * rows.sum(), optim.SGD([w], lr=1.0))
@@ -311,6 +312,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.compiled
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_ctrl_c_stops_a_run_soon_with_whole_steps_done_and_the_step_usable():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=300)
@@ -357,6 +359,7 @@ def test_a_wrong_label_stops_the_run_after_whole_steps():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.compiled
 def test_threads_run_different_models_at_once_as_they_would_alone():
     def train(seed):
         rng = np.random.default_rng(seed)
