@@ -1,4 +1,4 @@
-"""The command line: ``tapegrad train``, ``tapegrad predict``."""
+"""The command line: ``tapegrad train``, ``tapegrad predict``, ``tapegrad profile``."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import TapegradError
 from .predict import predict
+from .profile import profile
 from .train import train
 
 __all__ = ["app"]
@@ -70,3 +71,4 @@ def _top(
 
 app.command()(train)
 app.command()(predict)
+app.command()(profile)

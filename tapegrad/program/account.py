@@ -29,7 +29,7 @@ def account(program: Program, optimizer_bytes: int, unfrozen: MemoryReport | Non
         else:
             constants += source.nbytes
     gradients = sum(leaf.nbytes for leaf in program.reached)
-    instructions, lives = _instructions(program), _lives(program)
+    instructions, lives = instructions_of(program), _lives(program)
     kept = [life for life in lives if life.kind == "kept"]
     data = sum(life.nbytes - sum(_overlap(life, other) for other in kept) for life in lives if life.kind == "data")
     activation = sum(life.nbytes for life in kept)
@@ -44,7 +44,8 @@ def _overlap(one: Life, other: Life) -> int:
     return max(0, min(one.offset + one.nbytes, other.offset + other.nbytes) - max(one.offset, other.offset))
 
 
-def _instructions(program: Program) -> tuple[Instruction, ...]:
+def instructions_of(program: Program) -> tuple[Instruction, ...]:
+    """The instructions of a recording, in words."""
     tape = program.tape
     rows = []
     for n in range(tape.count):

@@ -1,0 +1,138 @@
+"""``tapegrad profile``: where the memory and the time of a training step go, on the user's data."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import numpy as np
+import typer
+
+from ..memory import Rows
+from . import options
+from .problem import TableOptions, load_problem
+from .settings import FOR_DIGITS, Settings, parse_hidden
+from .training import Run
+
+__all__ = ["profile"]
+
+_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Microseconds of a whole step in the compiled loop, and the table by instruction."""
+
+    step: float
+    instructions: Rows
+
+    @property
+    def walks(self) -> float:
+        """Microseconds of all instructions, forward and in reverse."""
+        return float(sum(row["forward"] + row["reverse"] for row in self.instructions))
+
+
+def profile(
+    data: options.Data = None,
+    target: options.TargetColumn = None,
+    task: options.TaskName = "auto",
+    hidden: options.Hidden = None,
+    activation: options.Activation = "relu",
+    batch_size: options.BatchSize = 64,
+    optimizer: options.OptimizerName = "adam",
+    weight_decay: options.WeightDecay = 0.0,
+    dropout: options.Dropout = None,
+    dtype: options.Dtype = "float32",
+    seed: options.Seed = 0,
+    freeze: options.Freeze = None,
+    missing: options.Missing = "error",
+    categorical: options.Categorical = None,
+    drop: options.Drop = None,
+    header: options.Header = None,
+    delimiter: options.Delimiter = None,
+    decimal: options.Decimal = ".",
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw live bytes over the step (needs the viz extra).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Show where the memory and the time of a training step go, by instruction; options as of train."""
+    if plot is not None:
+        options.check_writable(plot, "--plot")
+    problem = load_problem(
+        data,
+        TableOptions(
+            target=target,
+            task=cast("Any", task),
+            val_fraction=None,
+            missing=missing,
+            categorical=tuple(categorical or ()),
+            drop=tuple(drop or ()),
+            header=header,
+            delimiter=delimiter,
+            decimal=decimal,
+        ),
+        seed,
+    )
+    preset = FOR_DIGITS if data is None else Settings()
+    settings = Settings(
+        hidden=preset.hidden if hidden is None else parse_hidden(hidden),
+        activation=activation,
+        batch_size=batch_size,
+        lr=1e-6,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        dropout=preset.dropout if dropout is None else dropout,
+        dtype=dtype,
+        seed=seed,
+        frozen=tuple(freeze or ()),
+    )
+    run = Run(problem, settings)
+    times = _measure(run)
+    report = run.step.memory()
+    if plot is not None:
+        report.plot(plot, f"{problem.title}: memory of one training step of {run.batch_size} rows")
+    if as_json:
+        result = {"batch_size": run.batch_size, "step_microseconds": times.step,
+                  "times": list(times.instructions), "memory": report.to_dict()}  # fmt: skip
+        typer.echo(json.dumps(result))
+        return
+    typer.echo(f"{problem.title}: one training step of {run.batch_size} rows\n")
+    typer.echo(f"memory\n{report}\n")
+    typer.echo("memory by instruction, bytes")
+    typer.echo(f"{report.by_instruction()}\n")
+    typer.echo("time by instruction, microseconds")
+    typer.echo(f"{_with_percent(times.instructions)}\n")
+    typer.echo(
+        f"a whole step takes {times.step:,.1f} microseconds: {min(times.walks, times.step):,.1f} in these instructions,"
+        f" {max(times.step - times.walks, 0.0):,.1f} in gathering the batch and updating the parameters"
+    )
+    if plot is not None:
+        typer.echo(f"drawn to {plot}")
+
+
+def _measure(run: Run) -> _Times:
+    """Train for about a second, then time each instruction on the last batch."""
+    problem, rows = run.problem, run.batch_size
+    dtype = np.dtype(run.settings.dtype)
+    X = problem.inputs.astype(dtype)
+    y = problem.targets.astype(dtype) if problem.target.task == "regression" else problem.targets
+    run.module.train()
+    whole = len(X) // rows * rows
+    taken: list[float] = []
+    began = time.perf_counter()
+    run.step.run(X[:rows], y[:rows], batch_size=rows)  # compiles what is not compiled yet
+    for _ in range(5):
+        history = run.step.run(X[:whole], y[:whole], batch_size=rows, epochs=1, seed=run.settings.seed)
+        taken.append(history.seconds / len(history))
+        if time.perf_counter() - began > _SECONDS:
+            break
+    return _Times(1e6 * float(np.median(taken)), run.step.profile(X[:rows], y[:rows], seconds=_SECONDS))
+
+
+def _with_percent(rows: Rows) -> Rows:
+    return Rows(rows.columns, tuple((*row[:4], f"{row[4]:.1f}", f"{row[5]:.1f}", f"{100 * row[6]:.1f}%")
+                                    for row in rows.cells))  # fmt: skip
