@@ -1,6 +1,7 @@
 """Array functions over tensors, with NumPy's names; also installed as methods of `Tensor` and for NumPy's protocols."""
 
-from . import elementwise, indexing, layout, linalg, losses, normalization, protocol, reductions
+from . import convolution, elementwise, indexing, layout, linalg, losses, normalization, protocol, reductions
+from .convolution import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .embedding import __all__ as _embedding  # the function hides its module
@@ -11,7 +12,7 @@ from .losses import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .reductions import *  # noqa: F403
 
-__all__ = sorted({*elementwise.__all__, *_embedding, *layout.__all__, *indexing.__all__, *linalg.__all__,
-                  *losses.__all__, *normalization.__all__, *reductions.__all__})
+__all__ = sorted({*convolution.__all__, *elementwise.__all__, *_embedding, *layout.__all__, *indexing.__all__,
+                  *linalg.__all__, *losses.__all__, *normalization.__all__, *reductions.__all__})
 
 protocol.install(globals(), __all__)

@@ -21,7 +21,7 @@ _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greate
 _LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
 _NOT_METHODS = {"concatenate", "stack", "einsum", "where", "linear", "zeros_like", "ones_like",
                 "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm",
-                "embedding", "embedding_bag", "one_hot_rows"}
+                "embedding", "embedding_bag", "one_hot_rows", "conv1d", "conv2d"}
 
 
 def _usable(value: Any) -> bool:

@@ -19,6 +19,7 @@ from .activations import (
     Tanh,
 )
 from .containers import ModuleDict, ModuleList, ParameterList, Sequential
+from .convolution import Conv1d, Conv2d
 from .dropout import Dropout
 from .embedding import Embedding, EmbeddingBag
 from .linear import Bilinear, Identity, Linear
@@ -46,5 +47,5 @@ __all__ = [
     "Softmax", "Softplus", "Softsign", "Tanh", "Unflatten", "UninitialisedModuleError", "functional",
     "init", "utils",
     "BatchNorm1d", "BatchNorm2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm", "RMSNorm",
-    "Embedding", "EmbeddingBag",
+    "Embedding", "EmbeddingBag", "Conv1d", "Conv2d",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from .. import functions
 from ..errors import DtypeError, ShapeError
-from ..functions import batch_norm, embedding, group_norm, instance_norm, layer_norm, rms_norm
+from ..functions import batch_norm, conv1d, conv2d, embedding, group_norm, instance_norm, layer_norm, rms_norm
 from ..tensor import Tensor
 from .loss_functions import (
     binary_cross_entropy,
@@ -37,7 +37,7 @@ __all__ = [
     "leaky_relu", "linear", "log_softmax", "logsigmoid", "mse_loss", "nll_loss", "normalize", "one_hot",
     "relu", "relu6", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "softsign", "tanh",
     "unflatten",
-    "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm", "embedding",
+    "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm", "embedding", "conv1d", "conv2d",
 ]  # fmt: skip
 
 Array: TypeAlias = Tensor | ArrayLike
