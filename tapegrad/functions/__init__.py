@@ -1,6 +1,6 @@
 """Array functions over tensors, with NumPy's names; also installed as methods of `Tensor` and for NumPy's protocols."""
 
-from . import convolution, elementwise, indexing, layout, linalg, losses, normalization, protocol, reductions
+from . import convolution, elementwise, indexing, layout, linalg, losses, normalization, pooling, protocol, reductions
 from .convolution import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
@@ -10,9 +10,10 @@ from .layout import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .normalization import *  # noqa: F403
+from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
 
 __all__ = sorted({*convolution.__all__, *elementwise.__all__, *_embedding, *layout.__all__, *indexing.__all__,
-                  *linalg.__all__, *losses.__all__, *normalization.__all__, *reductions.__all__})
+                  *linalg.__all__, *losses.__all__, *normalization.__all__, *pooling.__all__, *reductions.__all__})
 
 protocol.install(globals(), __all__)

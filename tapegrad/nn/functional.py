@@ -16,7 +16,22 @@ from numpy.typing import ArrayLike
 
 from .. import functions
 from ..errors import DtypeError, ShapeError
-from ..functions import batch_norm, conv1d, conv2d, embedding, group_norm, instance_norm, layer_norm, rms_norm
+from ..functions import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    batch_norm,
+    conv1d,
+    conv2d,
+    embedding,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    max_pool1d,
+    max_pool2d,
+    rms_norm,
+)
 from ..tensor import Tensor
 from .loss_functions import (
     binary_cross_entropy,
@@ -38,6 +53,7 @@ __all__ = [
     "relu", "relu6", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "softsign", "tanh",
     "unflatten",
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm", "embedding", "conv1d", "conv2d",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d",
 ]  # fmt: skip
 
 Array: TypeAlias = Tensor | ArrayLike

@@ -1,0 +1,164 @@
+"""Pooling over one and two axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..engine.jit import bits
+from ..errors import ArgumentError, ShapeError
+from ..ops.pooling import AVG_POOL, BY_INSIDE, BY_NUMBER, BY_WINDOW, MAX_POOL
+from ..tensor import Tensor, lift, record
+from .convolution import Extent, extents
+from .elementwise import contiguous
+
+__all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"]
+
+
+def _planes(name: str, input: Any, axes: int) -> tuple[Tensor, int, tuple[int, int]]:
+    """The contiguous input, its number of planes and their extents."""
+    x = contiguous(lift(input)[0])
+    if x.ndim not in (axes + 1, axes + 2) or 0 in x.shape[-axes:]:
+        raise ShapeError(f"{name}: an input of shape {list(x.shape)}; expected (N, C, {'L' if axes == 1 else 'H, W'})")
+    plane = (1, x.shape[-1]) if axes == 1 else (x.shape[-2], x.shape[-1])
+    return x, math.prod(x.shape[:-axes]), plane
+
+
+def _windows(name: str, axes: int, plane: tuple[int, int], kernel: Any, stride: Any, padding: Any, dilation: Any,
+             ceil_mode: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Extents of the output, and the words kernel, stride, padding, dilation."""
+    size = extents(name, "kernel_size", kernel, axes, 1)
+    given = stride is None or (isinstance(stride, (tuple, list)) and not stride)
+    step = size if given else extents(name, "stride", stride, axes, 1)
+    edge, gap = extents(name, "padding", padding, axes, 0), extents(name, "dilation", dilation, axes, 1)
+    if any(2 * p > k for p, k in zip(edge, size)):
+        raise ArgumentError(f"{name}: padding {padding} is more than half of kernel_size {kernel}")
+    if axes == 1:
+        size, step, edge, gap = (1, *size), (1, *step), (0, *edge), (1, *gap)
+    if math.prod(size) > 1 << 16:
+        raise ArgumentError(f"{name}: a window of {math.prod(size)} elements; at most {1 << 16}")
+    out = []
+    for n, k, s, p, d in zip(plane, size, step, edge, gap):
+        free = n + 2 * p - d * (k - 1) - 1
+        count = (free + (s - 1 if ceil_mode else 0)) // s + 1
+        if ceil_mode and (count - 1) * s >= n + p:  # a window that would begin in the padding behind
+            count -= 1
+        out.append(count)
+    if min(out) < 1:
+        raise ShapeError(f"{name}: planes of {list(plane[-axes:])} are smaller than the window {kernel}")
+    return tuple(out), (*size, *step, *edge, *gap)
+
+
+def _max_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+              ceil_mode: bool, return_indices: bool) -> Tensor:
+    if return_indices:
+        raise ArgumentError(f"{name}: return_indices is not supported")
+    x, planes, plane = _planes(name, input, axes)
+    out, words = _windows(name, axes, plane, kernel_size, stride, padding, dilation, ceil_mode)
+    shape = (*x.shape[:-axes], *out[-axes:])
+    return record(MAX_POOL, (x,), shape, (planes, *plane, *out, *words), dtype=x.dtype,
+                  aux=((2 * math.prod(shape), 1),))
+
+
+def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+               dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Tensor:
+    """The greatest of each window; the first of equal ones gets the gradient.
+
+    Parameters
+    ----------
+    input : array_like, (N, C, H, W) or (C, H, W)
+    kernel_size, dilation : int or (int, int)
+    stride : int or (int, int), optional
+        `kernel_size` if not given.
+    padding : int or (int, int)
+        At most half of the window; never the greatest.
+    ceil_mode : bool
+        Whether a last window may stand over the edge.
+    return_indices : bool
+        Only False.
+
+    Returns
+    -------
+    Tensor, (N, C, HO, WO) or (C, HO, WO)
+    """
+    return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool1d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+               dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Tensor:
+    """`max_pool2d` over one axis: from (N, C, L) or (C, L) to (N, C, LO) or (C, LO)."""
+    return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _avg_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+              count_include_pad: bool, divisor: int | None) -> Tensor:
+    x, planes, plane = _planes(name, input, axes)
+    out, words = _windows(name, axes, plane, kernel_size, stride, padding, 1, ceil_mode)
+    if divisor is not None and divisor == 0:
+        raise ArgumentError(f"{name}: divisor_override must not be 0")
+    rule = BY_NUMBER if divisor is not None else BY_WINDOW if count_include_pad else BY_INSIDE
+    return record(AVG_POOL, (x,), (*x.shape[:-axes], *out[-axes:]),
+                  (planes, *plane, *out, *words[:6], rule, bits(float(divisor or 1)), 0), dtype=x.dtype)
+
+
+def avg_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+               ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
+    """The mean of each window.
+
+    Parameters
+    ----------
+    input : array_like, (N, C, H, W) or (C, H, W)
+    kernel_size : int or (int, int)
+    stride : int or (int, int), optional
+        `kernel_size` if not given.
+    padding : int or (int, int)
+        Zeros around the input, at most half of the window.
+    ceil_mode : bool
+        Whether a last window may stand over the edge.
+    count_include_pad : bool
+        Whether the zeros count as elements.
+    divisor_override : int, optional
+        What the sums are divided by instead.
+
+    Returns
+    -------
+    Tensor, (N, C, HO, WO) or (C, HO, WO)
+    """
+    return _avg_pool("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad,
+                     divisor_override)
+
+
+def avg_pool1d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+               ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
+    """`avg_pool2d` over one axis: from (N, C, L) or (C, L) to (N, C, LO) or (C, LO)."""
+    return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def _adaptive(name: str, axes: int, input: Any, output_size: Any) -> Tensor:
+    x, planes, plane = _planes(name, input, axes)
+    given = (output_size,) * axes if isinstance(output_size, int) or output_size is None else tuple(output_size)
+    out = extents(name, "output_size", tuple(n if m is None else m for n, m in zip(x.shape[-axes:], given)), axes, 1)
+    full = (1, *out) if axes == 1 else out
+    words = (planes, *plane, *full, *(1,) * 4, 0, 0, BY_INSIDE, bits(1.0), 1)
+    return record(AVG_POOL, (x,), (*x.shape[:-axes], *out), words, dtype=x.dtype)
+
+
+def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
+    """Means of windows that cover the input so that the output has a given size.
+
+    Parameters
+    ----------
+    input : array_like, (N, C, H, W) or (C, H, W)
+    output_size : int or (int or None, int or None)
+        None keeps the input's extent. Window `i` of `m` goes from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``.
+
+    Returns
+    -------
+    Tensor, (N, C, *output_size) or (C, *output_size)
+    """
+    return _adaptive("adaptive_avg_pool2d", 2, input, output_size)
+
+
+def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
+    """`adaptive_avg_pool2d` over one axis: from (N, C, L) or (C, L) to (N, C, output_size) or (C, output_size)."""
+    return _adaptive("adaptive_avg_pool1d", 1, input, output_size)

@@ -1,0 +1,148 @@
+"""Pooling layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import functions
+from ..functions.convolution import Extent
+from ..tensor import Tensor
+from .module import Module
+
+__all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"]
+
+
+class _MaxPool(Module):
+    _function: Callable[..., Tensor]
+
+    def __init__(self, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0, dilation: Extent = 1,
+                 return_indices: bool = False, ceil_mode: bool = False) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation = padding, dilation
+        self.return_indices, self.ceil_mode = return_indices, ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The greatest of each window."""
+        return type(self)._function(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
+                                    self.return_indices)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return (f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+                f"dilation={self.dilation}, ceil_mode={self.ceil_mode}")
+
+
+class MaxPool2d(_MaxPool):
+    """The greatest of each window: from (N, C, H, W) to (N, C, HO, WO).
+
+    Parameters
+    ----------
+    kernel_size, dilation : int or (int, int)
+    stride : int or (int, int), optional
+        `kernel_size` if not given.
+    padding : int or (int, int)
+        At most half of the window; never the greatest.
+    return_indices : bool
+        Only False.
+    ceil_mode : bool
+        Whether a last window may stand over the edge.
+    """
+
+    _function = functions.max_pool2d
+
+
+class MaxPool1d(_MaxPool):
+    """`MaxPool2d` over one axis: from (N, C, L) to (N, C, LO)."""
+
+    _function = functions.max_pool1d
+
+
+class AvgPool2d(Module):
+    """The mean of each window: from (N, C, H, W) to (N, C, HO, WO).
+
+    Parameters
+    ----------
+    kernel_size : int or (int, int)
+    stride : int or (int, int), optional
+        `kernel_size` if not given.
+    padding : int or (int, int)
+        Zeros around the input, at most half of the window.
+    ceil_mode : bool
+        Whether a last window may stand over the edge.
+    count_include_pad : bool
+        Whether the zeros count as elements.
+    divisor_override : int, optional
+        What the sums are divided by instead.
+    """
+
+    def __init__(self, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+                 ceil_mode: bool = False, count_include_pad: bool = True,
+                 divisor_override: int | None = None) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.ceil_mode = padding, ceil_mode
+        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The mean of each window."""
+        return functions.avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+                                    self.count_include_pad, self.divisor_override)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool1d(Module):
+    """`AvgPool2d` over one axis, without `divisor_override`: from (N, C, L) to (N, C, LO)."""
+
+    def __init__(self, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+                 ceil_mode: bool = False, count_include_pad: bool = True) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The mean of each window."""
+        return functions.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+                                    self.count_include_pad)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _Adaptive(Module):
+    _function: Callable[..., Tensor]
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Means of windows that cover the input."""
+        return type(self)._function(input, self.output_size)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool2d(_Adaptive):
+    """Means of windows that cover the input: from (N, C, H, W) to (N, C, *output_size).
+
+    Parameters
+    ----------
+    output_size : int or (int or None, int or None)
+        None keeps the input's extent.
+    """
+
+    _function = functions.adaptive_avg_pool2d
+
+
+class AdaptiveAvgPool1d(_Adaptive):
+    """`AdaptiveAvgPool2d` over one axis: from (N, C, L) to (N, C, output_size)."""
+
+    _function = functions.adaptive_avg_pool1d

@@ -1,0 +1,134 @@
+"""Pooling over two axes: greatest and mean of windows, and means of windows that divide the input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.jit import cast, device, real
+from .table import Op
+
+# Words of max_pool: 1 y, 2 g, 3 x, 4 dx, 5 places (two bytes an output element: which of the window's elements,
+# counted along its rows), 7 planes, 8 and 9 height and width, 10 and 11 output height and width, 12 and 13 kernel,
+# 14 and 15 stride, 16 and 17 padding, 18 and 19 dilation.
+
+
+def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = the greatest of a window, NaN if it holds one; the padding does not count."""
+    height, width, ho, wo = op[8], op[9], op[10], op[11]
+    for plane in range(op[7]):
+        x = op[3] + plane * height * width
+        for row in range(ho):
+            for column in range(wo):
+                top, left = row * op[14] - op[16], column * op[15] - op[17]
+                best, place, found = cast(0.0, f), 0, False
+                for ki in range(op[12]):
+                    h = top + ki * op[18]
+                    if 0 <= h < height:
+                        for kj in range(op[13]):
+                            w = left + kj * op[19]
+                            if 0 <= w < width:
+                                v = f[x + h * width + w]
+                                if not found or v > best or v != v:
+                                    best, place, found = v, ki * op[13] + kj, True
+                out = (plane * ho + row) * wo + column
+                f[op[1] + out] = best
+                b[op[5] + 2 * out], b[op[5] + 2 * out + 1] = place & 255, place >> 8
+    return 0
+
+
+def max_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx += g at the place that was the greatest."""
+    height, width, ho, wo = op[8], op[9], op[10], op[11]
+    if op[0] & 2 != 0:
+        for k in range(op[4], op[4] + op[7] * height * width):
+            f[k] = 0.0
+    for plane in range(op[7]):
+        dx = op[4] + plane * height * width
+        for row in range(ho):
+            for column in range(wo):
+                out = (plane * ho + row) * wo + column
+                place = b[op[5] + 2 * out] + 256 * b[op[5] + 2 * out + 1]
+                h = row * op[14] - op[16] + place // op[13] * op[18]
+                w = column * op[15] - op[17] + place % op[13] * op[19]
+                f[dx + h * width + w] += f[op[2] + out]
+    return 0
+
+
+MAX_POOL = Op("max_pool", max_pool_forward, max_pool_adjoint, ((2,),), stores=True, doc="greatest of windows")
+
+# Words of avg_pool: 1 y, 2 g, 3 x, 4 dx, 5 planes, 6 and 7 height and width, 8 and 9 output height and width,
+# 10 and 11 kernel, 12 and 13 stride, 14 and 15 padding, 16 how to divide (`BY_INSIDE`, `BY_WINDOW`, `BY_NUMBER`),
+# 17 the number, 18 whether the windows are those of adaptive pooling.
+
+BY_INSIDE, BY_WINDOW, BY_NUMBER = 0, 1, 2
+
+
+@device
+def window_start(op: Any, axis: int, out: int) -> int:
+    """Where a window begins, before it is cut to the input; `axis` 0 for rows, 1 for columns."""
+    if op[18] != 0:
+        return out * op[6 + axis] // op[8 + axis]
+    return out * op[12 + axis] - op[14 + axis]
+
+
+@device
+def window_end(op: Any, axis: int, out: int) -> int:
+    """Where it ends, at most at the end of the padding."""
+    if op[18] != 0:
+        return ((out + 1) * op[6 + axis] + op[8 + axis] - 1) // op[8 + axis]
+    return min(out * op[12 + axis] - op[14 + axis] + op[10 + axis], op[6 + axis] + op[14 + axis])
+
+
+@device
+def share_of(op: Any, f: Any, window: int, inside: int) -> Any:
+    """1 divided by what a window's sum is divided by."""
+    if op[16] == BY_NUMBER:
+        return 1.0 / real(op, 17, f)
+    return 1.0 / cast(window if op[16] == BY_WINDOW else inside, f)
+
+
+def avg_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = the mean of a window."""
+    height, width, ho, wo = op[6], op[7], op[8], op[9]
+    for row in range(ho):
+        top, bottom = window_start(op, 0, row), window_end(op, 0, row)
+        first, last = max(top, 0), min(bottom, height)
+        for column in range(wo):
+            left, right = window_start(op, 1, column), window_end(op, 1, column)
+            low, high = max(left, 0), min(right, width)
+            inside = max(last - first, 0) * max(high - low, 0)
+            share = share_of(op, f, (bottom - top) * (right - left), inside)
+            for plane in range(op[5]):
+                total = cast(0.0, f)
+                for h in range(first, last):
+                    x = op[3] + (plane * height + h) * width
+                    for w in range(low, high):
+                        total += f[x + w]
+                f[op[1] + (plane * ho + row) * wo + column] = total * share
+    return 0
+
+
+def avg_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx += g over what the window's sum was divided by, everywhere in the window."""
+    height, width, ho, wo = op[6], op[7], op[8], op[9]
+    if op[0] & 2 != 0:
+        for k in range(op[4], op[4] + op[5] * height * width):
+            f[k] = 0.0
+    for row in range(ho):
+        top, bottom = window_start(op, 0, row), window_end(op, 0, row)
+        first, last = max(top, 0), min(bottom, height)
+        for column in range(wo):
+            left, right = window_start(op, 1, column), window_end(op, 1, column)
+            low, high = max(left, 0), min(right, width)
+            inside = max(last - first, 0) * max(high - low, 0)
+            share = share_of(op, f, (bottom - top) * (right - left), inside)
+            for plane in range(op[5]):
+                part = f[op[2] + (plane * ho + row) * wo + column] * share
+                for h in range(first, last):
+                    dx = op[4] + (plane * height + h) * width
+                    for w in range(low, high):
+                        f[dx + w] += part
+    return 0
+
+
+AVG_POOL = Op("avg_pool", avg_pool_forward, avg_pool_adjoint, ((),), stores=True, doc="mean of windows")

@@ -1,0 +1,130 @@
+"""Pooling, against windows cut out in NumPy."""
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+import tapegrad.nn.functional as F
+from tapegrad.errors import ArgumentError, ShapeError
+
+from .contract import Case, OpContract, grid, uniform
+
+
+def pair(value):
+    return (value, value) if np.isscalar(value) else tuple(value)
+
+
+def count(n, k, s, p, d, ceil):
+    free = n + 2 * p - d * (k - 1) - 1
+    out = (-(-free // s) if ceil else free // s) + 1
+    return out - 1 if ceil and (out - 1) * s >= n + p else out
+
+
+def naive_pool(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False, mean=None):
+    """Each window as a masked array; ``mean(values, rows, columns)`` where it is not the greatest."""
+    (kh, kw), (ph, pw), (dh, dw) = pair(kernel), pair(padding), pair(dilation)
+    sh, sw = pair(kernel if stride is None else stride)
+    h, w = x.shape[-2:]
+    ho, wo = count(h, kh, sh, ph, dh, ceil_mode), count(w, kw, sw, pw, dw, ceil_mode)
+    out = np.zeros((*x.shape[:-2], ho, wo))
+    for r in range(ho):
+        for c in range(wo):
+            rows, columns = r * sh - ph + dh * np.arange(kh), c * sw - pw + dw * np.arange(kw)
+            inside = [k for k in rows if 0 <= k < h], [k for k in columns if 0 <= k < w]
+            values = x[..., inside[0], :][..., inside[1]].reshape(*x.shape[:-2], -1)
+            if mean is None:
+                out[..., r, c] = values.max(axis=-1)
+            else:
+                size = sum(k < h + ph for k in rows), sum(k < w + pw for k in columns)
+                out[..., r, c] = values.sum(axis=-1) / mean(values.shape[-1], size[0] * size[1])
+    return out
+
+
+def naive_adaptive(x, size):
+    (m, n), (h, w) = size, x.shape[-2:]
+    out = np.zeros((*x.shape[:-2], m, n))
+    for r in range(m):
+        for c in range(n):
+            rows = slice(r * h // m, -(-(r + 1) * h // m))
+            out[..., r, c] = x[..., rows, c * w // n : -(-(c + 1) * w // n)].mean(axis=(-2, -1))
+    return out
+
+
+WINDOWS = [
+    ("plain", (2, 3, 4, 6), {"kernel_size": 2}),
+    ("one sample", (3, 5, 6), {"kernel_size": (3, 2)}),
+    ("overlapping", (1, 2, 6, 5), {"kernel_size": 3, "stride": (1, 2)}),
+    ("padded", (1, 2, 6, 5), {"kernel_size": (3, 4), "stride": 2, "padding": (1, 2)}),
+    ("ceil", (2, 2, 6, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+    ("ceil over the edge", (1, 1, 5, 5), {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}),
+]
+
+
+def _max(name, shape, options):
+    given = {("kernel" if k == "kernel_size" else k): v for k, v in options.items()}
+    return Case(f"max {name}", lambda x: F.max_pool2d(x, **options), lambda x: naive_pool(x, **given),
+                (grid(shape, 3),), ties=False)  # fmt: skip
+
+
+def _avg(name, shape, options, rule, **more):
+    given = {("kernel" if k == "kernel_size" else k): v for k, v in options.items()}
+    return Case(f"avg {name} {more}", lambda x: F.avg_pool2d(x, **options, **more),
+                lambda x: naive_pool(x, **given, mean=rule), (uniform(shape, -1, 1, 4),))  # fmt: skip
+
+
+class TestPooling(OpContract):
+    cases = [
+        *(_max(*row) for row in WINDOWS),
+        _max("dilated", (1, 2, 7, 8), {"kernel_size": (3, 2), "stride": 2, "dilation": (2, 3), "padding": 1}),
+        *(_avg(*row, lambda inside, window: window) for row in WINDOWS),
+        *(_avg(*row, lambda inside, window: inside, count_include_pad=False) for row in WINDOWS[3:]),
+        _avg(*WINDOWS[4], lambda inside, window: 5, divisor_override=5),
+        Case("max row", lambda x: F.max_pool1d(x, 3, 2, 1), lambda x: naive_pool(
+            x[..., None, :], (1, 3), (1, 2), (0, 1))[..., 0, :], (grid((2, 3, 7), 6),), ties=False),
+        Case("avg row", lambda x: F.avg_pool1d(x, 3), lambda x: naive_pool(
+            x[..., None, :], (1, 3), mean=lambda a, b: a)[..., 0, :], (uniform((2, 3, 8), -1, 1, 2),)),
+        *(Case(f"adaptive {size}", lambda x, size=size: F.adaptive_avg_pool2d(x, size),
+               lambda x, size=size: naive_adaptive(x, size), (uniform((2, 2, 5, 6), -1, 1, 3),))
+          for size in ((1, 1), (2, 3), (3, 4), (5, 6), (7, 8))),
+        Case("adaptive kept extent", lambda x: F.adaptive_avg_pool2d(x, (None, 2)),
+             lambda x: naive_adaptive(x, (5, 2)), (uniform((2, 5, 6), -1, 1, 3),)),
+        Case("adaptive row", lambda x: F.adaptive_avg_pool1d(x, 3),
+             lambda x: naive_adaptive(x[:, :, None], (1, 3))[:, :, 0], (uniform((2, 2, 7), -1, 1, 3),)),
+    ]  # fmt: skip
+
+
+def test_max_of_a_window_with_nan_is_nan_and_infinities_are_kept():
+    x = np.array([[[1.0, np.nan, -np.inf, -np.inf], [2.0, 3.0, -np.inf, -np.inf]]])
+    out = F.max_pool2d(tg.tensor(x), 2).numpy()
+    np.testing.assert_array_equal(out, [[[np.nan, -np.inf]]])
+
+
+def test_the_first_of_equal_elements_gets_the_gradient():
+    x = tg.tensor(np.ones((1, 2, 4)), requires_grad=True)
+    F.max_pool2d(x, 2).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[[1, 0, 1, 0], [0, 0, 0, 0]]])
+
+
+def test_windows_of_more_than_256_elements_find_their_place():
+    x = tg.tensor(grid((1, 40, 40), 5), requires_grad=True)
+    F.max_pool2d(x, 40).sum().backward()
+    assert np.argmax(x.grad.numpy()) == np.argmax(x.numpy())
+
+
+def test_pooling_keeps_no_input():
+    from tapegrad.ops.pooling import AVG_POOL, MAX_POOL
+
+    assert MAX_POOL.saved_operands(1) == (2,)
+    assert AVG_POOL.saved_operands(1) == ()
+
+
+def test_arguments_that_do_not_fit_are_named():
+    x = np.ones((1, 3, 5, 5))
+    with pytest.raises(ArgumentError, match="half"):
+        F.max_pool2d(x, 2, padding=2)
+    with pytest.raises(ShapeError, match="smaller"):
+        F.avg_pool2d(x, 6)
+    with pytest.raises(ShapeError, match=r"\[5, 5\]"):
+        F.max_pool2d(x[0, 0], 2)
+    with pytest.raises(ArgumentError, match="return_indices"):
+        F.max_pool2d(x, 2, return_indices=True)
