@@ -2,43 +2,64 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..engine.jit import cast, device, real
 from .table import Op
+
+INFINITY = math.inf
 
 # Words of max_pool: 1 y, 2 g, 3 x, 4 dx, 5 places (two bytes an output element: which of the window's elements,
 # counted along its rows), 7 planes, 8 and 9 height and width, 10 and 11 output height and width, 12 and 13 kernel,
 # 14 and 15 stride, 16 and 17 padding, 18 and 19 dilation.
 
 
+@device
+def first_tap(start: int, step: int) -> int:
+    """The first tap of a window from `start` on that is not before the input."""
+    return 0 if start >= 0 else (step - 1 - start) // step
+
+
+@device
+def last_tap(start: int, step: int, extent: int, taps: int) -> int:
+    """One more than the last tap that is not behind the input."""
+    return min((extent - 1 - start) // step + 1, taps) if start < extent else 0
+
+
 def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y = the greatest of a window, NaN if it holds one; the padding does not count."""
     height, width, ho, wo = op[8], op[9], op[10], op[11]
+    across, down, step = op[13], op[18], op[19]
     for plane in range(op[7]):
         x = op[3] + plane * height * width
         for row in range(ho):
+            top = row * op[14] - op[16]
+            i_first, i_last = first_tap(top, down), last_tap(top, down, height, op[12])
+            out = (plane * ho + row) * wo
             for column in range(wo):
-                top, left = row * op[14] - op[16], column * op[15] - op[17]
-                best, place, found = cast(0.0, f), 0, False
-                for ki in range(op[12]):
-                    h = top + ki * op[18]
-                    if 0 <= h < height:
-                        for kj in range(op[13]):
-                            w = left + kj * op[19]
-                            if 0 <= w < width:
-                                v = f[x + h * width + w]
-                                if not found or v > best or v != v:
-                                    best, place, found = v, ki * op[13] + kj, True
-                out = (plane * ho + row) * wo + column
-                f[op[1] + out] = best
-                b[op[5] + 2 * out], b[op[5] + 2 * out + 1] = place & 255, place >> 8
+                left = column * op[15] - op[17]
+                j_first, j_last = first_tap(left, step), last_tap(left, step, width, across)
+                place = i_first * across + j_first
+                best = cast(-INFINITY, f)
+                if i_first < i_last and j_first < j_last:
+                    best = f[x + (top + i_first * down) * width + left + j_first * step]
+                for ki in range(i_first, i_last):
+                    source = x + (top + ki * down) * width + left
+                    for kj in range(j_first, j_last):
+                        v = f[source + kj * step]
+                        taken = v > best or v != v
+                        best = v if taken else best
+                        place = ki * across + kj if taken else place
+                f[op[1] + out + column] = best
+                at = op[5] + 2 * (out + column)
+                b[at], b[at + 1] = place & 255, place >> 8
     return 0
 
 
 def max_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += g at the place that was the greatest."""
-    height, width, ho, wo = op[8], op[9], op[10], op[11]
+    height, width, ho, wo, across = op[8], op[9], op[10], op[11], op[13]
     if op[0] & 2 != 0:
         for k in range(op[4], op[4] + op[7] * height * width):
             f[k] = 0.0
@@ -48,9 +69,11 @@ def max_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
             for column in range(wo):
                 out = (plane * ho + row) * wo + column
                 place = b[op[5] + 2 * out] + 256 * b[op[5] + 2 * out + 1]
-                h = row * op[14] - op[16] + place // op[13] * op[18]
-                w = column * op[15] - op[17] + place % op[13] * op[19]
-                f[dx + h * width + w] += f[op[2] + out]
+                ki = place // across
+                h = row * op[14] - op[16] + ki * op[18]
+                w = column * op[15] - op[17] + (place - ki * across) * op[19]
+                if 0 <= h < height and 0 <= w < width:  # not so where dilation steps over all of the input
+                    f[dx + h * width + w] += f[op[2] + out]
     return 0
 
 

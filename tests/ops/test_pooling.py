@@ -111,6 +111,14 @@ def test_windows_of_more_than_256_elements_find_their_place():
     assert np.argmax(x.grad.numpy()) == np.argmax(x.numpy())
 
 
+def test_a_window_whose_taps_step_over_the_input_is_minus_infinity_and_passes_nothing_back():
+    x = tg.tensor(np.ones((1, 2, 2)), requires_grad=True)
+    out = F.max_pool2d(x, 2, padding=1, dilation=3)
+    np.testing.assert_array_equal(out.numpy(), [[[-np.inf]]])
+    out.backward(gradient=np.ones((1, 1, 1)))
+    assert not x.grad.numpy().any()
+
+
 def test_pooling_keeps_no_input():
     from tapegrad.ops.pooling import AVG_POOL, MAX_POOL
 
