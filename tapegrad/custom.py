@@ -14,8 +14,9 @@ from .engine.jit import bits
 from .errors import ArgumentError, DtypeError, ShapeError
 from .functions.elementwise import contiguous
 from .ops.table import Op
+from .recording import common_dtype, lift_to, record
 from .state import state
-from .tensor import INT64, Tensor, as_array, common_dtype, lift_to, record
+from .tensor import INT64, Tensor, as_array
 
 _serial = 0
 

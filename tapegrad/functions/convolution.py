@@ -11,8 +11,9 @@ import numpy as np
 from ..engine.blas import gemm_address
 from ..errors import ArgumentError, ShapeError
 from ..ops.convolution import BLOCK, CONV, SCRATCH
+from ..recording import lift, record
 from ..state import state
-from ..tensor import Tensor, constant, lift, record
+from ..tensor import Tensor, constant
 from .elementwise import contiguous
 from .layout import expand_dims, reshape
 

@@ -14,7 +14,8 @@ from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
-from ..tensor import BOOL, Tensor, as_array, common_dtype, lift, record
+from ..recording import common_dtype, lift, record
+from ..tensor import BOOL, Tensor, as_array
 
 __all__ = [
     "abs", "absolute", "absolute_error", "add", "arccos", "arcsin", "arctan", "bce", "bce_with_logits", "clip",

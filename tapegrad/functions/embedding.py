@@ -9,8 +9,9 @@ import numpy as np
 from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
 from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, ONE_HOT
 from ..ops.table import Op
+from ..recording import lift, record
 from ..state import state
-from ..tensor import DEFAULT_DTYPE, INT64, Tensor, as_array, lift, record
+from ..tensor import DEFAULT_DTYPE, INT64, Tensor, as_array
 from .elementwise import contiguous
 
 __all__ = ["embedding", "embedding_bag", "one_hot_rows"]

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import ArgumentError, CaptureError, IndexRangeError, ShapeError
 from ..ops.layout import PUT, RAVEL, TAKE
-from ..tensor import BOOL, INT64, Tensor, as_array, contiguous_strides, lift, lift_to, record, user_line, view
+from ..recording import lift, lift_to, record
+from ..tensor import BOOL, INT64, Tensor, as_array, contiguous_strides, user_line, view
 from .elementwise import contiguous
 from .layout import as_tensor, broadcast_to, moveaxis, permute, reshape
 

@@ -13,7 +13,8 @@ from ..errors import ArgumentError, ShapeError
 from ..ops.elementwise import UNARY
 from ..ops.layout import CONCATENATE, JOINED, PAD
 from ..ops.nest import broadcast_strides, nest
-from ..tensor import Tensor, as_array, common_dtype, contiguous_strides, lift_to, record, view
+from ..recording import common_dtype, lift_to, record
+from ..tensor import Tensor, as_array, contiguous_strides, view
 from .elementwise import contiguous
 
 __all__ = [

@@ -12,7 +12,8 @@ from ..engine.blas import gemm_address
 from ..errors import ArgumentError, ShapeError
 from ..ops.linalg import LINEAR, MATMUL
 from ..ops.nest import broadcast_strides, nest
-from ..tensor import Tensor, constant, contiguous_strides, lift, record, view
+from ..recording import lift, record
+from ..tensor import Tensor, constant, contiguous_strides, view
 from .elementwise import contiguous, multiply
 from .layout import expand_dims, permute, reshape
 from .reductions import sum as sum_over

@@ -11,8 +11,9 @@ from ..ops.dropout import DROPOUT
 from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
 from ..ops.table import Op
 from ..random import dropout_key
+from ..recording import lift, lift_to, record
 from ..state import state
-from ..tensor import INT64, Tensor, as_array, constant, lift, lift_to, record
+from ..tensor import INT64, Tensor, as_array, constant
 from .elementwise import contiguous
 
 __all__ = [

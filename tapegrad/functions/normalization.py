@@ -11,7 +11,8 @@ import numpy as np
 from ..engine.jit import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, ROW_NORM
-from ..tensor import FLOAT32, INT64, Tensor, constant, lift, lift_to, record
+from ..recording import lift, lift_to, record
+from ..tensor import FLOAT32, INT64, Tensor, constant
 from .elementwise import contiguous
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]

@@ -8,7 +8,8 @@ from typing import Any
 from ..engine.jit import bits
 from ..errors import ArgumentError, ShapeError
 from ..ops.pooling import AVG_POOL, BY_INSIDE, BY_NUMBER, BY_WINDOW, MAX_POOL
-from ..tensor import Tensor, lift, record
+from ..recording import lift, record
+from ..tensor import Tensor
 from .convolution import Extent, extents
 from .elementwise import contiguous
 
@@ -57,7 +58,7 @@ def _max_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, p
     out, words = _windows(name, axes, plane, kernel_size, stride, padding, dilation, ceil_mode)
     shape = (*x.shape[:-axes], *out[-axes:])
     return record(MAX_POOL, (x,), shape, (planes, *plane, *out, *words), dtype=x.dtype,
-                  aux=((2 * math.prod(shape), 1),))
+                  aux=((math.prod(shape) * x.dtype.itemsize, x.dtype.itemsize),))
 
 
 def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,

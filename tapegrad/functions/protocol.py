@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DtypeError
-from ..tensor import Tensor, astype
+from ..recording import astype
+from ..tensor import Tensor
 from .indexing import At, getitem
 
 #: NumPy names that differ from the function's own

@@ -12,7 +12,8 @@ from ..engine.jit import bits
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..ops.nest import nest
 from ..ops.reduction import ROWS, SUM
-from ..tensor import Tensor, contiguous_strides, lift, record
+from ..recording import lift, record
+from ..tensor import Tensor, contiguous_strides
 from .elementwise import contiguous, sqrt
 from .layout import permute, reshape
 

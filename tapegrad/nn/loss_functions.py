@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from .. import functions
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..tensor import Tensor, lift, lift_to
+from ..recording import lift, lift_to
+from ..tensor import Tensor
 from .shapes import shape_of
 
 __all__ = [

@@ -6,12 +6,13 @@ import math
 from typing import Any
 
 from ..engine.jit import cast, device, real
+from .convolution import first_inside, last_inside
 from .table import Op
 
 INFINITY = math.inf
 
-# Words of max_pool: 1 y, 2 g, 3 x, 4 dx, 5 places (two bytes an output element: which of the window's elements,
-# counted along its rows), 7 planes, 8 and 9 height and width, 10 and 11 output height and width, 12 and 13 kernel,
+# Words of max_pool: 1 y, 2 g, 3 x, 4 dx, 5 places (floats: which of the window's elements, counted
+# along its rows), 7 planes, 8 and 9 height and width, 10 and 11 output height and width, 12 and 13 kernel,
 # 14 and 15 stride, 16 and 17 padding, 18 and 19 dilation.
 
 
@@ -28,32 +29,30 @@ def last_tap(start: int, step: int, extent: int, taps: int) -> int:
 
 
 def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = the greatest of a window, NaN if it holds one; the padding does not count."""
+    """y = the greatest of a window, NaN if it holds one; the padding does not count.
+
+    A tap at a time along a row of outputs, without branches, for which of two elements is greater is not predictable.
+    """
     height, width, ho, wo = op[8], op[9], op[10], op[11]
-    across, down, step = op[13], op[18], op[19]
+    across, stride = op[13], op[15]
     for plane in range(op[7]):
         x = op[3] + plane * height * width
         for row in range(ho):
             top = row * op[14] - op[16]
-            i_first, i_last = first_tap(top, down), last_tap(top, down, height, op[12])
-            out = (plane * ho + row) * wo
-            for column in range(wo):
-                left = column * op[15] - op[17]
-                j_first, j_last = first_tap(left, step), last_tap(left, step, width, across)
-                place = i_first * across + j_first
-                best = cast(-INFINITY, f)
-                if i_first < i_last and j_first < j_last:
-                    best = f[x + (top + i_first * down) * width + left + j_first * step]
-                for ki in range(i_first, i_last):
-                    source = x + (top + ki * down) * width + left
-                    for kj in range(j_first, j_last):
-                        v = f[source + kj * step]
+            y, place = op[1] + (plane * ho + row) * wo, op[5] + (plane * ho + row) * wo
+            for k in range(wo):
+                f[y + k] = -INFINITY
+                f[place + k] = 0.0
+            for ki in range(first_tap(top, op[18]), last_tap(top, op[18], height, op[12])):
+                for kj in range(across):
+                    shift, tap = kj * op[19] - op[17], cast(ki * across + kj, f)
+                    low = first_inside(shift, stride, wo)
+                    source = x + (top + ki * op[18]) * width + shift
+                    for k in range(low, last_inside(shift, stride, width, wo)):
+                        v, best = f[source + k * stride], f[y + k]
                         taken = v > best or v != v
-                        best = v if taken else best
-                        place = ki * across + kj if taken else place
-                f[op[1] + out + column] = best
-                at = op[5] + 2 * (out + column)
-                b[at], b[at + 1] = place & 255, place >> 8
+                        f[y + k] = v if taken else best
+                        f[place + k] = tap if taken else f[place + k]
     return 0
 
 
@@ -68,7 +67,7 @@ def max_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
         for row in range(ho):
             for column in range(wo):
                 out = (plane * ho + row) * wo + column
-                place = b[op[5] + 2 * out] + 256 * b[op[5] + 2 * out + 1]
+                place = int(f[op[5] + out])
                 ki = place // across
                 h = row * op[14] - op[16] + ki * op[18]
                 w = column * op[15] - op[17] + (place - ki * across) * op[19]

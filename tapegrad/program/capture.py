@@ -13,9 +13,10 @@ from ..engine.walk import STORABLE, WANTED
 from ..errors import CaptureError, DtypeError, StaleTensorError
 from ..functions.elementwise import as_bool, convert
 from ..ops.table import Op
+from ..recording import covers, leaf_relative
 from ..state import state
 from ..tape import Leaf, Node, Tape
-from ..tensor import BOOL, Tensor, contiguous_strides, covers, leaf_relative, user_line
+from ..tensor import BOOL, Tensor, contiguous_strides, user_line
 
 
 class Capture:

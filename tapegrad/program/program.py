@@ -18,6 +18,7 @@ from ..tape import Leaf
 from ..tensor import Tensor
 from .capture import Capture
 from .liveness import lives_of
+from .masks import keep_masks
 
 
 class Program:
@@ -96,6 +97,7 @@ class Program:
                     tape._adjoint[v] = leaf.home.address
                 self.reached.append(leaf)
         self.end = int(tape._producer[seed.node.variable]) + 1
+        keep_masks(tape, self.end, [t.node.variable for t in self.outputs if t.is_symbolic])
 
     def _place(self) -> None:
         """Give values and adjoints their bytes in one arena."""

@@ -1,0 +1,210 @@
+"""How an op runs on tensors and joins the tape: `lift` its operands, then `record` it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .engine import jit
+from .errors import DtypeError, TapegradError
+from .ops.table import Op
+from .state import state
+from .tape import Leaf, Node, raise_status
+from .tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, as_array, constant, contiguous_strides
+
+_WANTED, _WANTED_STORABLE = 1, 3
+
+
+def lift(*values: Any) -> list[Tensor]:
+    """Tensors of one float dtype from operands: tensors, arrays, numbers.
+
+    The dtype comes from the recorded tensors, else from the other ones, else from the arrays; everything that is
+    not recorded is cast to it.
+    """
+    first = values[0]
+    if type(first) is Tensor and len(values) == 2 and type(values[1]) is Tensor:
+        if first.dtype is values[1].dtype and first.dtype.kind == "f":
+            return [first, values[1]]
+    dtype = common_dtype(values)
+    return [lift_to(v, dtype) for v in values]
+
+
+def common_dtype(values: Sequence[Any]) -> np.dtype:
+    """The float dtype in which an op over `values` computes."""
+    recorded: np.dtype | None = None
+    loose: np.dtype | None = None
+    for v in values:
+        if isinstance(v, Tensor):
+            if v.dtype.kind != "f":
+                continue
+            if v.requires_grad or v.buffer is None:
+                if recorded is None:
+                    recorded = v.dtype
+                elif recorded != v.dtype:
+                    raise DtypeError(f"recorded tensors of {recorded} and {v.dtype} do not go together; "
+                                     "convert one with .astype(...)")
+            elif loose is None or loose.itemsize < v.dtype.itemsize:
+                loose = v.dtype
+    if recorded is not None:
+        return recorded
+    if loose is not None:
+        return loose
+    for v in values:
+        given = getattr(v, "dtype", None)
+        if given is not None and not isinstance(v, Tensor) and np.dtype(given).kind == "f":
+            dtype = FLOAT32 if np.dtype(given).itemsize <= 4 else FLOAT64
+            loose = dtype if loose is None or loose.itemsize < dtype.itemsize else loose
+    if loose is not None:
+        return loose
+    return DEFAULT_DTYPE if state.capture is None else state.capture.tape.dtype
+
+
+def lift_to(value: Any, dtype: np.dtype) -> Tensor:
+    """`value` as a tensor of float `dtype`."""
+    if isinstance(value, Tensor):
+        if value.dtype is dtype or value.dtype == dtype:
+            return value
+        return astype(value, dtype)
+    if type(value) is float or type(value) is int:
+        return constant(float(value), dtype)
+    return Tensor(as_array(value), dtype)
+
+
+def astype(t: Tensor, dtype: Any) -> Tensor:
+    """`t` converted to another dtype: float32 and float64 freely while not recorded, else only to its own."""
+    dtype = np.dtype(dtype)
+    if dtype == t.dtype:
+        return t
+    if t.buffer is None:
+        return state.capture.convert(t, dtype)
+    if t.requires_grad and state.grad_enabled and dtype.kind == "f":
+        raise DtypeError(f"a tape has one dtype: a recorded {t.dtype} tensor cannot become {dtype}; convert the "
+                         "inputs and parameters instead")
+    return Tensor(t._array().astype(dtype))
+
+
+def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int] = (), *,
+           dtype: np.dtype, out_dtype: np.dtype | None = None, aux: Sequence[tuple[int, int]] = (),
+           added: int = 0, always: bool = False) -> Tensor:
+    """Run `op` and append it to the tape, or, while capturing, only append it.
+
+    Parameters
+    ----------
+    op : Op
+    inputs : sequence of Tensor
+    shape : tuple of int
+        Of the output, which is contiguous.
+    attributes : sequence of int
+        The words that follow the operands.
+    dtype : numpy.dtype
+        The float dtype in which the kernels run.
+    out_dtype : numpy.dtype, optional
+        Of the output, if it is another.
+    aux : sequence of (nbytes, itemsize)
+        Auxiliary outputs that the adjoint reads.
+    added : int
+        Bit `j`: the adjoint kernel adds several times to an element of input `j` (broadcasting), so that a first
+        contribution cannot be stored.
+    always : bool
+        Capture even when no input depends on the recording's inputs (random numbers).
+    """
+    capture = state.capture
+    if capture is not None and (always or any(t.buffer is None or t.requires_grad for t in inputs)):
+        return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added)
+    tape = state.tape(dtype)
+    tape.sweep()
+    out_dtype = out_dtype or dtype
+    wanted = 0
+    if state.grad_enabled and op.adjoint is not None:
+        for j, t in enumerate(inputs):
+            if t.requires_grad:
+                wanted |= 1 << j
+    itemsize = out_dtype.itemsize
+    nbytes = math.prod(shape) * itemsize
+    buffer = tape.storage.allocate(nbytes, op.name)
+    words = [0, buffer.address // itemsize, 0]
+    for t in inputs:
+        if t.buffer is None:
+            t._array()  # says why it has no value
+        words.append(t.buffer.address // t.dtype.itemsize + t.offset)
+        words.append(0)
+    aux_buffers = [tape.storage.allocate(n, op.name) for n, _ in aux]
+    for kept, (_, size) in zip(aux_buffers, aux):
+        words.append(kept.address // size)
+        words.append(0)
+    words.extend(attributes)
+    address = op.forward._addresses.get(dtype) or op.ready_forward(dtype)
+    if not wanted:
+        status = jit.enter(address, tape.scratch_row(words), dtype)
+        if status:
+            raise_status(op, status, [(shape,), *((t.shape,) for t in inputs)], None)
+        return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype)
+    variable = tape.new_variable(max(nbytes, itemsize), itemsize)
+    variables, offsets, flags, parents = [variable], [0], [0], []
+    for j, t in enumerate(inputs):
+        if wanted >> j & 1:
+            node = t.node
+            if type(node) is Node:
+                if node.tape is not tape and node.on_tape:
+                    raise TapegradError(f"{op.name}: an input was recorded on another tape (another thread's, or "
+                                        "outside this `with tg.Tape()`); detach() it")
+                if node.on_tape:
+                    v = node.variable
+                    parents.append(node)
+                else:
+                    v = tape.external(node, t.buffer.nbytes, t.dtype.itemsize)
+            else:
+                v = tape.external(node, node.nbytes, t.dtype.itemsize)
+            variables.append(v)
+            offsets.append(leaf_relative(t, node))
+            whole = op.stores and not added >> (j + 1) & 1 and covers(t, int(tape._nbytes[v]))
+            flags.append(_WANTED_STORABLE if whole else _WANTED)
+        else:
+            variables.append(0)
+            offsets.append(0)
+            flags.append(0)
+    for _ in aux:
+        variables.append(0)
+        offsets.append(0)
+        flags.append(0)
+    read = op.saved_operands(wanted)
+    if tape.keep:
+        saved = (buffer, *(t.buffer for t in inputs), *aux_buffers)
+    else:
+        n_inputs = len(inputs)
+        saved = tuple([buffer if k == 0 else inputs[k - 1].buffer if k <= n_inputs else aux_buffers[k - 1 - n_inputs]
+                       for k in read])
+    operands = [(shape, out_dtype, contiguous_strides(shape))]
+    operands += [(t.shape, t.dtype, t.strides) for t in inputs]
+    row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None))
+    status = jit.enter(address, row, dtype)
+    node = Node(tape, variable, tuple(parents))
+    if tape.keep:
+        tape._kept_nodes.append(node)
+    if status:
+        raise_status(op, status, operands, None)
+    return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype, node, True)
+
+
+def leaf_relative(t: Tensor, node: Any) -> int:
+    """Offset of a view within its variable."""
+    if type(node) is Leaf:
+        return t.offset + (t.buffer.address - node.buffer.address) // t.dtype.itemsize
+    return t.offset
+
+
+@lru_cache(maxsize=4096)
+def _covers(shape: tuple[int, ...], strides: tuple[int, ...], elements: int) -> bool:
+    if math.prod(shape) != elements:
+        return False
+    extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides))
+    return all(s > 0 for s in strides) and extent == elements
+
+
+def covers(t: Tensor, nbytes: int) -> bool:
+    """Whether a view visits every element of its variable of `nbytes` just once."""
+    return _covers(t.shape, t.strides, nbytes // t.dtype.itemsize)
