@@ -25,7 +25,9 @@ def first_tap(start: int, step: int) -> int:
 @device
 def last_tap(start: int, step: int, extent: int, taps: int) -> int:
     """One more than the last tap that is not behind the input."""
-    return min((extent - 1 - start) // step + 1, taps) if start < extent else 0
+    if start + (taps - 1) * step < extent:  # nearly always; a division would cost more than a window
+        return taps
+    return (extent - 1 - start) // step + 1 if start < extent else 0
 
 
 def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
