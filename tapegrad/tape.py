@@ -23,10 +23,8 @@ import numpy as np
 from .engine import walk
 from .engine.storage import Buffer, Changes, Storage, address_of, array_at
 from .errors import GradientError, GraphReleasedError, InPlaceError, TapegradError, TapeMemoryError
+from .listing import describe, listing
 from .ops.table import ADJOINT, FORWARD, OPS, Op
-
-_LETTER = {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "bool", "uint8": "u8"}
-
 
 #: shape, dtype and strides of every operand, the operands that are saved, and the user's file and line
 #: with the layer (None where nothing is captured)
@@ -109,6 +107,7 @@ class Tape:
         self._scratch: Any = np.zeros(256, np.int64)
         self._dead: list[tuple[int, int]] = []
         self._make_arrays(64, 512, 256, 128)
+        self.storage.beside = self.instruction_bytes
         self._clear()
 
     # -------------------------------------------------------------- arrays
@@ -133,6 +132,7 @@ class Tape:
         if self.max_bytes is not None and held + extra > self.max_bytes:
             raise TapeMemoryError(f"{self.count:,} instructions ask for {extra:,} bytes more; the tape holds {held:,} "
                                   f"of the {self.max_bytes:,} that it may hold")
+        self.storage.beside += extra
         for name in names:
             old = getattr(self, name)
             new = np.zeros(2 * len(old), np.int64)
@@ -485,44 +485,11 @@ class Tape:
             of its ``variable``, ``offset``, ``shape``, ``wanted`` (whether its adjoint is), and on a tape that keeps
             them its ``value`` and, after `backward`, its ``adjoint`` as arrays.
         """
-        if not 0 <= n < self.count:
-            raise IndexError(f"the tape has {self.count} instructions, not {n + 1}")
-        if self._opcode[n] < 0:
-            return {"op": "(given back)", "operands": [], "attributes": []}
-        row = self._words[self._start[n]:self._start[n + 1]].tolist()
-        first, last = self._operand_start[n:n + 2].tolist()
-        operands = []
-        for j, k in enumerate(range(first, last)):
-            known = j < len(self.notes[n][0])
-            operand: dict[str, Any] = {"variable": int(self._variable[k]), "offset": int(self._offset[k]),
-                                       "wanted": bool(self._flags[k] & walk.WANTED)}
-            if known:
-                shape, dtype, strides = self.notes[n][0][j]
-                operand["shape"] = shape
-                places = {"value": row[1 + 2 * j], "adjoint": row[2 + 2 * j] if self._adjoints is not None else 0}
-                if self.keep and self.saved[n]:
-                    for name, word in places.items():
-                        if word:
-                            operand[name] = array_at(word * dtype.itemsize, shape, strides, dtype, None).copy()
-            operands.append(operand)
-        return {"op": OPS[self._opcode[n]].name, "operands": operands, "attributes": row[1 + 2 * (last - first):]}
+        return describe(self, n)
 
     def __str__(self) -> str:
         self._sweep()
-        rows: list[tuple[str, ...]] = [("#", "op", "out", "in", "saves", "layer")]
-        for n in range(self.count):
-            if self._opcode[n] < 0:
-                continue
-            op, (operands, saved, where) = OPS[self._opcode[n]], self.notes[n]
-            first = int(self._operand_start[n])
-            names = [f"%{self._variable[first + j]} {_LETTER[d.name]}{list(s)}".replace(", ", ",")
-                     for j, (s, d, _) in enumerate(operands)]
-            saves = " ".join(names[k].split()[0] if k < len(names) else "aux" for k in saved)
-            rows.append((str(n), op.name, names[0], " ".join(names[1:]), saves or "-", where[2] if where else ""))
-        if not any(row[5] for row in rows[1:]):
-            rows = [row[:5] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+        return listing(self)
 
     def __repr__(self) -> str:
         return f"<Tape of {len(self)} instructions, {self.storage.live_bytes:,} bytes in use>"

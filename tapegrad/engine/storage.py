@@ -92,6 +92,7 @@ class Storage:
     def __init__(self, max_bytes: int | None = None) -> None:
         self.max_bytes = max_bytes
         self.live_bytes = self.held_bytes = self.peak_bytes = 0
+        self.beside = 0  # bytes that the owner holds elsewhere and that count too
         self._free: dict[int, list[int]] = {}
         self._blocks: list[np.ndarray] = []
         self._next = self._end = 0
@@ -136,7 +137,7 @@ class Storage:
 
     def _new_block(self, size: int, purpose: str) -> None:
         nbytes = max(self._block_bytes, size)
-        if self.max_bytes is not None and self.held_bytes + nbytes > self.max_bytes:
+        if self.max_bytes is not None and self.beside + self.held_bytes + nbytes > self.max_bytes:
             nbytes = size
         self._check(nbytes, purpose)
         block = aligned_bytes(nbytes)
@@ -147,9 +148,10 @@ class Storage:
         self._block_bytes = min(2 * self._block_bytes, 64 * _LARGE)
 
     def _check(self, nbytes: int, purpose: str) -> None:
-        if self.max_bytes is not None and self.held_bytes + nbytes > self.max_bytes:
+        held = self.held_bytes + self.beside
+        if self.max_bytes is not None and held + nbytes > self.max_bytes:
             raise TapeMemoryError(
-                f"{purpose} asks for {nbytes:,} bytes; the tape holds {self.held_bytes:,} of the {self.max_bytes:,} "
+                f"{purpose} asks for {nbytes:,} bytes; the tape holds {held:,} of the {self.max_bytes:,} "
                 "that it may hold. Release tensors, call backward() sooner, or raise max_bytes"
             )
 
