@@ -150,7 +150,8 @@ def main() -> None:
                          f"{1e9 * once / result['instructions']:,.1f}", f"±{100 * report.spread(times):.0f}%"])
     first = next(iter(results.values()))
     report.table(f"a graph of {first['ops']:,} scalar ops, {first['instructions']:,} instructions "
-                 "(define by run: forward and reverse)", ["way", "microseconds", "ns an op", "ns an instruction", "spread"], rows)
+                 "(define by run: forward and reverse)",
+                 ["way", "microseconds", "ns an op", "ns an instruction", "spread"], rows)
     print(f"recording it took {first['seconds_to_record']:.2f} s, "
           f"{1e6 * first['seconds_to_record'] / first['instructions']:.1f} microseconds an instruction")
     if arguments.plot:

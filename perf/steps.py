@@ -1,9 +1,9 @@
 """Microseconds for one training step, recorded and define-by-run, beside PyTorch's eager step.
 
-Five networks, from one whose arithmetic takes 5 microseconds to one that is nothing but matrix products. Before anything
-is timed, every way trains for a few steps from the same parameters on the same batch, and the losses must agree. Then
-the ways take turns, repeat by repeat, so that a change of the machine's speed meets all of them; the median of the
-repeats is shown, with the spread that half of them stay within.
+Five networks, from one whose arithmetic takes 5 microseconds to one that is nothing but matrix products. Before
+anything is timed, every way trains for a few steps from the same parameters on the same batch, and the losses must
+agree. Then the ways take turns, repeat by repeat, so that a change of the machine's speed meets all of them; the median
+of the repeats is shown, with the spread that half of them stay within.
 
 PyTorch is imported here if it can be; with --torch-python PATH it runs in a process of that interpreter instead, which
 waits while the others run. Its step is zero_grad, loss, backward, step on one batch that stays in place; TrainStep.run
