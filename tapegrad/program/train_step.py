@@ -226,7 +226,7 @@ class TrainStep:
         step.row[loop.INDEX] = step.row[loop.LOSSES] = 0
         self._set_rates(step, 1)
         step.run(0, 1)
-        self.optimizer.advance_steps(1)
+        self._advance(1)
         return float(step.loss)
 
     def _split_step(self, batch: Sequence[np.ndarray]) -> float:
@@ -244,13 +244,25 @@ class TrainStep:
                              f"{self.accumulate} equal micro-batches; use {f'{below} or ' if below else ''}"
                              f"{below + self.accumulate} rows")
 
-    def _set_rates(self, step: _Step, count: int) -> np.ndarray:
-        """Write the next steps' learning rates where the loop reads them; the array must be kept while it runs."""
+    @property
+    def _scheduled(self) -> bool:
+        """Whether learning rates change from step to step."""
+        return any(s.interval == "step" for s in self.optimizer.schedulers)
+
+    def _advance(self, count: int) -> None:
+        """Move the schedules on by `count` steps."""
+        if self._scheduled:
+            self.optimizer.advance_steps(count)
+
+    def _set_rates(self, step: _Step, count: int) -> None:
+        """Write the next steps' learning rates where the loop reads them."""
+        if not self._scheduled:  # the rows hold the present rates
+            step.row[loop.RATE_COUNT] = 0
+            return
         rates = np.ascontiguousarray(self.optimizer.upcoming_lrs(count), np.float64)
         step.row[loop.RATES], step.row[loop.COLUMNS] = address_of(rates) // 8, rates.shape[1]
         step.row[loop.RATE_COUNT] = len(step.rate_words)
-        step.rates = rates
-        return rates
+        step.rates = rates  # kept alive while the loop runs
 
     # -------------------------------------------------------------- epochs
 
@@ -368,7 +380,7 @@ class TrainStep:
         finally:
             finished = int(row[loop.DONE])
             losses.append(loss[:finished])
-            self.optimizer.advance_steps(finished)
+            self._advance(finished)
 
     # -------------------------------------------------------------- inspection
 
