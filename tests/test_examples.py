@@ -3,6 +3,8 @@
 A section of the README (from one ``##`` heading to the next) is one program: its Python blocks run in order in one
 namespace. A ``text`` block that follows a Python block is what that block prints. The ``sh`` lines that begin with
 ``tapegrad`` run in a folder with a table of house prices.
+
+``python tests/test_examples.py`` writes what the blocks print now into the README.
 """
 
 import contextlib
@@ -41,23 +43,24 @@ def sections():
 SECTIONS = dict(sections())
 
 
-@pytest.mark.parametrize("heading", [h for h, blocks in SECTIONS.items() if any(b[1] == "python" for b in blocks)])
-def test_python_blocks_of_the_readme_run_and_print_what_they_say(heading):
+def printed_by(blocks):
+    """Line of each ``text`` block that follows a Python block, what it says, and what that block prints."""
     namespace, printed = {"__name__": "__main__"}, None
-    for line, language, content in SECTIONS[heading]:
+    for line, language, content in blocks:
         if language == "python":
             # blank lines before it, so that a traceback gives the README's line
             code = compile("\n" * (line - 1) + content, str(README), "exec")
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 exec(code, namespace)
-            printed = output.getvalue()
+            printed = "\n".join(row.rstrip() for row in output.getvalue().rstrip().splitlines()) + "\n"
         elif language == "text":
-            assert stripped(printed) == stripped(content), f"README.md, line {line}"
+            yield line, content, printed
 
 
-def stripped(text):
-    """Lines without what stands invisibly at their ends."""
-    return [line.rstrip() for line in text.strip().splitlines()]
+@pytest.mark.parametrize("heading", [h for h, blocks in SECTIONS.items() if any(b[1] == "python" for b in blocks)])
+def test_python_blocks_of_the_readme_run_and_print_what_they_say(heading):
+    for line, said, printed in printed_by(SECTIONS[heading]):
+        assert printed == said, f"README.md, line {line}"
 
 
 COMMANDS = [line for blocks in SECTIONS.values() for _, language, content in blocks if language == "sh"
@@ -101,3 +104,11 @@ def test_examples_in_docstrings_print_what_they_say(name):
     for example in doctest.DocTestFinder(exclude_empty=True).find(module, name):
         runner.run(example, out=report.write)
     assert runner.failures == 0, report.getvalue()
+
+
+if __name__ == "__main__":
+    text = README.read_text(encoding="utf-8")
+    for blocks in SECTIONS.values():
+        for _, said, printed in printed_by(blocks):
+            text = text.replace(f"```text\n{said}```", f"```text\n{printed}```")
+    README.write_text(text, encoding="utf-8")
