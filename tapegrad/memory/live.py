@@ -64,10 +64,11 @@ def memory_report() -> LiveMemory:
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
+    >>> before = tg.memory_report()
     >>> w = tg.tensor(np.zeros(1000, np.float32), requires_grad=True)
     >>> loss = tg.sum(tg.tanh(w))                    # tanh keeps its output
     >>> report = tg.memory_report()
-    >>> report.parameter_bytes, report.activation_bytes
+    >>> report.parameter_bytes - before.parameter_bytes, report.activation_bytes - before.activation_bytes
     (4000, 4096)
     """
     tapes = {id(tape): tape for tape in (*state.defaults.values(), *state.entered)}.values()
