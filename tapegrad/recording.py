@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from .engine import jit
+from .engine.walk import STORABLE, WANTED
 from .errors import DtypeError, TapegradError
 from .ops.table import Op
 from .state import state
 from .tape import Leaf, Node, raise_status
 from .tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, as_array, constant, contiguous_strides
-
-_WANTED, _WANTED_STORABLE = 1, 3
 
 
 def lift(*values: Any) -> list[Tensor]:
@@ -162,7 +161,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
             variables.append(v)
             offsets.append(leaf_relative(t, node))
             whole = op.stores and not added >> (j + 1) & 1 and covers(t, int(tape._nbytes[v]))
-            flags.append(_WANTED_STORABLE if whole else _WANTED)
+            flags.append(WANTED | STORABLE if whole else WANTED)
         else:
             variables.append(0)
             offsets.append(0)

@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from .engine.storage import Buffer, Changes, aligned_bytes, array_at, array_buffer
+from .engine.storage import (
+    Buffer,
+    Changes,
+    address_of,
+    aligned_bytes,
+    array_at,
+    array_buffer,
+    contiguous_strides,
+)
 from .errors import (
     CaptureError,
     DtypeError,
@@ -27,16 +35,6 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 DEFAULT_DTYPE = FLOAT32
 _ONE = np.ones(())
-
-
-@lru_cache(maxsize=4096)
-def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides, in elements, of a C-contiguous array of this shape."""
-    strides, step = [], 1
-    for extent in reversed(shape):
-        strides.append(step)
-        step *= max(extent, 1)
-    return tuple(reversed(strides))
 
 
 class Tensor(TensorMethods):
@@ -276,7 +274,7 @@ class Tensor(TensorMethods):
         node = self.node
         if isinstance(node, Leaf):
             whole = np.zeros(node.shape, node.dtype)
-            at = array_at(jit_address(whole) + (self.offset - self._leaf_offset()) * self.dtype.itemsize, self.shape,
+            at = array_at(address_of(whole) + (self.offset - self._leaf_offset()) * self.dtype.itemsize, self.shape,
                           self.strides, self.dtype, whole)
             at[...] = seed
             self_leaf = Tensor._made(node.buffer, 0, node.shape, contiguous_strides(node.shape), node.dtype, node, True)
@@ -330,9 +328,6 @@ class Tensor(TensorMethods):
         self._array()[index] = value._array() if isinstance(value, Tensor) else value
         Changes.mark(self.buffer)
 
-    def _no_in_place(self, other: Any) -> Tensor:
-        return NotImplemented  # Python then computes x = x + y, a new tensor
-
     @classmethod
     def _made(cls, buffer: Buffer | None, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
               dtype: np.dtype, node: Any = None, requires_grad: bool = False) -> Tensor:
@@ -340,11 +335,6 @@ class Tensor(TensorMethods):
         t.buffer, t.offset, t.shape, t.strides, t.dtype = buffer, offset, shape, strides, dtype
         t.node, t.requires_grad = node, requires_grad
         return t
-
-
-def jit_address(array: np.ndarray) -> int:
-    """Byte address of an array."""
-    return array.__array_interface__["data"][0]
 
 
 @lru_cache(maxsize=1024)
@@ -432,9 +422,15 @@ def view(t: Tensor, offset: int, shape: tuple[int, ...], strides: tuple[int, ...
     return Tensor._made(t.buffer, t.offset + offset, shape, strides, t.dtype, t.node, t.requires_grad)
 
 
-def user_line() -> str:
+def user_frame() -> tuple[str, int]:
     """File and line of the innermost caller outside the package."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "tapegrad":
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tapegrad":
         frame = frame.f_back
-    return "unknown line" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return ("?", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def user_line() -> str:
+    """`user_frame`, as messages spell it."""
+    file, line = user_frame()
+    return f"{file}:{line}"

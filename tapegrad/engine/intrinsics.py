@@ -84,15 +84,18 @@ def _cast(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return context.cast(builder, args[0], signature.args[0], signature.return_type)
 
 
-@_primitive(vecmath.where, lambda c, a, b: a if a == b else max(a, b, key=lambda t: t.bitwidth), types.Boolean, _any,
-            _any)
+def _wider(a: Any, b: Any) -> Any:
+    return a if a == b else max(a, b, key=lambda t: t.bitwidth)
+
+
+@_primitive(vecmath.where, lambda c, a, b: _wider(a, b), types.Boolean, _any, _any)
 def _where(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     a, b = (context.cast(builder, v, t, signature.return_type) for v, t in zip(args[1:], signature.args[1:]))
     return builder.select(args[0], a, b)
 
 
 def _elementary(function: Callable, generate: Callable, arity: int) -> None:
-    typer = (lambda x: x) if arity == 1 else (lambda a, b: a if a == b else max(a, b, key=lambda t: t.bitwidth))
+    typer = (lambda x: x) if arity == 1 else (lambda a, b: _wider(a, b))
     _primitive(function, typer, *[types.Float] * arity)(generate)
 
 
@@ -118,7 +121,6 @@ _elementary(vecmath.abs, _llvm("fabs"), 1)
 for _name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh"):
     _elementary(getattr(vecmath, _name), _library(getattr(math, _name)), 1)
 _elementary(vecmath.power, _library(math.pow), 2)
-_PRIMITIVES.add(vecmath.minus)  # registered below, among what is compiled as written
 
 
 @_primitive(jit.call, lambda address, op, f, i, b: types.int64, types.Integer, _any, _any, _any, _any)
@@ -256,7 +258,6 @@ def _register_formula(function: Callable, single: Callable | None, double: Calla
 def _register_formulas() -> None:
     for function, single, double in vecmath.formulas():
         _register_formula(function, single, double)
-    _register_formula(vecmath.minus, vecmath.minus, vecmath.minus)
 
 
 _register_formulas()

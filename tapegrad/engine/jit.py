@@ -40,7 +40,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
-from .storage import array_at
+from .storage import array_at, contiguous_strides
 
 __all__ = [
     "Kernel", "Memory", "array_of", "bits", "cache_folder", "call", "cast", "compile_seconds", "device", "device_pair",
@@ -152,12 +152,8 @@ def bits_float(n: Any) -> Any:
 
 def array_of(memory: Any, address: int, shape: Any) -> Any:
     """C-contiguous array over the elements of `memory` from an element address on."""
-    size = memory.dtype.itemsize
-    step, strides = 1, []
-    for extent in reversed(shape):
-        strides.append(step)
-        step *= max(int(extent), 1)
-    return array_at(address * size, tuple(map(int, shape)), tuple(reversed(strides)), memory.dtype, None)
+    extents = tuple(map(int, shape))
+    return array_at(address * memory.dtype.itemsize, extents, contiguous_strides(extents), memory.dtype, None)
 
 
 def call(address: int, op: Any, f: Any, i: Any, b: Any) -> int:

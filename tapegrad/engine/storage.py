@@ -6,6 +6,7 @@ more is a block of its own and goes back to the operating system when it dies.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,16 @@ def array_at(address: int, shape: tuple[int, ...], strides: tuple[int, ...], dty
     interface = {"data": (address or ALIGNMENT, False), "shape": shape, "version": 3, "typestr": dtype.str,
                  "strides": tuple(s * dtype.itemsize for s in strides)}
     return np.asarray(_Exposed(interface, owner))
+
+
+@lru_cache(maxsize=4096)
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides, in elements, of a C-contiguous array of this shape."""
+    strides, step = [], 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= max(extent, 1)
+    return tuple(reversed(strides))
 
 
 class _Exposed:

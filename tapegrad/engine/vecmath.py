@@ -76,7 +76,7 @@ def formulas() -> list[tuple[Callable, Callable | None, Callable | None]]:
 
     singles = [(f, f, None) for f in functions_of(vecmath32)]
     doubles = [(f, None, f) for f in functions_of(vecmath64)]
-    return [*singles, *doubles, *_pairs]
+    return [*singles, *doubles, *_pairs, (minus, minus, minus)]
 
 
 exp = _pair("exp", "``e**x``.")
@@ -104,7 +104,6 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     return a if condition else b
 
 
-@device
 def minus(a: Any, b: Any) -> Any:
     """``a - b``, computed as it stands: never taken apart to be joined with terms around it."""
     return a - b

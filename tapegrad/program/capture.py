@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..ops.table import Op
 from ..recording import covers, leaf_relative
 from ..state import state
 from ..tape import Leaf, Node, Tape
-from ..tensor import BOOL, Tensor, contiguous_strides, user_line
+from ..tensor import BOOL, Tensor, contiguous_strides, user_frame, user_line
 
 
 class Capture:
@@ -141,7 +140,7 @@ class Capture:
             flags.append(0)
         words = [0, *(0,) * (2 * len(variables)), *attributes]
         operands = [(shape, out_dtype, contiguous_strides(shape)), *((t.shape, t.dtype, t.strides) for t in inputs)]
-        note = operands, op.saved_operands(wanted), (*_where(), self.layer)
+        note = operands, op.saved_operands(wanted), (*user_frame(), self.layer)
         tape.append(op, words, variables, offsets, flags, (), note)
         return self._symbol(variable, shape, out_dtype, bool(wanted))
 
@@ -180,11 +179,3 @@ class Capture:
         """Stream of one more random op, and where the recording keeps its key and step."""
         self.draws += 1
         return self.draws - 1, self.random_state.__array_interface__["data"][0] // 8
-
-
-def _where() -> tuple[str, int]:
-    """File and line of the user who called the op."""
-    frame: Any = sys._getframe(2)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tapegrad":
-        frame = frame.f_back
-    return ("?", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
