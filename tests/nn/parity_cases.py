@@ -17,18 +17,29 @@ REDUCTIONS = ("mean", "sum", "none")
 
 @dataclass
 class Case:
-    """A call of ``nn.functional``: float arrays are differentiated unless they are options."""
+    """A call of ``nn.functional``: float arrays are differentiated unless they are options.
+
+    `peer` is PyTorch's path to the function if it is another (``"cumprod"`` for ``torch.cumprod``). With `module`, the
+    arguments of its constructor, `function` is a class of ``nn`` and its parameters are those of `parameter_values`.
+    """
 
     name: str
     function: str
     arrays: dict[str, np.ndarray]
     options: dict[str, Any] = field(default_factory=dict)  # arrays here are not differentiated
     gradients: bool = True
+    peer: str = ""
+    module: dict[str, Any] | None = None
 
 
 def cotangent(shape: tuple[int, ...]) -> np.ndarray:
     """What a result of `shape` is weighted with before its gradients are taken."""
     return np.linspace(0.5, 1.5, int(np.prod(shape))).reshape(shape)
+
+
+def parameter_values(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """What the parameters of a module are set to, by name."""
+    return {name: 0.4 * _draw(len(name) + k, *shapes[name]) for k, name in enumerate(sorted(shapes))}
 
 
 def _draw(seed: int, *shape: int) -> np.ndarray:

@@ -1,14 +1,29 @@
-"""Record PyTorch's results of `layer_cases`: ``python -m tests.nn.record_layers``, where PyTorch is installed."""
+"""Record PyTorch's results of families of cases, where PyTorch is installed.
+
+    python -m tests.nn.record_layers layer convolution ...
+
+writes ``<family>_reference.npz`` for the cases of ``<family>_cases.py``.
+"""
 
 from __future__ import annotations
 
+import sys
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from .layer_cases import CASES
-from .parity_cases import Case, cotangent
+from .parity_cases import Case, cotangent, parameter_values
+
+
+def first_float(result: Any) -> torch.Tensor:
+    """The result itself, or the first of several that can be differentiated."""
+    if isinstance(result, torch.Tensor):
+        return result
+    return next(part for part in result if isinstance(part, torch.Tensor) and part.is_floating_point())
 
 
 def run(case: Case) -> dict[str, np.ndarray]:
@@ -17,25 +32,40 @@ def run(case: Case) -> dict[str, np.ndarray]:
         name: torch.tensor(array, requires_grad=array.dtype.kind == "f") for name, array in case.arrays.items()
     }
     options = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in case.options.items()}
-    result = getattr(torch.nn.functional, case.function)(**given, **options)
+    parameters: dict[str, Any] = {}
+    if case.module is not None:
+        module = getattr(torch.nn, case.function)(**case.module).double()
+        parameters = dict(module.named_parameters())
+        with torch.no_grad():
+            for name, array in parameter_values({k: tuple(p.shape) for k, p in parameters.items()}).items():
+                parameters[name].copy_(torch.tensor(array))
+        result = first_float(module(*given.values(), **options))
+    else:
+        path = case.peer or f"nn.functional.{case.function}"
+        result = first_float(reduce(getattr, path.split("."), torch)(**given, **options))
     result.backward(torch.tensor(cotangent(tuple(result.shape))))
     found = {"": result.detach().numpy()}
-    found |= {name: array.grad.numpy() for name, array in given.items() if array.grad is not None}
-    found |= {name: value.numpy() for name, value in options.items() if isinstance(value, torch.Tensor)}
+    for name, array in (*given.items(), *parameters.items()):
+        if array.grad is not None:
+            found[name] = array.grad.numpy()
+    found |= {name: value.numpy() for name, value in options.items()
+              if isinstance(value, torch.Tensor) and value.is_floating_point()}
     return found
 
 
 def main() -> None:
-    """Write the file."""
-    records = {f"{c.name}{'/' + key if key else ''}": array for c in CASES for key, array in run(c).items()}
-    np.savez_compressed(
-        Path(__file__).with_name("layer_reference.npz"),
-        version=np.array(torch.__version__),
-        names=np.array(list(records)),
-        lengths=np.array([array.size for array in records.values()], np.int32),
-        values=np.concatenate([array.ravel() for array in records.values()]),
-    )
-    print(f"{len(CASES)} cases, {len(records)} arrays from PyTorch {torch.__version__}")
+    """Write the files."""
+    for family in sys.argv[1:]:
+        cases = import_module(f"{__package__}.{family}_cases").CASES
+        records = {f"{c.name}{'/' + key if key else ''}": array for c in cases for key, array in run(c).items()}
+        np.savez_compressed(
+            Path(__file__).with_name(f"{family}_reference.npz"),
+            version=np.array(torch.__version__),
+            names=np.array(list(records)),
+            lengths=np.array([array.size for array in records.values()], np.int32),
+            values=np.concatenate([array.ravel() for array in records.values()]),
+        )
+        print(f"{family}: {len(cases)} cases, {len(records)} arrays from PyTorch {torch.__version__}")
 
 
 if __name__ == "__main__":
