@@ -1,6 +1,7 @@
 """Record once, replay: capture, planning, and the compiled training loop."""
 
 from .compile import compile
-from .train_step import History, TrainStep
+from .epochs import History
+from .train_step import TrainStep
 
 __all__ = ["History", "TrainStep", "compile"]

@@ -1,21 +1,14 @@
-"""`TrainStep`: forward, reverse and update recorded once and replayed as one compiled call; epochs of it."""
+"""`TrainStep`: forward, reverse and update recorded once and replayed as one compiled call."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..engine import walk
-from ..engine.jit import bits
-from ..engine.storage import Changes, address_of
-from ..errors import ArgumentError, CaptureError, GradientError, ShapeError
+from ..errors import ArgumentError, CaptureError, GradientError
 from ..memory import MemoryReport, Rows
-from ..random import generator
 from ..state import state
 from ..tape import Leaf
 from ..tensor import Tensor, user_line
@@ -23,102 +16,11 @@ from . import loop
 from .account import account
 from .arguments import Conditions, as_input, signature_of
 from .capture import Capture
+from .epochs import History, as_data, check_divides, count, run_batches, run_epochs
 from .program import Program, scalar_seed
+from .progress import NoBar
+from .step import Step
 from .timing import time_instructions
-
-_CHUNK_SECONDS = 0.05
-
-
-@dataclass
-class History:
-    """What a run of epochs left behind.
-
-    Attributes
-    ----------
-    loss : ndarray of the step's dtype
-        The loss of every step, before its update.
-    epoch : ndarray of int
-        The epoch of every step.
-    seconds : float
-        Time spent in all.
-    samples : int
-        Rows that were stepped over.
-    """
-
-    loss: np.ndarray = field(default_factory=lambda: np.empty(0))
-    epoch: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    seconds: float = 0.0
-    samples: int = 0
-
-    def __len__(self) -> int:
-        return len(self.loss)
-
-    def epoch_loss(self) -> np.ndarray:
-        """Mean loss of each epoch."""
-        return np.array([self.loss[self.epoch == e].mean() for e in np.unique(self.epoch)])
-
-
-class _Step:
-    """The recording of one signature, with its update rows."""
-
-    def __init__(self, program: Program, conditions: Conditions, optimizer: Any, parameters: list[Tensor],
-                 micro: int) -> None:
-        self.program, self.conditions, self.optimizer = program, conditions, optimizer
-        reached = set(program.reached)
-        self.active = [p for p in parameters if p.node in reached]
-        tape, seed = program.tape, program.seed
-        self.dtype = tape.dtype
-        size = self.dtype.itemsize
-        row = self.row = np.zeros(loop.ROW_WORDS, np.int64)
-        self.address = address_of(row)
-        row[loop.FORWARD] = walk.FORWARD_WALK.address(self.dtype)
-        row[loop.REVERSE] = walk.REVERSE_WALK.address(self.dtype)
-        row[loop.UPDATE_WALK] = row[loop.FORWARD]
-        row[loop.TAPE] = tape._header_address // 8
-        row[loop.LOSS] = int(tape._value[seed.node.variable]) // size
-        row[loop.SEED] = program.seed_at // size
-        row[loop.RANDOM] = address_of(program.capture.random_state) // 8 if program.capture.draws else 0
-        row[loop.MICRO], row[loop.SHARE] = micro, bits(1.0 / micro)
-        if micro > 1:
-            self.adding = program.adding_header()
-            row[loop.ADDING] = address_of(self.adding[0]) // 8
-        self.update_header = np.zeros(walk.HEADER_WORDS, np.int64)
-        self.row[loop.UPDATES] = address_of(self.update_header) // 8
-        self.layout = -1
-        self.report: MemoryReport | None = None
-        self.rates = np.empty(0)
-        self.inputs = program._input_arrays()
-        self.loss = program.array(seed).reshape(())
-        self.prepare()
-        loop.TRAIN_STEPS.address(self.dtype)
-
-    def prepare(self) -> None:
-        """Take over changes that the user made to the optimiser."""
-        optimizer = self.optimizer
-        rows = optimizer.update_rows(self.active)
-        if optimizer.layout != self.layout:
-            self.rows, self.layout = rows, rows.layout
-            header = self.update_header
-            header[walk.FORWARD_TABLE] = address_of(walk.FORWARD[self.dtype]) // 8
-            header[walk.OPCODE], header[walk.START] = address_of(rows.opcodes) // 8, address_of(rows.starts) // 8
-            header[walk.WORDS], header[walk.END] = address_of(rows.words) // 8, len(rows.opcodes)
-            self.rate_words = address_of(rows.words) // 8 + rows.lr_words.astype(np.int64)
-            self.rate_columns = np.ascontiguousarray(rows.lr_groups, np.int64)
-            self.row[loop.RATE_WORDS] = address_of(self.rate_words) // 8
-            self.row[loop.RATE_COLUMNS] = address_of(self.rate_columns) // 8
-
-    def run(self, first: int, last: int) -> int:
-        """Run steps; returns the number done. Gradients stay readable as ``.grad``."""
-        row = self.row
-        row[loop.FIRST], row[loop.LAST] = first, last
-        status = loop.TRAIN_STEPS(self.address, self.dtype)
-        for parameter in self.active:
-            leaf = parameter.node
-            leaf.gradient = leaf.home
-            Changes.mark(leaf.buffer)
-        if status:
-            self.program.tape.fail(int(self.program.tape._header[walk.FAILED]), status)
-        return last - first
 
 
 class TrainStep:
@@ -163,19 +65,19 @@ class TrainStep:
             raise ArgumentError(f"loss_fn must be a function of the batch, not {type(loss_fn).__name__}")
         if not hasattr(optimizer, "update_rows"):
             raise ArgumentError(f"optimizer must be one of tapegrad.optim, not {type(optimizer).__name__}")
-        self.accumulate = _count("accumulate", accumulate)
+        self.accumulate = count("accumulate", accumulate)
         if memory_budget is not None:
             raise ArgumentError("memory_budget: not available yet")
         self.loss_fn, self.optimizer = loss_fn, optimizer
-        self._steps: dict[Any, list[_Step]] = {}
-        self._last: _Step | None = None
+        self._steps: dict[Any, list[Step]] = {}
+        self._last: Step | None = None
         self.recordings = 0
         #: of the run that was last begun, also after Ctrl-C
         self.history = History()
 
     # -------------------------------------------------------------- recording
 
-    def _step_for(self, arrays: Sequence[np.ndarray]) -> _Step:
+    def _step_for(self, arrays: Sequence[np.ndarray]) -> Step:
         """The recording for arguments like these, made if there is none."""
         if state.capture is not None:
             raise CaptureError(f"{user_line()}: a TrainStep inside a recording")
@@ -193,7 +95,7 @@ class TrainStep:
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    def _record(self, arrays: Sequence[np.ndarray]) -> _Step:
+    def _record(self, arrays: Sequence[np.ndarray]) -> Step:
         parameters = self._parameters()
         trained = [p for p in parameters if p.requires_grad]
         if not trained:
@@ -209,7 +111,7 @@ class TrainStep:
         leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
         leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})
         self.recordings += 1
-        return _Step(program, Conditions(list(capture.modules.values()), leaves), self.optimizer, parameters,
+        return Step(program, Conditions(list(capture.modules.values()), leaves), self.optimizer, parameters,
                      self.accumulate)
 
     # -------------------------------------------------------------- one step
@@ -224,45 +126,18 @@ class TrainStep:
             target[...] = source
         step.program.draw()
         step.row[loop.INDEX] = step.row[loop.LOSSES] = 0
-        self._set_rates(step, 1)
+        step.set_rates(1)
         step.run(0, 1)
-        self._advance(1)
+        step.advance(1)
         return float(step.loss)
 
     def _split_step(self, batch: Sequence[np.ndarray]) -> float:
         """One step on a batch that is split into micro-batches."""
-        data, n = self._data(batch)
-        self._check_divides(n, "the batch")
+        data, n = as_data(batch, self.optimizer.dtype)
+        check_divides(self.accumulate, n, "the batch")
         losses: list[np.ndarray] = []
-        self._run_part(data, np.arange(n, dtype=np.int64), n, 1, losses, _NoBar())
+        run_batches(self, data, np.arange(n, dtype=np.int64), n, 1, losses, NoBar())
         return float(losses[0][0])
-
-    def _check_divides(self, rows: int, what: str) -> None:
-        if rows % self.accumulate:
-            below = rows - rows % self.accumulate
-            raise ShapeError(f"accumulate={self.accumulate}: {what} has {rows} rows, which do not split into "
-                             f"{self.accumulate} equal micro-batches; use {f'{below} or ' if below else ''}"
-                             f"{below + self.accumulate} rows")
-
-    @property
-    def _scheduled(self) -> bool:
-        """Whether learning rates change from step to step."""
-        return any(s.interval == "step" for s in self.optimizer.schedulers)
-
-    def _advance(self, count: int) -> None:
-        """Move the schedules on by `count` steps."""
-        if self._scheduled:
-            self.optimizer.advance_steps(count)
-
-    def _set_rates(self, step: _Step, count: int) -> None:
-        """Write the next steps' learning rates where the loop reads them."""
-        if not self._scheduled:  # the rows hold the present rates
-            step.row[loop.RATE_COUNT] = 0
-            return
-        rates = np.ascontiguousarray(self.optimizer.upcoming_lrs(count), np.float64)
-        step.row[loop.RATES], step.row[loop.COLUMNS] = address_of(rates) // 8, rates.shape[1]
-        step.row[loop.RATE_COUNT] = len(step.rate_words)
-        step.rates = rates  # kept alive while the loop runs
 
     # -------------------------------------------------------------- epochs
 
@@ -297,90 +172,7 @@ class TrainStep:
         KeyboardInterrupt
             Within about 50 ms of Ctrl-C; parameters are those after the last whole step.
         """
-        data, n = self._data(arrays)
-        batch_size, epochs = _count("batch_size", batch_size), _count("epochs", epochs)
-        full, rest = divmod(n, batch_size)
-        rest = 0 if drop_last else rest
-        if full:
-            self._check_divides(batch_size, "a batch (batch_size)")
-        if rest:
-            self._check_divides(rest, f"the last batch of {n} rows by {batch_size} (or leave it out: drop_last=True)")
-        if full == 0 and rest == 0:
-            raise ArgumentError(f"drop_last leaves nothing: {n} rows, batch_size {batch_size}")
-        rng = np.random.default_rng(seed) if seed is not None else generator()
-        history = self.history = History()
-        began = time.perf_counter()
-        losses: list[np.ndarray] = []
-        order = np.arange(n, dtype=np.int64)
-        with _progress_bar(progress, epochs * (full + (rest > 0))) as bar:
-            for epoch in range(epochs):
-                if shuffle:
-                    order = rng.permutation(n)
-                parts = [(order[:full * batch_size], batch_size, full)] if full else []
-                if rest:
-                    parts.append((order[full * batch_size:full * batch_size + rest], rest, 1))
-                of_epoch: list[np.ndarray] = []
-                try:
-                    for index, size, steps in parts:
-                        self._run_part(data, index, size, steps, of_epoch, bar)
-                finally:
-                    losses += of_epoch
-                    done = int(sum(map(len, losses)))
-                    history.loss = np.concatenate(losses) if losses else history.loss
-                    history.epoch = np.append(history.epoch, np.full(done - len(history.epoch), epoch))
-                    history.samples += sum(min(len(part), steps) * size
-                                           for part, (_, size, steps) in zip(of_epoch, parts))
-                    history.seconds = time.perf_counter() - began
-                mean = float(np.concatenate(of_epoch).mean())
-                self.optimizer.advance("epoch", metric=mean)
-                bar.describe(epoch, mean)
-                if callback is not None and callback(epoch, history):
-                    break
-        return history
-
-    def _data(self, arrays: Sequence[Any]) -> tuple[list[np.ndarray], int]:
-        if not arrays:
-            raise ArgumentError("run needs at least one array")
-        data = [as_input(a) for a in arrays]
-        lengths = {a.shape[0] if a.ndim else None for a in data}
-        if None in lengths or len(lengths) != 1:
-            raise ShapeError("run: arrays must have the same length along axis 0; shapes are "
-                             + ", ".join(str(list(a.shape)) for a in data))
-        n = lengths.pop()
-        if not n:
-            raise ArgumentError("run: the arrays are empty")
-        dtype = self.optimizer.dtype
-        return [np.ascontiguousarray(a, dtype if a.dtype.kind == "f" else a.dtype) for a in data], n
-
-    def _run_part(self, data: list[np.ndarray], index: np.ndarray, size: int, steps: int,
-                  losses: list[np.ndarray], bar: Any) -> None:
-        """Run batches of one size, in chunks of about 50 ms."""
-        rows = size // self.accumulate
-        step = self._step_for([a[:rows] for a in data])
-        index = np.ascontiguousarray(index)
-        table = np.array([[address_of(a), address_of(t), a.nbytes // max(len(a), 1)]
-                          for a, t in zip(data, step.inputs)], np.int64)
-        loss = np.empty(steps, step.dtype)
-        row = step.row
-        row[loop.INDEX], row[loop.BATCH], row[loop.INPUTS] = address_of(index) // 8, rows, len(data)
-        row[loop.TABLE], row[loop.LOSSES] = address_of(table) // 8, address_of(loss) // step.dtype.itemsize
-        step.program.draw()
-        self._set_rates(step, steps)
-        done, chunk = 0, 1
-        row[loop.DONE] = 0
-        try:
-            while done < steps:
-                began = time.perf_counter()
-                last = min(done + chunk, steps)
-                step.run(done, last)
-                bar.advance(last - done)
-                seconds = time.perf_counter() - began
-                done = last
-                chunk = max(1, min(4 * chunk, math.ceil(chunk * _CHUNK_SECONDS / max(seconds, 1e-9))))
-        finally:
-            finished = int(row[loop.DONE])
-            losses.append(loss[:finished])
-            self._advance(finished)
+        return run_epochs(self, arrays, batch_size, epochs, shuffle, seed, drop_last, progress, callback)
 
     # -------------------------------------------------------------- inspection
 
@@ -389,7 +181,7 @@ class TrainStep:
         """The recording that ran last; prints as the listing."""
         return self._recorded().program.tape
 
-    def _recorded(self) -> _Step:
+    def _recorded(self) -> Step:
         if self._last is None:
             raise GradientError("nothing is recorded yet: call step(...) or step.run(...) first")
         return self._last
@@ -423,7 +215,7 @@ class TrainStep:
         batch = [as_input(a) for a in arrays]
         return time_instructions(self._step_for(batch).program, batch, seconds)
 
-    def _unfrozen(self, step: _Step) -> MemoryReport | None:
+    def _unfrozen(self, step: Step) -> MemoryReport | None:
         """The plan of the same step with nothing frozen; None if nothing is."""
         program = step.program
         capture = program.capture
@@ -443,61 +235,3 @@ class TrainStep:
         trained = sum(leaf.nbytes for leaf in program.reached)
         more = sum(leaf.nbytes for leaf in plan.reached) / max(trained, 1)
         return account(plan, round(self.optimizer.state_nbytes * more))
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ArgumentError(f"{name} must be a positive integer, not {value!r}")
-    return int(value)
-
-
-class _NoBar:
-    """A progress bar that is not shown."""
-
-    def __enter__(self) -> _NoBar:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        pass
-
-    def advance(self, steps: int) -> None:
-        """Some steps are done."""
-
-    def describe(self, epoch: int, loss: float) -> None:
-        """An epoch is over."""
-
-
-class _RichBar(_NoBar):
-    """A progress bar on the terminal."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                                  TimeRemainingColumn(), console=Console(stderr=True))
-        self._task = self._progress.add_task("training", total=total)
-
-    def __enter__(self) -> _RichBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._progress.stop()
-
-    def advance(self, steps: int) -> None:
-        self._progress.advance(self._task, steps)
-
-    def describe(self, epoch: int, loss: float) -> None:
-        self._progress.update(self._task, description=f"epoch {epoch + 1}  loss {loss:.4g}")
-
-
-def _progress_bar(shown: bool, total: int) -> _NoBar:
-    if not shown:
-        return _NoBar()
-    try:
-        return _RichBar(total)
-    except ImportError:
-        from ..errors import MissingExtraError
-
-        raise MissingExtraError("progress=True needs the rich package: pip install 'tapegrad[cli]'") from None

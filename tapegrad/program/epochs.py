@@ -1,0 +1,161 @@
+"""Epochs over arrays: orders drawn, batches run in compiled chunks, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..engine.storage import address_of
+from ..errors import ArgumentError, ShapeError
+from ..random import generator
+from . import loop
+from .arguments import as_input
+from .progress import progress_bar
+
+if TYPE_CHECKING:
+    from .train_step import TrainStep
+
+_CHUNK_SECONDS = 0.05
+
+
+@dataclass
+class History:
+    """What a run of epochs left behind.
+
+    Attributes
+    ----------
+    loss : ndarray of the step's dtype
+        The loss of every step, before its update.
+    epoch : ndarray of int
+        The epoch of every step.
+    seconds : float
+        Time spent in all.
+    samples : int
+        Rows that were stepped over.
+    """
+
+    loss: np.ndarray = field(default_factory=lambda: np.empty(0))
+    epoch: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    seconds: float = 0.0
+    samples: int = 0
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def epoch_loss(self) -> np.ndarray:
+        """Mean loss of each epoch."""
+        return np.array([self.loss[self.epoch == e].mean() for e in np.unique(self.epoch)])
+
+
+def run_epochs(train: TrainStep, arrays: Sequence[Any], batch_size: int, epochs: int, shuffle: bool,
+               seed: int | None, drop_last: bool, progress: bool,
+               callback: Callable[[int, History], Any] | None) -> History:
+    """`TrainStep.run`."""
+    data, n = as_data(arrays, train.optimizer.dtype)
+    batch_size, epochs = count("batch_size", batch_size), count("epochs", epochs)
+    full, rest = divmod(n, batch_size)
+    rest = 0 if drop_last else rest
+    if full:
+        check_divides(train.accumulate, batch_size, "a batch (batch_size)")
+    if rest:
+        check_divides(train.accumulate, rest,
+                      f"the last batch of {n} rows by {batch_size} (or leave it out: drop_last=True)")
+    if full == 0 and rest == 0:
+        raise ArgumentError(f"drop_last leaves nothing: {n} rows, batch_size {batch_size}")
+    rng = np.random.default_rng(seed) if seed is not None else generator()
+    history = train.history = History()
+    began = time.perf_counter()
+    losses: list[np.ndarray] = []
+    order = np.arange(n, dtype=np.int64)
+    with progress_bar(progress, epochs * (full + (rest > 0))) as bar:
+        for epoch in range(epochs):
+            if shuffle:
+                order = rng.permutation(n)
+            parts = [(order[:full * batch_size], batch_size, full)] if full else []
+            if rest:
+                parts.append((order[full * batch_size:full * batch_size + rest], rest, 1))
+            of_epoch: list[np.ndarray] = []
+            try:
+                for index, size, steps in parts:
+                    run_batches(train, data, index, size, steps, of_epoch, bar)
+            finally:
+                losses += of_epoch
+                done = int(sum(map(len, losses)))
+                history.loss = np.concatenate(losses) if losses else history.loss
+                history.epoch = np.append(history.epoch, np.full(done - len(history.epoch), epoch))
+                history.samples += sum(min(len(part), steps) * size
+                                       for part, (_, size, steps) in zip(of_epoch, parts))
+                history.seconds = time.perf_counter() - began
+            mean = float(np.concatenate(of_epoch).mean())
+            train.optimizer.advance("epoch", metric=mean)
+            bar.describe(epoch, mean)
+            if callback is not None and callback(epoch, history):
+                break
+    return history
+
+
+def as_data(arrays: Sequence[Any], dtype: np.dtype) -> tuple[list[np.ndarray], int]:
+    """Arrays of one length as the compiled loop gathers their rows, and that length."""
+    if not arrays:
+        raise ArgumentError("run needs at least one array")
+    data = [as_input(a) for a in arrays]
+    lengths = {a.shape[0] if a.ndim else None for a in data}
+    if None in lengths or len(lengths) != 1:
+        raise ShapeError("run: arrays must have the same length along axis 0; shapes are "
+                         + ", ".join(str(list(a.shape)) for a in data))
+    n = lengths.pop()
+    if not n:
+        raise ArgumentError("run: the arrays are empty")
+    return [np.ascontiguousarray(a, dtype if a.dtype.kind == "f" else a.dtype) for a in data], n
+
+
+def run_batches(train: TrainStep, data: list[np.ndarray], index: np.ndarray, size: int, steps: int,
+                losses: list[np.ndarray], bar: Any) -> None:
+    """Run batches of one size, in chunks of about 50 ms."""
+    rows = size // train.accumulate
+    step = train._step_for([a[:rows] for a in data])
+    index = np.ascontiguousarray(index)
+    table = np.array([[address_of(a), address_of(t), a.nbytes // max(len(a), 1)]
+                      for a, t in zip(data, step.inputs)], np.int64)
+    loss = np.empty(steps, step.dtype)
+    row = step.row
+    row[loop.INDEX], row[loop.BATCH], row[loop.INPUTS] = address_of(index) // 8, rows, len(data)
+    row[loop.TABLE], row[loop.LOSSES] = address_of(table) // 8, address_of(loss) // step.dtype.itemsize
+    step.program.draw()
+    step.set_rates(steps)
+    done, chunk = 0, 1
+    row[loop.DONE] = 0
+    try:
+        while done < steps:
+            began = time.perf_counter()
+            last = min(done + chunk, steps)
+            step.run(done, last)
+            bar.advance(last - done)
+            seconds = time.perf_counter() - began
+            done = last
+            chunk = max(1, min(4 * chunk, math.ceil(chunk * _CHUNK_SECONDS / max(seconds, 1e-9))))
+    finally:
+        finished = int(row[loop.DONE])
+        losses.append(loss[:finished])
+        step.advance(finished)
+
+
+def check_divides(accumulate: int, rows: int, what: str) -> None:
+    """Refuse a batch that does not split into equal micro-batches."""
+    if rows % accumulate:
+        below = rows - rows % accumulate
+        raise ShapeError(f"accumulate={accumulate}: {what} has {rows} rows, which do not split into "
+                         f"{accumulate} equal micro-batches; use {f'{below} or ' if below else ''}"
+                         f"{below + accumulate} rows")
+
+
+def count(name: str, value: Any) -> int:
+    """A positive integer that a user gave."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ArgumentError(f"{name} must be a positive integer, not {value!r}")
+    return int(value)
