@@ -140,7 +140,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     if not wanted:
         status = jit.enter(address, tape.scratch_row(words), dtype)
         if status:
-            raise_status(op, status, [(shape,), *((t.shape,) for t in inputs)], None)
+            raise_status(op, status, [(shape,), *((t.shape,) for t in inputs)], None, words)
         return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype)
     variable = tape.new_variable(max(nbytes, itemsize), itemsize)
     variables, offsets, flags, parents = [variable], [0], [0], []
@@ -185,7 +185,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     if tape.keep:
         tape._kept_nodes.append(node)
     if status:
-        raise_status(op, status, operands, None)
+        raise_status(op, status, operands, None, words)
     return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype, node, True)
 
 

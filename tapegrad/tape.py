@@ -334,7 +334,7 @@ class Tape:
     def fail(self, n: int, status: int) -> None:
         """Raise the error that a kernel of instruction `n` reported."""
         op, note = OPS[self._opcode[n]], self.notes[n]
-        raise_status(op, status, note[0], note[2])
+        raise_status(op, status, note[0], note[2], self._words[self._start[n]:self._start[n + 1]].tolist())
 
     def plan_reverse(self, seed: int) -> int:
         """Plan the reverse walk from variable `seed`; returns the bytes that its adjoints need."""
@@ -508,11 +508,18 @@ class Tape:
         state.entered.remove(self)
 
 
-def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str] | None) -> None:
-    """Raise the error that `op`'s kernel reported by `status`."""
+def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str] | None, words: Sequence[int]) -> None:
+    """Raise the error that `op`'s kernel reported by `status`.
+
+    The low 8 bits of a status choose the message, the others are the index that it may name as ``{index}``; the
+    instruction's row is ``{words[...]}``.
+    """
     from .errors import IndexRangeError
 
-    message = "the function raised an exception" if status == -1 else op.messages.get(status, f"status {status}")
+    index, code = status >> 8, status & 255
+    named = f"{index}" if -2**55 < index < 2**55 - 1 else f"{index} or beyond"  # 56 bits have room for no more
+    message = "the function raised an exception" if status == -1 else op.messages.get(code, f"status {status}")
+    message = message.format(index=named, words=words)
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
     given = ", ".join(str(list(s)) for s, *_ in operands[1:])
     error = IndexRangeError if "index" in message else TapegradError

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
+from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, ONE_HOT
-from ..ops.table import Op
 from ..recording import lift, record
 from ..state import state
 from ..tensor import DEFAULT_DTYPE, INT64, Tensor, as_array
@@ -22,16 +21,6 @@ def _indices(name: str, input: Any) -> Tensor:
     if index.dtype != INT64:
         raise DtypeError(f"{name}: indices must be integers, not {index.dtype}")
     return contiguous(index)
-
-
-def _checked(op: Op, index: Tensor, extent: int, what: str, *args: Any, **options: Any) -> Tensor:
-    """`record`, with the index that is out of range named where its value is known."""
-    try:
-        return record(op, *args, **options)
-    except IndexRangeError:
-        values = index._array()
-        bad = int(values[(values < 0) | (values >= extent)][0])
-        raise IndexRangeError(f"{op.name}: index {bad} lies outside the {extent} {what}") from None
 
 
 def _table(name: str, weight: Any, padding_idx: int | None) -> tuple[Tensor, int]:
@@ -75,8 +64,8 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     index = _indices("embedding", input)
     table, padding = _table("embedding", weight, padding_idx)
     rows, width = table.shape
-    return _checked(EMBEDDING, index, rows, "rows of the table", (table, index), (*index.shape, width),
-                    (index.size, rows, width, padding), dtype=table.dtype)
+    return record(EMBEDDING, (table, index), (*index.shape, width), (index.size, rows, width, padding),
+                  dtype=table.dtype)
 
 
 def embedding_bag(input: Any, weight: Any, mode: str = "mean", padding_idx: int | None = None) -> Tensor:
@@ -102,8 +91,8 @@ def embedding_bag(input: Any, weight: Any, mode: str = "mean", padding_idx: int 
     table, padding = _table("embedding_bag", weight, padding_idx)
     rows, width = table.shape
     bags, count = index.shape
-    return _checked(EMBEDDING_BAG, index, rows, "rows of the table", (table, index), (bags, width),
-                    (bags, rows, width, padding, count, int(mode == "mean")), dtype=table.dtype)
+    return record(EMBEDDING_BAG, (table, index), (bags, width),
+                  (bags, rows, width, padding, count, int(mode == "mean")), dtype=table.dtype)
 
 
 def one_hot_rows(input: Any, num_classes: int, dtype: Any = None) -> Tensor:
@@ -127,5 +116,4 @@ def one_hot_rows(input: Any, num_classes: int, dtype: Any = None) -> Tensor:
         found = state.capture.tape.dtype
     else:
         found = DEFAULT_DTYPE if dtype is None else np.dtype(dtype)
-    return _checked(ONE_HOT, index, num_classes, "classes", (index,), (*index.shape, num_classes),
-                    (index.size, num_classes), dtype=found)
+    return record(ONE_HOT, (index,), (*index.shape, num_classes), (index.size, num_classes), dtype=found)

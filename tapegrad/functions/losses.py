@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..engine.jit import bits
-from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
+from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.dropout import DROPOUT
 from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
 from ..ops.table import Op
@@ -37,13 +37,8 @@ def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing
         raise ShapeError(f"{op.name}: class weights {list(w.shape)} do not fit {classes} classes")
     words = (rows, classes, int(ignore_index), bits(float(smoothing)), REDUCTIONS[reduction], int(weight is not None))
     shape = (rows,) if reduction == "none" else ()
-    try:
-        return record(op, (x, contiguous(t), w), shape, words, dtype=x.dtype,
-                      aux=((rows * x.dtype.itemsize, x.dtype.itemsize),))
-    except IndexRangeError:
-        values = t._array()
-        bad = int(values[(values != ignore_index) & ((values < 0) | (values >= classes))][0])
-        raise IndexRangeError(f"{op.name}: target {bad} lies outside the {classes} classes") from None
+    return record(op, (x, contiguous(t), w), shape, words, dtype=x.dtype,
+                  aux=((rows * x.dtype.itemsize, x.dtype.itemsize),))
 
 
 def cross_entropy_rows(x: Any, target: Any, weight: Any = None, ignore_index: int = -100,

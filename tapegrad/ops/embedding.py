@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.jit import cast
+from .layout import outside
 from .table import Op
 
 # Words of embedding: 1 y, 2 g, 3 table w, 4 dw, 5 index, 7 indices, 8 rows of the table, 9 elements of a row,
@@ -17,7 +18,7 @@ def embedding_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     for j in range(op[7]):
         at = i[op[5] + j]
         if at < 0 or at >= op[8]:
-            return 1
+            return outside(at)
         y, w = op[1] + j * n, op[3] + at * n
         for k in range(n):
             f[y + k] = f[w + k]
@@ -36,8 +37,9 @@ def embedding_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-EMBEDDING = Op("embedding", embedding_forward, embedding_adjoint, ((2,), ()),
-               messages={1: "an index lies outside the table"}, doc="rows of a table, by index")
+_OUTSIDE_TABLE = {1: "index {index} lies outside the {words[8]} rows of the table"}
+EMBEDDING = Op("embedding", embedding_forward, embedding_adjoint, ((2,), ()), messages=_OUTSIDE_TABLE,
+               doc="rows of a table, by index")
 
 # Words of embedding_bag: as of embedding, and 11 indices of a bag, 12 whether the mean is taken.
 
@@ -52,7 +54,7 @@ def embedding_bag_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         for place in range(op[11]):
             at = i[op[5] + j * op[11] + place]
             if at < 0 or at >= op[8]:
-                return 1
+                return outside(at)
             if at != op[10]:
                 count += 1
                 for k in range(n):
@@ -80,7 +82,7 @@ def embedding_bag_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 EMBEDDING_BAG = Op("embedding_bag", embedding_bag_forward, embedding_bag_adjoint, ((2,), ()),
-                   messages={1: "an index lies outside the table"}, doc="sums or means of rows of a table")
+                   messages=_OUTSIDE_TABLE, doc="sums or means of rows of a table")
 
 
 def one_hot_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -91,10 +93,10 @@ def one_hot_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     for j in range(op[5]):
         at = i[op[3] + j]
         if at < 0 or at >= n:
-            return 1
+            return outside(at)
         f[op[1] + j * n + at] = 1.0
     return 0
 
 
-ONE_HOT = Op("one_hot", one_hot_forward, messages={1: "an index lies outside the classes"},
+ONE_HOT = Op("one_hot", one_hot_forward, messages={1: "index {index} lies outside the {words[6]} classes"},
              doc="a 1 at the place of each index")

@@ -119,12 +119,25 @@ CONCATENATE = Op("concatenate", concatenate_forward, concatenate_adjoint, ((),) 
 
 # ------------------------------------------------------------------ take and put
 
+_WIDEST = 2**55 - 1
+
 
 @device
 def wrapped(index: int, extent: int) -> int:
     """A negative index counted from the end; -1 if it is out of range."""
     at = index + extent if index < 0 else index
     return at if 0 <= at < extent else -1
+
+
+@device
+def outside(index: int) -> int:
+    """Status 1 of an index that is out of range, which the message names; what 56 bits do not hold is cut."""
+    return min(max(index, -_WIDEST - 1), _WIDEST) * 256 + 1
+
+
+def out_of_range(extent: int) -> dict[int, str]:
+    """Messages of an op whose word number `extent` is the extent of the axis that is indexed."""
+    return {1: f"index {{index}} is out of range for an axis of extent {{words[{extent}]}}"}
 
 
 def take_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -134,7 +147,7 @@ def take_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         for j in range(count):
             at = wrapped(i[op[5] + j], extent)
             if at < 0:
-                return 1
+                return outside(i[op[5] + j])
             y, x = op[1] + (o * count + j) * inner, op[3] + (o * extent + at) * inner
             for k in range(inner):
                 f[y + k] = f[x + k]
@@ -153,8 +166,7 @@ def take_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-OUT_OF_RANGE = {1: "an index is out of range for the axis"}
-TAKE = Op("take", take_forward, take_adjoint, ((2,), ()), messages=OUT_OF_RANGE, doc="slices of an axis, by index")
+TAKE = Op("take", take_forward, take_adjoint, ((2,), ()), messages=out_of_range(9), doc="slices of an axis, by index")
 
 
 def put_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -168,7 +180,7 @@ def put_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     for j in range(count):
         at = wrapped(i[op[5] + j], extent)
         if at < 0:
-            return 1
+            return outside(i[op[5] + j])
         i[op[9] + at] = j
         for o in range(op[11]):
             y, v = op[1] + (o * extent + at) * inner, op[7] + (o * count + j) * inner
@@ -196,7 +208,7 @@ def put_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-PUT = Op("put", put_forward, put_adjoint, ((4,), (), (2, 4)), messages=OUT_OF_RANGE,
+PUT = Op("put", put_forward, put_adjoint, ((4,), (), (2, 4)), messages=out_of_range(13),
          doc="a copy with slices of an axis replaced or added to")
 
 
@@ -205,12 +217,12 @@ def ravel_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     for k in range(op[7]):
         at = wrapped(i[op[5] + k], op[8])
         if at < 0:
-            return 1
+            return outside(i[op[5] + k])
         i[op[1] + k] = i[op[3] + k] * op[8] + at
     return 0
 
 
-RAVEL = Op("ravel_index", ravel_forward, messages=OUT_OF_RANGE, doc="two indices made one")
+RAVEL = Op("ravel_index", ravel_forward, messages=out_of_range(8), doc="two indices made one")
 
 
 # ------------------------------------------------------------------ pad

@@ -6,12 +6,13 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.jit import cast, device, real
+from .layout import outside
 from .reduction import accumulate, greatest
 from .table import Op
 
 NONE, MEAN, SUM = 0, 1, 2
 REDUCTIONS = {"none": NONE, "mean": MEAN, "sum": SUM}
-BAD_TARGET = {1: "a target index lies outside the classes (and is not ignore_index)"}
+BAD_TARGET = {1: "target index {index} lies outside the {words[12]} classes (and is not ignore_index)"}
 
 # Words of both: 1 loss, 2 g, 3 scores x, 4 dx, 5 targets, 7 class weights (value), 9 auxiliary, 11 rows, 12 classes n,
 # 13 ignore_index, 14 label smoothing, 15 reduction, 16 whether there are weights.
@@ -42,7 +43,7 @@ def cross_entropy_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     for row in range(op[11]):
         target, x = i[op[5] + row], op[3] + row * n
         if target != op[13] and (target < 0 or target >= n):
-            return 1
+            return outside(target)
         top = greatest(f, x, n)
         s = cast(0.0, f)
         for k in range(n):
@@ -107,7 +108,7 @@ def nll_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     for row in range(op[11]):
         target = i[op[5] + row]
         if target != op[13] and (target < 0 or target >= n):
-            return 1
+            return outside(target)
         loss = cast(0.0, f)
         if target != op[13]:
             loss = -weight_of(op, f, target) * f[op[3] + row * n + target]
