@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +16,8 @@ from ..engine.storage import address_of
 from ..errors import ArgumentError, ShapeError
 from ..random import generator
 from . import loop
-from .arguments import as_input
-from .progress import progress_bar
+from .progress import NoBar, progress_bar
+from .source import Batches, Source, Stretch, check_alike, source_of, table_of
 
 if TYPE_CHECKING:
     from .train_step import TrainStep
@@ -52,11 +54,12 @@ class History:
         return np.array([self.loss[self.epoch == e].mean() for e in np.unique(self.epoch)])
 
 
-def run_epochs(train: TrainStep, arrays: Sequence[Any], batch_size: int, epochs: int, shuffle: bool,
+def run_epochs(train: TrainStep, given: Sequence[Any], batch_size: int, epochs: int, shuffle: bool,
                seed: int | None, drop_last: bool, progress: bool,
                callback: Callable[[int, History], Any] | None) -> History:
     """`TrainStep.run`."""
-    data, n = as_data(arrays, train.optimizer.dtype)
+    source = source_of(given, train.optimizer.dtype, seed)
+    n = len(source)
     batch_size, epochs = count("batch_size", batch_size), count("epochs", epochs)
     full, rest = divmod(n, batch_size)
     rest = 0 if drop_last else rest
@@ -76,20 +79,18 @@ def run_epochs(train: TrainStep, arrays: Sequence[Any], batch_size: int, epochs:
         for epoch in range(epochs):
             if shuffle:
                 order = rng.permutation(n)
-            parts = [(order[:full * batch_size], batch_size, full)] if full else []
+            parts = [Batches(order[:full * batch_size], batch_size, full)] if full else []
             if rest:
-                parts.append((order[full * batch_size:full * batch_size + rest], rest, 1))
+                parts.append(Batches(order[full * batch_size:full * batch_size + rest], rest, 1))
             of_epoch: list[np.ndarray] = []
             try:
-                for index, size, steps in parts:
-                    run_batches(train, data, index, size, steps, of_epoch, bar)
+                run_parts(train, source, parts, of_epoch, bar)
             finally:
                 losses += of_epoch
                 done = int(sum(map(len, losses)))
                 history.loss = np.concatenate(losses) if losses else history.loss
                 history.epoch = np.append(history.epoch, np.full(done - len(history.epoch), epoch))
-                history.samples += sum(min(len(part), steps) * size
-                                       for part, (_, size, steps) in zip(of_epoch, parts))
+                history.samples += sum(len(loss) * part.size for loss, part in zip(of_epoch, parts))
                 history.seconds = time.perf_counter() - began
             mean = float(np.concatenate(of_epoch).mean())
             train.optimizer.advance("epoch", metric=mean)
@@ -99,46 +100,55 @@ def run_epochs(train: TrainStep, arrays: Sequence[Any], batch_size: int, epochs:
     return history
 
 
-def as_data(arrays: Sequence[Any], dtype: np.dtype) -> tuple[list[np.ndarray], int]:
-    """Arrays of one length as the compiled loop gathers their rows, and that length."""
-    if not arrays:
-        raise ArgumentError("run needs at least one array")
-    data = [as_input(a) for a in arrays]
-    lengths = {a.shape[0] if a.ndim else None for a in data}
-    if None in lengths or len(lengths) != 1:
-        raise ShapeError("run: arrays must have the same length along axis 0; shapes are "
-                         + ", ".join(str(list(a.shape)) for a in data))
-    n = lengths.pop()
-    if not n:
-        raise ArgumentError("run: the arrays are empty")
-    return [np.ascontiguousarray(a, dtype if a.dtype.kind == "f" else a.dtype) for a in data], n
+def run_whole(train: TrainStep, batch: Sequence[np.ndarray]) -> float:
+    """One step on one batch that is split into micro-batches; returns the loss before the update."""
+    source = source_of(batch, train.optimizer.dtype, None)
+    n = len(source)
+    check_divides(train.accumulate, n, "the batch")
+    losses: list[np.ndarray] = []
+    run_parts(train, source, [Batches(np.arange(n, dtype=np.int64), n, 1)], losses, NoBar())
+    return float(losses[0][0])
 
 
-def run_batches(train: TrainStep, data: list[np.ndarray], index: np.ndarray, size: int, steps: int,
-                losses: list[np.ndarray], bar: Any) -> None:
+def run_parts(train: TrainStep, source: Source, parts: Sequence[Batches], losses: list[np.ndarray],
+              bar: NoBar) -> None:
+    """Run batches of one size after those of another; appends an array of losses for each size."""
+    with closing(source.stretches(parts)) as stretches:
+        for _, of_part in groupby(stretches, lambda stretch: id(stretch.batches)):
+            _run_batches(train, of_part, losses, bar)
+
+
+def _run_batches(train: TrainStep, stretches: Iterator[Stretch], losses: list[np.ndarray], bar: NoBar) -> None:
     """Run batches of one size, in chunks of about 50 ms."""
-    rows = size // train.accumulate
-    step = train._step_for([a[:rows] for a in data])
-    index = np.ascontiguousarray(index)
-    table = np.array([[address_of(a), address_of(t), a.nbytes // max(len(a), 1)]
-                      for a, t in zip(data, step.inputs)], np.int64)
-    loss = np.empty(steps, step.dtype)
+    first = next(stretches)
+    batches = first.batches
+    rows = batches.size // train.accumulate
+    step = train._step_for([a[:rows] for a in first.arrays])
+    loss = np.empty(batches.steps, step.dtype)
     row = step.row
-    row[loop.INDEX], row[loop.BATCH], row[loop.INPUTS] = address_of(index) // 8, rows, len(data)
-    row[loop.TABLE], row[loop.LOSSES] = address_of(table) // 8, address_of(loss) // step.dtype.itemsize
+    row[loop.BATCH], row[loop.INPUTS] = rows, len(first.arrays)
+    row[loop.LOSSES] = address_of(loss) // step.dtype.itemsize
     step.program.draw()
-    step.set_rates(steps)
-    done, chunk = 0, 1
+    step.set_rates(batches.steps)
+    chunk = 1
     row[loop.DONE] = 0
     try:
-        while done < steps:
-            began = time.perf_counter()
-            last = min(done + chunk, steps)
-            step.run(done, last)
-            bar.advance(last - done)
-            seconds = time.perf_counter() - began
-            done = last
-            chunk = max(1, min(4 * chunk, math.ceil(chunk * _CHUNK_SECONDS / max(seconds, 1e-9))))
+        for stretch in chain([first], stretches):
+            check_alike([first.arrays, stretch.arrays])
+            index = np.ascontiguousarray(stretch.order)
+            table = table_of(stretch.arrays, step.inputs)
+            # the loop counts the rows of all batches, the index begins at this stretch
+            row[loop.INDEX] = address_of(index) // 8 - stretch.first * batches.size
+            row[loop.TABLE] = address_of(table) // 8
+            done = stretch.first
+            while done < stretch.last:
+                began = time.perf_counter()
+                last = min(done + chunk, stretch.last)
+                step.run(done, last)
+                bar.advance(last - done)
+                seconds = time.perf_counter() - began
+                done = last
+                chunk = max(1, min(4 * chunk, math.ceil(chunk * _CHUNK_SECONDS / max(seconds, 1e-9))))
     finally:
         finished = int(row[loop.DONE])
         losses.append(loss[:finished])

@@ -16,9 +16,8 @@ from . import loop
 from .account import account
 from .arguments import Conditions, as_input, signature_of
 from .capture import Capture
-from .epochs import History, as_data, check_divides, count, run_batches, run_epochs
+from .epochs import History, count, run_epochs, run_whole
 from .program import Program, scalar_seed
-from .progress import NoBar
 from .step import Step
 from .timing import time_instructions
 
@@ -120,7 +119,7 @@ class TrainStep:
         """One step on one batch; returns the loss before the update."""
         batch = [as_input(a) for a in arrays]
         if self.accumulate > 1:
-            return self._split_step(batch)
+            return run_whole(self, batch)
         step = self._step_for(batch)
         for target, source in zip(step.inputs, batch):
             target[...] = source
@@ -131,31 +130,25 @@ class TrainStep:
         step.advance(1)
         return float(step.loss)
 
-    def _split_step(self, batch: Sequence[np.ndarray]) -> float:
-        """One step on a batch that is split into micro-batches."""
-        data, n = as_data(batch, self.optimizer.dtype)
-        check_divides(self.accumulate, n, "the batch")
-        losses: list[np.ndarray] = []
-        run_batches(self, data, np.arange(n, dtype=np.int64), n, 1, losses, NoBar())
-        return float(losses[0][0])
-
     # -------------------------------------------------------------- epochs
 
     def run(self, *arrays: Any, batch_size: int, epochs: int = 1, shuffle: bool = True, seed: int | None = None,
             drop_last: bool = False, progress: bool = False,
             callback: Callable[[int, History], Any] | None = None) -> History:
-        """Train for some epochs over arrays that are split along axis 0.
+        """Train for some epochs over the rows of arrays (axis 0) or of a dataset.
 
         Parameters
         ----------
-        *arrays : array_like, (n, ...)
-            As `loss_fn` takes them. Float data of another dtype than the parameters' is converted once.
+        *arrays : array_like, (n, ...), or one `tapegrad.data.Dataset`
+            As `loss_fn` takes them. Arrays in memory are converted once to the parameters' dtype (integers to
+            int64). A ``numpy.memmap`` is never read whole: rows are gathered where they lie in the file or, in
+            another dtype, converted a few batches at a time; so are those of a dataset, on a thread of their own.
         batch_size : int
         epochs : int, default 1
         shuffle : bool, default True
             A new order every epoch.
         seed : int, optional
-            Of the order; by default drawn from `manual_seed`'s stream.
+            Of the order and of what a dataset draws; by default drawn from `manual_seed`'s stream.
         drop_last : bool, default False
             Leave out a last, smaller batch; else it is a signature of its own.
         progress : bool, default False
