@@ -22,9 +22,11 @@ import numpy as np
 
 from .engine import walk
 from .engine.storage import Buffer, Changes, Storage, address_of, array_at
+from .engine.touched import TouchedRows
 from .errors import GradientError, GraphReleasedError, InPlaceError, TapegradError, TapeMemoryError
 from .listing import describe, listing
 from .ops.table import ADJOINT, FORWARD, OPS, Op
+from .sparse import begin_lists
 
 #: shape, dtype and strides of every operand, the operands that are saved, and the user's file and line
 #: with the layer (None where nothing is captured)
@@ -57,13 +59,14 @@ class Node:
 class Leaf:
     """Where a leaf's gradient accumulates; shared by the leaf and its views."""
 
-    __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "requires_grad", "__weakref__")
+    __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "requires_grad", "touched", "__weakref__")
 
     def __init__(self, buffer: Buffer, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> None:
         self.buffer, self.shape, self.dtype, self.nbytes = buffer, shape, dtype, nbytes
         self.gradient: Buffer | None = None
         self.requires_grad = True
         self.home: Buffer | None = None  # where the gradient must lie, if an optimiser has said so
+        self.touched: TouchedRows | None = None  # which rows of the gradient are not zero, if that is kept
 
 
 class Tape:
@@ -378,6 +381,7 @@ class Tape:
                     buffer = home or self.storage.allocate(leaf.nbytes, "a gradient")
                     self._adjoint[v] = buffer.address
                     fresh.append((leaf, buffer))
+            begin_lists(self, leaves, end, dict(fresh), passed_over)
             self._header[walk.BASE] = adjoints.address
             self.run(walk.LINK_REVERSE, 0, end)
             at = int(self._adjoint[seed]) or adjoints.address

@@ -216,6 +216,8 @@ class Tensor(TensorMethods):
         leaf.gradient = leaf.home or array_buffer(aligned_bytes(max(leaf.nbytes, 1)))
         array_at(leaf.gradient.address, leaf.shape, contiguous_strides(leaf.shape), leaf.dtype,
                  leaf.gradient)[...] = array
+        if leaf.touched is not None:
+            leaf.touched.describe(leaf.gradient, listed=False)
 
     def _leaf_offset(self) -> int:
         return (self.node.buffer.address - self.buffer.address) // self.dtype.itemsize
@@ -308,7 +310,10 @@ class Tensor(TensorMethods):
         return self
 
     def rehome(self, value_address: int, gradient_address: int, owner: Any) -> None:
-        """Move a leaf's values, and from now on its gradient, to addresses in memory that `owner` keeps alive."""
+        """Move a leaf's values, and from now on its gradient, to addresses in memory that `owner` keeps alive.
+
+        The new place of the gradient holds zeros.
+        """
         leaf = self.node
         if not isinstance(leaf, Leaf) or leaf.shape != self.shape:
             raise GradientError("only a whole leaf that requires a gradient has a home")
@@ -320,6 +325,8 @@ class Tensor(TensorMethods):
         leaf.home = Buffer(gradient_address, self.nbytes, owner)
         if gradient_values is not None:
             self.grad = gradient_values
+        elif leaf.touched is not None:
+            leaf.touched.empty(leaf.home)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if self.requires_grad or self.buffer is None:

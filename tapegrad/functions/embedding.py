@@ -9,7 +9,9 @@ import numpy as np
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, ONE_HOT
 from ..recording import lift, record
+from ..sparse import list_rows_of
 from ..state import state
+from ..tape import Leaf
 from ..tensor import DEFAULT_DTYPE, INT64, Tensor, as_array
 from .elementwise import contiguous
 
@@ -23,10 +25,12 @@ def _indices(name: str, input: Any) -> Tensor:
     return contiguous(index)
 
 
-def _table(name: str, weight: Any, padding_idx: int | None) -> tuple[Tensor, int]:
+def _table(name: str, weight: Any, padding_idx: int | None, sparse: bool) -> tuple[Tensor, int]:
     table = contiguous(lift(weight)[0])
     if table.ndim != 2:
         raise ShapeError(f"{name}: the weight has shape {list(table.shape)}; expected (num_embeddings, embedding_dim)")
+    if sparse and isinstance(table.node, Leaf) and table.shape == table.node.shape:
+        list_rows_of(table.node)
     if padding_idx is None:
         return table, -1
     rows = table.shape[0]
@@ -47,8 +51,12 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     padding_idx : int, optional
         The row of this index gets no gradient.
     max_norm, scale_grad_by_freq : not supported
-    norm_type, sparse : ignored
-        The gradient is dense; only the rows that were read are added to.
+    norm_type : ignored
+    sparse : bool, default False
+        Keep a list of the rows of a leaf that its gradient touches. The next reverse walk clears those alone, and
+        `SGD`, `Adagrad` and `SparseAdam` update those alone, so that the cost of a step follows the batch and not
+        the table. ``weight.grad`` reads as ever, with zeros in the other rows. What else the table is used for adds
+        to all of its gradient; such a step costs as much as without the list.
 
     Returns
     -------
@@ -62,13 +70,14 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     if max_norm is not None or scale_grad_by_freq:
         raise ArgumentError("embedding: max_norm and scale_grad_by_freq are not supported")
     index = _indices("embedding", input)
-    table, padding = _table("embedding", weight, padding_idx)
+    table, padding = _table("embedding", weight, padding_idx, sparse)
     rows, width = table.shape
-    return record(EMBEDDING, (table, index), (*index.shape, width), (index.size, rows, width, padding),
+    return record(EMBEDDING, (table, index), (*index.shape, width), (index.size, rows, width, padding, 0),
                   dtype=table.dtype)
 
 
-def embedding_bag(input: Any, weight: Any, mode: str = "mean", padding_idx: int | None = None) -> Tensor:
+def embedding_bag(input: Any, weight: Any, mode: str = "mean", padding_idx: int | None = None,
+                  sparse: bool = False) -> Tensor:
     """Sums or means of rows of a table, one a bag.
 
     Parameters
@@ -78,6 +87,8 @@ def embedding_bag(input: Any, weight: Any, mode: str = "mean", padding_idx: int 
     mode : {"mean", "sum"}
     padding_idx : int, optional
         An index that does not count; a bag of nothing else gives zeros.
+    sparse : bool, default False
+        As of `embedding`.
 
     Returns
     -------
@@ -88,11 +99,11 @@ def embedding_bag(input: Any, weight: Any, mode: str = "mean", padding_idx: int 
     index = _indices("embedding_bag", input)
     if index.ndim != 2:
         raise ShapeError(f"embedding_bag: indices of shape {list(index.shape)}; expected (bags, indices of a bag)")
-    table, padding = _table("embedding_bag", weight, padding_idx)
+    table, padding = _table("embedding_bag", weight, padding_idx, sparse)
     rows, width = table.shape
     bags, count = index.shape
     return record(EMBEDDING_BAG, (table, index), (bags, width),
-                  (bags, rows, width, padding, count, int(mode == "mean")), dtype=table.dtype)
+                  (bags, rows, width, padding, 0, count, int(mode == "mean")), dtype=table.dtype)
 
 
 def one_hot_rows(input: Any, num_classes: int, dtype: Any = None) -> Tensor:

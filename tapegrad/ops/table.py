@@ -50,18 +50,22 @@ class Op:
         Whether the adjoint kernel can store a first contribution; else the walk clears the adjoint before it.
     own : bool
         Whether its kernels are the package's; see `Kernel`.
+    lists : int, optional
+        The word of its row that takes the address of a list of rows, into which the adjoint of a whole leaf writes
+        those that it touches (`engine.touched`); 0 in that word: there is no list.
     messages : dict, optional
         What each non-zero status of the kernels means.
     """
 
-    __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "messages", "doc", "saved_operands")
+    __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "messages", "doc", "lists",
+                 "saved_operands")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
-                 messages: dict[int, str] | None = None, doc: str = "") -> None:
+                 messages: dict[int, str] | None = None, doc: str = "", lists: int = 0) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
-        self.name, self.saves, self.stores, self.doc = name, tuple(saves), stores, doc
+        self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
         self.messages = messages or {}
         self.opcode = len(OPS)
         self.forward = Kernel(f"{name}.forward", forward, own)

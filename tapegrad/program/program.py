@@ -14,6 +14,7 @@ from ..engine.storage import address_of, aligned_bytes, array_at
 from ..errors import TapegradError
 from ..ops.table import ADJOINT, FORWARD, OPS
 from ..random import dropout_key
+from ..sparse import link_lists
 from ..tape import Leaf
 from ..tensor import Tensor
 from .capture import Capture
@@ -97,6 +98,7 @@ class Program:
                     tape._adjoint[v] = leaf.home.address
                 self.reached.append(leaf)
         self.end = int(tape._producer[seed.node.variable]) + 1
+        self.listed = link_lists(tape, leaves, self.end)
         keep_masks(tape, self.end, [t.node.variable for t in self.outputs if t.is_symbolic])
 
     def _place(self) -> None:
@@ -131,6 +133,12 @@ class Program:
         if self.seed is not None:
             tape.run(walk.LINK_REVERSE, 0, self.end)
             self.seed_at = self._adjoint_place(self.seed)
+
+    def begin_lists(self) -> None:
+        """Say of the gradients of tables whose rows are listed that the next runs write them."""
+        for leaf in self.reached:
+            if leaf.touched is not None and leaf.home is not None:
+                leaf.touched.describe(leaf.home, leaf in self.listed)
 
     def adding_header(self) -> tuple[np.ndarray, np.ndarray]:
         """Header and words of the same recording whose reverse walk adds to the gradients that are there."""

@@ -54,6 +54,7 @@ class Step:
         """Take over changes that the user made to the optimiser."""
         optimizer = self.optimizer
         rows = optimizer.update_rows(self.active)
+        self.program.begin_lists()
         if optimizer.layout != self.layout:
             self.rows, self.layout = rows, rows.layout
             header = self.update_header
