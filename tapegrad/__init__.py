@@ -10,6 +10,7 @@ from .io import load, save
 from .memory import MemoryReport, memory_report
 from .program import History, TrainStep, compile
 from .random import manual_seed
+from .recomputation import checkpoint
 from .state import current_tape, enable_grad, is_grad_enabled, no_grad
 from .tape import Tape
 from .tensor import Tensor, tensor
@@ -17,7 +18,7 @@ from .tensor import Tensor, tensor
 from . import nn, optim  # isort: skip  (they stand on everything above)
 
 __all__ = [
-    "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__",
+    "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__", "checkpoint",
     "compile", "current_tape", "custom_op", "enable_grad", "errors", "functions", "grad", "gradcheck",
     "is_grad_enabled", "load", "manual_seed", "memory_report", "nn", "no_grad", "optim", "save", "tensor",
     "value_and_grad",

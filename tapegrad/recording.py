@@ -179,7 +179,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
                        for k in read])
     operands = [(shape, out_dtype, contiguous_strides(shape))]
     operands += [(t.shape, t.dtype, t.strides) for t in inputs]
-    row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None))
+    row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None, None))
     status = jit.enter(address, row, dtype)
     node = Node(tape, variable, tuple(parents))
     if tape.keep:

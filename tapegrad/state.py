@@ -19,6 +19,7 @@ class ThreadState(threading.local):
     def __init__(self) -> None:
         self.grad_enabled = True
         self.capture: Any = None
+        self.segment: Any = None  # of `checkpoint`
         self.entered: list[Tape] = []
         self.defaults: dict[np.dtype, Tape] = {}
 

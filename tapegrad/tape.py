@@ -28,9 +28,9 @@ from .listing import describe, listing
 from .ops.table import ADJOINT, FORWARD, OPS, Op
 from .sparse import begin_lists
 
-#: shape, dtype and strides of every operand, the operands that are saved, and the user's file and line
-#: with the layer (None where nothing is captured)
-Note = tuple[list[tuple[tuple[int, ...], np.dtype, tuple[int, ...]]], tuple[int, ...], Any]
+#: shape, dtype and strides of every operand, the operands that are saved, the user's file and line with the layer
+#: (None where nothing is captured), and the `Segment` that runs again in the reverse walk
+Note = tuple[list[tuple[tuple[int, ...], np.dtype, tuple[int, ...]]], tuple[int, ...], Any, Any]
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import FLOATS, Kernel, call, words_at
+from .jit import FLOATS, Kernel, call, device, words_at
 from .storage import address_of
 
 # places in the header
@@ -18,7 +18,8 @@ FORWARD_TABLE, ADJOINT_TABLE, OPCODE, START, WORDS = 1, 2, 3, 4, 5
 OPERAND_START, OPERAND_VARIABLE, OPERAND_OFFSET, OPERAND_FLAGS, LIVE = 6, 7, 8, 9, 10
 VALUE, ADJOINT, NBYTES, ITEMSIZE, STATE, PLACE = 11, 12, 13, 14, 15, 16
 BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
-HEADER_WORDS = 24
+SCHEDULE, STEPS = 24, 25  # what a recording's reverse walk runs: n an adjoint, ~n the instruction itself once more
+HEADER_WORDS = 26
 
 # bits of an operand's flags
 WANTED, STORABLE = 1, 2
@@ -38,30 +39,52 @@ def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+@device
+def run_adjoint(op: Any, n: int, f: Any, i: Any, b: Any) -> int:
+    """Clear the adjoints that instruction `n` is the first to add to, and run its adjoint."""
+    row = words_at(op[WORDS] + i[op[START] + n])
+    fresh = row[0] >> 32
+    if fresh != 0:
+        operand = op[OPERAND_VARIABLE] + i[op[OPERAND_START] + n]
+        j = 0
+        while fresh != 0:
+            if fresh & 1 != 0:
+                v = i[operand + j]
+                at = i[op[ADJOINT] + v]
+                for k in range(i[op[NBYTES] + v]):
+                    b[at + k] = 0
+            fresh >>= 1
+            j += 1
+    status = call(i[op[ADJOINT_TABLE] + i[op[OPCODE] + n]], row, f, i, b)
+    if status != 0:
+        op[FAILED] = n
+    return status
+
+
 def reverse_walk(op: Any, f: Any, i: Any, b: Any) -> int:
     """Run the adjoints of the live instructions from END down to BEGIN."""
-    table, opcode, start, words, live = op[ADJOINT_TABLE], op[OPCODE], op[START], op[WORDS], op[LIVE]
-    first, last = op[BEGIN], op[END] - 1
+    live, first, last = op[LIVE], op[BEGIN], op[END] - 1
     for back in range(op[END] - first):
-        n = last - back
-        if i[live + n] != 0:
-            row = words_at(words + i[start + n])
-            fresh = row[0] >> 32
-            if fresh != 0:
-                operand = op[OPERAND_VARIABLE] + i[op[OPERAND_START] + n]
-                j = 0
-                while fresh != 0:
-                    if fresh & 1 != 0:
-                        v = i[operand + j]
-                        at = i[op[ADJOINT] + v]
-                        for k in range(i[op[NBYTES] + v]):
-                            b[at + k] = 0
-                    fresh >>= 1
-                    j += 1
-            status = call(i[table + i[opcode + n]], row, f, i, b)
+        if i[live + last - back] != 0:
+            status = run_adjoint(op, last - back, f, i, b)
             if status != 0:
-                op[FAILED] = n
                 return status
+    return 0
+
+
+def scheduled_walk(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Run the STEPS entries of SCHEDULE."""
+    schedule = op[SCHEDULE]
+    for step in range(op[STEPS]):
+        n = i[schedule + step]
+        if n >= 0:
+            status = run_adjoint(op, n, f, i, b)
+        else:
+            n = -1 - n
+            status = call(i[op[FORWARD_TABLE] + i[op[OPCODE] + n]], words_at(op[WORDS] + i[op[START] + n]), f, i, b)
+            op[FAILED] = n
+        if status != 0:
+            return status
     return 0
 
 
@@ -139,6 +162,7 @@ def link_values(op: Any, f: Any, i: Any, b: Any) -> int:
 
 FORWARD_WALK = Kernel("walk.forward", forward_walk)
 REVERSE_WALK = Kernel("walk.reverse", reverse_walk)
+SCHEDULED_WALK = Kernel("walk.scheduled", scheduled_walk)
 PLAN_REVERSE = Kernel("walk.plan_reverse", plan_reverse)
 LINK_REVERSE = Kernel("walk.link_reverse", link_reverse)
 LINK_VALUES = Kernel("walk.link_values", link_values)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 #: kinds of buffers in the arena, in the order of the picture
-KINDS = ("data", "kept", "temporary", "adjoint")
+KINDS = ("data", "kept", "temporary", "recomputed", "adjoint")
 _TOTALS = ("parameter_bytes", "gradient_bytes", "optimizer_bytes", "constant_bytes", "activation_bytes",
            "temporary_bytes", "data_bytes", "peak_bytes", "lower_bound_bytes")
 _SHOWN = 12
@@ -37,12 +37,12 @@ class Life:
     ----------
     name : str
         As the listing names it; with a ``d`` before it, its adjoint.
-    kind : {"data", "kept", "temporary", "adjoint"}
-        Inputs; values that the reverse walk reads; other values; adjoints.
+    kind : {"data", "kept", "temporary", "recomputed", "adjoint"}
+        Inputs; values that the reverse walk reads; other values; values that are computed again; adjoints.
     nbytes, offset : int
         Bytes, and where they begin in the arena.
     birth, death : int
-        First and last time at which it is needed: instruction k runs at k, its adjoint at 2 n - 1 - k.
+        First and last time at which it is needed: instruction k of n runs at k, event k of the reverse at n + k.
     instruction : int or None
         What computes it; None of an input.
     layer, why : str
@@ -106,6 +106,9 @@ class MemoryReport:
     buffers : tuple of Life
     unfrozen : MemoryReport or None
         The same step with every parameter trained; None if none is frozen.
+    reverse : tuple of (int, bool)
+        What the reverse walk runs, in its order: an instruction's number, and whether it is the instruction itself,
+        run again, rather than its adjoint.
     """
 
     parameter_bytes: int
@@ -120,17 +123,18 @@ class MemoryReport:
     instructions: tuple[Instruction, ...] = field(default=(), repr=False)
     buffers: tuple[Life, ...] = field(default=(), repr=False)
     unfrozen: MemoryReport | None = field(default=None, repr=False)
+    reverse: tuple[tuple[int, bool], ...] = field(default=(), repr=False)
 
     # -------------------------------------------------------------- over time
 
     @cached_property
     def timeline(self) -> dict[str, np.ndarray]:
-        """Live bytes of the arena by kind: arrays of length 2 n, forward then reverse over n instructions."""
-        n = len(self.instructions)
-        lines = {kind: np.zeros(2 * n + 1, np.int64) for kind in KINDS}
+        """Live bytes of the arena by kind, over the instructions and then over the events of the reverse walk."""
+        end = len(self.instructions) + len(self.reverse)
+        lines = {kind: np.zeros(end + 1, np.int64) for kind in KINDS}
         for life in self.buffers:
             lines[life.kind][max(life.birth, 0)] += life.nbytes
-            lines[life.kind][min(life.death, 2 * n - 1) + 1] -= life.nbytes
+            lines[life.kind][min(life.death, end - 1) + 1] -= life.nbytes
         return {kind: np.cumsum(line)[:-1] for kind, line in lines.items()}
 
     @property
@@ -144,8 +148,21 @@ class MemoryReport:
 
     @property
     def peak_time(self) -> int:
-        """When most bytes are live: below n in the forward walk, else instruction 2 n - 1 - t in reverse."""
+        """When most bytes are live: an instruction of n, or n plus an event of the reverse walk."""
         return int(np.argmax(self._live)) if self.instructions else 0
+
+    def at(self, time: int) -> tuple[Instruction, str]:
+        """What runs at a time: the instruction, and whether ``"forward"``, ``"reverse"`` or ``"again"``."""
+        n = len(self.instructions)
+        if time < n:
+            return self.instructions[time], "forward"
+        number, again = self.reverse[time - n]
+        return self.instructions[number], "again" if again else "reverse"
+
+    @property
+    def recomputed(self) -> int:
+        """Number of instructions that the reverse walk runs again."""
+        return sum(again for _, again in self.reverse)
 
     # -------------------------------------------------------------- tables
 
@@ -156,6 +173,7 @@ class MemoryReport:
         """Each instruction: what is kept of its output, which adjoints read it, live bytes forward and in reverse."""
         n, live = len(self.instructions), self._live + self.standing_bytes
         kept: dict[int, list[Life]] = {}
+        when = {number: n + k for k, (number, again) in enumerate(self.reverse) if not again}
         for life in self._kept():
             if life.instruction is not None:
                 kept.setdefault(life.instruction, []).append(life)
@@ -164,7 +182,7 @@ class MemoryReport:
             here = kept.get(k, [])
             rows.append((i.number, i.op, i.out, i.layer or "-", sum(life.nbytes for life in here),
                          "; ".join(dict.fromkeys(life.why for life in here)) or "-", int(live[k]),
-                         int(live[2 * n - 1 - k]) if i.reversed else 0))
+                         int(live[when[k]]) if i.reversed else 0))
         return Rows(("#", "op", "out", "layer", "kept bytes", "read by the adjoint of", "live forward", "live reverse"),
                     tuple(rows))
 
@@ -206,6 +224,7 @@ class MemoryReport:
         totals = {name: getattr(self, name) for name in _TOTALS}
         return {**totals, "peak_time": self.peak_time,
                 "timeline": {kind: line.tolist() for kind, line in self.timeline.items()},
+                "reverse": [list(event) for event in self.reverse],
                 "layers": list(self.by_layer()), "instructions": list(self.by_instruction()),
                 "buffers": [asdict(life) for life in self.buffers],
                 "unfrozen": None if self.unfrozen is None else

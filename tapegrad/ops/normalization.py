@@ -280,7 +280,7 @@ def batch_norm_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 # operands: 1 x, 2 w, 3 bias, 4 and 5 running, 6 batches tracked, 7 mean, 8 rstd, 9 sums
 BATCH_NORM = Op("batch_norm", batch_norm_forward, batch_norm_adjoint,
                 ((1, 2, 7, 8, 9), (1, 7, 8, 9), (9,), (), (), ()), stores=True,
-                doc="w (x - mean) / sqrt(var + eps) + bias over the batch, by channel")
+                doc="w (x - mean) / sqrt(var + eps) + bias over the batch, by channel", again={29: 0, 30: 0})
 BATCH_NORM_FIXED = Op("batch_norm_fixed", batch_norm_forward, batch_norm_adjoint,
                       ((2, 8), (1, 7, 8, 9), (9,), (), (), ()), stores=True,
                       doc="batch_norm by the running statistics")

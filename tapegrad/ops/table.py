@@ -55,18 +55,22 @@ class Op:
         those that it touches (`engine.touched`); 0 in that word: there is no list.
     messages : dict, optional
         What each non-zero status of the kernels means.
+    again : dict, optional
+        Words of the row that are other ones when an instruction runs a second time, for it must leave nothing behind
+        but its outputs.
     """
 
-    __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "messages", "doc", "lists",
-                 "saved_operands")
+    __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "messages", "doc", "again",
+                 "lists", "saved_operands")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
-                 messages: dict[int, str] | None = None, doc: str = "", lists: int = 0) -> None:
+                 messages: dict[int, str] | None = None, doc: str = "", again: dict[int, int] | None = None,
+                 lists: int = 0) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
-        self.messages = messages or {}
+        self.messages, self.again = messages or {}, again or {}
         self.opcode = len(OPS)
         self.forward = Kernel(f"{name}.forward", forward, own)
         self.adjoint = None if adjoint is None else Kernel(f"{name}.adjoint", adjoint, own)

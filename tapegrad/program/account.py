@@ -36,7 +36,8 @@ def account(program: Program, optimizer_bytes: int, unfrozen: MemoryReport | Non
     standing = parameters + gradients + optimizer_bytes + constants
     return MemoryReport(parameters, gradients, optimizer_bytes, constants, activation,
                         program.arena_bytes - activation - data, data, standing + program.arena_bytes,
-                        standing + program.lower_bound, instructions, tuple(lives), unfrozen)
+                        standing + program.lower_bound, instructions, tuple(lives), unfrozen,
+                        tuple((event.instruction, event.again) for event in program.events))
 
 
 def _overlap(one: Life, other: Life) -> int:
@@ -48,11 +49,12 @@ def instructions_of(program: Program) -> tuple[Instruction, ...]:
     """The instructions of a recording, in words."""
     tape = program.tape
     rows = []
+    reverse = {event.instruction for event in program.events if not event.again}
     for n in range(tape.count):
         shape, dtype = tape.notes[n][0][0][:2]
         out = f"%{tape._variable[tape._operand_start[n]]} {dtype.name}{list(shape)}".replace(", ", ",")
         rows.append(Instruction(n, OPS[tape._opcode[n]].name, out, tape.notes[n][2][2],
-                                program.seed is not None and n < program.end and bool(tape._live[n])))
+                                n in reverse))
     return tuple(rows)
 
 
@@ -69,17 +71,23 @@ def _readers(program: Program) -> dict[int, str]:
     tape = program.tape
     names = _names(program)
     why: dict[int, list[str]] = {}
-    for n in range(program.end if program.seed is not None else 0):
-        if not tape._live[n]:
+    for event in program.events:
+        n = event.instruction
+        if event.again:
+            for v, version in event.reads.items():
+                if version < 0:
+                    why.setdefault(v, []).append(f"#{n} {OPS[tape._opcode[n]].name}, run again")
             continue
         op, first, last = OPS[tape._opcode[n]], int(tape._operand_start[n]), int(tape._operand_start[n + 1])
         variables = tape._variable[first:last].tolist()
         for j in tape.notes[n][1]:
+            if event.reads[variables[j]] >= 0:
+                continue
             targets = [variables[k + 1] for k, read in enumerate(op.saves)
                        if j in read and tape._flags[first + k + 1] & WANTED]
             what = ", ".join(names.get(v, f"%{v}") for v in targets)
             why.setdefault(variables[j], []).append(f"#{n} {op.name} to {what}")
-    return {v: "; ".join(reasons) for v, reasons in why.items()}
+    return {v: "; ".join(reversed(dict.fromkeys(reasons))) for v, reasons in why.items()}
 
 
 def _lives(program: Program) -> list[Life]:
@@ -92,13 +100,15 @@ def _lives(program: Program) -> list[Life]:
         made_by[tape._variable[starts[n]:starts[n + 1]]] = n  # auxiliary outputs come with their first instruction
     made_by[list(inputs)] = -1
     found = []
+    originals = program.originals.tolist()
     for variables, offsets, births, deaths, adjoint in (
             (program.values, program.value_offsets, lives.value_birth, lives.value_death, False),
             (program.adjoints, program.adjoint_offsets, lives.adjoint_birth, lives.adjoint_death, True)):
         for v, offset in zip(variables.tolist(), offsets.tolist()):
-            n = int(made_by[v])
-            kind = ("adjoint" if adjoint else "data" if v in inputs else "kept" if lives.kept[v] else "temporary")
-            found.append(Life(f"{'d' if adjoint else ''}%{v}", kind, int(tape._nbytes[v]), offset, int(births[v]),
+            n, name = int(made_by[originals[v]]), f"%{originals[v]}"
+            kind = ("adjoint" if adjoint else "data" if v in inputs else "kept" if lives.kept[v] else
+                    "temporary" if v == originals[v] else "recomputed")
+            found.append(Life(f"{'d' if adjoint else ''}{name}", kind, int(tape._nbytes[v]), offset, int(births[v]),
                               int(deaths[v]), None if n < 0 else n, "" if n < 0 else tape.notes[n][2][2],
                               "" if adjoint else why.get(v, "")))
     return found

@@ -140,7 +140,7 @@ class Capture:
             flags.append(0)
         words = [0, *(0,) * (2 * len(variables)), *attributes]
         operands = [(shape, out_dtype, contiguous_strides(shape)), *((t.shape, t.dtype, t.strides) for t in inputs)]
-        note = operands, op.saved_operands(wanted), (*user_frame(), self.layer)
+        note = operands, op.saved_operands(wanted), (*user_frame(), self.layer), state.segment
         tape.append(op, words, variables, offsets, flags, (), note)
         return self._symbol(variable, shape, out_dtype, bool(wanted))
 

@@ -1,11 +1,12 @@
 """When each value and adjoint of a recording is born and read for the last time.
 
-Time runs over the instructions forward (0 to n - 1) and in reverse (instruction k at 2 n - 1 - k); -1 is before, 2 n
-after everything. What the save rules do not name is not read in reverse.
+Time runs over the instructions forward (0 to n - 1) and then over the events of the reverse (n, n + 1, ...); -1 is
+before, `Lives.end` after everything. What the save rules do not name is not read by an adjoint.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ class Lives:
     ----------
     value_birth, value_death, adjoint_birth, adjoint_death : ndarray of int64, (variables,)
     kept : ndarray of bool, (variables,)
-        Values that the reverse walk reads.
+        Values of the forward walk that are read in reverse.
     end : int
         The time after everything.
     """
@@ -37,51 +38,56 @@ class Lives:
     end: int
 
 
-def lives_of(tape: Tape, inputs: list[int], outputs: list[int], seed: int | None, read_adjoints: list[int]) -> Lives:
-    """The lives of every variable of a recording whose reverse walk is planned.
+def lives_of(tape: Tape, n: int, schedule: np.ndarray, originals: np.ndarray, inputs: Sequence[int],
+             outputs: Sequence[int], seed: int | None, read_adjoints: Sequence[int]) -> Lives:
+    """The lives of every variable of a recording whose reverse is planned.
 
     Parameters
     ----------
     tape : Tape
-    inputs, outputs : list of int
+    n : int
+        Number of instructions.
+    schedule, originals
+        As `schedule_of` gives them; a version's adjoint is that of its original.
+    inputs, outputs : sequence of int
         Variables that are given before, and read after everything.
     seed : int or None
         Where the reverse walk starts.
-    read_adjoints : list of int
+    read_adjoints : sequence of int
         Variables whose adjoints are read after everything.
     """
-    n, count = tape.count, tape._variable_count
-    starts = tape._operand_start[:n + 1]
-    instruction = np.repeat(np.arange(n), np.diff(starts))
-    position = np.arange(len(instruction)) - starts[instruction]
-    variable, flags = tape._variable[:len(instruction)], tape._flags[:len(instruction)]
+    count, end = len(originals), n + len(schedule)
+    starts = tape._operand_start
+    rows = np.concatenate([np.arange(n), np.where(schedule < 0, ~schedule, schedule)])
+    lengths = starts[rows + 1] - starts[rows]
+    time = np.repeat(np.arange(end), lengths)
+    position = np.arange(len(time)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    operand = np.repeat(starts[rows], lengths) + position
+    variable, flags = tape._variable[operand], tape._flags[operand]
+    adjoint = np.repeat(np.concatenate([np.zeros(n, bool), schedule >= 0]), lengths)
+    read = ~adjoint
+    for at, row in enumerate(schedule.tolist()):
+        if row >= 0:
+            first = int(np.searchsorted(time, n + at))
+            for j in tape.notes[row][1]:
+                read[first + j] = True
     birth, death = np.full(count, _NEVER), np.full(count, -2)
-    np.minimum.at(birth, variable, instruction)
-    np.maximum.at(death, variable, instruction)
-    birth[inputs] = -1
-    death[inputs] = np.maximum(death[inputs], -1)
-    kept = np.zeros(count, bool)
+    np.minimum.at(birth, variable[~adjoint], time[~adjoint])
+    np.maximum.at(death, variable[read], time[read])
+    birth[list(inputs)] = -1
+    death[list(inputs)] = np.maximum(death[list(inputs)], -1)
+    kept = (birth < n) & (death >= n)
     adjoint_birth, adjoint_death = np.full(count, _NEVER), np.full(count, -2)
     if seed is not None:
-        live = (tape._live[:n] != 0) & (np.arange(n) <= tape._producer[seed])
-        reverse = 2 * n - 1 - instruction
-        saved = np.zeros(len(instruction), bool)
-        for k in np.flatnonzero(live).tolist():
-            first = int(starts[k])
-            for j in tape.notes[k][1]:
-                saved[first + j] = True
-        kept[variable[saved]] = True
-        np.maximum.at(death, variable[saved], reverse[saved])
-        reading = live[instruction] & (flags & WANTED != 0)
-        np.minimum.at(adjoint_birth, variable[reading], reverse[reading])
-        np.maximum.at(adjoint_death, variable[reading], reverse[reading])
-        own = live[instruction] & (position == 0)
-        np.maximum.at(adjoint_death, variable[own], reverse[own])
+        touched = adjoint & ((flags & WANTED != 0) | (position == 0))
+        own = originals[variable]
+        np.minimum.at(adjoint_birth, own[touched & (position != 0)], time[touched & (position != 0)])
+        np.maximum.at(adjoint_death, own[touched], time[touched])
         adjoint_birth[seed] = n
         adjoint_death[seed] = max(int(adjoint_death[seed]), n)
         death[seed] = max(int(death[seed]), n)
         for v in read_adjoints:
             if adjoint_birth[v] != _NEVER:
-                adjoint_death[v] = 2 * n
-    death[outputs] = 2 * n
-    return Lives(birth, death, adjoint_birth, adjoint_death, kept, 2 * n)
+                adjoint_death[v] = end
+    death[list(outputs)] = end
+    return Lives(birth, death, adjoint_birth, adjoint_death, kept, end)

@@ -20,6 +20,7 @@ from ..tensor import Tensor
 from .capture import Capture
 from .liveness import lives_of
 from .masks import keep_masks
+from .schedule import Event, Operands, events_of, schedule_of, tree_of
 
 
 class Program:
@@ -49,9 +50,12 @@ class Program:
         self.gradients_of = tuple(gradients_of)
         self._drop_dead()
         self.reached: list[Leaf] = []
-        self.end = 0
+        self.count, self.end = self.tape.count, 0
+        self.events: list[Event] = []
         if seed is not None:
             self._plan_reverse()
+            self.events = events_of(Operands(self.tape, self.end), tree_of(self.tape, self.end))
+        self.schedule, self.originals = schedule_of(self.tape, self.events)
         self._place()
         if runs:
             self._link()
@@ -107,7 +111,8 @@ class Program:
         count = tape._variable_count
         seed = None if self.seed is None else self.seed.node.variable
         outputs = [t.node.variable for t in self.outputs if t.is_symbolic]
-        self.lives = lives = lives_of(tape, [t.node.variable for t in self.inputs], outputs, seed,
+        self.lives = lives = lives_of(tape, self.count, self.schedule, self.originals,
+                                      [t.node.variable for t in self.inputs], outputs, seed,
                                       [t.node.variable for t in self.gradients_of])
         placed = np.ones(count, bool)
         placed[0] = False
@@ -129,10 +134,14 @@ class Program:
         base = address_of(self.arena)
         tape._value[self.values] = base + self.value_offsets
         tape._adjoint[self.adjoints] = base + self.adjoint_offsets
+        versions = np.flatnonzero(self.originals != np.arange(len(self.originals)))
+        tape._adjoint[versions] = tape._adjoint[self.originals[versions]]
+        tape._state[versions] = tape._state[self.originals[versions]]
         tape.run(walk.LINK_VALUES, 0, tape.count)
         if self.seed is not None:
-            tape.run(walk.LINK_REVERSE, 0, self.end)
+            tape.run(walk.LINK_REVERSE, 0, tape.count)
             self.seed_at = self._adjoint_place(self.seed)
+        tape.count = self.count  # the rows behind are no part of the recording
 
     def begin_lists(self) -> None:
         """Say of the gradients of tables whose rows are listed that the next runs write them."""
@@ -145,7 +154,7 @@ class Program:
         tape = self.tape
         words, header = tape._words[:tape._word_count].copy(), tape._header.copy()
         leaves = {v for source, v in tape._externals.items() if isinstance(source, Leaf)}
-        for n in np.flatnonzero(tape._live[:self.end]).tolist():
+        for n in self.schedule[self.schedule >= 0].tolist():
             first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
             for j, v in enumerate(tape._variable[first:last].tolist()):
                 if v in leaves:  # neither stored nor cleared before
@@ -164,13 +173,13 @@ class Program:
         dtype = tape.dtype
         for code in np.unique(tape._opcode[:tape.count]).tolist():
             OPS[code].ready_forward(dtype)
-        if self.seed is not None:
-            for code in np.unique(tape._opcode[:self.end][tape._live[:self.end] != 0]).tolist():
-                OPS[code].ready_adjoint(dtype)
+        for code in np.unique(tape._opcode[self.schedule[self.schedule >= 0]]).tolist():
+            OPS[code].ready_adjoint(dtype)
         header = tape._header
         header[walk.FORWARD_TABLE] = address_of(FORWARD[dtype]) // 8
         header[walk.ADJOINT_TABLE] = address_of(ADJOINT[dtype]) // 8
-        header[walk.BEGIN], header[walk.END] = 0, tape.count
+        header[walk.BEGIN], header[walk.END] = 0, self.count
+        header[walk.SCHEDULE], header[walk.STEPS] = address_of(self.schedule) // 8, len(self.schedule)
 
     # -------------------------------------------------------------- running
 
@@ -206,7 +215,7 @@ class Program:
         """Walk back from the seed, whose adjoint is 1."""
         seed = self.seed
         array_at(self.seed_at, seed.shape, seed.strides, seed.dtype, self)[...] = 1.0
-        self.tape.run(walk.REVERSE_WALK, 0, self.end)
+        self.tape.run(walk.SCHEDULED_WALK, 0, self.count)
 
     def gradient(self, t: Tensor) -> np.ndarray:
         """The adjoint of one of `gradients_of`, copied; zeros if the result does not depend on it."""

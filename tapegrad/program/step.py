@@ -30,7 +30,7 @@ class Step:
         row = self.row = np.zeros(loop.ROW_WORDS, np.int64)
         self.address = address_of(row)
         row[loop.FORWARD] = walk.FORWARD_WALK.address(self.dtype)
-        row[loop.REVERSE] = walk.REVERSE_WALK.address(self.dtype)
+        row[loop.REVERSE] = walk.SCHEDULED_WALK.address(self.dtype)
         row[loop.UPDATE_WALK] = row[loop.FORWARD]
         row[loop.TAPE] = tape._header_address // 8
         row[loop.LOSS] = int(tape._value[seed.node.variable]) // size

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..engine import walk
-from ..engine.storage import array_at
+from ..engine.storage import address_of, array_at
 from ..memory import Rows
 from .account import instructions_of
 from .program import Program
@@ -24,41 +24,52 @@ def time_instructions(program: Program, batch: Sequence[np.ndarray], seconds: fl
     Returns
     -------
     Rows
-        ``#``, ``op``, ``out``, ``layer``, then microseconds ``forward`` and ``reverse``, and ``share`` of the sum.
+        ``#``, ``op``, ``out``, ``layer``, then microseconds ``forward`` and ``reverse`` (runs again included), and
+        ``share`` of the sum.
     """
     tape, n = program.tape, program.tape.count
     ran: list[np.ndarray] = []
     empty: list[float] = []
     began = time.perf_counter()
+    header = tape._header
+    before = header.copy()
     try:
         while len(ran) < _AT_LEAST or time.perf_counter() - began < seconds:
             ran.append(_one_pass(program, batch, empty))
     finally:
-        tape._header[walk.BEGIN], tape._header[walk.END] = 0, n
+        header[:] = before
     taken = np.maximum(np.median(ran, axis=0) - np.median(empty), 0.0) * 1e6
-    taken[1, [k for k in range(n) if not tape._live[k]]] = 0.0
+    reverse = np.zeros(n)
+    np.add.at(reverse, [event.instruction for event in program.events], taken[n:])
     total = max(taken.sum(), 1e-9)
     return Rows(("#", "op", "out", "layer", "forward", "reverse", "share"),
-                tuple((i.number, i.op, i.out, i.layer or "-", round(float(taken[0, k]), 2),
-                       round(float(taken[1, k]), 2), round(float(taken[:, k].sum() / total), 4))
+                tuple((i.number, i.op, i.out, i.layer or "-", round(float(taken[k]), 2), round(float(reverse[k]), 2),
+                       round(float((taken[k] + reverse[k]) / total), 4))
                       for k, i in enumerate(instructions_of(program))))
 
 
 def _one_pass(program: Program, batch: Sequence[np.ndarray], empty: list[float]) -> np.ndarray:
-    """Seconds of each instruction forward and in reverse, and of two walks over nothing."""
+    """Seconds of each instruction and each event of the reverse, and of two walks over nothing."""
     tape, n, seed, clock = program.tape, program.tape.count, program.seed, time.perf_counter
-    taken = np.zeros((2, n))
+    header, schedule = tape._header, address_of(program.schedule) // 8
+    taken = np.zeros(n + len(program.schedule))
     program.give(batch)
     program.draw()
-    for walker, direction, order in ((walk.FORWARD_WALK, 0, range(n)),
-                                     (walk.REVERSE_WALK, 1, range(program.end - 1, -1, -1))):
+    start = clock()
+    tape.run(walk.FORWARD_WALK, 0, 0)
+    empty.append(clock() - start)
+    for k in range(n):
         start = clock()
-        tape.run(walker, 0, 0)
-        empty.append(clock() - start)
-        if direction:
-            array_at(program.seed_at, seed.shape, seed.strides, seed.dtype, program)[...] = 1.0
-        for k in order:
-            start = clock()
-            tape.run(walker, k, k + 1)
-            taken[direction, k] = clock() - start
+        tape.run(walk.FORWARD_WALK, k, k + 1)
+        taken[k] = clock() - start
+    array_at(program.seed_at, seed.shape, seed.strides, seed.dtype, program)[...] = 1.0
+    header[walk.STEPS] = 0
+    start = clock()
+    tape.run(walk.SCHEDULED_WALK, 0, n)
+    empty.append(clock() - start)
+    for k in range(len(program.schedule)):
+        header[walk.SCHEDULE], header[walk.STEPS] = schedule + k, 1
+        start = clock()
+        tape.run(walk.SCHEDULED_WALK, 0, n)
+        taken[n + k] = clock() - start
     return taken
