@@ -38,6 +38,7 @@ from .module import Module, ModuleError, UninitialisedModuleError
 from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 from .parameter import Parameter
 from .pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
+from .recurrence import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .shaping import Flatten, Unflatten
 
 __all__ = [
@@ -50,4 +51,5 @@ __all__ = [
     "BatchNorm1d", "BatchNorm2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm", "RMSNorm",
     "Embedding", "EmbeddingBag", "Conv1d", "Conv2d",
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d",
+    "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell",
 ]  # fmt: skip

@@ -1,0 +1,152 @@
+"""Recurrent layers of one direction, over all time steps at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine.blas import gemm_address
+from ..errors import ShapeError
+from ..ops.recurrence import BLOCK, GRU, LSTM, RNN
+from ..ops.table import Op
+from ..recording import lift, record
+from ..state import state
+from ..tensor import Tensor, constant
+from .convolution import _columns as shared_scratch
+from .elementwise import contiguous
+
+__all__ = ["gru_layer", "lstm_layer", "rnn_layer"]
+
+
+def rnn_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None, h0: Any = None, *,
+              nonlinearity: str = "tanh", reverse: bool = False) -> tuple[Tensor, Tensor]:
+    """``h_t = tanh(weight_ih x_t + bias_ih + weight_hh h_(t-1) + bias_hh)`` (Elman 1990).
+
+    Parameters
+    ----------
+    x : array_like, (T, N, I)
+        N samples of T steps, at least one.
+    weight_ih : array_like, (H, I)
+    weight_hh : array_like, (H, H)
+    bias_ih, bias_hh : array_like, (H,), optional
+        Both or neither.
+    h0 : array_like, (N, H), optional
+        Zeros if not given.
+    nonlinearity : {"tanh", "relu"}
+    reverse : bool
+        Whether to go from the last step to the first; the results lie in the order of `x` all the same.
+
+    Returns
+    -------
+    output : Tensor, (T, N, H)
+    h_n : Tensor, (N, H)
+        After the step that was computed last; a view of `output`.
+    """
+    y = _layer(RNN, 1, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, None, reverse, nonlinearity == "relu")
+    return y, _last(y, y.shape[0], reverse)
+
+
+def gru_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None, h0: Any = None, *,
+              reverse: bool = False) -> tuple[Tensor, Tensor]:
+    """Gated recurrent units (Cho et al. 2014), the reset gate on the product as in PyTorch.
+
+    ``r, z = sigmoid``, ``n = tanh(w_in x_t + b_in + r (w_hn h + b_hn))``, ``h_t = (1 - z) n + z h_(t-1)``.
+
+    Parameters
+    ----------
+    x : array_like, (T, N, I)
+    weight_ih : array_like, (3 H, I)
+        Rows of r, z, n.
+    weight_hh : array_like, (3 H, H)
+    bias_ih, bias_hh : array_like, (3 H,), optional
+    h0, reverse
+        As for `rnn_layer`.
+
+    Returns
+    -------
+    output : Tensor, (T, N, H)
+    h_n : Tensor, (N, H)
+    """
+    y = _layer(GRU, 3, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, None, reverse)
+    return y, _last(y, y.shape[0], reverse)
+
+
+def lstm_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None, h0: Any = None,
+               c0: Any = None, *, reverse: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+
+    ``i, f, o = sigmoid``, ``g = tanh``, ``c_t = f c_(t-1) + i g``, ``h_t = o tanh(c_t)``.
+
+    Parameters
+    ----------
+    x : array_like, (T, N, I)
+    weight_ih : array_like, (4 H, I)
+        Rows of i, f, g, o.
+    weight_hh : array_like, (4 H, H)
+    bias_ih, bias_hh : array_like, (4 H,), optional
+    h0, c0 : array_like, (N, H), optional
+        Zeros if not given.
+    reverse : bool
+        As for `rnn_layer`.
+
+    Returns
+    -------
+    output : Tensor, (T, N, H)
+    h_n, c_n : Tensor, (N, H)
+        The states after the step that was computed last. All three are views of one buffer.
+    """
+    y = _layer(LSTM, 4, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, reverse)
+    steps = y.shape[0] - 1
+    return y[:steps], _last(y, steps, reverse), y[steps]
+
+
+def _last(y: Tensor, steps: int, reverse: bool) -> Tensor:
+    return y[0 if reverse else steps - 1]
+
+
+def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, h0: Any, c0: Any, reverse: bool,
+           relu: bool = False) -> Tensor:
+    """The op's output: the hidden states of all steps, and for the LSTM the last cells."""
+    given = [v for v in (x, w_ih, w_hh, b_ih, b_hh, h0, c0) if v is not None]
+    tensors = iter([contiguous(t) for t in lift(*given)])
+    x, w_ih, w_hh = next(tensors), next(tensors), next(tensors)
+    rows, units = w_hh.shape if w_hh.ndim == 2 else (0, 0)
+    if x.ndim != 3 or units < 1 or rows != gates * units or w_ih.shape != (rows, x.shape[2]):
+        raise ShapeError(f"{op.name}: an input of shape {list(x.shape)} does not fit weights of {list(w_ih.shape)} and "
+                         f"{list(w_hh.shape)}; expected (steps, samples, inputs), ({gates} units, inputs) and "
+                         f"({gates} units, units)")
+    steps, samples, inputs = x.shape
+    if steps == 0:
+        raise ShapeError(f"{op.name}: an input of shape {list(x.shape)} has no steps; at least one is needed")
+    zero = constant(0.0, x.dtype)
+    if (b_ih is None) != (b_hh is None):
+        raise ShapeError(f"{op.name}: bias_ih and bias_hh go together; give both or neither")
+    operands = []
+    for label, v, shape in (("bias_ih", b_ih, (rows,)), ("bias_hh", b_hh, (rows,)),
+                            ("h0", h0, (samples, units)), ("c0", c0, (samples, units))):
+        if v is None:
+            absent = label == "c0" and op is not LSTM or label[0] == "b"
+            operands.append(zero if absent else Tensor(np.zeros(shape, x.dtype)))
+            continue
+        t = next(tensors)
+        if t.shape != shape:
+            raise ShapeError(f"{op.name}: a {label} of shape {list(t.shape)} does not fit an input of {list(x.shape)} "
+                             f"and {units} units; expected {list(shape)}")
+        operands.append(t)
+    differentiated = (x, w_ih, w_hh, *operands)
+    kept = any(state.wants(t) for t in differentiated)
+    width = 1 if op is RNN else 4
+    block = min(max(BLOCK // max(samples * width * units, 1), 1), steps)
+    row, size = max(samples * units, 1), x.dtype.itemsize
+    scratch = shared_scratch((block * width + 2) * row, *differentiated) if kept else zero
+    gate_rows = 0 if op is RNN else width * (steps if kept else block)
+    cell_rows = 0 if op is not LSTM else steps if kept else 1
+    words = (gemm_address(x.dtype), steps, samples, inputs, units, int(b_ih is not None), int(reverse), block,
+             int(kept), int(relu))
+    # an adjoint stores the input's share block by block, so no other operand may be of the same variable
+    shared = len({id(t.node) for t in differentiated if t.node is not None}) < sum(
+        t.node is not None for t in differentiated)
+    return record(op, (*differentiated, scratch), (steps + int(op is LSTM), samples, units), words, dtype=x.dtype,
+                  aux=((max(gate_rows * row, 1) * size, size), (max(cell_rows * row, 1) * size, size)),
+                  added=-1 if shared else 0)
