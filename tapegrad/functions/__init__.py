@@ -1,6 +1,7 @@
 """Array functions over tensors, with NumPy's names; also installed as methods of `Tensor` and for NumPy's protocols."""
 
 from . import convolution, elementwise, indexing, layout, linalg, losses, normalization, pooling, protocol, reductions
+from .attention import scaled_dot_product_attention  # noqa: F401
 from .convolution import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403

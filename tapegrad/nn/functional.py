@@ -31,6 +31,7 @@ from ..functions import (
     max_pool1d,
     max_pool2d,
     rms_norm,
+    scaled_dot_product_attention,
 )
 from ..tensor import Tensor
 from .loss_functions import (
@@ -54,6 +55,7 @@ __all__ = [
     "unflatten",
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm", "embedding", "conv1d", "conv2d",
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d",
+    "scaled_dot_product_attention",
 ]  # fmt: skip
 
 Array: TypeAlias = Tensor | ArrayLike

@@ -1,0 +1,180 @@
+"""Attention, and the rotation of queries and keys by their positions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..engine.blas import gemm_address
+from ..engine.jit import bits
+from ..errors import ArgumentError, DtypeError, ShapeError
+from ..ops.attention import ATTENTION, BLOCK, LEAST_ROWS
+from ..ops.nest import broadcast_strides, nest
+from ..random import dropout_key
+from ..recording import lift, record
+from ..state import state
+from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, view
+from .convolution import _columns
+from .elementwise import contiguous
+from .layout import reshape, swapaxes
+
+__all__ = ["scaled_dot_product_attention"]
+
+_NO_MASK, _BOOL_MASK, _FLOAT_MASK = 0, 1, 2
+
+
+def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
+                                 is_causal: bool = False, scale: float | None = None,
+                                 enable_gqa: bool = False) -> Tensor:
+    """``dropout(softmax(scale * query @ key.T + mask)) @ value`` (Vaswani et al. 2017), one instruction.
+
+    Parameters
+    ----------
+    query : array_like, (..., L, E)
+        Often (batch, heads, L, E); the leading axes of all operands broadcast.
+    key : array_like, (..., S, E)
+    value : array_like, (..., S, EV)
+    attn_mask : array_like, broadcast to (..., L, S), optional
+        Of bool: True where a query may attend to a key. Of floats: added to the scores; it may require a gradient.
+    dropout_p : float
+        Each weight becomes zero with this probability, and the others are divided by ``1 - dropout_p``. A function
+        does not know of training and evaluation: give 0.0 for the latter.
+    is_causal : bool
+        Whether query `i` attends to the keys 0 to `i` alone, also where L and S differ. With `attn_mask`, both hold.
+    scale : float, optional
+        ``1 / sqrt(E)`` if not given.
+    enable_gqa : bool
+        Grouped queries (Ainslie et al. 2023): axis -3 of `query` is a multiple of that of `key` and `value`, and each
+        of their heads serves a run of heads of `query`.
+
+    Returns
+    -------
+    Tensor, (..., L, EV)
+        A row that may attend to nothing is zero, and so are its gradients.
+
+    Notes
+    -----
+    The (L, S) matrices exist only as blocks of rows in a scratch that all attention of a recording shares. For the
+    reverse walk one number a row is kept, and the weights are computed again (Dao et al. 2022); the random bits of
+    dropout too. The operands are read where they lie: heads split off as views by a transpose are not copied, and
+    the result then lies as `query` does, so that merging its heads is a view as well.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tapegrad.nn.functional as F
+    >>> x = np.eye(3, dtype=np.float32)
+    >>> F.scaled_dot_product_attention(x, x, x, is_causal=True)[0]
+    tensor([1., 0., 0.])
+    """
+    name = "scaled_dot_product_attention"
+    if not 0.0 <= dropout_p <= 1.0:
+        raise ArgumentError(f"{name}: dropout_p is a probability, not {dropout_p}")
+    kind, mask = _mask(name, attn_mask)
+    floats = lift(query, key, value, *((mask,) if kind == _FLOAT_MASK else ()))
+    q, k, v = floats[:3]
+    if kind != _BOOL_MASK:
+        mask = floats[3] if kind == _FLOAT_MASK else constant(0.0, q.dtype)
+    _check(name, q, k, v)
+    by_token = q.ndim > 2 and abs(q.strides[-2]) > abs(q.strides[-3])
+    heads = q.shape[-3:-2]
+    if enable_gqa:
+        groups = _groups(name, q, k, v)
+        q, mask = (_grouped(t, groups, heads[0]) for t in (q, mask))
+        k, v = (_grouped(t, 1, k.shape[-3]) for t in (k, v))
+    batch = _batch(name, q, k, v)
+    q, k, v = (_by_rows(t) for t in (q, k, v))
+    tokens, keys, width = q.shape[-2], k.shape[-2], v.shape[-1]
+    mask_steps, mask_strides = _mask_strides(name, mask, (*batch, tokens, keys), attn_mask)
+    lead = len(batch) - (2 if enable_gqa else 1) if by_token and batch else len(batch)
+    shape = (*batch[:lead], tokens, *batch[lead:], width)
+    steps = contiguous_strides(shape)
+    strides = ((*steps[:lead], *steps[lead + 1:-1]),
+               *(broadcast_strides(t.shape[:-2], t.strides[:-2], batch) for t in (q, k, v)), mask_strides)
+    rows = max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), tokens), 1)
+    scratch = _columns(rows * (2 * keys + 1), q, k, v, mask)
+    words = (gemm_address(q.dtype), tokens, keys, q.shape[-1], width, q.strides[-2], k.strides[-2], v.strides[-2],
+             steps[lead], rows, bits(1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale)),
+             int(is_causal), kind, *mask_steps, *_dropout(dropout_p), *nest(batch, strides))
+    y = record(ATTENTION, (q, k, v, mask, scratch), shape, words, dtype=q.dtype,
+               aux=((max(math.prod(batch) * tokens, 1) * q.dtype.itemsize, q.dtype.itemsize),),
+               always=dropout_p > 0.0)
+    if enable_gqa:
+        y = reshape(y, (*shape[:lead], tokens, *heads, width) if by_token else (*batch[:-2], *heads, tokens, width))
+    return swapaxes(y, -2, -3) if by_token and batch else y
+
+
+def _mask(name: str, given: Any) -> tuple[int, Any]:
+    """Kind of a mask, and the mask as a tensor."""
+    if given is None:
+        return _NO_MASK, None
+    mask = given if isinstance(given, Tensor) else Tensor(as_array(given))
+    if mask.dtype.kind not in "bf":
+        raise DtypeError(f"{name}: attn_mask is {mask.dtype}; it must be of bool (True: may attend) or of floats "
+                         "(added to the scores)")
+    return (_BOOL_MASK if mask.dtype == BOOL else _FLOAT_MASK), mask
+
+
+def _check(name: str, q: Tensor, k: Tensor, v: Tensor) -> None:
+    if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise ShapeError(f"{name}: a query of shape {list(q.shape)}, a key of {list(k.shape)} and a value of "
+                         f"{list(v.shape)} do not fit; expected (..., L, E), (..., S, E) and (..., S, EV)")
+
+
+def _groups(name: str, q: Tensor, k: Tensor, v: Tensor) -> int:
+    """Number of query heads that share a head of key and value."""
+    if min(q.ndim, k.ndim, v.ndim) < 3 or k.shape[-3] != v.shape[-3] or k.shape[-3] < 1 or q.shape[-3] % k.shape[-3]:
+        raise ShapeError(f"{name}: enable_gqa needs as many heads (axis -3) in key and value, and a multiple in query; "
+                         f"the shapes are {list(q.shape)}, {list(k.shape)} and {list(v.shape)}")
+    return q.shape[-3] // k.shape[-3]
+
+
+def _grouped(t: Tensor, groups: int, heads: int) -> Tensor:
+    """Axis -3, if it is the heads, as (heads / groups, groups); else one axis more of extent 1. A view."""
+    if t.ndim < 3:
+        return t
+    extent, step = t.shape[-3], t.strides[-3]
+    inner = groups if extent == heads else 1
+    return view(t, 0, (*t.shape[:-3], extent // inner, inner, *t.shape[-2:]),
+                (*t.strides[:-3], step * inner, step, *t.strides[-2:]))
+
+
+def _batch(name: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"{name}: the leading axes of query {list(q.shape)}, key {list(k.shape)} and value "
+                         f"{list(v.shape)} do not broadcast") from None
+
+
+def _by_rows(t: Tensor) -> Tensor:
+    """`t` as BLAS can read and add to its matrices: rows contiguous and apart."""
+    (rows, columns), (down, along) = t.shape[-2:], t.strides[-2:]
+    return t if (along == 1 or columns <= 1) and (down >= max(columns, 1) or rows <= 1) and down > 0 else contiguous(t)
+
+
+def _mask_strides(name: str, mask: Tensor, shape: tuple[int, ...],
+                  given: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Strides of a mask by query and key, and those over the batch."""
+    try:
+        fits = np.broadcast_shapes(mask.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"{name}: an attn_mask of shape {list(np.shape(given))} does not broadcast to the scores, "
+                         f"(..., L, S) = {list(shape)}")
+    strides = broadcast_strides(mask.shape, mask.strides, shape)
+    return strides[-2:], strides[:-2]
+
+
+def _dropout(p: float) -> tuple[int, ...]:
+    """Words: whether there is dropout, scale, threshold, key, stream, address of the recording's key."""
+    if p == 0.0:
+        return 0, bits(1.0), 0, 0, 0, 0
+    scale, threshold = 0.0 if p == 1.0 else 1.0 / (1.0 - p), min(math.floor(p * 2.0**32 + 0.5), 2**32)
+    if state.capture is not None:
+        return 1, bits(scale), threshold, 0, *state.capture.random_stream()
+    return 1, bits(scale), threshold, *dropout_key(), 0
+

@@ -1,0 +1,253 @@
+"""Scaled dot-product attention as one op that never holds the matrix of scores.
+
+A block of query rows at a time: its scores fill at most `BLOCK` elements of scratch (or `LEAST_ROWS` rows), which all
+blocks, heads, samples and layers share. Of the softmax only the logarithm of each row's sum is kept; the adjoint
+makes the scores of a block again (T. Dao et al., FlashAttention, NeurIPS 2022). Blocks hold whole rows, so that the
+adjoint needs the output neither. Keys that causality hides from all rows of a block are not visited.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..engine import vecmath as m
+from ..engine.blas import fortran_gemm
+from ..engine.jit import cast, device, real
+from ..engine.philox import philox, random_word
+from .nest import column_stride, row_offset
+from .table import Op
+
+#: scores of a block: with the block of their adjoints about what a core's second cache holds
+BLOCK = 1 << 15
+#: a block has so many rows even where keys are many, for products of fewer are slow
+LEAST_ROWS = 16
+_INFINITY = math.inf
+
+# Words: 1 y, 2 g, 3 query, 4 dquery, 5 key, 6 dkey, 7 value, 8 dvalue, 9 mask, 10 dmask, 11 scratch, 13 log-sum-exp,
+# 15 gemm, 16 query rows, 17 keys, 18 width of query and key, 19 width of value, 20 to 23 strides of a row of query,
+# key, value and y, 24 rows of a block, 25 scale, 26 whether causal, 27 mask: 0 none, 1 bool, 2 float; 28 and 29 its
+# strides by row and key, 30 whether there is dropout, 31 its scale, 32 threshold, 33 key, 34 stream, 35 address of
+# (key, step) of a recording or 0, 36 nest of the batch (y, query, key, value, mask).
+# Scratch: a block of weights, a block of their adjoints or of what dropout leaves of them, a sum for each row.
+_NEST = 36
+
+
+@device
+def scaled_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int, ldb: int,
+                add: int, c: int, ldc: int, f: Any) -> int:
+    """Row-major C (m, n) = alpha op(A) op(B), or += where `add` is not 0."""
+    if m == 0 or n == 0:
+        return 0
+    beta = 1.0 if add != 0 else 0.0
+    return fortran_gemm(routine, tb, ta, n, m, k, alpha, b, max(ldb, 1), a, max(lda, 1), beta, c, max(ldc, 1), f)
+
+
+@device
+def greater_of(a: Any, b: Any) -> Any:
+    """The greater; `b` where one is NaN."""
+    return a if a > b else b
+
+
+@device
+def top_of(f: Any, x: int, n: int) -> Any:
+    """Greatest of a row, -inf if it is empty; eight at a time, for each comparison waits for the one before."""
+    a = cast(-_INFINITY, f)
+    b, c, d, e, g, h, p = a, a, a, a, a, a, a
+    whole = n // 8
+    for k in range(whole):
+        at = x + 8 * k
+        a, b = greater_of(f[at], a), greater_of(f[at + 1], b)
+        c, d = greater_of(f[at + 2], c), greater_of(f[at + 3], d)
+        e, g = greater_of(f[at + 4], e), greater_of(f[at + 5], g)
+        h, p = greater_of(f[at + 6], h), greater_of(f[at + 7], p)
+    for k in range(x + 8 * whole, x + n):
+        a = greater_of(f[k], a)
+    return greater_of(greater_of(greater_of(a, b), greater_of(c, d)), greater_of(greater_of(e, g), greater_of(h, p)))
+
+
+@device
+def visible(op: Any, row: int, keys: int) -> int:
+    """How many of the first `keys` keys a query row may attend to, as far as causality goes."""
+    return min(row + 1, keys) if op[26] != 0 else keys
+
+
+@device
+def scores_of(op: Any, f: Any, b: Any, query: int, key: int, mask: int, first: int, count: int, keys: int) -> int:
+    """S = scale Q K^T + mask, for the rows of a block and its keys; -inf where the mask is false."""
+    scores, down, along = op[11], op[28], op[29]
+    scaled_gemm(op[15], 0, 1, count, keys, op[18], real(op, 25, f), query + first * op[20], op[20], key, op[21], 0,
+                scores, keys, f)
+    if op[27] == 0:
+        return 0
+    for row in range(count):
+        s, at, n = scores + row * keys, mask + (first + row) * down, visible(op, first + row, keys)
+        if op[27] == 1:
+            if along == 1:
+                for k in range(n):
+                    f[s + k] = f[s + k] if b[at + k] != 0 else cast(-_INFINITY, f)
+            else:
+                for k in range(n):
+                    f[s + k] = f[s + k] if b[at + k * along] != 0 else cast(-_INFINITY, f)
+        elif along == 1:
+            for k in range(n):
+                f[s + k] += f[at + k]
+        else:
+            for k in range(n):
+                f[s + k] += f[at + k * along]
+    return 0
+
+
+@device
+def drop_weights(op: Any, f: Any, i: Any, row: int, p: int, to: int, n: int) -> int:
+    """A row of weights after dropout into `to`; at `p` those that were dropped turn negative, as a mark.
+
+    `row` counts the rows of all heads; the random words of a row are those of its number, whatever the blocks.
+    """
+    key = i[op[35]] if op[35] != 0 else op[33]
+    stream = op[34] + (i[op[35] + 1] << 20) if op[35] != 0 else op[34]
+    scale, threshold, block = real(op, 31, f), op[32], row * ((op[17] + 63) // 64)
+    whole = n // 64
+    for part in range(whole):
+        for k in range(p + part * 64, p + part * 64 + 16):
+            u, v, w, z = philox((block + part) * 16 + k - p - part * 64, stream, key)
+            f[k] = f[k] if u >= threshold else -f[k]
+            f[k + 16] = f[k + 16] if v >= threshold else -f[k + 16]
+            f[k + 32] = f[k + 32] if w >= threshold else -f[k + 32]
+            f[k + 48] = f[k + 48] if z >= threshold else -f[k + 48]
+    for k in range(64 * whole, n):
+        f[p + k] = f[p + k] if random_word(block * 64 + k, stream, key) >= threshold else -f[p + k]
+    for k in range(n):
+        f[to + k] = cast(0.0, f) if f[p + k] < 0.0 else scale * f[p + k]
+    return 0
+
+
+def attention_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Y = dropout(softmax(scale Q K^T + mask)) V, for each head; a row that may attend to nothing is zero."""
+    rows, width, to, head = op[16], op[19], op[23], 0
+    other = op[11] + op[24] * op[17]
+    sums = other + op[24] * op[17]
+    for outer in range(op[_NEST]):
+        y, query = op[1] + row_offset(op, _NEST, 0, outer), op[3] + row_offset(op, _NEST, 1, outer)
+        key, value = op[5] + row_offset(op, _NEST, 2, outer), op[7] + row_offset(op, _NEST, 3, outer)
+        mask = op[9] + row_offset(op, _NEST, 4, outer)
+        for _ in range(op[_NEST + 1]):
+            for first in range(0, rows, op[24]):
+                count = min(op[24], rows - first)
+                keys, weights = visible(op, first + count - 1, op[17]), op[11]
+                scores_of(op, f, b, query, key, mask, first, count, keys)
+                for row in range(count):
+                    s, n = op[11] + row * keys, visible(op, first + row, keys)
+                    top = top_of(f, s, n)
+                    shift, total = cast(0.0, f) if top == -_INFINITY else top, cast(0.0, f)
+                    for k in range(n):
+                        e = m.exp(f[s + k] - shift)
+                        f[s + k] = e
+                        total += e
+                    for k in range(n, keys):
+                        f[s + k] = 0.0
+                    f[sums + row] = total
+                    f[op[13] + head * rows + first + row] = _INFINITY if total == 0.0 else shift + m.log(total)
+                if op[30] != 0:
+                    weights = other
+                    for row in range(count):
+                        drop_weights(op, f, i, head * rows + first + row, op[11] + row * keys, other + row * keys, keys)
+                scaled_gemm(op[15], 0, 0, count, width, keys, cast(1.0, f), weights, keys, value, op[22], 0,
+                            y + first * to, to, f)
+                for row in range(count):
+                    total, at = f[sums + row], y + (first + row) * to
+                    share = 1.0 / total
+                    if total == 0.0:
+                        for k in range(width):
+                            f[at + k] = 0.0
+                    else:
+                        for k in range(width):
+                            f[at + k] *= share
+            y, query = y + column_stride(op, _NEST, 0), query + column_stride(op, _NEST, 1)
+            key, value = key + column_stride(op, _NEST, 2), value + column_stride(op, _NEST, 3)
+            mask, head = mask + column_stride(op, _NEST, 4), head + 1
+    return 0
+
+
+@device
+def weights_again(op: Any, f: Any, i: Any, head: int, first: int, count: int, keys: int) -> int:
+    """P = e^(S - log-sum-exp) over the scores of a block, and what dropout leaves of it; where that is."""
+    other = op[11] + op[24] * op[17]
+    for row in range(count):
+        s, n, shift = op[11] + row * keys, visible(op, first + row, keys), f[op[13] + head * op[16] + first + row]
+        for k in range(n):
+            f[s + k] = m.exp(f[s + k] - shift)
+        for k in range(n, keys):
+            f[s + k] = 0.0
+        if op[30] != 0:
+            drop_weights(op, f, i, head * op[16] + first + row, s, other + row * keys, keys)
+    return other if op[30] != 0 else op[11]
+
+
+@device
+def scores_adjoint(op: Any, f: Any, first: int, count: int, keys: int) -> int:
+    """dS = P (dP - sum of P dP by row), in the place of P; dP in the other block, P marked by dropout."""
+    other, scale = op[11] + op[24] * op[17], real(op, 31, f)
+    for row in range(count):
+        p, d, n, inner = op[11] + row * keys, other + row * keys, visible(op, first + row, keys), cast(0.0, f)
+        if op[30] != 0:
+            for k in range(n):
+                left = cast(0.0, f) if f[p + k] < 0.0 else scale * f[d + k]
+                f[d + k] = left
+                inner += m.abs(f[p + k]) * left
+        else:
+            for k in range(n):
+                inner += f[p + k] * f[d + k]
+        for k in range(n):
+            f[p + k] = m.abs(f[p + k]) * (f[d + k] - inner)
+    return 0
+
+
+@device
+def mask_adjoint(op: Any, f: Any, at: int, first: int, count: int, keys: int) -> int:
+    """dmask += dS."""
+    for row in range(count):
+        s, to = op[11] + row * keys, at + (first + row) * op[28]
+        for k in range(visible(op, first + row, keys)):
+            f[to + k * op[29]] += f[s + k]
+    return 0
+
+
+def attention_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dV += P^T G; dP = G V^T; dS = P (dP - sum P dP); dQ += scale dS K; dK += scale dS^T Q; dmask += dS."""
+    rows, width, inside, routine, head = op[16], op[19], op[18], op[15], 0
+    scale, one, other = real(op, 25, f), cast(1.0, f), op[11] + op[24] * op[17]
+    for outer in range(op[_NEST]):
+        to_y, to_query = row_offset(op, _NEST, 0, outer), row_offset(op, _NEST, 1, outer)
+        to_key, to_value = row_offset(op, _NEST, 2, outer), row_offset(op, _NEST, 3, outer)
+        to_mask = row_offset(op, _NEST, 4, outer)
+        for _ in range(op[_NEST + 1]):
+            query, key, value = op[3] + to_query, op[5] + to_key, op[7] + to_value
+            for first in range(0, rows, op[24]):
+                count = min(op[24], rows - first)
+                keys, g = visible(op, first + count - 1, op[17]), op[2] + to_y + first * op[23]
+                scores_of(op, f, b, query, key, op[9] + to_mask, first, count, keys)
+                weights = weights_again(op, f, i, head, first, count, keys)
+                if op[8] != 0:
+                    scaled_gemm(routine, 1, 0, keys, width, count, one, weights, keys, g, op[23], 1, op[8] + to_value,
+                                op[22], f)
+                if op[4] != 0 or op[6] != 0 or op[10] != 0:
+                    scaled_gemm(routine, 0, 1, count, keys, width, one, g, op[23], value, op[22], 0, other, keys, f)
+                    scores_adjoint(op, f, first, count, keys)
+                if op[4] != 0:
+                    scaled_gemm(routine, 0, 0, count, inside, keys, scale, op[11], keys, key, op[21], 1,
+                                op[4] + to_query + first * op[20], op[20], f)
+                if op[6] != 0:
+                    scaled_gemm(routine, 1, 0, keys, inside, count, scale, op[11], keys, query + first * op[20], op[20],
+                                1, op[6] + to_key, op[21], f)
+                if op[10] != 0:
+                    mask_adjoint(op, f, op[10] + to_mask, first, count, keys)
+            to_y, to_query = to_y + column_stride(op, _NEST, 0), to_query + column_stride(op, _NEST, 1)
+            to_key, to_value = to_key + column_stride(op, _NEST, 2), to_value + column_stride(op, _NEST, 3)
+            to_mask, head = to_mask + column_stride(op, _NEST, 4), head + 1
+    return 0
+
+
+_ALL = (1, 2, 3, 4, 5, 6)
+ATTENTION = Op("attention", attention_forward, attention_adjoint, (_ALL, _ALL, (1, 2, 4, 5, 6), _ALL, ()),
+               doc="dropout(softmax(scale q k^T + mask)) v, by blocks of query rows")
