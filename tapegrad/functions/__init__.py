@@ -1,11 +1,27 @@
 """Array functions over tensors, with NumPy's names; also installed as methods of `Tensor` and for NumPy's protocols."""
 
-from . import convolution, elementwise, indexing, layout, linalg, losses, normalization, pooling, protocol, reductions
+from . import (
+    convolution,
+    distances,
+    elementwise,
+    gathering,
+    indexing,
+    layout,
+    linalg,
+    losses,
+    normalization,
+    pooling,
+    protocol,
+    reductions,
+    sorting,
+)
 from .attention import scaled_dot_product_attention  # noqa: F401
 from .convolution import *  # noqa: F403
+from .distances import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .embedding import __all__ as _embedding  # the function hides its module
+from .gathering import *  # noqa: F403
 from .indexing import At, getitem, take  # noqa: F401
 from .layout import *  # noqa: F403
 from .linalg import *  # noqa: F403
@@ -13,8 +29,10 @@ from .losses import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
+from .sorting import *  # noqa: F403
 
 __all__ = sorted({*convolution.__all__, *elementwise.__all__, *_embedding, *layout.__all__, *indexing.__all__,
-                  *linalg.__all__, *losses.__all__, *normalization.__all__, *pooling.__all__, *reductions.__all__})
+                  *linalg.__all__, *losses.__all__, *normalization.__all__, *pooling.__all__, *reductions.__all__,
+                  *distances.__all__, *gathering.__all__, *sorting.__all__})
 
 protocol.install(globals(), __all__)

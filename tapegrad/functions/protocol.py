@@ -23,7 +23,8 @@ _LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
 _NOT_METHODS = {"concatenate", "stack", "einsum", "where", "linear", "zeros_like", "ones_like",
                 "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm",
                 "embedding", "embedding_bag", "one_hot_rows", "conv1d", "conv2d", "max_pool1d", "max_pool2d",
-                "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"}
+                "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+                "cdist", "pdist"}
 
 
 def _usable(value: Any) -> bool:

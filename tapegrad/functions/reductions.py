@@ -18,8 +18,8 @@ from .elementwise import contiguous, sqrt
 from .layout import permute, reshape
 
 __all__ = [
-    "amax", "amin", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "prod", "softmax", "std", "sum",
-    "var",
+    "amax", "amin", "cumprod", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "prod", "softmax", "std",
+    "sum", "var",
 ]
 Axis = int | Sequence[int] | None
 
@@ -95,7 +95,7 @@ def _to_rows(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return contiguous(x if order == list(range(x.ndim)) else permute(x, order))
 
 
-def _reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: float | None = None,
+def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: float | None = None,
                  identity: bool = True) -> Tensor:
     x = lift(x)[0]
     axes = axes_of(axis, dim, x.ndim, name)
@@ -110,12 +110,12 @@ def _reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: fl
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Greatest element over axes; NaN if there is one. Ties share the gradient equally."""
-    return _reduce_rows("max", x, axis, dim, keepdims or keepdim, identity=False)
+    return reduce_rows("max", x, axis, dim, keepdims or keepdim, identity=False)
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Least element over axes; NaN if there is one. Ties share the gradient equally."""
-    return _reduce_rows("min", x, axis, dim, keepdims or keepdim, identity=False)
+    return reduce_rows("min", x, axis, dim, keepdims or keepdim, identity=False)
 
 
 amax, amin = max, min
@@ -123,7 +123,7 @@ amax, amin = max, min
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """Product over axes; its gradient is right where elements are zero."""
-    return _reduce_rows("prod", x, axis, dim, keepdims or keepdim)
+    return reduce_rows("prod", x, axis, dim, keepdims or keepdim)
 
 
 def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
@@ -140,7 +140,7 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, d
         divisor = math.nan if length == 0 or freedom < 0 else 0.0
     else:
         divisor = float(freedom)
-    return _reduce_rows("var", t, axes, None, keepdims or keepdim, divisor)
+    return reduce_rows("var", t, axes, None, keepdims or keepdim, divisor)
 
 
 def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
@@ -151,7 +151,7 @@ def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, d
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(x)))`` over axes, without overflow."""
-    return _reduce_rows("logsumexp", x, axis, dim, keepdims or keepdim)
+    return reduce_rows("logsumexp", x, axis, dim, keepdims or keepdim)
 
 
 def _along(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
@@ -185,8 +185,18 @@ def log_softmax(x: Any, axis: int | None = None, *, dim: int | None = None) -> T
 
 def cumsum(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
     """Running sum along an axis; of the flattened array if no axis is given."""
+    return _running("cumsum", x, axis, dim)
+
+
+def cumprod(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    """Running product along an axis; of the flattened array if no axis is given. Its gradient is right where elements
+    are zero."""
+    return _running("cumprod", x, axis, dim)
+
+
+def _running(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
     if axis is None and dim is None:
-        return _along("cumsum", reshape(lift(x)[0], (-1,)), 0, None)
-    return _along("cumsum", x, axis, dim)
+        return _along(name, reshape(lift(x)[0], (-1,)), 0, None)
+    return _along(name, x, axis, dim)
 
 

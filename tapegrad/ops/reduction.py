@@ -287,6 +287,25 @@ def cumsum_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, 
     return 0
 
 
+def cumprod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
+    product = cast(1.0, f)
+    for k in range(n):
+        product *= f[x + k]
+        f[y + k] = product
+    return 0
+
+
+def cumprod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
+    """dx_k += y_(k-1) s_k, s_k = g_k + x_(k+1) s_(k+1): no division, so that zeros are as good as other numbers."""
+    rest, one = cast(0.0, f), cast(1.0, f)
+    for back in range(n):
+        k = n - 1 - back
+        rest += f[g + k]
+        accumulate(f, dx + k, rest * (f[y + k - 1] if k > 0 else one), store)
+        rest *= f[x + k]
+    return 0
+
+
 rows("max", max_row, tie_row, (0, 1), True, "greatest; ties share the gradient equally")
 rows("min", min_row, tie_row, (0, 1), True, "least; ties share the gradient equally")
 rows("prod", prod_row, prod_row_adjoint, (0, 1), True, "product")
@@ -295,3 +314,4 @@ rows("logsumexp", logsumexp_row, logsumexp_row_adjoint, (0, 1), True, "ln sum e^
 rows("softmax", softmax_row, softmax_row_adjoint, (0,), False, "e^x / sum e^x")
 rows("log_softmax", log_softmax_row, log_softmax_row_adjoint, (0,), False, "ln softmax")
 rows("cumsum", cumsum_row, cumsum_row_adjoint, (), False, "running sum")
+rows("cumprod", cumprod_row, cumprod_row_adjoint, (0, 1), False, "running product")

@@ -1,0 +1,162 @@
+"""Norms, and the distances of all pairs of points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.jit import bits
+from ..errors import ArgumentError, ShapeError
+from ..ops.distance import CDIST
+from ..ops.nest import broadcast_strides, is_broadcast, nest
+from ..recording import lift, record
+from ..tensor import Tensor, contiguous_strides
+from .elementwise import abs as absolute
+from .elementwise import contiguous
+from .indexing import take_axis
+from .layout import as_tensor, reshape
+from .reductions import Axis, axes_of, reduce_rows
+from .reductions import max as max_over
+from .reductions import min as min_over
+from .reductions import sum as sum_over
+
+__all__ = ["cdist", "norm", "pdist", "vector_norm"]
+
+
+def vector_norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+                keepdim: bool = False) -> Tensor:
+    """The p-norm ``(sum |x|^p)^(1/p)`` over axes.
+
+    Parameters
+    ----------
+    x : array_like
+    ord : float, default 2
+        The power p; inf and -inf for the greatest and least magnitude, 0 for the number of elements that are not 0.
+    axis : int or tuple of int, optional
+        All axes by default. `dim` is an alias.
+    keepdims : bool, default False
+        Keep the axes with extent 1. `keepdim` is an alias.
+
+    Returns
+    -------
+    Tensor
+
+    Notes
+    -----
+    The gradient is ``sign(x) (|x| / norm)^(p - 1)``; it is 0 where the norm is 0, and for ``p <= 1`` where an element
+    is 0. Equal extremes share the gradient of ``p = inf`` and ``-inf``.
+    """
+    t = lift(x)[0]
+    if not isinstance(ord, (int, float, np.integer, np.floating)) or math.isnan(ord):
+        raise ArgumentError(f"vector_norm: ord must be a number, inf or -inf, not {ord!r}")
+    axes = axes_of(axis, dim, t.ndim, "vector_norm")
+    return reduce_rows("norm", t, axes, None, keepdims or keepdim, float(ord), identity=0 <= ord < math.inf)
+
+
+def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | None = None, keepdims: bool = False, *,
+         dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+    """A norm of vectors or matrices, as ``numpy.linalg.norm``.
+
+    Parameters
+    ----------
+    x : array_like
+    ord : float or "fro", optional
+        Of vectors any power p, inf, -inf or 0, see `vector_norm`. Of matrices "fro", 1 and -1 (greatest and least sum
+        of magnitudes in a column), inf and -inf (in a row). By default 2 of vectors, "fro" of matrices.
+    axis : int or pair of int, optional
+        The axis of vectors, or the two of matrices. By default all of `x`, which must have 1 or 2 axes if `ord` is
+        given. `dim` is an alias.
+    keepdims : bool, default False
+        Keep the axes with extent 1. `keepdim` is an alias.
+
+    Returns
+    -------
+    Tensor
+        The gradient where the norm is 0 is 0.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.norm(tg.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    t = lift(x)[0]
+    keep = keepdims or keepdim
+    chosen = axis if dim is None else dim
+    axes = axes_of(chosen, None, t.ndim, "norm")
+    if ord is None or (ord == "fro" and len(axes) == 2):
+        if chosen is not None and len(axes) not in (1, 2):
+            raise ArgumentError(f"norm: one axis of vectors or two of matrices, not {chosen}; see vector_norm")
+        return vector_norm(t, 2, axes, keep)
+    if len(axes) == 1:
+        if isinstance(ord, str):
+            raise ArgumentError(f"norm: ord {ord!r} is of matrices; vectors take a number")
+        return vector_norm(t, ord, axes, keep)
+    if len(axes) != 2:
+        raise ArgumentError(f"norm: ord {ord!r} of a tensor of {t.ndim} axes: say along which one or two axes")
+    if ord not in (1, -1, math.inf, -math.inf):
+        raise ArgumentError(f"norm: ord {ord!r} of matrices is not supported; known are 'fro', 1, -1, inf and -inf")
+    summed, other = axes if ord in (1, -1) else (axes[1], axes[0])
+    sums = sum_over(absolute(t), summed, keepdims=True)
+    result = (max_over if ord > 0 else min_over)(sums, other, keepdims=True)
+    return result if keep else reshape(result, tuple(n for d, n in enumerate(t.shape) if d not in axes))
+
+
+def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
+    """The p-norm distance of each pair of two sets of points.
+
+    Parameters
+    ----------
+    x1 : array_like, (..., P, M)
+    x2 : array_like, (..., R, M)
+        Leading axes broadcast.
+    p : float, default 2.0
+        As `ord` of `vector_norm`, not negative.
+    compute_mode : ignored
+        Differences are always taken one by one: close points keep their digits.
+
+    Returns
+    -------
+    Tensor, (..., P, R)
+        The gradient where a distance is 0 is 0.
+    """
+    a, b = lift(x1, x2)
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
+        raise ShapeError(f"cdist: shapes {list(a.shape)} and {list(b.shape)}: expected (..., P, M) and (..., R, M)")
+    if not isinstance(p, (int, float, np.integer, np.floating)) or not p >= 0:
+        raise ArgumentError(f"cdist: p must not be negative, got {p!r}")
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"cdist: leading axes of {list(a.shape)} and {list(b.shape)} do not broadcast") from None
+    a, b = contiguous(a), contiguous(b)
+    shape = (*batch, a.shape[-2], b.shape[-2])
+    to_a, to_b = (broadcast_strides(t.shape[:-2], contiguous_strides(t.shape)[:-2], batch) for t in (a, b))
+    words = (a.shape[-2], b.shape[-2], a.shape[-1], bits(float(p)),
+             *nest(batch, (contiguous_strides(shape)[:-2], to_a, to_b)))
+    return record(CDIST, (a, b), shape, words, dtype=a.dtype,
+                  added=2 * is_broadcast(to_a, batch) + 4 * is_broadcast(to_b, batch))
+
+
+def pdist(input: Any, p: float = 2.0) -> Tensor:
+    """The p-norm distances of the pairs of rows of one set of points.
+
+    Parameters
+    ----------
+    input : array_like, (N, M)
+    p : float, default 2.0
+
+    Returns
+    -------
+    Tensor, (N (N - 1) / 2,)
+        Those above the diagonal of ``cdist(input, input, p)``, row by row.
+    """
+    x = as_tensor(input)
+    if x.ndim != 2:
+        raise ShapeError(f"pdist: input has shape {list(x.shape)}; expected (N, M)")
+    n = x.shape[0]
+    first, second = np.triu_indices(n, 1)
+    return take_axis(reshape(cdist(x, x, p), (n * n,)), Tensor(first * n + second), 0)

@@ -1,0 +1,262 @@
+"""Elements by an index each: gather and scatter, as PyTorch and NumPy have them; triangles and diagonals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, CaptureError, DtypeError, ShapeError
+from ..ops.gathering import GATHER, SCATTER
+from ..ops.layout import PUT
+from ..ops.nest import broadcast_strides, nest
+from ..recording import lift, record
+from ..tensor import INT64, Tensor, as_array, contiguous_strides, user_line, view
+from .elementwise import contiguous, where
+from .indexing import take_axis
+from .layout import as_tensor, reshape
+from .reductions import one_axis
+from .reductions import sum as sum_over
+
+__all__ = [
+    "diagonal", "gather", "index_add", "index_select", "scatter", "scatter_add", "take_along_axis", "trace", "tril",
+    "triu",
+]
+
+
+def _indices(name: str, index: Any) -> Tensor:
+    t = index if isinstance(index, Tensor) else Tensor(as_array(index))
+    if t.dtype != INT64 and t.size == 0 and not t.is_symbolic:
+        t = Tensor(np.zeros(t.shape, np.int64))
+    if t.dtype != INT64:
+        raise DtypeError(f"{name}: indices must be integers, not {t.dtype}")
+    return t
+
+
+def _without(values: tuple[int, ...], d: int, given: int) -> tuple[int, ...]:
+    """`values` with `given` at place `d`."""
+    return (*values[:d], given, *values[d + 1:])
+
+
+def _gather(name: str, x: Tensor, d: int, index: Tensor, strides: tuple[int, ...], shape: tuple[int, ...],
+            index_strides: tuple[int, ...], wraps: bool) -> Tensor:
+    words = (x.shape[d], x.strides[d], int(wraps), *nest(shape, (_without(strides, d, 0), index_strides)))
+    return record(GATHER, (x, index), shape, words, dtype=x.dtype)
+
+
+def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, *, dim: int | None = None) -> Tensor:
+    """Elements by an index each along an axis, as ``numpy.take_along_axis``.
+
+    Parameters
+    ----------
+    arr : array_like
+    indices : integer array_like
+        Of as many axes as `arr`; the other axes broadcast. Negative ones count from the end.
+    axis : int or None, default -1
+        None for the flattened array. `dim` is an alias.
+
+    Returns
+    -------
+    Tensor
+        ``y[i, j] = arr[i, indices[i, j]]`` for the last axis of two.
+    """
+    x, index = as_tensor(arr), _indices("take_along_axis", indices)
+    chosen = axis if dim is None else dim
+    if chosen is None:
+        x, chosen = reshape(x, (x.size,)), 0
+    if x.ndim != index.ndim:
+        raise ShapeError(f"take_along_axis: {list(x.shape)} and indices {list(index.shape)} must have as many axes")
+    d = one_axis(chosen, x.ndim, "take_along_axis")
+    one = _without(x.shape, d, 1)
+    try:
+        shape = _without(np.broadcast_shapes(one, _without(index.shape, d, 1)), d, index.shape[d])
+    except ValueError:
+        raise ShapeError(f"take_along_axis: {list(x.shape)} and indices {list(index.shape)} do not broadcast in the "
+                         f"axes besides {d}") from None
+    if not x.is_floating:
+        return Tensor(np.take_along_axis(*_plain("take_along_axis", x, index), axis=d))
+    return _gather("take_along_axis", x, d, index, broadcast_strides(one, x.strides, _without(shape, d, 1)), shape,
+                   broadcast_strides(index.shape, index.strides, shape), True)
+
+
+def _plain(name: str, x: Tensor, index: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    if x.is_symbolic or index.is_symbolic:
+        raise CaptureError(f"{user_line()}: {name}: an integer or bool tensor cannot be indexed inside a recording; "
+                           "index a float tensor, or prepare it before the step")
+    return x._array(), index._array()
+
+
+def gather(input: Any, dim: int, index: Any) -> Tensor:
+    """Elements by an index each along an axis, as PyTorch's.
+
+    Parameters
+    ----------
+    input : array_like
+    dim : int
+    index : integer array_like, from 0 on
+        Of as many axes as `input`, and besides `dim` nowhere longer.
+
+    Returns
+    -------
+    Tensor, of the shape of `index`
+        ``y[i, j] = input[index[i, j], j]`` for ``dim=0`` of two.
+
+    Raises
+    ------
+    IndexRangeError
+        Naming the index and the extent of the axis.
+    """
+    x, at = as_tensor(input), _indices("gather", index)
+    d = _fitting("gather", x, dim, at, at, "index")
+    if not x.is_floating:
+        values, places = _plain("gather", x, at)
+        return Tensor(np.take_along_axis(values[tuple(slice(None) if k == d else slice(n) for k, n
+                                                      in enumerate(at.shape))], places, axis=d))
+    return _gather("gather", x, d, at, x.strides, at.shape, at.strides, False)
+
+
+def _fitting(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, what: str) -> int:
+    """The axis, if `index` lies within `x` besides it and within `source`."""
+    d = one_axis(dim, x.ndim, name)
+    longer = index.ndim == x.ndim and any(n > m for k, (n, m) in enumerate(zip(index.shape, x.shape)) if k != d)
+    beyond = source.ndim == index.ndim and any(n > m for n, m in zip(index.shape, source.shape))
+    if index.ndim != x.ndim or source.ndim != x.ndim or longer or beyond:
+        given = "" if source is index else f" and {what} {list(source.shape)}"
+        raise ShapeError(f"{name}: input {list(x.shape)} does not fit index {list(index.shape)}{given}: all need as "
+                         f"many axes, and the index may not be longer than the input besides axis {d}"
+                         + ("" if source is index else f", nor anywhere longer than {what}"))
+    return d
+
+
+def _scatter(name: str, input: Any, dim: int, index: Any, src: Any, adds: bool) -> Tensor:
+    x, source = lift(input, src)
+    at = _indices(name, index)
+    if source.ndim == 0 and not adds:
+        d = _fitting(name, x, dim, at, at, "src")
+        strides: tuple[int, ...] = (0,) * at.ndim
+    else:
+        d = _fitting(name, x, dim, at, source, "src")
+        strides = source.strides
+    x = contiguous(x)
+    kept = contiguous_strides(x.shape)
+    words = (x.size, x.shape[d], kept[d], int(adds), *nest(at.shape, (_without(kept, d, 0), at.strides, strides)))
+    return record(SCATTER, (x, at, source), x.shape, words, dtype=x.dtype, added=0b1000,
+                  aux=((8 if adds else 8 * max(x.size, 1), 8),))
+
+
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
+    """A copy of `input` with elements of `src` added, by an index each along an axis, as PyTorch's.
+
+    Parameters
+    ----------
+    input : array_like
+    dim : int
+    index : integer array_like, from 0 on
+        Of as many axes as `input` and `src`; besides `dim` nowhere longer than `input`, and nowhere longer than `src`.
+    src : array_like
+        ``y[index[i, j], j] += src[i, j]`` for ``dim=0`` of two.
+
+    Returns
+    -------
+    Tensor, of the shape of `input`
+
+    Raises
+    ------
+    IndexRangeError
+        Naming the index and the extent of the axis.
+    """
+    return _scatter("scatter_add", input, dim, index, src, True)
+
+
+def scatter(input: Any, dim: int, index: Any, src: Any, *, reduce: str | None = None) -> Tensor:
+    """A copy of `input` with elements of `src`, or a number, written by an index each along an axis.
+
+    Arguments as of `scatter_add`. Where an element is written more than once, the last one in C order stays and gets
+    the gradient. With ``reduce="add"`` it is `scatter_add`.
+    """
+    if reduce not in (None, "add"):
+        raise ArgumentError(f"scatter: reduce must be None or 'add', not {reduce!r}")
+    return _scatter("scatter", input, dim, index, src, reduce == "add")
+
+
+def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1.0) -> Tensor:
+    """A copy of `input` with slices of an axis added to, as PyTorch's.
+
+    Parameters
+    ----------
+    input : array_like
+    dim : int
+    index : integer array_like, (n,)
+        Repeated indices add up; negative ones count from the end.
+    source : array_like
+        Of the shape of `input` but for extent n along `dim`; ``y[index[i]] += alpha * source[i]`` for ``dim=0``.
+    alpha : float, default 1.0
+
+    Returns
+    -------
+    Tensor, of the shape of `input`
+    """
+    x, s = lift(input, source)
+    at = _indices("index_add", index)
+    d = one_axis(dim, x.ndim, "index_add")
+    if at.ndim != 1 or s.shape != _without(x.shape, d, at.size):
+        raise ShapeError(f"index_add: input {list(x.shape)}, index {list(at.shape)} and source {list(s.shape)}: the "
+                         f"index must have one axis, and the source the shape {list(_without(x.shape, d, at.size))}")
+    s = contiguous(s if alpha == 1.0 else s * float(alpha))
+    words = (math.prod(x.shape[:d]), at.size, x.shape[d], math.prod(x.shape[d + 1:]), 1)
+    return record(PUT, (contiguous(x), contiguous(at), s), x.shape, words, dtype=x.dtype,
+                  aux=((8 * max(x.shape[d], 1), 8),), added=0b1010)
+
+
+def index_select(input: Any, dim: int, index: Any) -> Tensor:
+    """Slices of an axis by indices (n,), as PyTorch's; `take` with its arguments."""
+    x, at = as_tensor(input), _indices("index_select", index)
+    if at.ndim > 1:
+        raise ShapeError(f"index_select: index must have one axis, not shape {list(at.shape)}")
+    return take_axis(x, reshape(at, (at.size,)), one_axis(dim, x.ndim, "index_select"))
+
+
+# ------------------------------------------------------------------ triangles and diagonals
+
+
+def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:
+    t = as_tensor(x)
+    if t.ndim < 2:
+        raise ShapeError(f"{name}: needs a matrix or a stack of matrices, not shape {list(t.shape)}")
+    mask = np.tri(t.shape[-2], t.shape[-1], k=int(k) if lower else int(k) - 1, dtype=bool)
+    if not t.is_floating and not t.is_symbolic:
+        return Tensor(np.where(mask == lower, t._array(), np.zeros((), t.dtype)))
+    return where(mask if lower else ~mask, t, 0.0)
+
+
+def tril(m: Any, k: int = 0, *, diagonal: int | None = None) -> Tensor:
+    """The lower triangle of matrices (..., n, m), zero above diagonal `k`; `diagonal` is an alias."""
+    return _triangle("tril", m, k if diagonal is None else diagonal, True)
+
+
+def triu(m: Any, k: int = 0, *, diagonal: int | None = None) -> Tensor:
+    """The upper triangle of matrices (..., n, m), zero below diagonal `k`; `diagonal` is an alias."""
+    return _triangle("triu", m, k if diagonal is None else diagonal, False)
+
+
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, *, dim1: int | None = None,
+             dim2: int | None = None) -> Tensor:
+    """The elements ``[i, i + offset]`` of two axes along a new last axis; a view. `dim1`, `dim2` are aliases."""
+    t = as_tensor(a)
+    first = one_axis(axis1 if dim1 is None else dim1, t.ndim, "diagonal")
+    second = one_axis(axis2 if dim2 is None else dim2, t.ndim, "diagonal")
+    if first == second:
+        raise ArgumentError(f"diagonal: both axes are axis {first}")
+    rows, columns = t.shape[first], t.shape[second]
+    count = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
+    start = offset * t.strides[second] if offset >= 0 else -offset * t.strides[first]
+    rest = [d for d in range(t.ndim) if d not in (first, second)]
+    return view(t, start if count else 0, (*(t.shape[d] for d in rest), count),
+                (*(t.strides[d] for d in rest), t.strides[first] + t.strides[second]))
+
+
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, *, dim1: int | None = None,
+          dim2: int | None = None) -> Tensor:
+    """Sum of a diagonal; arguments as of `diagonal`."""
+    return sum_over(diagonal(a, offset, axis1, axis2, dim1=dim1, dim2=dim2), -1)

@@ -1,0 +1,179 @@
+"""Sorting, the greatest few, and where the greatest is. Indices are int64 tensors, in a recording too."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, CaptureError, ShapeError
+from ..ops.sorting import ARGEXTREME, ARGSORT, TOP
+from ..recording import record
+from ..tensor import INT64, Tensor, user_line, view
+from .elementwise import contiguous
+from .gathering import take_along_axis
+from .layout import as_tensor, moveaxis, reshape
+from .reductions import one_axis, reduced_shape
+
+__all__ = ["argmax", "argmin", "argsort", "sort", "topk"]
+
+#: up to how many are chosen by insertion; beyond, all are sorted
+_FEW = 32
+
+
+def _values(x: Any, name: str) -> Tensor:
+    """`x` without its history, if it can be ordered here."""
+    t = as_tensor(x)
+    if t.is_symbolic and not t.is_floating:
+        raise CaptureError(f"{user_line()}: {name} of an integer or bool tensor that depends on the recording's "
+                           "inputs; convert it with .astype, or prepare it before the step")
+    return t.detach()
+
+
+def _order(t: Tensor, d: int, k: int, descending: bool) -> Tensor:
+    """Indices of the first `k` elements along axis `d` in ascending or descending order."""
+    n = t.shape[d]
+    rows = contiguous(t if d == t.ndim - 1 else moveaxis(t, d, -1))
+    count = rows.size // n if n else math.prod(rows.shape[:-1])
+    shape = (*rows.shape[:-1], k)
+    if not t.is_floating:
+        order = Tensor(_order_of_integers(rows._array(), descending)[..., :k])
+    elif k <= _FEW and 4 * k < n:
+        order = record(TOP, (rows,), shape, (count, n, k, int(descending)), dtype=t.dtype, out_dtype=INT64)
+    else:
+        order = record(ARGSORT, (rows,), rows.shape, (count, n, int(descending)), dtype=t.dtype, out_dtype=INT64,
+                       aux=((8 * max(n, 1), 8),))
+        if k < n:
+            order = view(order, 0, shape, order.strides)
+    return order if d == t.ndim - 1 else moveaxis(order, -1, d)
+
+
+def _order_of_integers(values: np.ndarray, descending: bool) -> np.ndarray:
+    """`numpy.argsort` along the last axis; backwards, equal elements keep their order."""
+    if not descending:
+        return np.argsort(values, axis=-1, kind="stable")
+    return values.shape[-1] - 1 - np.argsort(values[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+
+
+def _arguments(x: Any, axis: int | None, dim: int | None, descending: bool, name: str) -> tuple[Tensor, int]:
+    if not isinstance(descending, (bool, np.bool_)):
+        raise ArgumentError(f"{name}: descending must be a bool, not {descending!r}; give a kind by its name")
+    t = as_tensor(x)
+    chosen = axis if dim is None else dim
+    if chosen is None:
+        t, chosen = reshape(t, (t.size,)), 0
+    return t, one_axis(chosen, t.ndim, name)
+
+
+def argsort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: str | None = None, order: None = None,
+            stable: bool | None = None, dim: int | None = None) -> Tensor:
+    """Indices that sort along an axis.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or None, default -1
+        None for the flattened array. `dim` is an alias.
+    descending : bool, default False
+    kind, order, stable : ignored
+        The order is always stable: equal elements keep theirs.
+
+    Returns
+    -------
+    Tensor of int64, of the shape of `x`
+        Without gradient; inside a recording it can be used as an index.
+
+    Notes
+    -----
+    NaN counts as the greatest: last in ascending order, as in NumPy, first in descending order, as in PyTorch.
+    """
+    t, d = _arguments(x, axis, dim, descending, "argsort")
+    return _order(_values(t, "argsort"), d, t.shape[d], bool(descending))
+
+
+def sort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: str | None = None, order: None = None,
+         stable: bool | None = None, dim: int | None = None) -> Tensor:
+    """A sorted copy, as ``numpy.sort``; each element gets the gradient of its place.
+
+    Arguments as of `argsort`; for PyTorch's pair of values and indices take `topk`, or `argsort` and
+    `take_along_axis`.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.sort(tg.tensor([3.0, 1.0, 2.0]), descending=True)
+    tensor([3., 2., 1.])
+    """
+    t, d = _arguments(x, axis, dim, descending, "sort")
+    return take_along_axis(t, _order(_values(t, "sort"), d, t.shape[d], bool(descending)), d)
+
+
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *,
+         axis: int | None = None) -> tuple[Tensor, Tensor]:
+    """The `k` greatest elements along an axis, or the least, and where they are.
+
+    Parameters
+    ----------
+    input : array_like
+    k : int
+        At most the extent of the axis.
+    dim : int, default -1
+        `axis` is an alias.
+    largest : bool, default True
+        False for the least. NaN counts as the greatest.
+    sorted : ignored
+        They are always in order, of equal ones those with the lower index first.
+
+    Returns
+    -------
+    values : Tensor
+        With extent `k` along the axis; gradients flow to the elements chosen.
+    indices : Tensor of int64
+        Of the same shape, without gradient.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.topk(tg.tensor([3.0, 1.0, 4.0, 1.0, 5.0]), 2)
+    (tensor([5., 4.]), tensor([4, 2]))
+    """
+    t = as_tensor(input)
+    d = one_axis(dim if axis is None else axis, t.ndim, "topk")
+    if not isinstance(k, (int, np.integer)) or not 0 <= k <= t.shape[d]:
+        raise ShapeError(f"topk: k is {k!r}, but axis {d} of {list(t.shape)} has {t.shape[d]} elements")
+    order = _order(_values(t, "topk"), d, int(k), bool(largest))
+    return take_along_axis(t, order, d), order
+
+
+def _argextreme(name: str, x: Any, axis: int | None, keepdims: bool, dim: int | None) -> Tensor:
+    t = _values(x, name)
+    chosen = axis if dim is None else dim
+    ndim = t.ndim
+    if chosen is None:
+        t, chosen = reshape(t, (t.size,)), 0
+        shape = (1,) * ndim if keepdims else ()
+    else:
+        chosen = one_axis(chosen, ndim, name)
+        shape = reduced_shape(t.shape, (chosen,), keepdims)
+    if t.shape[chosen] == 0 and math.prod(shape):
+        raise ShapeError(f"{name}: no elements along axis {chosen} of a tensor of shape {list(t.shape)}")
+    if not t.is_floating:
+        return Tensor(np.asarray(getattr(np, name)(t._array(), axis=chosen)).reshape(shape))
+    rows = contiguous(t if chosen == t.ndim - 1 else moveaxis(t, chosen, -1))
+    return record(ARGEXTREME, (rows,), shape, (math.prod(shape), t.shape[chosen], int(name == "argmax")),
+                  dtype=t.dtype, out_dtype=INT64)
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
+           keepdim: bool = False) -> Tensor:
+    """Index of the first greatest element along an axis, of the flattened array by default; of the first NaN if there
+    is one. An int64 tensor without gradient."""
+    return _argextreme("argmax", x, axis, keepdims or keepdim, dim)
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
+           keepdim: bool = False) -> Tensor:
+    """Index of the first least element along an axis, of the flattened array by default; of the first NaN if there is
+    one. An int64 tensor without gradient."""
+    return _argextreme("argmin", x, axis, keepdims or keepdim, dim)

@@ -1,0 +1,155 @@
+"""Norms of rows, and the distances of all pairs of rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..engine import vecmath as m
+from ..engine.jit import cast, device, real
+from .elementwise import sign
+from .nest import column_stride, row_offset
+from .reduction import rows
+from .table import Op
+
+INFINITY = math.inf
+_BLOCK = 1024  # elements summed in one go, as in `total_of`
+_SMALL, _LARGE = 1e-30, 1e30  # squares whose sum lies between lose nothing, in either dtype
+
+
+@device
+def component(f: Any, x: int, z: int, k: int, paired: bool) -> Any:
+    """Element `k` of x, or of x - z."""
+    return f[x + k] - f[z + k] if paired else f[x + k]
+
+
+@device
+def extreme(f: Any, x: int, z: int, n: int, largest: bool, paired: bool) -> Any:
+    """Greatest, or least, magnitude; NaN if there is one."""
+    best = m.abs(component(f, x, z, 0, paired))
+    for k in range(1, n):
+        v = m.abs(component(f, x, z, k, paired))
+        better = v > best if largest else v < best
+        best = v if better or v != v else best
+    return best
+
+
+@device
+def p_norm(f: Any, x: int, z: int, n: int, p: Any, paired: bool) -> Any:
+    """(sum |d|^p)^(1/p) of the row d = x, or x - z: the greatest and least magnitude for p = inf and -inf, the number
+    of elements that are not 0 for p = 0. Where powers could overflow or vanish they are taken relative to an extreme.
+    """
+    zero, one = cast(0.0, f), cast(1.0, f)
+    if n == 0:
+        return zero
+    total = zero
+    if p == 2.0:
+        for first in range(0, n, _BLOCK):
+            part = zero
+            for k in range(first, min(first + _BLOCK, n)):
+                d = component(f, x, z, k, paired)
+                part += d * d
+            total += part
+        if total > _SMALL and total < _LARGE:
+            return m.sqrt(total)
+    elif p == 1.0:
+        for first in range(0, n, _BLOCK):
+            part = zero
+            for k in range(first, min(first + _BLOCK, n)):
+                part += m.abs(component(f, x, z, k, paired))
+            total += part
+        return total
+    elif p == 0.0:
+        for k in range(n):
+            total += one if component(f, x, z, k, paired) != 0.0 else zero
+        return total
+    top = extreme(f, x, z, n, p > 0.0, paired)
+    if m.abs(p) == INFINITY or top == 0.0 or top == INFINITY or top != top:
+        return top
+    total = zero
+    for k in range(n):
+        total += m.power(m.abs(component(f, x, z, k, paired)) / top, p)
+    return top * m.power(total, one / p)
+
+
+@device
+def slope_pass(f: Any, x: int, z: int, target: int, n: int, p: Any, r: Any, g: Any, store: bool, paired: bool) -> int:
+    """f[target + k] += g dr/dd_k, d the row and r its norm: g sign(d) (|d| / r)^(p - 1); 0 where d or r is 0. The
+    extremes of p = inf and -inf share g equally."""
+    zero = cast(0.0, f)
+    share = zero
+    if p == 2.0:
+        share = g / r if r != 0.0 else zero
+        if store:
+            for k in range(n):
+                f[target + k] = share * component(f, x, z, k, paired)
+        else:
+            for k in range(n):
+                f[target + k] += share * component(f, x, z, k, paired)
+        return 0
+    if m.abs(p) == INFINITY:
+        for k in range(n):
+            share += 1.0 if m.abs(component(f, x, z, k, paired)) == r else 0.0
+        share = g / share
+    for k in range(n):
+        d = component(f, x, z, k, paired)
+        part = zero
+        if p == 1.0:
+            part = g * sign(d)
+        elif m.abs(p) == INFINITY:
+            part = share * sign(d) if m.abs(d) == r else zero
+        elif p != 0.0 and d != 0.0 and r != 0.0:
+            part = g * sign(d) * m.power(m.abs(d) / r, p - 1.0)
+        f[target + k] = part + (zero if store else f[target + k])
+    return 0
+
+
+def norm_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
+    f[y] = p_norm(f, x, x, n, p, False)
+    return 0
+
+
+def norm_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
+    return slope_pass(f, x, x, dx, n, p, f[y], f[g], store, False)
+
+
+NORM = rows("norm", norm_row, norm_row_adjoint, (0, 1), True, "p-norm; its gradient is 0 at 0")
+
+# Words of cdist: 1 y, 2 g, 3 x, 4 dx, 5 z, 6 dz, 7 rows of x, 8 rows of z, 9 elements of a row n, 10 p,
+# 11 nest of the batch (y, x, z).
+
+
+def cdist_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y_ij = |x_i - z_j|_p, for each matrix of the batch."""
+    left, right, n, p = op[7], op[8], op[9], real(op, 10, f)
+    for row in range(op[11]):
+        for column in range(op[12]):
+            y = op[1] + row_offset(op, 11, 0, row) + column * column_stride(op, 11, 0)
+            x = op[3] + row_offset(op, 11, 1, row) + column * column_stride(op, 11, 1)
+            z = op[5] + row_offset(op, 11, 2, row) + column * column_stride(op, 11, 2)
+            for u in range(left):
+                for v in range(right):
+                    f[y + u * right + v] = p_norm(f, x + u * n, z + v * n, n, p, True)
+    return 0
+
+
+def cdist_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx_i += g_ij dy_ij/d(x_i - z_j), dz_j -= the same; nothing where both are equal."""
+    left, right, n, p = op[7], op[8], op[9], real(op, 10, f)
+    for row in range(op[11]):
+        for column in range(op[12]):
+            pair = row_offset(op, 11, 0, row) + column * column_stride(op, 11, 0)
+            to_x = row_offset(op, 11, 1, row) + column * column_stride(op, 11, 1)
+            to_z = row_offset(op, 11, 2, row) + column * column_stride(op, 11, 2)
+            for u in range(left):
+                for v in range(right):
+                    at, xu, zv = pair + u * right + v, to_x + u * n, to_z + v * n
+                    r, g = f[op[1] + at], f[op[2] + at]
+                    if op[4] != 0:
+                        slope_pass(f, op[3] + xu, op[5] + zv, op[4] + xu, n, p, r, g, False, True)
+                    if op[6] != 0:
+                        slope_pass(f, op[3] + xu, op[5] + zv, op[6] + zv, n, p, r, -g, False, True)
+    return 0
+
+
+CDIST = Op("cdist", cdist_forward, cdist_adjoint, ((0, 1, 2), (0, 1, 2)), doc="p-norms of all differences of rows")

@@ -1,0 +1,114 @@
+"""Order along the last axis of contiguous rows: the indices that sort, the best few, the best one.
+
+NaN counts as the greatest: it comes last in ascending order, as in NumPy, and first in descending order, as in
+PyTorch. Equal elements keep their order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.jit import device
+from .table import Op
+
+_RUN = 12  # elements that insertion sorts before merging begins
+
+
+@device
+def precedes(u: Any, v: Any, descending: int) -> bool:
+    """Whether `u` comes before `v` and is not equal to it."""
+    if descending != 0:
+        return u > v or (u != u and v == v)
+    return u < v or (v != v and u == u)
+
+
+@device
+def insert(f: Any, i: Any, x: int, order: int, count: int, index: int, descending: int) -> int:
+    """Put `index` among the `count` sorted indices from `order` on; the last of them moves to place `count`."""
+    value, at = f[x + index], count
+    while at > 0 and precedes(value, f[x + i[order + at - 1]], descending):
+        i[order + at] = i[order + at - 1]
+        at -= 1
+    i[order + at] = index
+    return 0
+
+
+@device
+def merge(f: Any, i: Any, x: int, source: int, target: int, first: int, middle: int, last: int, descending: int) -> int:
+    """Two sorted runs of indices, [first, middle) and [middle, last), merged from `source` into `target`."""
+    left, right = first, middle
+    for k in range(first, last):
+        take_right = left >= middle
+        if not take_right and right < last:
+            take_right = precedes(f[x + i[source + right]], f[x + i[source + left]], descending)
+        if take_right:
+            i[target + k] = i[source + right]
+            right += 1
+        else:
+            i[target + k] = i[source + left]
+            left += 1
+    return 0
+
+
+def argsort_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Merge sort of indices, from runs sorted by insertion. Words: 1 y, 3 x, 5 one row of scratch, 7 rows, 8 n,
+    9 whether the order is descending."""
+    n, scratch, descending = op[8], op[5], op[9]
+    for row in range(op[7]):
+        x, y = op[3] + row * n, op[1] + row * n
+        for first in range(0, n, _RUN):
+            for k in range(first, min(first + _RUN, n)):
+                insert(f, i, x, y + first, k - first, k, descending)
+        width, source, target = _RUN, y, scratch
+        while width < n:
+            for first in range(0, n, 2 * width):
+                middle, last = min(first + width, n), min(first + 2 * width, n)
+                merge(f, i, x, source, target, first, middle, last, descending)
+            source, target = target, source
+            width *= 2
+        if source != y:
+            for k in range(n):
+                i[y + k] = i[source + k]
+    return 0
+
+
+ARGSORT = Op("argsort", argsort_forward, doc="indices that sort each row")
+
+
+def top_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """The first k of `argsort`, by insertion among the best so far. Words: 1 y, 3 x, 5 rows, 6 n, 7 k,
+    8 whether the greatest come first."""
+    n, k, descending = op[6], op[7], op[8]
+    for row in range(op[5]):
+        x, y = op[3] + row * n, op[1] + row * k
+        for j in range(k):
+            insert(f, i, x, y, j, j, descending)
+        if k > 0:
+            worst = f[x + i[y + k - 1]]
+            for j in range(k, n):
+                if precedes(f[x + j], worst, descending):
+                    insert(f, i, x, y, k - 1, j, descending)
+                    worst = f[x + i[y + k - 1]]
+    return 0
+
+
+TOP = Op("top", top_forward, doc="indices of the best few of each row, in order")
+
+
+def argextreme_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Index of the first greatest, or least, element, or of the first NaN. Words: 1 y, 3 x, 5 rows, 6 n,
+    7 whether the greatest is sought."""
+    n = op[6]
+    for row in range(op[5]):
+        x = op[3] + row * n
+        best, value = 0, f[x]
+        for k in range(1, n):
+            v = f[x + k]
+            better = v > value if op[7] != 0 else v < value
+            if better or (v != v and value == value):
+                best, value = k, v
+        i[op[1] + row] = best
+    return 0
+
+
+ARGEXTREME = Op("argextreme", argextreme_forward, doc="index of the greatest or least of each row")
