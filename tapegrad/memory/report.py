@@ -109,6 +109,8 @@ class MemoryReport:
     reverse : tuple of (int, bool)
         What the reverse walk runs, in its order: an instruction's number, and whether it is the instruction itself,
         run again, rather than its adjoint.
+    extra : float
+        Expected time of what is run again, as a share of the forward pass's.
     """
 
     parameter_bytes: int
@@ -124,6 +126,7 @@ class MemoryReport:
     buffers: tuple[Life, ...] = field(default=(), repr=False)
     unfrozen: MemoryReport | None = field(default=None, repr=False)
     reverse: tuple[tuple[int, bool], ...] = field(default=(), repr=False)
+    extra: float = 0.0
 
     # -------------------------------------------------------------- over time
 
@@ -207,6 +210,9 @@ class MemoryReport:
         else:
             totals = self.compared()
         text = str(totals)
+        if self.recomputed:
+            text += (f"\n\nthe reverse walk runs {self.recomputed} instructions again: about {self.extra:.0%} of a "
+                     "forward pass more")
         layers = [row for row in self.by_layer().cells if row[1]]
         if layers:
             shown = sorted(sorted(layers, key=lambda row: -row[1])[:_SHOWN], key=layers.index)
@@ -222,7 +228,7 @@ class MemoryReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dicts."""
         totals = {name: getattr(self, name) for name in _TOTALS}
-        return {**totals, "peak_time": self.peak_time,
+        return {**totals, "peak_time": self.peak_time, "extra": self.extra,
                 "timeline": {kind: line.tolist() for kind, line in self.timeline.items()},
                 "reverse": [list(event) for event in self.reverse],
                 "layers": list(self.by_layer()), "instructions": list(self.by_instruction()),

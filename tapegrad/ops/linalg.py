@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..engine.blas import gemm
@@ -47,7 +48,8 @@ def matmul_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-MATMUL = Op("matmul", matmul_forward, matmul_adjoint, ((2,), (1,)), stores=True, doc="matrix products over a batch")
+MATMUL = Op("matmul", matmul_forward, matmul_adjoint, ((2,), (1,)), stores=True, doc="matrix products over a batch",
+            products=lambda shapes: math.prod(shapes[0]) * shapes[1][-1])
 
 # Words of linear: 1 y, 2 g, 3 x, 4 dx, 5 w, 6 dw, 7 bias, 8 dbias, 9 gemm, 10 rows m, 11 outputs n, 12 inputs k,
 # 13 whether there is a bias.
@@ -81,4 +83,5 @@ def linear_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-LINEAR = Op("linear", linear_forward, linear_adjoint, ((2,), (1,), ()), stores=True, doc="x W^T + b")
+LINEAR = Op("linear", linear_forward, linear_adjoint, ((2,), (1,), ()), stores=True, doc="x W^T + b",
+            products=lambda shapes: math.prod(shapes[0]) * shapes[1][-1])

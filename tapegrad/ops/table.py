@@ -58,19 +58,22 @@ class Op:
     again : dict, optional
         Words of the row that are other ones when an instruction runs a second time, for it must leave nothing behind
         but its outputs.
+    products : callable, optional
+        Number of multiplications and additions in pairs, from the shapes of the output and the inputs; where it is
+        more than a few an element.
     """
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "messages", "doc", "again",
-                 "lists", "saved_operands")
+                 "products", "lists", "saved_operands")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
                  messages: dict[int, str] | None = None, doc: str = "", again: dict[int, int] | None = None,
-                 lists: int = 0) -> None:
+                 lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
-        self.messages, self.again = messages or {}, again or {}
+        self.messages, self.again, self.products = messages or {}, again or {}, products
         self.opcode = len(OPS)
         self.forward = Kernel(f"{name}.forward", forward, own)
         self.adjoint = None if adjoint is None else Kernel(f"{name}.adjoint", adjoint, own)

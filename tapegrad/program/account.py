@@ -21,23 +21,20 @@ def account(program: Program, optimizer_bytes: int, unfrozen: MemoryReport | Non
     unfrozen : MemoryReport, optional
         The same with nothing frozen.
     """
-    tape = program.tape
-    parameters = gradients = constants = 0
-    for source in tape._externals:
-        if isinstance(source, Leaf):
-            parameters += source.nbytes
-        else:
-            constants += source.nbytes
+    layout = program.layout
+    parameters = sum(source.nbytes for source in program.tape._externals if isinstance(source, Leaf))
     gradients = sum(leaf.nbytes for leaf in program.reached)
     instructions, lives = instructions_of(program), _lives(program)
     kept = [life for life in lives if life.kind == "kept"]
     data = sum(life.nbytes - sum(_overlap(life, other) for other in kept) for life in lives if life.kind == "data")
     activation = sum(life.nbytes for life in kept)
-    standing = parameters + gradients + optimizer_bytes + constants
+    standing = program.standing_bytes + optimizer_bytes
+    constants = program.standing_bytes - parameters - gradients
     return MemoryReport(parameters, gradients, optimizer_bytes, constants, activation,
-                        program.arena_bytes - activation - data, data, standing + program.arena_bytes,
-                        standing + program.lower_bound, instructions, tuple(lives), unfrozen,
-                        tuple((event.instruction, event.again) for event in program.events))
+                        layout.total - activation - data, data, standing + layout.total,
+                        standing + layout.lower_bound, instructions, tuple(lives), unfrozen,
+                        tuple((event.instruction, event.again) for event in program.events),
+                        program.extra)
 
 
 def _overlap(one: Life, other: Life) -> int:
@@ -100,10 +97,10 @@ def _lives(program: Program) -> list[Life]:
         made_by[tape._variable[starts[n]:starts[n + 1]]] = n  # auxiliary outputs come with their first instruction
     made_by[list(inputs)] = -1
     found = []
-    originals = program.originals.tolist()
+    originals, layout = lives.originals.tolist(), program.layout
     for variables, offsets, births, deaths, adjoint in (
-            (program.values, program.value_offsets, lives.value_birth, lives.value_death, False),
-            (program.adjoints, program.adjoint_offsets, lives.adjoint_birth, lives.adjoint_death, True)):
+            (layout.values, layout.value_offsets, lives.value_birth, lives.value_death, False),
+            (layout.adjoints, layout.adjoint_offsets, lives.adjoint_birth, lives.adjoint_death, True)):
         for v, offset in zip(variables.tolist(), offsets.tolist()):
             n, name = int(made_by[originals[v]]), f"%{originals[v]}"
             kind = ("adjoint" if adjoint else "data" if v in inputs else "kept" if lives.kept[v] else

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..engine import walk
-from ..engine.placement import lower_bound, place
 from ..engine.storage import address_of, aligned_bytes, array_at
 from ..errors import TapegradError
 from ..ops.table import ADJOINT, FORWARD, OPS
@@ -17,10 +16,10 @@ from ..random import dropout_key
 from ..sparse import link_lists
 from ..tape import Leaf
 from ..tensor import Tensor
+from .budget import Budget, Plan, plan_within
 from .capture import Capture
-from .liveness import lives_of
 from .masks import keep_masks
-from .schedule import Event, Operands, events_of, schedule_of, tree_of
+from .schedule import Operands, schedule_of, tree_of
 
 
 class Program:
@@ -39,10 +38,13 @@ class Program:
         Symbolic inputs whose adjoints are read afterwards.
     runs : bool, default True
         False for a plan alone: nothing is allocated and nothing can be run.
+    budget : Budget, optional
+        The most bytes that it may need, which decides what runs again in the reverse walk.
     """
 
     def __init__(self, capture: Capture, inputs: Sequence[Tensor], outputs: Sequence[Tensor],
-                 seed: Tensor | None = None, gradients_of: Sequence[Tensor] = (), runs: bool = True) -> None:
+                 seed: Tensor | None = None, gradients_of: Sequence[Tensor] = (), runs: bool = True,
+                 budget: Budget | None = None) -> None:
         self.runs = runs
         self.capture, self.tape = capture, capture.tape
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
@@ -51,12 +53,12 @@ class Program:
         self._drop_dead()
         self.reached: list[Leaf] = []
         self.count, self.end = self.tape.count, 0
-        self.events: list[Event] = []
         if seed is not None:
             self._plan_reverse()
-            self.events = events_of(Operands(self.tape, self.end), tree_of(self.tape, self.end))
-        self.schedule, self.originals = schedule_of(self.tape, self.events)
-        self._place()
+        operands = Operands(self.tape, self.count)
+        plan = self._plan(operands, budget)
+        self.events, self.lives, self.layout, self.extra = plan.events, plan.lives, plan.layout, plan.extra
+        self.schedule = schedule_of(self.tape, operands, self.events)
         if runs:
             self._link()
             self._ready()
@@ -105,38 +107,28 @@ class Program:
         self.listed = link_lists(tape, leaves, self.end)
         keep_masks(tape, self.end, [t.node.variable for t in self.outputs if t.is_symbolic])
 
-    def _place(self) -> None:
-        """Give values and adjoints their bytes in one arena."""
-        tape = self.tape
-        count = tape._variable_count
-        seed = None if self.seed is None else self.seed.node.variable
-        outputs = [t.node.variable for t in self.outputs if t.is_symbolic]
-        self.lives = lives = lives_of(tape, self.count, self.schedule, self.originals,
-                                      [t.node.variable for t in self.inputs], outputs, seed,
-                                      [t.node.variable for t in self.gradients_of])
-        placed = np.ones(count, bool)
-        placed[0] = False
-        placed[list(tape._externals.values())] = False
-        values = np.flatnonzero(placed & (lives.value_birth <= lives.value_death))
-        adjoints = np.flatnonzero(placed & (lives.adjoint_birth <= lives.adjoint_death))
-        sizes = (tape._nbytes[np.concatenate([values, adjoints])] + 63) // 64 * 64
-        births = np.concatenate([lives.value_birth[values], lives.adjoint_birth[adjoints]])
-        deaths = np.concatenate([lives.value_death[values], lives.adjoint_death[adjoints]])
-        offsets, total = place(sizes, births, deaths)
-        self.arena_bytes, self.lower_bound = total, lower_bound(sizes, births, deaths)
-        self.values, self.value_offsets = values, offsets[:len(values)]
-        self.adjoints, self.adjoint_offsets = adjoints, offsets[len(values):]
+    def _plan(self, operands: Operands, budget: Budget | None) -> Plan:
+        """What runs again, and where everything lies."""
+        ends = ([t.node.variable for t in self.inputs], [t.node.variable for t in self.outputs if t.is_symbolic],
+                None if self.seed is None else self.seed.node.variable, [t.node.variable for t in self.gradients_of])
+        plan = Plan(operands, tree_of(self.tape, self.end), ends)
+        return plan if budget is None else plan_within(plan, self.end, budget, self.standing_bytes)
+
+    @property
+    def standing_bytes(self) -> int:
+        """Bytes that it reads and writes beside its arena: parameters, their gradients, constants."""
+        return sum(s.nbytes for s in (*self.tape._externals, *self.reached))
 
     def _link(self) -> None:
         """Allocate the arena, and write all addresses."""
         tape = self.tape
-        self.arena = aligned_bytes(max(self.arena_bytes, 64))
+        self.arena = aligned_bytes(max(self.layout.total, 64))
         base = address_of(self.arena)
-        tape._value[self.values] = base + self.value_offsets
-        tape._adjoint[self.adjoints] = base + self.adjoint_offsets
-        versions = np.flatnonzero(self.originals != np.arange(len(self.originals)))
-        tape._adjoint[versions] = tape._adjoint[self.originals[versions]]
-        tape._state[versions] = tape._state[self.originals[versions]]
+        layout, originals = self.layout, self.lives.originals
+        tape._value[layout.values] = base + layout.value_offsets
+        tape._adjoint[layout.adjoints] = base + layout.adjoint_offsets
+        tape._adjoint[:len(originals)] = tape._adjoint[originals]
+        tape._state[:len(originals)] = tape._state[originals]
         tape.run(walk.LINK_VALUES, 0, tape.count)
         if self.seed is not None:
             tape.run(walk.LINK_REVERSE, 0, tape.count)

@@ -8,13 +8,16 @@ is read where it is, and what nobody reads is not computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..ops.table import OPS
+from ..engine.walk import WANTED
+from ..ops.table import OPS, Op
 from ..tape import Tape
 
 #: instructions by number, and stretches of them that run again
@@ -33,17 +36,46 @@ class Event:
 
 
 class Operands:
-    """Which variables each instruction of a recording writes, reads, and reads again in its adjoint."""
+    """Which variables each instruction of a recording writes, reads, and reads again in its adjoint.
+
+    Attributes
+    ----------
+    inputs, outputs, saved, adjoints : list of tuple of int
+        By instruction, variables: what it reads, what it writes, what its adjoint reads, and whose adjoints that uses.
+    live : list of bool
+        By instruction, whether the reverse comes to it.
+    nbytes : list of int
+        By variable, its bytes in the arena; 0 for one that lies elsewhere.
+    work : list of float
+        By instruction, its expected time: nanoseconds for a call, 7 bytes each, 20 multiplications each.
+    """
 
     def __init__(self, tape: Tape, count: int) -> None:
         starts, variables = tape._operand_start[:count + 1].tolist(), tape._variable.tolist()
-        self.inputs, self.outputs, self.saved = [], [], []
+        flags = tape._flags.tolist()
+        self._instructions = [(OPS[tape._opcode[n]], tape.notes[n][0]) for n in range(count)]
+        self.inputs, self.outputs, self.saved, self.adjoints = [], [], [], []
         for n in range(count):
-            row, known = variables[starts[n]:starts[n + 1]], len(tape.notes[n][0])
+            first, last, known = starts[n], starts[n + 1], len(tape.notes[n][0])
+            row = variables[first:last]
             self.outputs.append((row[0], *row[known:]))
             self.inputs.append(tuple(row[1:known]))
             self.saved.append(tuple(row[j] for j in tape.notes[n][1]))
+            self.adjoints.append(tuple(v for v, flag in zip(row, flags[first:last]) if flag & WANTED))
         self.live = [bool(flag) for flag in tape._live[:count]]
+        nbytes = (tape._nbytes[:tape._variable_count] + 63) // 64 * 64
+        nbytes[[0, *tape._externals.values()]] = 0
+        self.nbytes: list[int] = nbytes.tolist()
+
+    @cached_property
+    def work(self) -> list[float]:
+        return [_expected_time(*instruction) for instruction in self._instructions]
+
+
+def _expected_time(op: Op, operands: Any) -> float:
+    nbytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype, _ in operands)
+    products = op.products([shape for shape, *_ in operands]) if op.products is not None else 0
+    return 40.0 + nbytes / 7.0 + products / 20.0
 
 
 def tree_of(tape: Tape, end: int) -> Tree:
@@ -114,7 +146,27 @@ def _needed(events: list[Event], operands: Operands) -> list[Event]:
             for e, keep in zip(events, wanted) if keep]
 
 
-def schedule_of(tape: Tape, events: Sequence[Event]) -> tuple[np.ndarray, np.ndarray]:
+def versions_of(operands: Operands, events: Sequence[Event]) -> tuple[dict[tuple[int, int], int], list[int]]:
+    """A number for each version that the events write, after those of the recording's own variables.
+
+    Returns
+    -------
+    numbers : dict
+        By variable and event.
+    originals : list of int
+        Of each variable the one whose further version it is, itself if none.
+    """
+    originals = list(range(len(operands.nbytes)))
+    numbers = {}
+    for at, event in enumerate(events):
+        if event.again:
+            for v in operands.outputs[event.instruction]:
+                numbers[v, at] = len(originals)
+                originals.append(v)
+    return numbers, originals
+
+
+def schedule_of(tape: Tape, operands: Operands, events: Sequence[Event]) -> np.ndarray:
     """Rows for the events on the tape, and the walk's schedule.
 
     Events that read only what the forward walk left run the instruction's own row; the others get one of their own
@@ -122,30 +174,23 @@ def schedule_of(tape: Tape, events: Sequence[Event]) -> tuple[np.ndarray, np.nda
 
     Returns
     -------
-    schedule : ndarray of int64, (events,)
+    ndarray of int64, (events,)
         A row's number for its adjoint, its complement for the instruction.
-    originals : ndarray of int64, (variables,)
-        Of each variable the one whose further version it is, itself if none.
     """
-    versions: dict[tuple[int, int], int] = {}
-    originals = list(range(tape._variable_count))
+    numbers, originals = versions_of(operands, events)
+    tape._free_variables.clear()  # versions are numbered from the last variable on
+    for v in originals[tape._variable_count:]:
+        tape.new_variable(int(tape._nbytes[v]), int(tape._itemsize[v]))
     schedule = []
     for at, event in enumerate(events):
         n = event.instruction
-        if not event.again and set(event.reads.values()) <= {_FIRST}:
+        if not event.again and all(version == _FIRST for version in event.reads.values()):
             schedule.append(n)
             continue
         first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
         row = tape._words[tape._start[n]:tape._start[n + 1]].tolist()
-        variables = tape._variable[first:last].tolist()
-        known = len(tape.notes[n][0])
-        for j, v in enumerate(variables):
-            if event.again and (j == 0 or j >= known):
-                w = tape.new_variable(int(tape._nbytes[v]), int(tape._itemsize[v]))
-                versions[v, at] = variables[j] = w
-                originals.append(v)
-            else:
-                variables[j] = versions.get((v, event.reads.get(v, _FIRST)), v)
+        variables = [numbers.get((v, at), numbers.get((v, event.reads.get(v, _FIRST)), v))
+                     for v in tape._variable[first:last].tolist()]
         op = OPS[tape._opcode[n]]
         if event.again:
             for k, word in op.again.items():
@@ -154,4 +199,4 @@ def schedule_of(tape: Tape, events: Sequence[Event]) -> tuple[np.ndarray, np.nda
                     tape.notes[n])
         tape._live[tape.count - 1] = not event.again
         schedule.append(~(tape.count - 1) if event.again else tape.count - 1)
-    return np.array(schedule, np.int64), np.array(originals, np.int64)
+    return np.array(schedule, np.int64)

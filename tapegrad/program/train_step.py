@@ -15,6 +15,7 @@ from ..tensor import Tensor, user_line
 from . import loop
 from .account import account
 from .arguments import Conditions, as_input, signature_of
+from .budget import Budget, budget_bytes
 from .capture import Capture
 from .epochs import History, count, run_epochs, run_whole
 from .program import Program, scalar_seed
@@ -37,7 +38,9 @@ class TrainStep:
         gradient of the whole batch, to rounding. Batch statistics are those of a micro-batch. The length of the
         batch must be a multiple.
     memory_budget : int or str, optional
-        The most bytes that activations may take.
+        The most bytes that the step may need in all (`MemoryReport.peak_bytes`), as a number or as text such as
+        ``"64MiB"``. What does not fit is computed again in the reverse walk, as little as possible; results are the
+        same to the bit. `memory` says what that costs.
 
     Notes
     -----
@@ -65,8 +68,7 @@ class TrainStep:
         if not hasattr(optimizer, "update_rows"):
             raise ArgumentError(f"optimizer must be one of tapegrad.optim, not {type(optimizer).__name__}")
         self.accumulate = count("accumulate", accumulate)
-        if memory_budget is not None:
-            raise ArgumentError("memory_budget: not available yet")
+        self.memory_budget = None if memory_budget is None else budget_bytes(memory_budget)
         self.loss_fn, self.optimizer = loss_fn, optimizer
         self._steps: dict[Any, list[Step]] = {}
         self._last: Step | None = None
@@ -106,7 +108,8 @@ class TrainStep:
             loss = scalar_seed(self.loss_fn(*inputs), "loss_fn")
             if not (loss.is_symbolic and loss.requires_grad):
                 raise GradientError("the loss does not depend on any parameter that the optimiser trains")
-            program = Program(capture, inputs, [loss], loss)
+            budget = None if self.memory_budget is None else Budget(self.memory_budget, self.optimizer.state_nbytes)
+            program = Program(capture, inputs, [loss], loss, budget=budget)
         leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
         leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})
         self.recordings += 1
