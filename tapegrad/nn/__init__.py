@@ -27,6 +27,7 @@ from .losses import (
     BCELoss,
     BCEWithLogitsLoss,
     CrossEntropyLoss,
+    CTCLoss,
     HuberLoss,
     KLDivLoss,
     L1Loss,
@@ -52,4 +53,5 @@ __all__ = [
     "Embedding", "EmbeddingBag", "Conv1d", "Conv2d",
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d",
     "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell",
+    "CTCLoss",
 ]  # fmt: skip

@@ -33,6 +33,7 @@ from ..functions import (
     rms_norm,
     scaled_dot_product_attention,
 )
+from ..functions.ctc import ctc_loss
 from ..tensor import Tensor
 from .loss_functions import (
     binary_cross_entropy,
@@ -56,6 +57,7 @@ __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm", "embedding", "conv1d", "conv2d",
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d",
     "scaled_dot_product_attention",
+    "ctc_loss",
 ]  # fmt: skip
 
 Array: TypeAlias = Tensor | ArrayLike

@@ -10,7 +10,7 @@ from .loss_functions import KL_REDUCTIONS, REDUCTIONS, require_reduction
 from .module import Module
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss",
+    "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss",
     "NLLLoss", "SmoothL1Loss",
 ]  # fmt: skip
 
@@ -156,3 +156,17 @@ class KLDivLoss(_Loss):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """A scalar, or with reduction "none" one loss an element."""
         return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+
+
+class CTCLoss(_Loss):
+    """`functional.ctc_loss`."""
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        super().__init__(reduction=reduction)
+        self.blank, self.zero_infinity = blank, bool(zero_infinity)
+
+    def forward(self, log_probs: Tensor, targets: ArrayLike | Tensor, input_lengths: ArrayLike | Tensor,
+                target_lengths: ArrayLike | Tensor) -> Tensor:
+        """A scalar, or with reduction "none" one loss a sample."""
+        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction,
+                          self.zero_infinity)
