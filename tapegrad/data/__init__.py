@@ -1,14 +1,27 @@
-"""Data in: tables from files, and the preprocessing that turns them into what a network sees."""
+"""Data in: datasets and their batches, augmentation, tables from files and what makes numbers of them."""
 
+from .augment import Compose, GaussianNoise, Normalize, RandomAffine, RandomCrop, RandomHorizontalFlip
+from .dataset import ArrayDataset, Dataset, batches
 from .features import Features
+from .images import ImageFolder
 from .rows import drop_incomplete, split_rows
 from .table import Table, listed, parse_number, read_csv, read_npz, read_table
 from .target import Target, guess_task
 
 __all__ = [
+    "ArrayDataset",
+    "Compose",
+    "Dataset",
     "Features",
+    "GaussianNoise",
+    "ImageFolder",
+    "Normalize",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomHorizontalFlip",
     "Table",
     "Target",
+    "batches",
     "drop_incomplete",
     "guess_task",
     "listed",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
+import sys
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +18,8 @@ from .arguments import as_input
 
 #: about how many bytes are prepared at a time, and how many chunks an epoch has at least
 _CHUNK_BYTES, _CHUNKS = 8 << 20, 8
+#: about how many bytes the system maps where a row of a mapped file is read
+_AROUND = 64 << 10
 
 
 class Batches(NamedTuple):
@@ -57,6 +61,7 @@ class Arrays:
 
     def __init__(self, data: list[np.ndarray]) -> None:
         self.data = data
+        self.files = Files(data)
 
     def __len__(self) -> int:
         return len(self.data[0])
@@ -64,7 +69,50 @@ class Arrays:
     def stretches(self, parts: Sequence[Batches]) -> Generator[Stretch, None, None]:
         """The batches of an epoch, in order."""
         for part in parts:
-            yield Stretch(part, 0, part.steps, self.data, part.order)
+            at_once = min(self.files.rows // part.size or 1, part.steps)
+            for first in range(0, part.steps, at_once):
+                last = min(first + at_once, part.steps)
+                yield Stretch(part, first, last, self.data, part.order[first * part.size:last * part.size])
+                self.files.release()
+
+
+class Files:
+    """The memory-mapped files behind arrays, of which not more than a quarter of memory shall be mapped at a time.
+
+    The system takes back what was read when memory runs short, but until then a process seems to grow by whole files.
+    To map the pages of a row again takes 2 to 5 microseconds, so files that are smaller altogether stay mapped.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray
+
+    Attributes
+    ----------
+    rows : int
+        How many rows may be read between one `release` and the next.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        # what a user wrote into a private copy ("c") lies in no file
+        mapped = [(a, m.base) for a in arrays if (m := mapped_by(a)) is not None and m.mode != "c"]
+        most = mapped_limit()
+        if sum(a.nbytes for a, _ in mapped) <= most:
+            mapped = []
+        self._files: list[Any] = [file for _, file in mapped]
+        # rows in any order: each brings its own pages and those about it
+        self.rows = most // sum(a.nbytes // len(a) + _AROUND for a, _ in mapped) if mapped else sys.maxsize
+
+    def release(self) -> None:
+        """Let go of the pages that were read; their contents stay in the file and in the system's cache of it."""
+        for file in self._files:
+            file.madvise(mmap.MADV_DONTNEED)
+
+
+def mapped_limit() -> int:
+    """Bytes of mapped files that may be resident: a quarter of the machine's memory, where that can be known."""
+    if not (hasattr(os, "sysconf") and hasattr(mmap, "MADV_DONTNEED")):
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
 class Chunks:
@@ -82,6 +130,8 @@ class Chunks:
 
     def __init__(self, dataset: Any, dtype: np.dtype, seed: int | None = None) -> None:
         self.dataset, self.dtype = dataset, dtype
+        self.files = Files(_arrays_of(dataset))
+        self._read = 0
         self.rng = drawing_generator(seed)
         self._batch_bytes = 0
 
@@ -119,6 +169,10 @@ class Chunks:
         else:
             arrays = self._fetch(index)
         self._batch_bytes = max(1, sum(a.nbytes for a in arrays) * size // len(index))
+        self._read += len(index)
+        if self._read > self.files.rows:
+            self.files.release()
+            self._read = 0
         return Stretch(part, first, last, arrays, np.arange(len(index)))
 
     def _fetch(self, index: np.ndarray) -> list[np.ndarray]:
@@ -128,6 +182,12 @@ class Chunks:
                 raise ShapeError(f"run: {type(self.dataset).__name__} gave an array of shape {list(a.shape)} for "
                                  f"{len(index)} rows; the rows run along axis 0")
         return [_contiguous(a, self.dtype) for a in arrays]
+
+
+def _arrays_of(dataset: Any) -> list[np.ndarray]:
+    """The arrays that a dataset holds, also as parts of others."""
+    held = getattr(dataset, "arrays", ())
+    return [part for a in held for part in getattr(a, "parts", [a])]
 
 
 class _Rows:
@@ -161,15 +221,17 @@ def source_of(given: Sequence[Any], dtype: np.dtype, seed: int | None) -> Source
                 seed = int(generator().integers(1 << 63))
             return Chunks(dataset, dtype, seed)
         given = dataset.resident
+    elif any(hasattr(a, "by_batch") for a in given):
+        raise ArgumentError("run takes one dataset alone, or arrays; ArrayDataset(x, y) holds several arrays")
     if not given:
         raise ArgumentError("run needs at least one array")
-    views = [np.asarray(a) if is_mapped(a) else as_input(a) for a in given]
+    views = [np.asarray(a) if mapped_by(a) is not None else as_input(a) for a in given]
     if None in (lengths := {a.shape[0] if a.ndim else None for a in views}) or len(lengths) != 1:
         raise ShapeError("run: arrays must have the same length along axis 0; shapes are "
                          + ", ".join(str(list(a.shape)) for a in views))
     if not len(views[0]):
         raise ArgumentError("run: the arrays are empty")
-    if any(is_mapped(a) and not _as_recorded(a, dtype) for a in views):
+    if any(mapped_by(a) is not None and not _as_recorded(a, dtype) for a in views):
         return Chunks(_Rows(views), dtype)
     return Arrays([_contiguous(a, dtype) for a in views])
 
@@ -179,13 +241,13 @@ def drawing_generator(seed: int | None) -> np.random.Generator:
     return np.random.default_rng(seed).spawn(1)[0]
 
 
-def is_mapped(array: Any) -> bool:
-    """Whether an array's bytes lie in a memory-mapped file."""
+def mapped_by(array: Any) -> np.memmap | None:
+    """The memory map that an array is, or is a view of."""
     while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return True
+        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+            return array
         array = array.base
-    return isinstance(array, mmap.mmap)
+    return None
 
 
 def _as_recorded(array: np.ndarray, dtype: np.dtype) -> bool:

@@ -1,0 +1,210 @@
+"""Datasets: rows that are fetched by number, and batches of them in shuffled order."""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DataError, IndexRangeError, ShapeError
+from ..program.epochs import count
+from ..program.source import drawing_generator
+from ..random import generator
+from .shards import Shards
+
+__all__ = ["ArrayDataset", "Dataset", "Transform", "batches"]
+
+#: changes a batch of images (n, channels, height, width), or whatever the first array of a dataset is
+Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+class Dataset(ABC):
+    """Rows that are fetched by number, each a tuple of as many arrays as a step takes.
+
+    A class of your own gives its length and `fetch`. `TrainStep.run` takes it as it takes arrays: the rows of the
+    next batches are fetched on a thread while the compiled loop runs over the present ones.
+
+    Parameters
+    ----------
+    transform : callable, optional
+        Over the first array of each batch that is trained on, and a generator: see `tapegrad.data.Compose` and
+        the augmentations beside it. Indexing gives rows as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tapegrad.data import Dataset, batches
+    >>> class Squares(Dataset):
+    ...     def __len__(self):
+    ...         return 5
+    ...     def fetch(self, index):
+    ...         return index.astype(np.float32), index**2
+    >>> for x, y in batches(Squares(), 2, shuffle=False):
+    ...     print(x, y)
+    [0. 1.] [0 1]
+    [2. 3.] [4 9]
+    [4.] [16]
+    """
+
+    #: the arrays, where a compiled loop may read rows from them by itself
+    resident: Sequence[np.ndarray] | None = None
+
+    def __init__(self, *, transform: Transform | None = None) -> None:
+        self.transform = transform
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    @abstractmethod
+    def fetch(self, index: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Rows by number.
+
+        Parameters
+        ----------
+        index : ndarray of int64, shape (n,)
+            From 0 to the length, in any order.
+
+        Returns
+        -------
+        tuple of ndarray, each (n, ...)
+        """
+
+    @property
+    def by_batch(self) -> bool:
+        """Whether rows must be asked for batch by batch; else a run asks for several batches at once."""
+        return True
+
+    def rows(self, index: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """A batch as it is trained on: fetched, its first array transformed with what `rng` draws."""
+        fetched = tuple(self.fetch(index))
+        transform = getattr(self, "transform", None)  # a class of the user's may not call __init__
+        return fetched if transform is None else (transform(fetched[0], rng), *fetched[1:])
+
+    def __getitem__(self, key: Any) -> tuple[Any, ...]:
+        """One row for an integer, else rows for a slice, a list of numbers or a mask."""
+        if isinstance(key, (int, np.integer)):
+            return tuple(a[0] for a in self.fetch(np.array([self._checked(key)])))
+        return self.fetch(np.arange(len(self))[key])
+
+    def _checked(self, key: Any) -> int:
+        number, n = operator.index(key), len(self)
+        if not -n <= number < n:
+            raise IndexRangeError(f"{type(self).__name__}: row {number} of {n}")
+        return number % n
+
+
+class ArrayDataset(Dataset):
+    """Arrays whose rows (axis 0) belong together. Nothing is copied.
+
+    Parameters
+    ----------
+    *arrays : array_like, (n, ...), or list of paths
+        NumPy arrays, memory-mapped ones too; a list of ``.npy`` files stands for their rows one after the other,
+        read where they lie.
+    transform : callable, optional
+        Over the first array of each batch that is trained on, and a generator.
+
+    Raises
+    ------
+    ShapeError
+        Lengths differ.
+    DataError
+        A file cannot be read, or files of one list do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tapegrad.data import ArrayDataset
+    >>> dataset = ArrayDataset(np.arange(6.0).reshape(3, 2), [7, 8, 9])
+    >>> len(dataset)
+    3
+    >>> dataset[1]
+    (array([2., 3.]), np.int64(8))
+    """
+
+    def __init__(self, *arrays: Any, transform: Transform | None = None) -> None:
+        super().__init__(transform=transform)
+        if not arrays:
+            raise ArgumentError("ArrayDataset needs at least one array")
+        self.arrays = tuple(_as_rows(a) for a in arrays)
+        if len({a.shape[0] if a.shape else None for a in self.arrays}) != 1 or not self.arrays[0].shape:
+            raise ShapeError("ArrayDataset: arrays must have the same length along axis 0; shapes are "
+                             + ", ".join(str(list(a.shape)) for a in self.arrays))
+
+    @property
+    def resident(self) -> Sequence[np.ndarray] | None:  # type: ignore[override]
+        """The arrays, unless rows are transformed or lie in several files."""
+        if self.transform is None and not any(isinstance(a, Shards) for a in self.arrays):
+            return [a for a in self.arrays if isinstance(a, np.ndarray)]
+        return None
+
+    @property
+    def by_batch(self) -> bool:
+        """Whether rows must be asked for batch by batch."""
+        return self.transform is not None
+
+    def __len__(self) -> int:
+        return int(self.arrays[0].shape[0])
+
+    def fetch(self, index: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Rows by number, as copies."""
+        return tuple(a[index] for a in self.arrays)
+
+    def __getitem__(self, key: Any) -> tuple[Any, ...]:
+        """One row for an integer, else rows; views of the arrays where NumPy gives views."""
+        if isinstance(key, (int, np.integer)):
+            key = self._checked(key)
+        return tuple(a[key] for a in self.arrays)
+
+
+def _as_rows(array: Any) -> np.ndarray | Shards:
+    """An array, or a list of files as one."""
+    if isinstance(array, (str, PathLike)):
+        raise DataError(f"ArrayDataset: {str(array)!r} is a path; give [path] for the rows of an .npy file, or read "
+                        "tables with tapegrad.data.read_csv or read_npz")
+    if isinstance(array, (list, tuple)) and array and isinstance(array[0], (str, PathLike)):
+        return Shards(array)
+    return array if isinstance(array, Shards) else np.asanyarray(array)
+
+
+def batches(dataset: Dataset, batch_size: int, *, shuffle: bool = True, seed: int | None = None,
+            drop_last: bool = False) -> Iterator[tuple[np.ndarray, ...]]:
+    """The batches of one epoch.
+
+    Only the rows of a batch are copied, when it is asked for. With the same seed they are those of the first epoch of
+    ``TrainStep.run(dataset, ...)``, which fetches them by itself.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    batch_size : int
+    shuffle : bool, default True
+    seed : int, optional
+        Of the order and of the dataset's transform; by default drawn from `manual_seed`'s stream.
+    drop_last : bool, default False
+        Leave out a last, smaller batch.
+
+    Yields
+    ------
+    tuple of ndarray
+        As many as a row of the dataset has.
+    """
+    if not isinstance(dataset, Dataset):
+        raise ArgumentError(f"batches: dataset must be a tapegrad.data.Dataset, not {type(dataset).__name__}; "
+                            "for arrays write batches(ArrayDataset(x, y), ...)")
+    size, n = count("batch_size", batch_size), len(dataset)
+    if seed is None:
+        seed = int(generator().integers(1 << 63))
+    order = np.random.default_rng(seed).permutation(n) if shuffle else np.arange(n)
+    return _batches(dataset, order[:n - n % size] if drop_last else order, size, drawing_generator(seed))
+
+
+def _batches(dataset: Dataset, order: np.ndarray, size: int,
+             rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+    for first in range(0, len(order), size):
+        yield dataset.rows(order[first:first + size], rng)
