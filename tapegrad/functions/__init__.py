@@ -15,7 +15,7 @@ from . import (
     reductions,
     sorting,
 )
-from .attention import scaled_dot_product_attention  # noqa: F401
+from .attention import rotary_embedding, scaled_dot_product_attention, sinusoidal_positions  # noqa: F401
 from .convolution import *  # noqa: F403
 from .distances import *  # noqa: F403
 from .elementwise import *  # noqa: F403

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ..engine.blas import gemm_address
 from ..engine.jit import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.attention import ATTENTION, BLOCK, LEAST_ROWS
+from ..ops.attention import ATTENTION, BLOCK, LEAST_ROWS, ROTARY
 from ..ops.nest import broadcast_strides, nest
 from ..random import dropout_key
 from ..recording import lift, record
@@ -20,7 +21,7 @@ from .convolution import _columns
 from .elementwise import contiguous
 from .layout import reshape, swapaxes
 
-__all__ = ["scaled_dot_product_attention"]
+__all__ = ["rotary_embedding", "scaled_dot_product_attention", "sinusoidal_positions"]
 
 _NO_MASK, _BOOL_MASK, _FLOAT_MASK = 0, 1, 2
 
@@ -78,7 +79,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     if kind != _BOOL_MASK:
         mask = floats[3] if kind == _FLOAT_MASK else constant(0.0, q.dtype)
     _check(name, q, k, v)
-    by_token = q.ndim > 2 and abs(q.strides[-2]) > abs(q.strides[-3])
+    by_token = _is_by_token(q)
     heads = q.shape[-3:-2]
     if enable_gqa:
         groups = _groups(name, q, k, v)
@@ -104,6 +105,11 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     if enable_gqa:
         y = reshape(y, (*shape[:lead], tokens, *heads, width) if by_token else (*batch[:-2], *heads, tokens, width))
     return swapaxes(y, -2, -3) if by_token and batch else y
+
+
+def _is_by_token(t: Tensor) -> bool:
+    """Whether axis -2 lies outside axis -3 in memory, as of heads that a transpose has split off."""
+    return t.ndim > 2 and abs(t.strides[-2]) > abs(t.strides[-3])
 
 
 def _mask(name: str, given: Any) -> tuple[int, Any]:
@@ -178,3 +184,117 @@ def _dropout(p: float) -> tuple[int, ...]:
         return 1, bits(scale), threshold, 0, *state.capture.random_stream()
     return 1, bits(scale), threshold, *dropout_key(), 0
 
+
+
+# ------------------------------------------------------------------ positions
+
+
+def rotary_embedding(input: Any, positions: Any = 0, base: float = 10000.0, dim: int | None = None) -> Tensor:
+    """Turn pairs of features by angles that grow with the position (Su et al. 2021, RoFormer), one instruction.
+
+    Parameters
+    ----------
+    input : array_like, (..., L, E)
+        Queries or keys; the axis before the last is the position.
+    positions : int or array_like of int
+        The position of the first element, the others following; or the position of each, of shape (L,) or broadcast
+        to (..., L).
+    base : float
+    dim : int, optional
+        Only the first `dim` features are turned; all if not given. Even.
+
+    Returns
+    -------
+    Tensor, of the shape of `input`
+
+    Notes
+    -----
+    Feature ``k`` is paired with feature ``dim / 2 + k`` (the halves of LLaMA and GPT-NeoX; in the paper the pairs are
+    neighbours, which is the same up to an order of the features), and turned by ``position * base**(-2 k / dim)``::
+
+        y[k]           = x[k] cos - x[dim / 2 + k] sin
+        y[dim / 2 + k] = x[dim / 2 + k] cos + x[k] sin
+
+    The inner product of a turned query and a turned key depends on the difference of their positions alone. Angles are
+    computed in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tapegrad.nn.functional as F
+    >>> F.rotary_embedding(np.float32([[1.0, 0.0], [1.0, 0.0]])).numpy().round(4).tolist()
+    [[1.0, 0.0], [0.5403000116348267, 0.8414999842643738]]
+    """
+    x = input if isinstance(input, Tensor) and input.is_floating else lift(input)[0]
+    width = x.shape[-1] if dim is None and x.ndim else dim
+    if x.ndim < 2 or width is None or not 0 <= width <= x.shape[-1] or width % 2:
+        raise ShapeError(f"rotary_embedding: an input of shape {list(x.shape)} and dim={dim}: expected (..., L, E) and "
+                         "an even number of features of at most E")
+    table = _rotations(_positions(x, positions), width, float(base), x.dtype)
+    if x.shape[-1] > 1 and x.strides[-1] != 1:
+        x = contiguous(x)
+    order = [*range(x.ndim)]
+    if _is_by_token(x):
+        order[-3], order[-2] = order[-2], order[-3]
+    steps = broadcast_strides(table.shape, table.strides, (*x.shape[:-1], width))
+    shape, places = tuple(x.shape[d] for d in order), order[:-1]
+    strides = (contiguous_strides(shape)[:-1], tuple(x.strides[d] for d in places), tuple(steps[d] for d in places))
+    y = record(ROTARY, (x, table), shape, (width // 2, x.shape[-1], *nest(shape[:-1], strides)), dtype=x.dtype)
+    return y if places == sorted(places) else swapaxes(y, -2, -3)
+
+
+def _positions(x: Tensor, given: Any) -> tuple[tuple[int, ...], bytes] | tuple[int, int]:
+    """First position and how many; or shape and values of an array."""
+    if isinstance(given, (int, np.integer)):
+        return int(given), x.shape[-2]
+    array = as_array(given)
+    if array.dtype.kind != "i":
+        raise DtypeError(f"rotary_embedding: positions must be integers, not {array.dtype}")
+    try:
+        fits = np.broadcast_shapes(array.shape, x.shape[:-1]) == x.shape[:-1]
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"rotary_embedding: positions of shape {list(array.shape)} do not broadcast to "
+                         f"{list(x.shape[:-1])}, the input without its last axis")
+    return array.shape, array.tobytes()
+
+
+@lru_cache(maxsize=64)
+def _rotations(positions: Any, width: int, base: float, dtype: np.dtype) -> Tensor:
+    """Cosines, then sines, of the angles of each position, along the last axis."""
+    first, last = positions
+    if isinstance(first, int):
+        where = np.arange(first, first + last)
+    else:
+        where = np.frombuffer(last, np.int64).reshape(first)
+    angles = where[..., None] * base ** (-np.arange(0, width, 2) / max(width, 1))
+    return Tensor(np.concatenate([np.cos(angles), np.sin(angles)], axis=-1).astype(dtype))
+
+
+@lru_cache(maxsize=64)
+def _sinusoids(length: int, dim: int, base: float) -> np.ndarray:
+    angles = np.arange(length)[:, None] * base ** (-np.arange(0, dim, 2) / max(dim, 1))
+    table = np.empty((length, dim))
+    table[:, 0::2], table[:, 1::2] = np.sin(angles), np.cos(angles[:, :dim // 2])
+    return table
+
+
+def sinusoidal_positions(length: int, dim: int, base: float = 10000.0, dtype: Any = np.float32) -> Tensor:
+    """``sin(p * base**(-2 i / dim))`` in feature ``2 i`` of row `p`, the cosine in feature ``2 i + 1``.
+
+    The positional encoding of Vaswani et al. (2017), section 3.5.
+
+    Parameters
+    ----------
+    length, dim : int
+    base : float
+    dtype : float32 or float64
+
+    Returns
+    -------
+    Tensor, (length, dim)
+    """
+    if length < 0 or dim < 0:
+        raise ArgumentError(f"sinusoidal_positions: length and dim must not be negative, not {length} and {dim}")
+    return Tensor(_sinusoids(int(length), int(dim), float(base)), dtype)

@@ -18,6 +18,7 @@ from .activations import (
     Softsign,
     Tanh,
 )
+from .attention import MultiheadAttention
 from .containers import ModuleDict, ModuleList, ParameterList, Sequential
 from .convolution import Conv1d, Conv2d
 from .dropout import Dropout
@@ -39,8 +40,16 @@ from .module import Module, ModuleError, UninitialisedModuleError
 from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 from .parameter import Parameter
 from .pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
+from .positions import PositionalEncoding, RotaryEmbedding
 from .recurrence import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .shaping import Flatten, Unflatten
+from .transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "ELU", "GELU", "SELU", "BCELoss", "BCEWithLogitsLoss", "Bilinear", "CrossEntropyLoss", "Dropout",
@@ -54,4 +63,6 @@ __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d",
     "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell",
     "CTCLoss",
+    "MultiheadAttention", "PositionalEncoding", "RotaryEmbedding", "Transformer", "TransformerDecoder",
+    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer",
 ]  # fmt: skip

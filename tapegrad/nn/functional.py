@@ -31,7 +31,9 @@ from ..functions import (
     max_pool1d,
     max_pool2d,
     rms_norm,
+    rotary_embedding,
     scaled_dot_product_attention,
+    sinusoidal_positions,
 )
 from ..functions.ctc import ctc_loss
 from ..tensor import Tensor
@@ -56,7 +58,7 @@ __all__ = [
     "unflatten",
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm", "embedding", "conv1d", "conv2d",
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d",
-    "scaled_dot_product_attention",
+    "scaled_dot_product_attention", "rotary_embedding", "sinusoidal_positions",
     "ctc_loss",
 ]  # fmt: skip
 

@@ -251,3 +251,44 @@ def attention_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 _ALL = (1, 2, 3, 4, 5, 6)
 ATTENTION = Op("attention", attention_forward, attention_adjoint, (_ALL, _ALL, (1, 2, 4, 5, 6), _ALL, ()),
                doc="dropout(softmax(scale q k^T + mask)) v, by blocks of query rows")
+
+
+# ------------------------------------------------------------------ rotation by position
+
+# Words: 1 y, 2 g, 3 x, 4 dx, 5 table (cosines, then sines), 7 pairs h, 8 elements of a row n, 9 nest of the rows (y, x,
+# table). The elements k and h + k of a row are a pair; those from 2 h on stay.
+
+
+@device
+def rotate_rows(op: Any, f: Any, to: int, x: int, to_is_y: int, sign: Any, add: bool) -> int:
+    """Each pair turned by its angle, or back where `sign` is -1: to = x or, with `add`, +=."""
+    half, zero = op[7], cast(0.0, f)
+    for row in range(op[9]):
+        u, v = to + row_offset(op, 9, 1 - to_is_y, row), x + row_offset(op, 9, to_is_y, row)
+        cosines = op[5] + row_offset(op, 9, 2, row)
+        for _ in range(op[10]):
+            sines = cosines + half
+            for k in range(half):
+                a, b = f[v + k], f[v + half + k]
+                before, after = f[u + k] if add else zero, f[u + half + k] if add else zero
+                f[u + k] = before + a * f[cosines + k] - sign * b * f[sines + k]
+                f[u + half + k] = after + b * f[cosines + k] + sign * a * f[sines + k]
+            for k in range(2 * half, op[8]):
+                f[u + k] = (f[u + k] if add else zero) + f[v + k]
+            u, v = u + column_stride(op, 9, 1 - to_is_y), v + column_stride(op, 9, to_is_y)
+            cosines += column_stride(op, 9, 2)
+    return 0
+
+
+def rotary_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y_k = x_k cos - x_(h+k) sin, y_(h+k) = x_(h+k) cos + x_k sin."""
+    return rotate_rows(op, f, op[1], op[3], 1, cast(1.0, f), False)
+
+
+def rotary_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx += g turned back."""
+    return rotate_rows(op, f, op[4], op[2], 0, cast(-1.0, f), op[0] & 2 == 0)
+
+
+ROTARY = Op("rotary", rotary_forward, rotary_adjoint, ((2,), ()), stores=True,
+            doc="pairs of elements turned by the angles of a position")

@@ -69,6 +69,49 @@ class TestAttention(OpContract):
     ]  # fmt: skip
 
 
+def rotated(x, positions, dim, base=10000.0):
+    """Features k and dim/2 + k as the parts of a complex number, times e^(i angle)."""
+    half = dim // 2
+    angles = np.asarray(positions)[..., None] * base ** (-2 * np.arange(half) / dim)
+    turned = (x[..., :half] + 1j * x[..., half:dim]) * np.exp(1j * angles)
+    return np.concatenate([turned.real, turned.imag, x[..., dim:]], axis=-1)
+
+
+PLACES = np.array([[3, 0, 7], [1, 1, 2]])
+
+
+class TestRotation(OpContract):
+    cases = [
+        Case("rotary", F.rotary_embedding, lambda x: rotated(x, np.arange(3), 4), draw((2, 2, 3, 4))),
+        Case("rotary of some features", lambda x: F.rotary_embedding(x, 5, base=100.0, dim=4),
+             lambda x: rotated(x, np.arange(5, 8), 4, 100.0), draw((3, 5))),
+        Case("rotary at places", lambda x: F.rotary_embedding(x, PLACES), lambda x: rotated(x, PLACES, 2),
+             draw((2, 3, 2))),
+    ]  # fmt: skip
+
+
+def test_products_of_turned_vectors_depend_on_the_distance_alone():
+    q, k = draw((1, 8), (1, 8))
+    products = [(F.rotary_embedding(q, n + 3).numpy() * F.rotary_embedding(k, n).numpy()).sum() for n in (0, 5, 1000)]
+    np.testing.assert_allclose(products, products[0], rtol=1e-10)
+    assert abs((q * k).sum() - products[0]) > 1e-3
+
+
+def test_turned_heads_lie_as_they_lay():
+    x = tg.tensor(*draw((2, 5, 3, 4))).swapaxes(1, 2)
+    y = F.rotary_embedding(x)
+    close(y.numpy(), rotated(x.numpy(), np.arange(5), 4), 1e-12)
+    assert y.swapaxes(1, 2).is_contiguous
+
+
+def test_sinusoids_are_those_of_the_paper():
+    table = F.sinusoidal_positions(50, 6, dtype=np.float64).numpy()
+    for p, i in ((0, 0), (7, 1), (49, 2)):
+        angle = p / 10000 ** (2 * i / 6)
+        np.testing.assert_allclose(table[p, 2 * i:2 * i + 2], [np.sin(angle), np.cos(angle)], atol=1e-14)
+    assert F.sinusoidal_positions(3, 5).shape == (3, 5)
+
+
 @pytest.mark.parametrize("kind", ["causal", "bool", "float", "none"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sequences_of_several_blocks(kind, dtype):
@@ -271,3 +314,11 @@ def test_shapes_and_arguments_that_do_not_fit_are_named():
         SDPA(q, k, v, dropout_p=1.5)
     with pytest.raises(ShapeError, match="enable_gqa"):
         SDPA(np.ones((3, 4, 2)), np.ones((2, 4, 2)), np.ones((2, 4, 2)), enable_gqa=True)
+    with pytest.raises(ShapeError, match=r"rotary_embedding.*\[2, 5\]"):
+        F.rotary_embedding(np.ones((2, 5)))
+    with pytest.raises(ShapeError, match=r"positions.*\[4\].*\[2, 3\]"):
+        F.rotary_embedding(np.ones((2, 3, 4)), np.arange(4))
+    with pytest.raises(DtypeError, match="positions"):
+        F.rotary_embedding(np.ones((3, 4)), np.ones(3))
+    with pytest.raises(ArgumentError, match="negative"):
+        F.sinusoidal_positions(-1, 4)
