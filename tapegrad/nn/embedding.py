@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .. import functions
 from ..errors import ArgumentError
+from ..sparse import list_rows_of
 from ..tensor import Tensor
 from . import init
 from .module import Module
@@ -21,10 +22,12 @@ __all__ = ["Embedding", "EmbeddingBag"]
 class _Table(Module):
     weight: Parameter
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None,
-                 dtype: DTypeLike | None) -> None:
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, max_norm: None,
+                 scale_grad_by_freq: bool, sparse: bool, dtype: DTypeLike | None) -> None:
         super().__init__()
         name = type(self).__name__
+        if max_norm is not None or scale_grad_by_freq:
+            raise ArgumentError(f"{name}: max_norm and scale_grad_by_freq are not supported")
         self.num_embeddings = positive_int(num_embeddings, f"{name}: num_embeddings")
         self.embedding_dim = positive_int(embedding_dim, f"{name}: embedding_dim")
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
@@ -32,6 +35,9 @@ class _Table(Module):
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         dtype = float_dtype(dtype, name)
         self.weight = Parameter(np.empty((num_embeddings, embedding_dim), dtype), dtype=dtype)
+        self.sparse = bool(sparse)
+        if self.sparse:
+            list_rows_of(self.weight.node)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -57,7 +63,7 @@ class _Table(Module):
     def extra_repr(self) -> str:
         """PyTorch's."""
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}{', sparse=True' if self.sparse else ''}"
 
 
 class Embedding(_Table):
@@ -69,6 +75,12 @@ class Embedding(_Table):
         Rows and columns of the table.
     padding_idx : int, optional
         The row of this index starts at zero and is not trained.
+    max_norm, norm_type, scale_grad_by_freq
+        As PyTorch has them; not supported.
+    sparse : bool, default False
+        Reverse walk and update take the rows that were read and leave the others alone: the cost of a step follows the
+        batch, not the table. For `SparseAdam`, and for `SGD` and `Adagrad` without weight decay; others raise. A table
+        that something else reads too (tied weights, say) is trained right, at the cost of all of it.
     dtype : float32 or float64
 
     Attributes
@@ -77,13 +89,14 @@ class Embedding(_Table):
         Drawn from N(0, 1).
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: None = None,
+                 norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False, *,
                  dtype: DTypeLike | None = None) -> None:
-        super().__init__(num_embeddings, embedding_dim, padding_idx, dtype)
+        super().__init__(num_embeddings, embedding_dim, padding_idx, max_norm, scale_grad_by_freq, sparse, dtype)
 
     def forward(self, input: ArrayLike | Tensor) -> Tensor:
         """From indices (...) to (..., embedding_dim)."""
-        return functions.embedding(input, self.weight, self.padding_idx)
+        return functions.embedding(input, self.weight, self.padding_idx, sparse=self.sparse)
 
 
 class EmbeddingBag(_Table):
@@ -93,7 +106,11 @@ class EmbeddingBag(_Table):
     ----------
     num_embeddings, embedding_dim : int
         Rows and columns of the table.
+    max_norm, norm_type, scale_grad_by_freq
+        As PyTorch has them; not supported.
     mode : {"mean", "sum"}
+    sparse : bool, default False
+        As of `Embedding`.
     padding_idx : int, optional
         An index that does not count; its row starts at zero and is not trained.
     dtype : float32 or float64
@@ -104,13 +121,14 @@ class EmbeddingBag(_Table):
         Drawn from N(0, 1).
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean", padding_idx: int | None = None,
-                 dtype: DTypeLike | None = None) -> None:
-        super().__init__(num_embeddings, embedding_dim, padding_idx, dtype)
+    def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: None = None, norm_type: float = 2.0,
+                 scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, *,
+                 padding_idx: int | None = None, dtype: DTypeLike | None = None) -> None:
+        super().__init__(num_embeddings, embedding_dim, padding_idx, max_norm, scale_grad_by_freq, sparse, dtype)
         if mode not in ("mean", "sum"):
             raise ArgumentError(f"EmbeddingBag: mode must be 'mean' or 'sum', not {mode!r}")
         self.mode = mode
 
     def forward(self, input: ArrayLike | Tensor) -> Tensor:
         """From indices (bags, indices of a bag) to (bags, embedding_dim)."""
-        return functions.embedding_bag(input, self.weight, self.mode, self.padding_idx)
+        return functions.embedding_bag(input, self.weight, self.mode, self.padding_idx, self.sparse)

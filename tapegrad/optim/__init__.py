@@ -14,9 +14,10 @@ from .optimizer import Optimizer
 from .rmsprop import RMSprop
 from .rows import UpdateRows
 from .sgd import SGD
+from .sparse_adam import SparseAdam
 from .store import ParameterStore
 
 __all__ = [
     "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "NAdam", "Optimizer", "ParameterStore", "RMSprop",
-    "UpdateRows", "clip_grad_norm_", "clip_grad_value_", "lr_scheduler",
+    "SparseAdam", "UpdateRows", "clip_grad_norm_", "clip_grad_value_", "lr_scheduler",
 ]

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..engine.jit import cast, real, real64
+from ..engine.touched import stretch_length, stretch_start, stretches
 from ..ops.table import Op
 from .checks import at_least_zero
 from .optimizer import Optimizer, Params
@@ -14,16 +15,20 @@ __all__ = ["Adagrad"]
 
 
 def adagrad(op: Any, f: Any, i: Any, b: Any) -> int:
-    # row: 0, p, g, s, n, t, lr, lr_decay, decay, eps, sign
+    # row: 0, p, g, s, n, t, lr, lr_decay, decay, eps, sign, list
     # g = sign dL/dp + decay p;  s += g^2;  p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)
-    p, g, s, n = op[1], op[2], op[3], op[4]
+    n, listed = op[4], op[11]
     rate = cast(real64(op, 6) / (1.0 + op[5] * real64(op, 7)), f)
     op[5] += 1
     decay, eps, sign = real(op, 8, f), real(op, 9, f), real(op, 10, f)
-    for k in range(n):
-        d = sign * f[g + k] + decay * f[p + k]
-        f[s + k] += d * d
-        f[p + k] -= rate * d / (math.sqrt(f[s + k]) + eps)
+    length = stretch_length(listed, n, i)
+    for r in range(stretches(listed, i)):
+        start = stretch_start(listed, r, i)
+        p, g, s = op[1] + start, op[2] + start, op[3] + start
+        for k in range(length):
+            d = sign * f[g + k] + decay * f[p + k]
+            f[s + k] += d * d
+            f[p + k] -= rate * d / (math.sqrt(f[s + k]) + eps)
     return 0
 
 
@@ -53,7 +58,8 @@ class Adagrad(Optimizer):
     Notes
     -----
     Duchi, Hazan, Singer, "Adaptive subgradient methods for online learning and stochastic optimization", JMLR 12,
-    2011. The state is one array a parameter.
+    2011. The state is one array a parameter. Of a table whose gradient lists its rows (``Embedding(sparse=True)``) only
+    those are updated, which gives the same numbers.
     """
 
     op = Op("adagrad", forward=adagrad)
@@ -72,6 +78,9 @@ class Adagrad(Optimizer):
     def _hyper(self, group: dict[str, Any]) -> tuple[float, ...]:
         return (group["lr"], group["lr_decay"], group["weight_decay"], group["eps"],
                 -1.0 if group["maximize"] else 1.0)
+
+    def _refusal(self, group: dict[str, Any]) -> str | None:
+        return None if group["weight_decay"] == 0.0 else "with weight_decay"
 
     def _initial(self, name: str, group: dict[str, Any]) -> float:
         return group["initial_accumulator_value"]

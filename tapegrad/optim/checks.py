@@ -1,10 +1,13 @@
-"""Ranges of hyper-parameters."""
+"""What parameters may be, and ranges of hyper-parameters."""
 
 from __future__ import annotations
 
-from ..errors import ArgumentError
+from typing import Any
 
-__all__ = ["at_least_zero", "below_one"]
+from ..errors import ArgumentError, DtypeError
+from ..tensor import Tensor
+
+__all__ = ["at_least_zero", "below_one", "check_parameter", "positive_or_none"]
 
 
 def at_least_zero(**values: float) -> None:
@@ -28,3 +31,36 @@ def below_one(name: str, value: float) -> None:
     """
     if not 0.0 <= value < 1.0:
         raise ArgumentError(f"{name} must be at least 0 and below 1, got {value}")
+
+
+def positive_or_none(name: str, value: float | None) -> float | None:
+    """Check a bound that may be absent.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if value is not None and not value > 0.0:
+        raise ArgumentError(f"{name} must be positive, not {value}")
+    return None if value is None else float(value)
+
+
+def check_parameter(tensor: Any, first: Any, where: str) -> None:
+    """Check that `tensor` can be optimised together with `first`.
+
+    Raises
+    ------
+    ArgumentError, DtypeError
+    """
+    if not isinstance(tensor, Tensor):
+        raise DtypeError(f"{where} is no Tensor but {type(tensor).__name__}")
+    if tensor.dtype.kind != "f":
+        raise DtypeError(f"{where} has dtype {tensor.dtype}; only float tensors can be optimised")
+    if not tensor.is_leaf:
+        raise ArgumentError(f"{where} is the result of an operation; only leaves can be optimised")
+    leaf = tensor.node
+    if leaf is not None and not (tensor.shape == leaf.shape and tensor.is_contiguous):
+        raise ArgumentError(f"{where} is a view of a leaf; optimise the leaf")
+    if tensor.dtype != first.dtype:
+        raise DtypeError(f"{where} has dtype {tensor.dtype}, the parameters before it {first.dtype}; "
+                         "make an optimiser for each dtype")

@@ -15,20 +15,23 @@ import numpy as np
 
 from ..engine.jit import bits, cast, real, real64
 from ..engine.storage import address_of
+from ..engine.touched import stretch_length, stretch_start, stretches
 from ..engine.walk import run_rows
 from ..errors import ArgumentError, DtypeError, GradientError
 from ..ops.table import Op
 from ..tensor import Tensor, tensor
+from .lists import list_address
 from .store import aligned_zeros
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 # Rows: reset   [0, total]
-#       norm    [0, gradient, n, total, order]
-#       scale   [0, gradient, n, total, max_norm]
-#       value   [0, gradient, n, bound]
+#       norm    [0, gradient, n, list, total, order]
+#       scale   [0, gradient, n, list, total, max_norm]
+#       value   [0, gradient, n, list, bound]
+# (list: of the rows that are touched, see `engine.touched`, or 0)
 RESET_WORDS = 2
-_NORM, _SCALE, _VALUE, WORDS = 0, 5, 10, 14
+_NORM, _SCALE, _VALUE, WORDS = 0, 6, 12, 17
 
 
 def reset(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -39,51 +42,57 @@ def reset(op: Any, f: Any, i: Any, b: Any) -> int:
 
 def norm(op: Any, f: Any, i: Any, b: Any) -> int:
     # N = (N^p + sum |g|^p)^(1/p), in float64 so that squares neither overflow nor lose the small elements
-    g, n, order = op[1], op[2], real64(op, 4)
+    order = real64(op, 5)
     one = order / order if order < math.inf else 1.0 / order + 1.0
-    total = f[op[3]] * one
-    if order == 2.0:
-        part = 0.0 * one
-        for k in range(n):
-            x = f[g + k] * one
-            part += x * x
-        total = math.sqrt(total * total + part)
-    elif order == 1.0:
-        part = 0.0 * one
-        for k in range(n):
-            part += math.fabs(f[g + k] * one)
-        total += part
-    elif order == math.inf:
-        for k in range(n):
-            x = math.fabs(f[g + k] * one)
-            if x > total or x != x:  # a NaN stays
-                total = x
-    else:
-        part = total ** order
-        for k in range(n):
-            part += math.fabs(f[g + k] * one) ** order
-        total = part ** (1.0 / order)
-    f[op[3]] = cast(total, f)
+    total, n = f[op[4]] * one, stretch_length(op[3], op[2], i)
+    for s in range(stretches(op[3], i)):
+        g = op[1] + stretch_start(op[3], s, i)
+        if order == 2.0:
+            part = 0.0 * one
+            for k in range(n):
+                x = f[g + k] * one
+                part += x * x
+            total = math.sqrt(total * total + part)
+        elif order == 1.0:
+            part = 0.0 * one
+            for k in range(n):
+                part += math.fabs(f[g + k] * one)
+            total += part
+        elif order == math.inf:
+            for k in range(n):
+                x = math.fabs(f[g + k] * one)
+                if x > total or x != x:  # a NaN stays
+                    total = x
+        else:
+            part = total ** order
+            for k in range(n):
+                part += math.fabs(f[g + k] * one) ** order
+            total = part ** (1.0 / order)
+    f[op[4]] = cast(total, f)
     return 0
 
 
 def scale(op: Any, f: Any, i: Any, b: Any) -> int:
     # g *= min(max_norm / (N + 1e-6), 1); a NaN norm makes every gradient NaN, as in PyTorch
-    g, n = op[1], op[2]
-    factor = real(op, 4, f) / (f[op[3]] + 1e-6)
+    factor = real(op, 5, f) / (f[op[4]] + 1e-6)
     if not factor >= 1.0:
-        for k in range(n):
-            f[g + k] *= factor
+        n = stretch_length(op[3], op[2], i)
+        for s in range(stretches(op[3], i)):
+            g = op[1] + stretch_start(op[3], s, i)
+            for k in range(n):
+                f[g + k] *= factor
     return 0
 
 
 def value(op: Any, f: Any, i: Any, b: Any) -> int:
     # g = min(max(g, -bound), bound); NaN stays
-    g, n, bound = op[1], op[2], real(op, 3, f)
-    for k in range(n):
-        x = f[g + k]
-        x = bound if x > bound else x
-        f[g + k] = -bound if x < -bound else x
+    n, bound = stretch_length(op[3], op[2], i), real(op, 4, f)
+    for s in range(stretches(op[3], i)):
+        g = op[1] + stretch_start(op[3], s, i)
+        for k in range(n):
+            x = f[g + k]
+            x = bound if x > bound else x
+            f[g + k] = -bound if x < -bound else x
     return 0
 
 
@@ -98,17 +107,17 @@ def reset_words(total: np.ndarray) -> list[int]:
     return [0, address_of(total) // total.itemsize]
 
 
-def parameter_words(gradient: int, n: int, total: np.ndarray, order: float = 2.0, max_norm: float = math.inf,
-                    bound: float = math.inf) -> list[int]:
+def parameter_words(gradient: int, n: int, listed: int, total: np.ndarray, order: float = 2.0,
+                    max_norm: float = math.inf, bound: float = math.inf) -> list[int]:
     """The three rows of a parameter, one behind another."""
-    at = address_of(total) // total.itemsize
-    return [0, gradient, n, at, bits(order), 0, gradient, n, at, bits(max_norm), 0, gradient, n, bits(bound)]
+    at, what = address_of(total) // total.itemsize, [0, gradient, n, listed]
+    return [*what, at, bits(order), *what, at, bits(max_norm), *what, bits(bound)]
 
 
 def write_bounds(rows: np.ndarray, max_norm: float | None, bound: float | None) -> None:
     """Write the bounds into rows of `parameter_words`, seen as float64, shape (parameters, WORDS)."""
-    rows[:, _SCALE + 4] = math.inf if max_norm is None else max_norm
-    rows[:, _VALUE + 3] = math.inf if bound is None else bound
+    rows[:, _SCALE + 5] = math.inf if max_norm is None else max_norm
+    rows[:, _VALUE + 4] = math.inf if bound is None else bound
 
 
 def norm_program(starts: np.ndarray, some: bool = True) -> list[tuple[Op, np.ndarray]]:
@@ -206,7 +215,7 @@ def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> tuple[list[Tensor],
 def _rows(parameters: list[Tensor], total: np.ndarray, **bounds: float) -> tuple[np.ndarray, np.ndarray]:
     words = reset_words(total)
     for p in parameters:
-        words += parameter_words(p.node.gradient.address // p.dtype.itemsize, p.size, total, **bounds)
+        words += parameter_words(p.node.gradient.address // p.dtype.itemsize, p.size, list_address(p), total, **bounds)
     return np.array(words, np.int64), RESET_WORDS + WORDS * np.arange(len(parameters), dtype=np.int64)
 
 

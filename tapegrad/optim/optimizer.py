@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..engine.storage import Changes, address_of, array_at
+from ..engine.storage import Changes, address_of
+from ..engine.touched import TouchedRows
 from ..errors import ArgumentError, DtypeError, StateDictError
 from ..ops.table import Op
 from ..tensor import Tensor
 from . import clip, rates
+from .checks import check_parameter, positive_or_none
+from .lists import list_address, refuse_lists, zero_gradient
 from .rows import UpdateRows
 from .store import ParameterStore, aligned_zeros, flat_offsets, home_words
 
@@ -33,10 +36,11 @@ class Optimizer:
 
     A subclass names its kernel and what stands in its rows::
 
-        [0, value address, gradient address, an address each state, n, steps, a float64 each hyper-parameter]
+        [0, value address, gradient address, an address each state, n, steps, a float64 each hyper-parameter, list]
 
-    (addresses in elements). All parameters' rows lie in one array; a step runs those whose parameters have a
-    gradient, in one compiled call. The kernel counts the steps in its row.
+    (addresses in elements; the list of the rows that the gradient touches, see `engine.touched`, or 0). All parameters'
+    rows lie in one array; a step runs those whose parameters have a gradient, in one compiled call. The kernel counts
+    the steps in its row.
 
     Parameters
     ----------
@@ -79,8 +83,8 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self.schedulers: list[LRScheduler] = []
         self.layout = 0
-        self._max_grad_norm = _bound("max_grad_norm", max_grad_norm)
-        self._max_grad_value = _bound("max_grad_value", max_grad_value)
+        self._max_grad_norm = positive_or_none("max_grad_norm", max_grad_norm)
+        self._max_grad_value = positive_or_none("max_grad_value", max_grad_value)
         self._parameters: list[Tensor] = []
         self._index: dict[int, int] = {}
         self._state: list[dict[str, np.ndarray]] = []
@@ -108,6 +112,10 @@ class Optimizer:
     def _initial(self, name: str, group: dict[str, Any]) -> float:
         """What a state starts from."""
         return 0.0
+
+    def _refusal(self, group: dict[str, Any]) -> str | None:
+        """Why `group` cannot hold a table whose gradient lists its rows: "" for every such group; None: it can."""
+        return ""
 
     # ------------------------------------------------------------------ groups and rows
 
@@ -142,7 +150,7 @@ class Optimizer:
         for position, tensor in enumerate(tensors):
             name = f" ({named[position][0]})" if named else ""
             where = f"parameter {position}{name} of group {len(self.param_groups)}"
-            self._check(tensor, first, where)
+            check_parameter(tensor, first, where)
             if id(tensor) in here:
                 raise ArgumentError(f"{where} is in this optimiser already")
             here[id(tensor)] = len(here)
@@ -157,21 +165,6 @@ class Optimizer:
         self._state += [{} for _ in tensors]
         self._slices.append(slice(begin, len(self._parameters)))
 
-    @staticmethod
-    def _check(tensor: Any, first: Any, where: str) -> None:
-        if not isinstance(tensor, Tensor):
-            raise DtypeError(f"{where} is no Tensor but {type(tensor).__name__}")
-        if tensor.dtype.kind != "f":
-            raise DtypeError(f"{where} has dtype {tensor.dtype}; only float tensors can be optimised")
-        if not tensor.is_leaf:
-            raise ArgumentError(f"{where} is the result of an operation; only leaves can be optimised")
-        leaf = tensor.node
-        if leaf is not None and not (tensor.shape == leaf.shape and tensor.is_contiguous):
-            raise ArgumentError(f"{where} is a view of a leaf; optimise the leaf")
-        if tensor.dtype != first.dtype:
-            raise DtypeError(f"{where} has dtype {tensor.dtype}, the parameters before it {first.dtype}; "
-                             "make an optimiser for each dtype")
-
     def _build(self) -> None:
         """Lay out the rows of all parameters anew; steps that were counted stay."""
         dtype = self._parameters[0].dtype
@@ -182,14 +175,17 @@ class Optimizer:
         count, counted = len(self._parameters), self._table
         states = len(self.state_names)
         self._n, self._steps, self._first_hyper = 3 + states, 4 + states, 5 + states
-        self._clip = self._first_hyper + len(self.hyper_names)
+        self._list = self._first_hyper + len(self.hyper_names)
+        self._clip = self._list + 1
         width = self._clip + clip.WORDS
         self._words = np.zeros(clip.RESET_WORDS + count * width, np.int64)
         self._words[:clip.RESET_WORDS] = clip.reset_words(self._total)
         self._table = self._words[clip.RESET_WORDS:].reshape(count, width)
         if counted.size:
             self._table[:len(counted)] = counted
-        self._hyper_words = self._table.view(np.float64)[:, self._first_hyper:self._clip]
+        self._listed: list[int] = []
+        self._lists_made = TouchedRows.made
+        self._hyper_words = self._table.view(np.float64)[:, self._first_hyper:self._list]
         self._active = np.zeros(count, bool)
         self._new_layout()
         self.store.house(p for p in self._parameters if p.requires_grad)
@@ -208,7 +204,10 @@ class Optimizer:
             parameter, row = self._parameters[k], self._table[k]
             row[1:3] = home_words(parameter)
             row[self._n] = parameter.size
-            row[self._clip:] = clip.parameter_words(row[2], parameter.size, self._total)
+            row[self._list] = list_address(parameter)
+            row[self._clip:] = clip.parameter_words(row[2], parameter.size, row[self._list], self._total)
+        self._listed = np.flatnonzero(self._table[:, self._list]).tolist()
+        self._synced = [None] * len(self.param_groups)  # whose groups may have lists now
         self._write_bounds()
 
     def _allocate(self) -> None:
@@ -245,6 +244,7 @@ class Optimizer:
             key = tuple(k for k, p in enumerate(self._parameters) if p.requires_grad)
         else:
             key = tuple(sorted(self._index[id(p)] for p in parameters if id(p) in self._index))
+        self._take_lists()
         rows = self._rows_of(key)
         self._sync(only_changed=True)
         return rows
@@ -279,6 +279,16 @@ class Optimizer:
             )
         return rows
 
+    def _take_lists(self) -> None:
+        """See that the lists of rows are true of the gradients, and which gradients have got one meanwhile."""
+        if self._lists_made != TouchedRows.made:
+            self._lists_made = TouchedRows.made
+            if any(self._active[k] and p.node.touched is not None and not self._table[k, self._list]
+                   for k, p in enumerate(self._parameters)):
+                self._new_layout()
+        for k in self._listed:
+            list_address(self._parameters[k])
+
     def sync_hyperparameters(self) -> None:
         """Write the hyper-parameters of `param_groups` into the rows, whatever stands there."""
         self._sync(only_changed=False)
@@ -288,8 +298,11 @@ class Optimizer:
             values = self._hyper(group)
             if only_changed and values == self._synced[g]:
                 continue
+            part = self._slices[g]
+            refuse_lists(type(self).__name__, self._refusal(group),
+                         [self._parameters[k] for k in self._listed if part.start <= k < part.stop])
             self._allocate()
-            self._hyper_words[self._slices[g]] = values
+            self._hyper_words[part] = values
             self._synced[g] = values
 
     # ------------------------------------------------------------------ clipping
@@ -301,7 +314,7 @@ class Optimizer:
 
     @max_grad_norm.setter
     def max_grad_norm(self, value: float | None) -> None:
-        before, self._max_grad_norm = self._max_grad_norm, _bound("max_grad_norm", value)
+        before, self._max_grad_norm = self._max_grad_norm, positive_or_none("max_grad_norm", value)
         self._bounds_changed((before is None) != (value is None))
 
     @property
@@ -311,7 +324,7 @@ class Optimizer:
 
     @max_grad_value.setter
     def max_grad_value(self, value: float | None) -> None:
-        before, self._max_grad_value = self._max_grad_value, _bound("max_grad_value", value)
+        before, self._max_grad_value = self._max_grad_value, positive_or_none("max_grad_value", value)
         self._bounds_changed((before is None) != (value is None))
 
     def _bounds_changed(self, other_rows: bool) -> None:
@@ -339,6 +352,7 @@ class Optimizer:
         loss = closure() if closure is not None else None
         key = tuple([k for k, p in enumerate(self._parameters) if p.requires_grad and p.node.gradient is not None])
         if key:
+            self._take_lists()
             rows = self._rows.get(key) or self._rows_of(key)
             self._sync(only_changed=True)
             rows.run()
@@ -354,7 +368,7 @@ class Optimizer:
                 if set_to_none:
                     leaf.gradient = None
                 else:
-                    array_at(leaf.gradient.address, (parameter.size,), (1,), self.dtype, leaf.gradient)[...] = 0.0
+                    zero_gradient(parameter)
 
     # ------------------------------------------------------------------ schedules
 
@@ -490,9 +504,3 @@ class Optimizer:
             lines.append(f"Parameter Group {g}")
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key not in ("params", "param_names")]
         return "\n".join([*lines, ")"])
-
-
-def _bound(name: str, value: float | None) -> float | None:
-    if value is not None and not value > 0.0:
-        raise ArgumentError(f"{name} must be positive, not {value}")
-    return None if value is None else float(value)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..engine.jit import real, real64
+from ..engine.touched import stretch_length, stretch_start, stretches
 from ..errors import ArgumentError
 from ..ops.table import Op
 from .checks import at_least_zero
@@ -15,13 +16,17 @@ __all__ = ["SGD"]
 
 
 def sgd(op: Any, f: Any, i: Any, b: Any) -> int:
-    # row: 0, p, g, m, n, steps of m, lr, mu, tau, decay, nesterov, sign
+    # row: 0, p, g, m, n, steps of m, lr, mu, tau, decay, nesterov, sign, list
     # g = sign dL/dp + decay p;  m = mu m + (1 - tau) g, at first m = g;  p -= lr m, Nesterov: p -= lr (g + mu m)
     p, g, m, n = op[1], op[2], op[3], op[4]
     lr, mu, decay, sign = real(op, 6, f), real(op, 7, f), real(op, 9, f), real(op, 11, f)
     if mu == 0.0:
-        for k in range(n):
-            f[p + k] -= lr * (sign * f[g + k] + decay * f[p + k])
+        length = stretch_length(op[12], n, i)
+        for s in range(stretches(op[12], i)):
+            start = stretch_start(op[12], s, i)
+            x, d = p + start, g + start
+            for k in range(length):
+                f[x + k] -= lr * (sign * f[d + k] + decay * f[x + k])
         return 0
     keep, fresh = mu, 1.0 - real(op, 8, f)
     if op[5] == 0:
@@ -68,6 +73,9 @@ class SGD(Optimizer):
     ``p -= lr (g + momentum m)`` (Sutskever et al., ICML 2013). The state is one array a parameter, and none
     without momentum.
 
+    Of a table whose gradient lists its rows (``Embedding(sparse=True)``) only those are updated, which gives the same
+    numbers; with momentum every row moves at every step, and all are walked.
+
     Examples
     --------
     >>> import tapegrad as tg
@@ -99,6 +107,9 @@ class SGD(Optimizer):
 
     def _needs(self, group: dict[str, Any]) -> Sequence[str]:
         return self.state_names if group["momentum"] != 0.0 else ()
+
+    def _refusal(self, group: dict[str, Any]) -> str | None:
+        return None if group["weight_decay"] == 0.0 else "with weight_decay"
 
     def _pack(self, k: int, copy: bool) -> dict[str, Any]:
         packed = super()._pack(k, copy)

@@ -1,5 +1,7 @@
 """Embedding layers."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,50 @@ def test_wrong_arguments_name_the_layer():
         nn.Embedding(5, 3, padding_idx=7)
     with pytest.raises(ArgumentError, match="mode"):
         nn.EmbeddingBag(5, 3, mode="max")
+    for options in ({"max_norm": 1.0}, {"scale_grad_by_freq": True}):
+        with pytest.raises(ArgumentError, match="not supported"):
+            nn.Embedding(5, 3, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sparse_table_trains_as_the_dense_one_through_freezing_and_saving(dtype):
+    def trained(sparse):
+        tg.manual_seed(2)
+        table, top = nn.Embedding(20, 4, padding_idx=3, sparse=sparse, dtype=dtype), nn.Linear(4, 1, dtype=dtype)
+        model = nn.Sequential(table, top)
+        optimizer = optim.Adagrad(model.parameters(), lr=0.1)
+        rng = np.random.default_rng(5)
+        losses = []
+        for part in range(4):
+            table.requires_grad_(part != 1)
+            step = tg.TrainStep(lambda k, model=model: (model(k) - 1.0).square().mean(), optimizer,
+                                accumulate=1 + part % 2)
+            losses.append(step.run(rng.integers(0, 20, (32, 2)), batch_size=8, epochs=2, seed=part).loss)
+            if part == 2:
+                other = nn.Sequential(nn.Embedding(20, 4, padding_idx=3, sparse=sparse, dtype=dtype),
+                                      nn.Linear(4, 1, dtype=dtype))
+                other.load_state_dict(model.state_dict())
+                again = optim.Adagrad(other.parameters(), lr=0.1)
+                again.load_state_dict(optimizer.state_dict())
+                model, optimizer, table = other, again, other[0]
+        return np.concatenate(losses), table
+
+    (losses, table), (expected, dense) = trained(True), trained(False)
+    np.testing.assert_allclose(losses, expected, rtol=1e-6 if dtype == "float32" else 1e-13)
+    np.testing.assert_allclose(table.weight.numpy(), dense.weight.numpy(), rtol=1e-5, atol=1e-7)
+    assert not table.weight.numpy()[3].any()
+    assert table.weight.node.touched.numbers is not None
+
+
+def test_sparse_survives_copies_and_conversion():
+    layer = nn.Embedding(6, 2, sparse=True)
+    assert "sparse=True" in repr(layer)
+    for other in (copy.deepcopy(layer), layer.to("float64"),
+                  nn.Embedding.from_pretrained(np.ones((6, 2)), freeze=False, sparse=True)):
+        optimizer = optim.SGD(other.parameters(), lr=0.5)
+        step = tg.TrainStep(lambda k, other=other: other(k).sum(), optimizer)
+        before = other.weight.numpy()
+        step([1, 1])
+        step([4])
+        assert other.weight.node.touched.numbers.tolist() == [4]
+        np.testing.assert_allclose((before - other.weight.numpy())[:, 0], [0, 1, 0, 0, 0.5, 0], rtol=1e-6, atol=1e-7)

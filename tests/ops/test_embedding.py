@@ -43,6 +43,54 @@ def test_padding_row_gets_no_gradient_but_is_read():
     np.testing.assert_array_equal(w.grad.numpy(), np.array([1, 0, 0, 2, 0])[:, None] * np.ones(3))
 
 
+def test_sparse_gradient_lists_the_rows_in_the_order_in_which_they_were_read():
+    w = tg.tensor(uniform((5, 3), -1, 1, 4), requires_grad=True)
+    home = np.zeros((5, 3))
+    w.rehome(w.buffer.address, home.__array_interface__["data"][0], (home, w.buffer))
+    for index, padding, listed in ((INDEX, 3, [2, 0]), (INDEX, None, [2, 0, 3]), ([], None, []), ([4, 4], 0, [4])):
+        w.grad = None
+        out = F.embedding(index, w, padding_idx=padding, sparse=True) if len(index) else F.embedding(
+            np.zeros(0, int), w, sparse=True)
+        out.sum().backward()
+        assert w.node.touched.numbers.tolist() == listed
+        counts = np.bincount(np.ravel(index).astype(int), minlength=5)
+        counts[[] if padding is None else padding] = 0
+        np.testing.assert_array_equal(w.grad.numpy(), counts[:, None] * np.ones(3))
+    tg.embedding_bag(INDEX, w, "mean", 2, sparse=True).sum().backward()
+    assert w.node.touched.numbers.tolist() == [4, 0, 3]
+
+
+@pytest.mark.parametrize("other", [
+    lambda w: (F.embedding(INDEX, w[1:], sparse=True) ** 2).sum(),  # of a part of the table
+    lambda w: (F.embedding(INDEX, 2.0 * w, sparse=True) ** 2).sum(),  # of what was computed from it
+    lambda w: (F.embedding([1], w[::-1], sparse=True) ** 2).sum() + (w[2] ** 2).sum(),
+    lambda w: (F.embedding(INDEX, w, sparse=True) @ w.T).sum(),  # tied weights
+])
+def test_gradient_is_right_where_rows_cannot_be_listed(other):
+    values = uniform((5, 3), -1, 1, 4)
+    dense = tg.tensor(values, requires_grad=True)
+    other(dense).backward()
+    w = tg.tensor(values, requires_grad=True)
+    F.embedding([0, 4], w, sparse=True).sum().backward()
+    for _ in range(2):
+        w.grad = None
+        other(w).backward()
+        np.testing.assert_allclose(w.grad.numpy(), dense.grad.numpy(), rtol=1e-14)
+
+
+def test_a_walk_over_a_part_of_a_retained_recording_lists_again():
+    values = uniform((5, 3), -1, 1, 4)
+    w = tg.tensor(values, requires_grad=True)
+    rows = F.embedding([1, 3], w, sparse=True)
+    few, all_rows = (rows ** 2).sum(), (rows @ w.T).sum()
+    for loss in (few, all_rows, few):
+        loss.backward(retain_graph=True)
+    v = tg.tensor(values, requires_grad=True)
+    rows = v[np.array([1, 3])]
+    (2.0 * (rows ** 2).sum() + (rows @ v.T).sum()).backward()
+    np.testing.assert_allclose(w.grad.numpy(), v.grad.numpy(), rtol=1e-14)
+
+
 def test_indices_are_inputs_of_a_recording():
     w = uniform((5, 3), -1, 1, 4)
     fast = tg.compile(tg.value_and_grad(lambda w, k: (F.embedding(k, w) ** 2.0).sum(), argnums=0))

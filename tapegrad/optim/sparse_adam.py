@@ -1,0 +1,98 @@
+"""Adam that leaves the rows of a table alone that a step does not touch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..engine.jit import cast, real, real64
+from ..engine.touched import stretch_length, stretch_start, stretches
+from ..errors import ArgumentError
+from ..ops.table import Op
+from .checks import below_one
+from .optimizer import Optimizer, Params
+
+__all__ = ["SparseAdam"]
+
+
+def sparse_adam(op: Any, f: Any, i: Any, b: Any) -> int:
+    # row: 0, p, g, m, v, n, t, lr, beta1, beta2, eps, sign, list
+    # in the rows that are listed: m += (1 - beta1)(g - m);  v += (1 - beta2)(g^2 - v)
+    # p -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)
+    op[6] += 1
+    lr, beta1, beta2 = real64(op, 7), real64(op, 8), real64(op, 9)
+    w1, w2 = cast(1.0 - beta1, f), cast(1.0 - beta2, f)
+    rate = cast(lr * math.sqrt(1.0 - math.pow(beta2, op[6])) / (1.0 - math.pow(beta1, op[6])), f)
+    eps, sign, listed = real(op, 10, f), real(op, 11, f), op[12]
+    length = stretch_length(listed, op[5], i)
+    for s in range(stretches(listed, i)):
+        start = stretch_start(listed, s, i)
+        p, g, m, v = op[1] + start, op[2] + start, op[3] + start, op[4] + start
+        for k in range(length):
+            d = sign * f[g + k]
+            f[m + k] += w1 * (d - f[m + k])
+            f[v + k] += w2 * (d * d - f[v + k])
+            f[p + k] -= rate * f[m + k] / (math.sqrt(f[v + k]) + eps)
+    return 0
+
+
+class SparseAdam(Optimizer):
+    """Adam for tables: a step updates the rows that its gradient touches, and their averages, and no others.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor), or of dict
+    lr : float, default 1e-3
+    betas : tuple of float, default (0.9, 0.999)
+        Decay rates of the two averages.
+    eps : float, default 1e-8
+        Added to the root.
+    maximize : bool, default False
+    max_grad_norm, max_grad_value : float, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError
+        If the parameter list is empty or a hyper-parameter is out of its range.
+
+    Notes
+    -----
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, with epsilon added before the bias
+    correction, as at the end of its section 2. The averages of a row that is not touched do not decay, and the row does
+    not move; the bias correction counts all steps. The state is two arrays a parameter.
+
+    Of a parameter whose gradient lists no rows (of a layer beside the tables, say) every row counts as touched, where
+    PyTorch raises: so one optimiser can train a whole model in one recorded step.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> from tapegrad import nn
+    >>> table = nn.Embedding(1_000_000, 8, sparse=True)
+    >>> step = tg.TrainStep(lambda k: table(k).square().sum(), SparseAdam(table.parameters()))
+    >>> loss = step([3, 14, 159])
+    >>> table.weight.node.touched.numbers.tolist()
+    [3, 14, 159]
+    """
+
+    op = Op("sparse_adam", forward=sparse_adam)
+    state_names = ("exp_avg", "exp_avg_sq")
+    hyper_names = ("lr", "beta1", "beta2", "eps", "sign")
+
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 maximize: bool = False, *, max_grad_norm: float | None = None,
+                 max_grad_value: float | None = None) -> None:
+        for name, value in (("lr", lr), ("eps", eps)):
+            if not value > 0.0:
+                raise ArgumentError(f"{name} must be positive, got {value}")
+        below_one("betas[0]", betas[0])
+        below_one("betas[1]", betas[1])
+        defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "maximize": maximize}
+        super().__init__(params, defaults, max_grad_norm=max_grad_norm, max_grad_value=max_grad_value)
+
+    def _hyper(self, group: dict[str, Any]) -> tuple[float, ...]:
+        return group["lr"], *group["betas"], group["eps"], -1.0 if group["maximize"] else 1.0
+
+    def _refusal(self, group: dict[str, Any]) -> str | None:
+        return None
