@@ -18,6 +18,9 @@ from .elementwise import contiguous
 
 __all__ = ["gru_layer", "lstm_layer", "rnn_layer"]
 
+#: samples up to which a step's products go without BLAS
+_FEW = 8
+
 
 def rnn_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None, h0: Any = None, *,
               nonlinearity: str = "tanh", reverse: bool = False) -> tuple[Tensor, Tensor]:
@@ -142,11 +145,13 @@ def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: An
     scratch = shared_scratch((block * width + 2) * row, *differentiated) if kept else zero
     gate_rows = 0 if op is RNN else width * (steps if kept else block)
     cell_rows = 0 if op is not LSTM else steps if kept else 1
+    direct = 0 < samples <= _FEW and steps > 3
     words = (gemm_address(x.dtype), steps, samples, inputs, units, int(b_ih is not None), int(reverse), block,
-             int(kept), int(relu))
+             int(kept), int(relu), int(direct))
     # an adjoint stores the input's share block by block, so no other operand may be of the same variable
     shared = len({id(t.node) for t in differentiated if t.node is not None}) < sum(
         t.node is not None for t in differentiated)
     return record(op, (*differentiated, scratch), (steps + int(op is LSTM), samples, units), words, dtype=x.dtype,
-                  aux=((max(gate_rows * row, 1) * size, size), (max(cell_rows * row, 1) * size, size)),
+                  aux=((max(gate_rows * row, 1) * size, size), (max(cell_rows * row, 1) * size, size),
+                       ((w_hh.size if direct else 1) * size, size)),
                   added=-1 if shared else 0)

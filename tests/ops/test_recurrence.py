@@ -111,6 +111,22 @@ def test_blocks_of_steps_give_what_all_steps_at_once_give(kind, reverse, monkeyp
             close(row(LAYERS[kind](*args, **options_of(kind, reverse))).numpy(), whole, 1e-13)
 
 
+@pytest.mark.parametrize("samples", [3, 9])  # few, whose steps do without BLAS, and more
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+def test_slopes_along_a_direction_with_many_units(kind, samples):
+    args = operands(kind, steps=5, samples=samples, inputs=4, units=19)
+    args = (args[0], *(0.3 * a for a in args[1:]))
+    for reverse in (False, True):
+        value, found = gradients(kind, args, reverse)
+        close(value, naive(kind, *args, reverse=reverse), 1e-12)
+        cotangent = uniform(value.shape, 0.5, 1.5, 9)
+        for k, slope in enumerate(found):
+            step = 1e-5 * uniform(args[k].shape, -1.0, 1.0, 31 + k)
+            ahead, behind = (naive(kind, *args[:k], args[k] + move, *args[k + 1 :], reverse=reverse)
+                             for move in (step, -step))
+            close((slope * step).sum() * 2e5, ((ahead - behind) * cotangent).sum() * 1e5, 1e-8, floor=1.0)
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 def test_operands_that_are_one_tensor_get_the_sum_of_their_gradients(kind, monkeypatch):
     args = operands(kind, inputs=3)
