@@ -230,20 +230,20 @@ def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:
     return where(mask if lower else ~mask, t, 0.0)
 
 
-def tril(m: Any, k: int = 0, *, diagonal: int | None = None) -> Tensor:
+def tril(x: Any, k: int = 0, *, diagonal: int | None = None) -> Tensor:
     """The lower triangle of matrices (..., n, m), zero above diagonal `k`; `diagonal` is an alias."""
-    return _triangle("tril", m, k if diagonal is None else diagonal, True)
+    return _triangle("tril", x, k if diagonal is None else diagonal, True)
 
 
-def triu(m: Any, k: int = 0, *, diagonal: int | None = None) -> Tensor:
+def triu(x: Any, k: int = 0, *, diagonal: int | None = None) -> Tensor:
     """The upper triangle of matrices (..., n, m), zero below diagonal `k`; `diagonal` is an alias."""
-    return _triangle("triu", m, k if diagonal is None else diagonal, False)
+    return _triangle("triu", x, k if diagonal is None else diagonal, False)
 
 
-def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, *, dim1: int | None = None,
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, *, dim1: int | None = None,
              dim2: int | None = None) -> Tensor:
     """The elements ``[i, i + offset]`` of two axes along a new last axis; a view. `dim1`, `dim2` are aliases."""
-    t = as_tensor(a)
+    t = as_tensor(x)
     first = one_axis(axis1 if dim1 is None else dim1, t.ndim, "diagonal")
     second = one_axis(axis2 if dim2 is None else dim2, t.ndim, "diagonal")
     if first == second:
@@ -256,7 +256,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, *, dim1: i
                 (*(t.strides[d] for d in rest), t.strides[first] + t.strides[second]))
 
 
-def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, *, dim1: int | None = None,
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, *, dim1: int | None = None,
           dim2: int | None = None) -> Tensor:
     """Sum of a diagonal; arguments as of `diagonal`."""
-    return sum_over(diagonal(a, offset, axis1, axis2, dim1=dim1, dim2=dim2), -1)
+    return sum_over(diagonal(x, offset, axis1, axis2, dim1=dim1, dim2=dim2), -1)

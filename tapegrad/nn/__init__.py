@@ -21,6 +21,17 @@ from .activations import (
 from .attention import MultiheadAttention
 from .containers import ModuleDict, ModuleList, ParameterList, Sequential
 from .convolution import Conv1d, Conv2d
+from .distances import (
+    ContrastiveLoss,
+    CosineEmbeddingLoss,
+    CosineSimilarity,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    NTXentLoss,
+    PairwiseDistance,
+    TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
+)
 from .dropout import Dropout
 from .embedding import Embedding, EmbeddingBag
 from .linear import Bilinear, Identity, Linear
@@ -59,6 +70,8 @@ __all__ = [
     "Softmax", "Softplus", "Softsign", "Tanh", "Unflatten", "UninitialisedModuleError", "functional",
     "init", "utils",
     "BatchNorm1d", "BatchNorm2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm", "RMSNorm",
+    "ContrastiveLoss", "CosineEmbeddingLoss", "CosineSimilarity", "HingeEmbeddingLoss", "MarginRankingLoss",
+    "NTXentLoss", "PairwiseDistance", "TripletMarginLoss", "TripletMarginWithDistanceLoss",
     "Embedding", "EmbeddingBag", "Conv1d", "Conv2d",
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d",
     "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell",

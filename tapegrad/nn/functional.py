@@ -22,6 +22,7 @@ from ..functions import (
     avg_pool1d,
     avg_pool2d,
     batch_norm,
+    cdist,
     conv1d,
     conv2d,
     embedding,
@@ -30,6 +31,7 @@ from ..functions import (
     layer_norm,
     max_pool1d,
     max_pool2d,
+    pdist,
     rms_norm,
     rotary_embedding,
     scaled_dot_product_attention,
@@ -48,6 +50,18 @@ from .loss_functions import (
     nll_loss,
     smooth_l1_loss,
 )
+from .metric_losses import (
+    contrastive_loss,
+    cosine_embedding_loss,
+    cosine_similarity,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    normalize,
+    nt_xent_loss,
+    pairwise_distance,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from .shapes import normal_axis, shape_of
 
 __all__ = [
@@ -60,6 +74,8 @@ __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d",
     "scaled_dot_product_attention", "rotary_embedding", "sinusoidal_positions",
     "ctc_loss",
+    "cdist", "contrastive_loss", "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss",
+    "nt_xent_loss", "pairwise_distance", "pdist", "triplet_margin_loss", "triplet_margin_with_distance_loss",
 ]  # fmt: skip
 
 Array: TypeAlias = Tensor | ArrayLike
@@ -243,23 +259,3 @@ def one_hot(tensor: Array, num_classes: int = -1) -> np.ndarray | Tensor:
         wrong = int(indices.min()) if indices.min() < 0 else int(indices.max())
         raise ShapeError(f"one_hot: index {wrong} is out of range for {classes} classes")
     return (indices[..., None] == np.arange(classes)).astype(np.int64)
-
-
-def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """``x / max(norm(x), eps)`` with the `p`-norm along `dim`."""
-    if math.isinf(p):
-        return input / functions.maximum(functions.max(functions.abs(input), axis=dim, keepdims=True), eps)
-    if p == 1:
-        return input / functions.maximum(functions.sum(functions.abs(input), axis=dim, keepdims=True), eps)
-    # the floor is applied before the root, whose derivative at 0 is infinite
-    powers = functions.square(input) if p == 2 else functions.power(functions.abs(input), float(p))
-    floor = max(eps**p, float(np.finfo(np.float32).tiny))
-    total = functions.maximum(functions.sum(powers, axis=dim, keepdims=True), floor)
-    return input / (functions.sqrt(total) if p == 2 else functions.power(total, 1.0 / p))
-
-
-def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The cosine of an angle along `dim`: ``x1 . x2 / (max(|x1|, eps) * max(|x2|, eps))``."""
-    dot = functions.sum(x1 * x2, axis=dim)
-    squares = [functions.maximum(functions.sum(functions.square(x), axis=dim), eps * eps) for x in (x1, x2)]
-    return dot / (functions.sqrt(squares[0]) * functions.sqrt(squares[1]))

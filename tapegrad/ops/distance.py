@@ -144,11 +144,11 @@ def cdist_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
             for u in range(left):
                 for v in range(right):
                     at, xu, zv = pair + u * right + v, to_x + u * n, to_z + v * n
-                    r, g = f[op[1] + at], f[op[2] + at]
-                    if op[4] != 0:
-                        slope_pass(f, op[3] + xu, op[5] + zv, op[4] + xu, n, p, r, g, False, True)
-                    if op[6] != 0:
-                        slope_pass(f, op[3] + xu, op[5] + zv, op[6] + zv, n, p, r, -g, False, True)
+                    for side in range(2):
+                        if op[4 + 2 * side] != 0:
+                            target = op[4] + xu if side == 0 else op[6] + zv
+                            g = f[op[2] + at] if side == 0 else -f[op[2] + at]
+                            slope_pass(f, op[3] + xu, op[5] + zv, target, n, p, f[op[1] + at], g, False, True)
     return 0
 
 
