@@ -27,11 +27,12 @@ from .layout import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .normalization import *  # noqa: F403
+from .padding import pad  # noqa: F401
 from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .sorting import *  # noqa: F403
 
-__all__ = sorted({*convolution.__all__, *elementwise.__all__, *_embedding, *layout.__all__, *indexing.__all__,
+__all__ = sorted({"pad", *convolution.__all__, *elementwise.__all__, *_embedding, *layout.__all__, *indexing.__all__,
                   *linalg.__all__, *losses.__all__, *normalization.__all__, *pooling.__all__, *reductions.__all__,
                   *distances.__all__, *gathering.__all__, *sorting.__all__})
 

@@ -1,47 +1,56 @@
-"""Convolution over one and two axes."""
+"""Convolution over one, two and three axes, and its transpose over one and two."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
 from ..engine.blas import gemm_address
 from ..errors import ArgumentError, ShapeError
-from ..ops.convolution import BLOCK, CONV, SCRATCH
+from ..ops.convolution import BLOCK, CONV, CONV_TRANSPOSE, SCRATCH
+from ..ops.table import Op
 from ..recording import lift, record
 from ..state import state
 from ..tensor import Tensor, constant
 from .elementwise import contiguous
 from .layout import expand_dims, reshape
 
-__all__ = ["conv1d", "conv2d"]
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"]
 
 Extent = int | Sequence[int]
 
 #: the scratch of each recording in the making
-_scratch: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
+_recorded: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
+
+#: the scratch that each tape used last; alive while an instruction refers to it
+_computed: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()
 
 #: multiplications for an output pixel and group up to which the direct loops win
 _DIRECT = 32
 
+#: pixels that a block of columns has at least, however large the kernel
+_PIXELS = 32
 
-def extents(name: str, label: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
-    """One integer an axis, of at least `least`, from one for all or one each."""
+
+def extents(name: str, label: str, value: Any, axes: int, least: int | None) -> tuple[int, ...]:
+    """One integer an axis, of at least `least` if that is given, from one for all or one each."""
     given = (value,) * axes if isinstance(value, (int, np.integer)) else tuple(value)
     if len(given) == 1:
         given *= axes
-    if len(given) != axes or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least
-                                 for n in given):
-        raise ArgumentError(f"{name}: {label} must be an integer of at least {least}, or {axes} of them, not {value!r}")
+    if len(given) != axes or any(isinstance(n, bool) or not isinstance(n, (int, np.integer))
+                                 or (least is not None and n < least) for n in given):
+        bound = "" if least is None else f" of at least {least}"
+        raise ArgumentError(f"{name}: {label} must be an integer{bound}, or {axes} of them, not {value!r}")
     return tuple(int(n) for n in given)
 
 
-def _padding(name: str, padding: Any, kernel: Sequence[int], stride: tuple[int, ...],
-             dilation: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Padding before and after, an axis each."""
+def edges(name: str, padding: Any, kernel: Sequence[int], stride: tuple[int, ...],
+          dilation: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Padding before and after, an axis each, from numbers, "same" or "valid"."""
     if padding == "valid":
         return [(0, 0)] * len(kernel)
     if padding == "same":
@@ -74,79 +83,149 @@ def conv2d(input: Any, weight: Any, bias: Any = None, stride: Extent = 1, paddin
     Tensor, (N, O, HO, WO) or (O, HO, WO)
         ``HO = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1``.
     """
-    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+    return convolve("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv1d(input: Any, weight: Any, bias: Any = None, stride: Extent = 1, padding: Extent | str = 0,
            dilation: Extent = 1, groups: int = 1) -> Tensor:
-    """Cross-correlation over the last axis: `conv2d` with a height of 1.
+    """`conv2d` over one axis: from (N, C, L) or (C, L), with a weight (O, C / groups, K), to (N, O, LO) or (O, LO)."""
+    return convolve("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(input: Any, weight: Any, bias: Any = None, stride: Extent = 1, padding: Extent | str = 0,
+           dilation: Extent = 1, groups: int = 1) -> Tensor:
+    """`conv2d` over three axes: an input (N, C, D, H, W) or (C, D, H, W), a weight (O, C / groups, KD, KH, KW)."""
+    return convolve("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Extent = 1, padding: Extent = 0,
+                     output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1) -> Tensor:
+    """The adjoint of `conv2d` with the same weight: each pixel of the input paints a patch of the result.
 
     Parameters
     ----------
-    input : array_like, (N, C, L) or (C, L)
-    weight : array_like, (O, C / groups, K)
+    input : array_like, (N, C, H, W) or (C, H, W)
+    weight : array_like, (C, O / groups, KH, KW)
     bias : array_like, (O,), optional
-    stride, padding, dilation, groups
-        As for `conv2d`.
+    stride, dilation : int or (int, int)
+    padding : int or (int, int)
+        What is cut off on both sides of an axis of the result.
+    output_padding : int or (int, int)
+        What the result has more behind, less than the stride or the dilation.
+    groups : int
+        A divisor of C and O.
 
     Returns
     -------
-    Tensor, (N, O, LO) or (O, LO)
+    Tensor, (N, O, HO, WO) or (O, HO, WO)
+        ``HO = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1``.
     """
-    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+    return convolve_back("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups,
+                         dilation)
 
 
-def _conv(name: str, axes: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
-          groups: int) -> Tensor:
+def conv_transpose1d(input: Any, weight: Any, bias: Any = None, stride: Extent = 1, padding: Extent = 0,
+                     output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1) -> Tensor:
+    """`conv_transpose2d` over one axis: an input (N, C, L) or (C, L), a weight (C, O / groups, K)."""
+    return convolve_back("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups,
+                         dilation)
+
+
+def convolve(name: str, axes: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
+             groups: int) -> Tensor:
+    """Cross-correlation over the last `axes` axes; `name` is the function or layer that errors speak of."""
+    x, w, b = _operands(name, axes, input, weight, bias, groups, transposed=False)
+    steps, gaps = extents(name, "stride", stride, axes, 1), extents(name, "dilation", dilation, axes, 1)
+    around = edges(name, padding, w.shape[2:], steps, gaps)
+    out = tuple((n + sum(p) - d * (k - 1) - 1) // s + 1
+                for n, p, d, k, s in zip(x.shape[-axes:], around, gaps, w.shape[2:], steps))
+    if any(n < 1 for n in out) or 0 in w.shape:
+        raise ShapeError(f"{name}: an input of shape {list(x.shape)} with padding {padding} is smaller than the "
+                         f"kernel {list(w.shape[2:])} with dilation {list(gaps)}")
+    return _record(CONV, x, w, b, bias is not None, groups, steps, tuple(p for p, _ in around), gaps,
+                   x.shape[-axes:], out)
+
+
+def convolve_back(name: str, axes: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any,
+                  output_padding: Any, groups: int, dilation: Any) -> Tensor:
+    """Transposed convolution over the last `axes` axes; `name` is the function or layer that errors speak of."""
+    x, w, b = _operands(name, axes, input, weight, bias, groups, transposed=True)
+    steps, gaps = extents(name, "stride", stride, axes, 1), extents(name, "dilation", dilation, axes, 1)
+    before = extents(name, "padding", padding, axes, 0)
+    behind = extents(name, "output_padding", output_padding, axes, 0)
+    if any(e >= max(s, d) for e, s, d in zip(behind, steps, gaps)):
+        raise ArgumentError(f"{name}: output_padding {output_padding} must be less than stride {stride} or dilation "
+                            f"{dilation}")
+    out = tuple((n - 1) * s - 2 * p + d * (k - 1) + e + 1
+                for n, s, p, d, k, e in zip(x.shape[-axes:], steps, before, gaps, w.shape[2:], behind))
+    if any(n < 1 for n in (*out, *x.shape[-axes:])) or 0 in w.shape:
+        raise ShapeError(f"{name}: an input of shape {list(x.shape)} with a weight of {list(w.shape)} and padding "
+                         f"{padding} gives a result of extents {list(out)}")
+    return _record(CONV_TRANSPOSE, x, w, b, bias is not None, groups, steps, before, gaps, out, x.shape[-axes:])
+
+
+def _operands(name: str, axes: int, input: Any, weight: Any, bias: Any, groups: int,
+              transposed: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Input, weight and bias, contiguous; channels are checked."""
     given = [contiguous(t) for t in lift(*(v for v in (input, weight, bias) if v is not None))]
     x, w = given[:2]
     b = constant(0.0, w.dtype) if bias is None else given[2]
-    if x.ndim not in (axes + 1, axes + 2) or w.ndim != axes + 2 or groups < 1 or w.shape[0] % groups \
-            or x.shape[-axes - 1] != w.shape[1] * groups:
+    fits = x.ndim in (axes + 1, axes + 2) and w.ndim == axes + 2 and groups >= 1 and w.shape[0] % groups == 0 \
+        and x.shape[-axes - 1] == (w.shape[0] if transposed else w.shape[1] * groups)
+    if not fits:
+        order = "(in, out / groups, ...)" if transposed else "(out, in / groups, ...)"
         raise ShapeError(f"{name}: an input of shape {list(x.shape)} does not fit a weight of {list(w.shape)} "
-                         f"(out, in / groups, ...) with {groups} groups")
-    if bias is not None and b.shape != w.shape[:1]:
-        raise ShapeError(f"{name}: a bias of shape {list(b.shape)} does not fit a weight of {list(w.shape)}")
-    steps, gaps = extents(name, "stride", stride, axes, 1), extents(name, "dilation", dilation, axes, 1)
-    edges = _padding(name, padding, w.shape[2:], steps, gaps)
-    single = x.ndim == axes + 1
+                         f"{order} with {groups} groups; expected (N, C, {', '.join('DHW'[3 - axes:])}) or without N")
+    outputs = w.shape[1] * groups if transposed else w.shape[0]
+    if bias is not None and b.shape != (outputs,):
+        raise ShapeError(f"{name}: a bias of shape {list(b.shape)} does not fit a weight of {list(w.shape)}; "
+                         f"expected [{outputs}]")
+    return x, w, b
+
+
+def window_words(samples: int, groups: int, inputs: int, outputs: int, image: tuple[int, ...],
+                 kernel: tuple[int, ...], stride: tuple[int, ...], before: tuple[int, ...],
+                 dilation: tuple[int, ...], response: tuple[int, ...]) -> tuple[int, ...]:
+    """Words 12 to 33 of a convolution, with the axes that are absent."""
+    absent = 3 - len(image)
+    ones, zeros = (1,) * absent, (0,) * absent
+    return (samples, groups, inputs, outputs, *ones, *image, *ones, *kernel, *ones, *stride, *zeros, *before,
+            *ones, *dilation, *ones, *response)
+
+
+def _record(op: Op, x: Tensor, w: Tensor, b: Tensor, biased: bool, groups: int, stride: tuple[int, ...],
+            before: tuple[int, ...], dilation: tuple[int, ...], image: tuple[int, ...],
+            response: tuple[int, ...]) -> Tensor:
+    single = x.ndim == len(image) + 1
     if single:
         x = expand_dims(x, 0)
-    out = tuple((n + sum(p) - d * (k - 1) - 1) // s + 1
-                for n, p, d, k, s in zip(x.shape[2:], edges, gaps, w.shape[2:], steps))
-    if any(n < 1 for n in out) or 0 in w.shape:
-        raise ShapeError(f"{name}: an input of shape {list(x.shape)} with padding {padding} is smaller than the kernel "
-                         f"{list(w.shape[2:])} with dilation {list(gaps)}")
-    shape = (x.shape[0], w.shape[0], *out)
-    before = tuple(p for p, _ in edges)
-    if axes == 1:
-        x, w = expand_dims(x, 2), expand_dims(w, 2)
-        steps, gaps, before, out = (1, *steps), (1, *gaps), (0, *before), (1, *out)
-    y = _record(x, w, b, bias is not None, steps, before, gaps, out, groups)
-    return reshape(y, shape[1:] if single else shape)
-
-
-def _record(x: Tensor, w: Tensor, b: Tensor, biased: bool, stride: tuple[int, ...], before: tuple[int, ...],
-            dilation: tuple[int, ...], out: tuple[int, ...], groups: int) -> Tensor:
-    samples, channels, height, width = x.shape
-    outputs, inputs, kh, kw = w.shape
-    depth, (ho, wo) = inputs * kh * kw, out
-    pixel = kh == kw == 1 and stride == (1, 1) and before == (0, 0) and out == (height, width)
-    direct = not pixel and depth * (outputs // groups) <= _DIRECT
-    rows = min(max(BLOCK // (depth * wo), 1), ho)
-    columns = constant(0.0, x.dtype) if pixel or direct else _columns(depth * rows * wo, x, w, b)
-    words = (gemm_address(x.dtype), samples, groups, inputs, height, width, outputs // groups, kh, kw, *stride, *before,
-             *dilation, ho, wo, int(biased), rows, int(direct), int(pixel))
-    return record(CONV, (x, w, b, columns), (samples, outputs, ho, wo), words, dtype=x.dtype)
+    kernel, inputs, outputs = w.shape[2:], w.shape[1], w.shape[0] // groups
+    depth, width = math.prod(w.shape[1:]), response[-1]
+    pixel = math.prod(kernel) == 1 and set(stride) == {1} and set(before) == {0} and response == image
+    direct = not pixel and depth * outputs <= _DIRECT
+    pixels = max(BLOCK // depth, _PIXELS)
+    rows, part = min(max(pixels // width, 1), math.prod(response[:-1])), min(pixels, width)
+    columns = constant(0.0, x.dtype) if pixel or direct else _columns(depth * rows * part, x, w, b)
+    words = (gemm_address(x.dtype), *window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before,
+                                                  dilation, response),
+             int(biased), rows, part, int(direct), int(pixel))
+    shape = (w.shape[0], *response) if op is CONV else (inputs * groups, *image)
+    y = record(op, (x, w, b, columns), (x.shape[0], *shape), words, dtype=x.dtype)
+    return reshape(y, shape) if single else y
 
 
 def _columns(elements: int, *operands: Tensor) -> Tensor:
-    """Scratch of at least so many elements: the recording's, or a new one."""
+    """Scratch of at least so many elements: the recording's or the tape's, else a new one."""
     dtype, capture = operands[0].dtype, state.capture
-    if capture is None or not any(t.is_symbolic or t.requires_grad for t in operands):
-        size = elements * dtype.itemsize
-        return Tensor._made(state.tape(dtype).storage.allocate(size, "conv"), 0, (elements,), (1,), dtype)
-    found = _scratch.get(capture)
-    if found is None or found.size < elements:
-        found = _scratch[capture] = record(SCRATCH, (), (elements,), dtype=dtype, always=True)
-    return found
+    if capture is not None and any(t.is_symbolic or t.requires_grad for t in operands):
+        found = _recorded.get(capture)
+        if found is None or found.size < elements:
+            found = _recorded[capture] = record(SCRATCH, (), (elements,), dtype=dtype, always=True)
+        return found
+    tape = state.tape(dtype)
+    last = _computed.get(tape)
+    buffer = None if last is None else last()
+    if buffer is None or buffer.nbytes < elements * dtype.itemsize:
+        buffer = tape.storage.allocate(elements * dtype.itemsize, "conv")
+        _computed[tape] = ref(buffer)
+    return Tensor._made(buffer, 0, (elements,), (1,), dtype)

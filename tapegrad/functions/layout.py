@@ -11,14 +11,14 @@ import numpy as np
 from ..engine.jit import bits
 from ..errors import ArgumentError, ShapeError
 from ..ops.elementwise import UNARY
-from ..ops.layout import CONCATENATE, JOINED, PAD
+from ..ops.layout import CONCATENATE, JOINED
 from ..ops.nest import broadcast_strides, nest
 from ..recording import common_dtype, lift_to, record
 from ..tensor import Tensor, as_array, contiguous_strides, view
 from .elementwise import contiguous
 
 __all__ = [
-    "broadcast_to", "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "pad", "permute", "ravel",
+    "broadcast_to", "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "permute", "ravel",
     "reshape", "split", "squeeze", "stack", "swapaxes", "transpose", "unsqueeze",
 ]
 
@@ -225,33 +225,6 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, di
         cuts = [int(c) for c in indices_or_sections]
     edges = [0, *cuts, n]
     return [x[(slice(None),) * d + (slice(a, max(a, b) if b >= 0 else b),)] for a, b in zip(edges, edges[1:])]
-
-
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
-    """A frame of `constant_values` around `x`.
-
-    Parameters
-    ----------
-    x : array_like
-    pad_width : int or sequence
-        As in ``numpy.pad``: one number, one ``(before, after)``, or a pair for each axis.
-    mode : {"constant"}
-    constant_values : float, default 0.0
-    """
-    if mode != "constant":
-        raise ArgumentError(f"pad: mode {mode!r} is not known; known is 'constant'")
-    x = lift_to(x, common_dtype((x,)))
-    try:
-        widths = np.broadcast_to(np.asarray(pad_width, np.int64), (x.ndim, 2)).tolist()
-    except ValueError:
-        raise ShapeError(f"pad: pad_width {pad_width} does not fit {x.ndim} axes") from None
-    if any(w < 0 for pair in widths for w in pair):
-        raise ArgumentError(f"pad: widths cannot be negative: {pad_width}")
-    shape = tuple(n + before + after for n, (before, after) in zip(x.shape, widths))
-    strides = contiguous_strides(shape)
-    inner = sum(before * s for (before, _), s in zip(widths, strides))
-    words = (bits(float(constant_values)), math.prod(shape), inner, *nest(x.shape, (strides, x.strides)))
-    return record(PAD, (x,), shape, words, dtype=x.dtype, added=2)
 
 
 def flip(x: Any, axis: int | Sequence[int] | None = None, *, dims: Any = None) -> Tensor:

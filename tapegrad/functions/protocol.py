@@ -24,6 +24,7 @@ _NOT_METHODS = {"concatenate", "stack", "einsum", "where", "linear", "zeros_like
                 "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm",
                 "embedding", "embedding_bag", "one_hot_rows", "conv1d", "conv2d", "max_pool1d", "max_pool2d",
                 "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+                "conv3d", "conv_transpose1d", "conv_transpose2d",
                 "cdist", "pdist"}
 
 

@@ -20,7 +20,7 @@ from .activations import (
 )
 from .attention import MultiheadAttention
 from .containers import ModuleDict, ModuleList, ParameterList, Sequential
-from .convolution import Conv1d, Conv2d
+from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
 from .distances import (
     ContrastiveLoss,
     CosineEmbeddingLoss,
@@ -34,6 +34,7 @@ from .distances import (
 )
 from .dropout import Dropout
 from .embedding import Embedding, EmbeddingBag
+from .fold import Fold, Unfold
 from .linear import Bilinear, Identity, Linear
 from .losses import (
     BCELoss,
@@ -49,6 +50,23 @@ from .losses import (
 )
 from .module import Module, ModuleError, UninitialisedModuleError
 from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
+from .padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 from .parameter import Parameter
 from .pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from .positions import PositionalEncoding, RotaryEmbedding
@@ -61,6 +79,7 @@ from .transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from .upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
     "ELU", "GELU", "SELU", "BCELoss", "BCEWithLogitsLoss", "Bilinear", "CrossEntropyLoss", "Dropout",
@@ -74,6 +93,11 @@ __all__ = [
     "NTXentLoss", "PairwiseDistance", "TripletMarginLoss", "TripletMarginWithDistanceLoss",
     "Embedding", "EmbeddingBag", "Conv1d", "Conv2d",
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d",
+    "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "Fold", "Unfold",
+    "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d",
+    "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d",
+    "ReflectionPad1d", "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d",
+    "ReplicationPad3d", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d",
     "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell",
     "CTCLoss",
     "MultiheadAttention", "PositionalEncoding", "RotaryEmbedding", "Transformer", "TransformerDecoder",

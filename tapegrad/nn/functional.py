@@ -25,6 +25,9 @@ from ..functions import (
     cdist,
     conv1d,
     conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
     embedding,
     group_norm,
     instance_norm,
@@ -38,6 +41,9 @@ from ..functions import (
     sinusoidal_positions,
 )
 from ..functions.ctc import ctc_loss
+from ..functions.padding import pad_last as pad
+from ..functions.unfold import fold, unfold
+from ..functions.upsampling import interpolate
 from ..tensor import Tensor
 from .loss_functions import (
     binary_cross_entropy,
@@ -72,6 +78,7 @@ __all__ = [
     "unflatten",
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm", "embedding", "conv1d", "conv2d",
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d",
+    "conv3d", "conv_transpose1d", "conv_transpose2d", "fold", "interpolate", "pad", "unfold",
     "scaled_dot_product_attention", "rotary_embedding", "sinusoidal_positions",
     "ctc_loss",
     "cdist", "contrastive_loss", "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss",

@@ -1,8 +1,13 @@
-"""Convolution over two axes: matrix products with columns of patches, or direct loops where there are few channels.
+"""Convolution and its transpose over three axes: matrix products with columns of patches, or direct loops where there
+are few channels.
 
-The columns of a block of output rows (at most `BLOCK` elements, or one row) are the only scratch; the weight's
-adjoint makes them again from the input. All convolutions of a recording share one scratch, the output of an
-instruction of its own, so that it is planned once and does not grow with the depth of a network.
+Both are one linear map between an image and a response (the image seen through the kernel), read forwards or
+backwards: a convolution takes the image to the response, a transposed one the response to the image. So the adjoint
+of either is the forward walk of the other. Absent axes have an extent of 1.
+
+The columns of a block of the response's pixels are the only scratch; the weight's adjoint makes them again from the
+image. All convolutions of a recording share one scratch, the output of an instruction of its own, so that it is
+planned once and does not grow with the depth of a network.
 """
 
 from __future__ import annotations
@@ -17,10 +22,11 @@ from .table import Op
 #: elements of scratch, about what a core's second cache holds
 BLOCK = 1 << 16
 
-# Words: 1 y, 2 g, 3 x, 4 dx, 5 w, 6 dw, 7 bias, 8 dbias, 9 columns, 11 gemm, 12 samples, 13 groups, 14 input channels
-# of a group, 15 height, 16 width, 17 output channels of a group, 18 and 19 kernel, 20 and 21 stride, 22 and 23 padding
-# before, 24 and 25 dilation, 26 and 27 output height and width, 28 whether there is a bias, 29 output rows of a block,
-# 30 whether to loop directly, 31 whether a patch is one pixel (the input is its own columns).
+# Words: 1 y, 2 g, 3 x, 4 dx, 5 w, 6 dw, 7 bias, 8 dbias, 9 columns, 11 gemm, 12 samples, 13 groups, 14 image channels
+# and 15 response channels of a group, 16 to 18 extents of the image (depth, height, width), 19 to 21 kernel, 22 to 24
+# stride, 25 to 27 padding before, 28 to 30 dilation, 31 to 33 extents of the response, 34 whether there is a bias, 35
+# rows of the response (of all depths) in a block, 36 pixels of a row in it (all of them unless it is one row), 37
+# whether to loop directly, 38 whether a patch is one pixel (the image is its own columns).
 
 
 @device
@@ -36,78 +42,128 @@ def last_inside(shift: int, stride: int, extent: int, outputs: int) -> int:
 
 
 @device
-def gather_columns(op: Any, f: Any, x: int, first: int, count: int) -> int:
-    """Columns of the output rows from `first` on: the patch's element (c, i, j) of every output pixel."""
-    height, width, wo, stride = op[15], op[16], op[27], op[21]
-    to = op[9]
-    for c in range(op[14]):
-        for ki in range(op[18]):
-            for kj in range(op[19]):
-                shift = kj * op[25] - op[23]
-                low = first_inside(shift, stride, wo)
-                high = max(last_inside(shift, stride, width, wo), low)
-                for row in range(first, first + count):
-                    at = row * op[20] - op[22] + ki * op[24]
-                    if at < 0 or at >= height:
-                        for k in range(wo):
-                            f[to + k] = 0.0
-                    else:
-                        source = x + (c * height + at) * width + shift
-                        for k in range(low):
-                            f[to + k] = 0.0
-                        if stride == 1:
-                            for k in range(low, high):
-                                f[to + k] = f[source + k]
-                        else:
-                            for k in range(low, high):
-                                f[to + k] = f[source + k * stride]
-                        for k in range(high, wo):
-                            f[to + k] = 0.0
-                    to += wo
+def clear(f: Any, to: int, count: int) -> int:
+    """Zeros."""
+    for k in range(to, to + count):
+        f[k] = 0.0
     return 0
 
 
 @device
-def scatter_columns(op: Any, f: Any, dx: int, first: int, count: int) -> int:
-    """Add the columns to the input pixels that they were gathered from."""
-    height, width, wo, stride = op[15], op[16], op[27], op[21]
-    columns = op[9]
+def response_pixels(op: Any) -> int:
+    """Pixels of a channel of the response."""
+    return op[31] * op[32] * op[33]
+
+
+@device
+def image_pixels(op: Any) -> int:
+    """Pixels of a channel of the image."""
+    return op[16] * op[17] * op[18]
+
+
+@device
+def patch_size(op: Any) -> int:
+    """Elements of a patch: rows of the columns' matrix."""
+    return op[14] * op[19] * op[20] * op[21]
+
+
+@device
+def gather_columns(op: Any, f: Any, image: int, columns: int, first: int, count: int, left: int, right: int,
+                   add: int) -> int:
+    """The patch's element (c, h, i, j) of the response's pixels `left` to `right` of `count` rows from `first` on.
+
+    They are stored, zeros where the patch stands over the edge, or added.
+    """
+    rows, stride = op[32], op[24]
+    to = columns
     for c in range(op[14]):
-        for ki in range(op[18]):
-            for kj in range(op[19]):
-                shift = kj * op[25] - op[23]
-                low = first_inside(shift, stride, wo)
-                high = last_inside(shift, stride, width, wo)
-                for row in range(first, first + count):
-                    at = row * op[20] - op[22] + ki * op[24]
-                    if 0 <= at < height:
-                        target = dx + (c * height + at) * width + shift
-                        if stride == 1:
-                            for k in range(low, high):
-                                f[target + k] += f[columns + k]
+        for kh in range(op[19]):
+            for ki in range(op[20]):
+                for kj in range(op[21]):
+                    shift = kj * op[30] - op[27]
+                    low = max(first_inside(shift, stride, right), left)
+                    high = max(last_inside(shift, stride, op[18], right), low)
+                    slab, line = first // rows, first % rows
+                    for _ in range(count):
+                        deep = slab * op[22] - op[25] + kh * op[28]
+                        down = line * op[23] - op[26] + ki * op[29]
+                        inside = 0 <= deep < op[16] and 0 <= down < op[17]
+                        source = image + ((c * op[16] + deep) * op[17] + down) * op[18] + shift
+                        if add != 0:
+                            if inside:
+                                for k in range(low, high):
+                                    f[to + k - left] += f[source + k * stride]
+                        elif inside:
+                            for k in range(left, low):
+                                f[to + k - left] = 0.0
+                            if stride == 1:
+                                for k in range(low, high):
+                                    f[to + k - left] = f[source + k]
+                            else:
+                                for k in range(low, high):
+                                    f[to + k - left] = f[source + k * stride]
+                            for k in range(high, right):
+                                f[to + k - left] = 0.0
                         else:
-                            for k in range(low, high):
-                                f[target + k * stride] += f[columns + k]
-                    columns += wo
+                            for k in range(right - left):
+                                f[to + k] = 0.0
+                        to += right - left
+                        line += 1
+                        if line == rows:
+                            slab, line = slab + 1, 0
     return 0
 
 
 @device
-def direct_plane(op: Any, f: Any, y: int, x: int, w: int, mode: int) -> int:
-    """One input plane against one output plane: 0 y += w * x, 1 dx += w^T * g, 2 dw += g x (`w` then its adjoint)."""
-    height, width, ho, wo, stride = op[15], op[16], op[26], op[27], op[21]
-    for ki in range(op[18]):
-        down = ki * op[24] - op[22]
-        top = first_inside(down, op[20], ho)
-        bottom = last_inside(down, op[20], height, ho)
-        for kj in range(op[19]):
-            shift = kj * op[25] - op[23]
+def scatter_columns(op: Any, f: Any, image: int, columns: int, first: int, count: int, left: int, right: int) -> int:
+    """Add the columns to the pixels of the image that `gather_columns` takes them from."""
+    rows, stride = op[32], op[24]
+    source = columns
+    for c in range(op[14]):
+        for kh in range(op[19]):
+            for ki in range(op[20]):
+                for kj in range(op[21]):
+                    shift = kj * op[30] - op[27]
+                    low = max(first_inside(shift, stride, right), left)
+                    high = last_inside(shift, stride, op[18], right)
+                    slab, line = first // rows, first % rows
+                    for _ in range(count):
+                        deep = slab * op[22] - op[25] + kh * op[28]
+                        down = line * op[23] - op[26] + ki * op[29]
+                        if 0 <= deep < op[16] and 0 <= down < op[17]:
+                            target = image + ((c * op[16] + deep) * op[17] + down) * op[18] + shift
+                            if stride == 1:
+                                for k in range(low, high):
+                                    f[target + k] += f[source + k - left]
+                            else:
+                                for k in range(low, high):
+                                    f[target + k * stride] += f[source + k - left]
+                        source += right - left
+                        line += 1
+                        if line == rows:
+                            slab, line = slab + 1, 0
+    return 0
+
+
+@device
+def direct_slab(op: Any, f: Any, response: int, image: int, w: int, mode: int) -> int:
+    """One depth of a channel of the image against one of the response, through a slab of the kernel.
+
+    `mode` 0: response += w * image; 1: image += w^T * response; 2: dw += response image, where `w` is dw.
+    """
+    height, width, ho, wo, stride = op[17], op[18], op[32], op[33], op[24]
+    for ki in range(op[20]):
+        down = ki * op[29] - op[26]
+        top = first_inside(down, op[23], ho)
+        bottom = last_inside(down, op[23], height, ho)
+        for kj in range(op[21]):
+            shift = kj * op[30] - op[27]
             low = first_inside(shift, stride, wo)
             high = last_inside(shift, stride, width, wo)
-            place = w + ki * op[19] + kj
+            place = w + ki * op[21] + kj
             weight, total = f[place], cast(0.0, f)
             for row in range(top, bottom):
-                out, source = y + row * wo, x + (row * op[20] + down) * width + shift
+                out, source = response + row * wo, image + (row * op[23] + down) * width + shift
                 if mode == 0:
                     if stride == 1:
                         for k in range(low, high):
@@ -137,118 +193,173 @@ def direct_plane(op: Any, f: Any, y: int, x: int, w: int, mode: int) -> int:
 
 
 @device
-def direct_planes(op: Any, f: Any, y: int, x: int, w: int, mode: int) -> int:
-    """All planes of one sample, for `direct_plane`."""
-    inputs, outputs, taps = op[14], op[17], op[18] * op[19]
-    pixels, plane = op[26] * op[27], op[15] * op[16]
+def direct_sample(op: Any, f: Any, response: int, image: int, w: int, mode: int) -> int:
+    """All channels and depths of one sample, for `direct_slab`."""
+    inputs, outputs, taps = op[14], op[15], op[20] * op[21]
+    slab, pixels = op[32] * op[33], op[17] * op[18]
     for out in range(op[13] * outputs):
         group = out // outputs
         for c in range(inputs):
-            direct_plane(op, f, y + out * pixels, x + (group * inputs + c) * plane, w + (out * inputs + c) * taps, mode)
+            for kh in range(op[19]):
+                deep = kh * op[28] - op[25]
+                for d in range(first_inside(deep, op[22], op[31]), last_inside(deep, op[22], op[16], op[31])):
+                    direct_slab(op, f, response + (out * op[31] + d) * slab,
+                                image + ((group * inputs + c) * op[16] + d * op[22] + deep) * pixels,
+                                w + ((out * inputs + c) * op[19] + kh) * taps, mode)
+    return 0
+
+
+@device
+def respond(op: Any, f: Any, response: int, image: int, add: int) -> int:
+    """response = w * image, or +=, where `add` is not 0."""
+    groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
+    plane = op[14] * image_pixels(op)
+    if op[37] != 0 and add == 0:
+        clear(f, response, op[12] * groups * outputs * pixels)
+    for sample in range(op[12]):
+        if op[37] != 0:
+            direct_sample(op, f, response + sample * groups * outputs * pixels, image + sample * groups * plane,
+                          op[5], 0)
+            continue
+        for group in range(groups):
+            w = op[5] + group * outputs * depth
+            to = response + (sample * groups + group) * outputs * pixels
+            source = image + (sample * groups + group) * plane
+            if op[38] != 0:
+                gemm(op[11], 0, 0, outputs, pixels, depth, w, depth, source, pixels, add, to, pixels, f)
+                continue
+            for first in range(0, op[31] * op[32], op[35]):
+                rows = min(op[35], op[31] * op[32] - first)
+                for left in range(0, op[33], op[36]):
+                    right = min(left + op[36], op[33])
+                    count = rows * (right - left)
+                    gather_columns(op, f, source, op[9], first, rows, left, right, 0)
+                    gemm(op[11], 0, 0, outputs, count, depth, w, depth, op[9], count, add, to + first * op[33] + left,
+                         pixels, f)
+    return 0
+
+
+@device
+def spread(op: Any, f: Any, image: int, response: int, add: int) -> int:
+    """image = w^T * response, or += where `add` is not 0: columns w^T response, added where they were taken from."""
+    groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
+    plane = op[14] * image_pixels(op)
+    if op[38] == 0 and add == 0:
+        clear(f, image, op[12] * groups * plane)
+    for sample in range(op[12]):
+        if op[37] != 0:
+            direct_sample(op, f, response + sample * groups * outputs * pixels, image + sample * groups * plane,
+                          op[5], 1)
+            continue
+        for group in range(groups):
+            w = op[5] + group * outputs * depth
+            source = response + (sample * groups + group) * outputs * pixels
+            to = image + (sample * groups + group) * plane
+            if op[38] != 0:
+                gemm(op[11], 1, 0, depth, pixels, outputs, w, depth, source, pixels, add, to, pixels, f)
+                continue
+            for first in range(0, op[31] * op[32], op[35]):
+                rows = min(op[35], op[31] * op[32] - first)
+                for left in range(0, op[33], op[36]):
+                    right = min(left + op[36], op[33])
+                    count = rows * (right - left)
+                    gemm(op[11], 1, 0, depth, count, outputs, w, depth, source + first * op[33] + left, pixels, 0,
+                         op[9], count, f)
+                    scatter_columns(op, f, to, op[9], first, rows, left, right)
+    return 0
+
+
+@device
+def weight_adjoint(op: Any, f: Any, response: int, image: int) -> int:
+    """dw += response columns^T."""
+    groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
+    plane = op[14] * image_pixels(op)
+    if op[0] & 4 != 0:
+        clear(f, op[6], groups * outputs * depth)
+    for sample in range(op[12]):
+        if op[37] != 0:
+            direct_sample(op, f, response + sample * groups * outputs * pixels, image + sample * groups * plane,
+                          op[6], 2)
+            continue
+        for group in range(groups):
+            dw = op[6] + group * outputs * depth
+            source = response + (sample * groups + group) * outputs * pixels
+            patches = image + (sample * groups + group) * plane
+            if op[38] != 0:
+                gemm(op[11], 0, 1, outputs, depth, pixels, source, pixels, patches, pixels, 1, dw, depth, f)
+                continue
+            for first in range(0, op[31] * op[32], op[35]):
+                rows = min(op[35], op[31] * op[32] - first)
+                for left in range(0, op[33], op[36]):
+                    right = min(left + op[36], op[33])
+                    count = rows * (right - left)
+                    gather_columns(op, f, patches, op[9], first, rows, left, right, 0)
+                    gemm(op[11], 0, 1, outputs, depth, count, source + first * op[33] + left, pixels, op[9], count, 1,
+                         dw, depth, f)
+    return 0
+
+
+@device
+def fill_bias(op: Any, f: Any, channels: int, pixels: int) -> int:
+    """y = bias, where there is one."""
+    if op[34] != 0:
+        for plane in range(op[12] * channels):
+            value = f[op[7] + plane % channels]
+            for k in range(op[1] + plane * pixels, op[1] + (plane + 1) * pixels):
+                f[k] = value
+    return 0
+
+
+@device
+def bias_adjoint(op: Any, f: Any, channels: int, pixels: int) -> int:
+    """dbias += the sum of g."""
+    if op[0] & 8 != 0:
+        clear(f, op[8], channels)
+    for plane in range(op[12] * channels):
+        f[op[8] + plane % channels] += total_of(f, op[2] + plane * pixels, pixels, 1)
     return 0
 
 
 def conv_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y[n, o] = bias[o] + sum over c, i, j of w[o, c, i, j] x[n, c, . stride - padding + (i, j) dilation]."""
-    groups, outputs, pixels, wo = op[13], op[17], op[26] * op[27], op[27]
-    plane, depth = op[14] * op[15] * op[16], op[14] * op[18] * op[19]
-    biased = op[28] != 0
-    for sample in range(op[12]):
-        y, x = op[1] + sample * groups * outputs * pixels, op[3] + sample * groups * plane
-        if biased or op[30] != 0:
-            for out in range(groups * outputs):
-                value = f[op[7] + out] if biased else cast(0.0, f)
-                for k in range(y + out * pixels, y + out * pixels + pixels):
-                    f[k] = value
-        if op[30] != 0:
-            direct_planes(op, f, y, x, op[5], 0)
-            continue
-        for group in range(groups):
-            w, to = op[5] + group * outputs * depth, y + group * outputs * pixels
-            if op[31] != 0:
-                gemm(op[11], 0, 0, outputs, pixels, depth, w, depth, x + group * plane, pixels, op[28], to, pixels, f)
-                continue
-            for first in range(0, op[26], op[29]):
-                count = min(op[29], op[26] - first)
-                gather_columns(op, f, x + group * plane, first, count)
-                gemm(op[11], 0, 0, outputs, count * wo, depth, w, depth, op[9], count * wo, op[28], to + first * wo,
-                     pixels, f)
-    return 0
-
-
-@device
-def conv_input_adjoint(op: Any, f: Any) -> int:
-    """dx += the columns w^T g, added where they were gathered from."""
-    groups, outputs, pixels, wo = op[13], op[17], op[26] * op[27], op[27]
-    plane, depth = op[14] * op[15] * op[16], op[14] * op[18] * op[19]
-    store = op[0] & 2 != 0
-    if store and op[31] == 0:
-        for k in range(op[4], op[4] + op[12] * groups * plane):
-            f[k] = 0.0
-    for sample in range(op[12]):
-        g, dx = op[2] + sample * groups * outputs * pixels, op[4] + sample * groups * plane
-        if op[30] != 0:
-            direct_planes(op, f, g, dx, op[5], 1)
-            continue
-        for group in range(groups):
-            w, source = op[5] + group * outputs * depth, g + group * outputs * pixels
-            if op[31] != 0:
-                gemm(op[11], 1, 0, depth, pixels, outputs, w, depth, source, pixels, 0 if store else 1,
-                     dx + group * plane, pixels, f)
-                continue
-            for first in range(0, op[26], op[29]):
-                count = min(op[29], op[26] - first)
-                gemm(op[11], 1, 0, depth, count * wo, outputs, w, depth, source + first * wo, pixels, 0, op[9],
-                     count * wo, f)
-                scatter_columns(op, f, dx + group * plane, first, count)
-    return 0
-
-
-@device
-def conv_weight_adjoint(op: Any, f: Any) -> int:
-    """dw += g columns^T."""
-    groups, outputs, pixels, wo = op[13], op[17], op[26] * op[27], op[27]
-    plane, depth = op[14] * op[15] * op[16], op[14] * op[18] * op[19]
-    if op[0] & 4 != 0:
-        for k in range(op[6], op[6] + groups * outputs * depth):
-            f[k] = 0.0
-    for sample in range(op[12]):
-        g, x = op[2] + sample * groups * outputs * pixels, op[3] + sample * groups * plane
-        if op[30] != 0:
-            direct_planes(op, f, g, x, op[6], 2)
-            continue
-        for group in range(groups):
-            dw, source = op[6] + group * outputs * depth, g + group * outputs * pixels
-            if op[31] != 0:
-                gemm(op[11], 0, 1, outputs, depth, pixels, source, pixels, x + group * plane, pixels, 1, dw, depth, f)
-                continue
-            for first in range(0, op[26], op[29]):
-                count = min(op[29], op[26] - first)
-                gather_columns(op, f, x + group * plane, first, count)
-                gemm(op[11], 0, 1, outputs, depth, count * wo, source + first * wo, pixels, op[9], count * wo, 1, dw,
-                     depth, f)
-    return 0
+    fill_bias(op, f, op[13] * op[15], response_pixels(op))
+    return respond(op, f, op[1], op[3], op[34])
 
 
 def conv_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += w^T * g, dw += g * x, dbias += sum of g."""
     if op[4] != 0:
-        conv_input_adjoint(op, f)
+        spread(op, f, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
     if op[6] != 0:
-        conv_weight_adjoint(op, f)
+        weight_adjoint(op, f, op[2], op[3])
     if op[8] != 0:
-        channels, pixels = op[13] * op[17], op[26] * op[27]
-        if op[0] & 8 != 0:
-            for c in range(channels):
-                f[op[8] + c] = 0.0
-        for sample in range(op[12]):
-            for c in range(channels):
-                f[op[8] + c] += total_of(f, op[2] + (sample * channels + c) * pixels, pixels, 1)
+        bias_adjoint(op, f, op[13] * op[15], response_pixels(op))
     return 0
 
 
 CONV = Op("conv", conv_forward, conv_adjoint, ((2, 4), (1, 4), (), ()), stores=True,
-          doc="cross-correlation over two axes, by groups of channels")
+          doc="cross-correlation over up to three axes, by groups of channels")
+
+
+def conv_transpose_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y[n, c, p stride - padding + (i, j) dilation] = bias[c] + the sum of w[o, c, i, j] x[n, o, p] that meet there."""
+    fill_bias(op, f, op[13] * op[14], image_pixels(op))
+    return spread(op, f, op[1], op[3], op[34])
+
+
+def conv_transpose_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx += w * g, dw += x * g, dbias += sum of g."""
+    if op[4] != 0:
+        respond(op, f, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
+    if op[6] != 0:
+        weight_adjoint(op, f, op[3], op[2])
+    if op[8] != 0:
+        bias_adjoint(op, f, op[13] * op[14], image_pixels(op))
+    return 0
+
+
+CONV_TRANSPOSE = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, ((2, 4), (1, 4), (), ()),
+                    stores=True, doc="the adjoint of cross-correlation as a map of its own")
 
 
 def scratch_forward(op: Any, f: Any, i: Any, b: Any) -> int:

@@ -1,0 +1,135 @@
+"""Resampling of signals, images and volumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError
+from ..ops.upsampling import BLEND, SELECT
+from ..recording import lift, record
+from ..tensor import Tensor
+from .convolution import Extent, extents
+from .elementwise import contiguous
+from .indexing import take_axis
+
+__all__ = ["interpolate"]
+
+#: numbers of resampled axes that a mode is for
+_AXES = {"nearest": (1, 2, 3), "linear": (1,), "bilinear": (2,)}
+
+
+def select(x: Tensor, chosen: dict[int, np.ndarray]) -> Tensor:
+    """The slices of several axes (counted from the front) by index: ``np.ix_`` with all of the axes left out."""
+    for axis in [a for a in chosen if a < x.ndim - 2 or x.ndim - 1 not in chosen]:
+        x = take_axis(x, Tensor(chosen[axis].astype(np.int64)), axis)
+    columns = chosen.get(x.ndim - 1)
+    if columns is None:
+        return x
+    height = x.shape[-2] if x.ndim > 1 else 1
+    rows = chosen.get(x.ndim - 2, np.arange(height))
+    shape = (*x.shape[:-2], len(rows), len(columns))[-x.ndim:]
+    table = Tensor(np.concatenate([rows, columns]).astype(np.int64))
+    words = (math.prod(x.shape[:-2]), height, x.shape[-1], len(rows), len(columns))
+    return record(SELECT, (contiguous(x), table), shape, words, dtype=x.dtype)
+
+
+def interpolate(input: Any, size: Extent | None = None, scale_factor: float | Sequence[float] | None = None,
+                mode: str = "nearest", align_corners: bool | None = None,
+                recompute_scale_factor: bool | None = None, antialias: bool = False) -> Tensor:
+    """A signal, an image or a volume in another size.
+
+    Parameters
+    ----------
+    input : array_like, (N, C, L), (N, C, H, W) or (N, C, D, H, W)
+    size : int or sequence of int, optional
+        Extents of the result.
+    scale_factor : float or sequence of float, optional
+        What the extents are multiplied with, rounded down; one of `size` and `scale_factor` must be given.
+    mode : {"nearest", "linear", "bilinear"}
+        "linear" for three axes, "bilinear" for four.
+    align_corners : bool, optional
+        For the linear modes: whether the corners' centres stay where they are, else the corners' outer edges.
+    recompute_scale_factor : bool, optional
+        Whether places are computed with the ratio of the extents, not with `scale_factor` as it was given.
+    antialias : bool
+        Only False.
+
+    Returns
+    -------
+    Tensor, (N, C, ...)
+        Element `k` of an axis is read at ``k step`` rounded down ("nearest"), at ``(k + 1/2) step - 1/2`` cut to the
+        axis, or, where corners are aligned, at ``k (n - 1) / (m - 1)``.
+    """
+    return resample("interpolate", input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+
+
+def resample(name: str, input: Any, size: Any, scale_factor: Any, mode: str, align_corners: bool | None,
+             recompute_scale_factor: bool | None, antialias: bool = False) -> Tensor:
+    """`interpolate`; `name` is the function or layer that errors speak of."""
+    if mode not in _AXES or antialias:
+        raise ArgumentError(f"{name}: mode {mode!r}{' with antialias' if antialias else ''} is not supported; the "
+                            f"modes are {', '.join(map(repr, _AXES))}")
+    if align_corners is not None and mode == "nearest":
+        raise ArgumentError(f"{name}: align_corners is only for the modes 'linear' and 'bilinear'")
+    x = contiguous(lift(input)[0])
+    axes = x.ndim - 2
+    if axes not in _AXES[mode] or 0 in x.shape[1:]:
+        known = " or ".join(f"(N, C, {', '.join('DHW'[3 - n:] if n > 1 else 'L')})" for n in _AXES[mode])
+        raise ShapeError(f"{name}: an input of shape {list(x.shape)} in mode {mode!r}; expected {known}")
+    out, scales = _sizes(name, x.shape[2:], size, scale_factor, bool(recompute_scale_factor))
+    if mode == "nearest":
+        steps = [n / m if s is None else 1.0 / s for n, m, s in zip(x.shape[2:], out, scales)]
+        return select(x, {2 + k: _nearest(n, m, step, x.dtype)
+                          for k, (n, m, step) in enumerate(zip(x.shape[2:], out, steps))})
+    places = [_places(n, m, s, bool(align_corners)) for n, m, s in zip(x.shape[2:], out, scales)]
+    if axes == 1:
+        places.insert(0, (np.zeros(2, np.int64), np.array([1.0, 0.0])))
+    (rows, row_shares), (columns, column_shares) = places
+    table = Tensor(np.concatenate([rows, columns]).astype(np.int64))
+    shares = Tensor(np.concatenate([row_shares, column_shares]).astype(x.dtype))
+    height = x.shape[2] if axes == 2 else 1
+    words = (x.shape[0] * x.shape[1], height, x.shape[-1], len(rows) // 2, len(columns) // 2)
+    return record(BLEND, (x, table, shares), (*x.shape[:2], *out), words, dtype=x.dtype)
+
+
+def _sizes(name: str, given: tuple[int, ...], size: Any, scale_factor: Any,
+           recompute: bool) -> tuple[tuple[int, ...], list[float | None]]:
+    """The extents of the result, and the scale of each axis where it counts instead of their ratio."""
+    if (size is None) == (scale_factor is None):
+        raise ArgumentError(f"{name}: give either size or scale_factor")
+    none: list[float | None] = [None] * len(given)
+    if scale_factor is None:
+        if recompute:
+            raise ArgumentError(f"{name}: recompute_scale_factor is only for a scale_factor, not for a size")
+        return extents(name, "size", size, len(given), 1), none
+    scales = list(scale_factor) if isinstance(scale_factor, (tuple, list)) else [scale_factor] * len(given)
+    if len(scales) != len(given) or not all(float(s) > 0 for s in scales):
+        raise ArgumentError(f"{name}: scale_factor must be a number above 0, or {len(given)} of them, not "
+                            f"{scale_factor!r}")
+    out = tuple(math.floor(n * float(s)) for n, s in zip(given, scales))
+    if min(out) < 1:
+        raise ShapeError(f"{name}: extents {list(given)} times {scale_factor} leave {list(out)}")
+    return out, none if recompute else [float(s) for s in scales]
+
+
+def _nearest(n: int, m: int, step: float, dtype: np.dtype) -> np.ndarray:
+    """Which of `n` elements each of `m` is."""
+    # the product is rounded to the tape's dtype and then to float32, as PyTorch does: it decides where k step is whole
+    exact = np.arange(m).astype(dtype) * dtype.type(step)
+    return np.minimum(np.floor(exact.astype(np.float32)).astype(np.int64), n - 1)
+
+
+def _places(n: int, m: int, scale: float | None, aligned: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The first neighbours of `m` elements among `n`, then the second ones, and their shares."""
+    if aligned:
+        place = np.arange(m) * ((n - 1) / (m - 1) if m > 1 else 0.0)
+    else:
+        step = n / m if scale is None else 1.0 / scale
+        place = np.maximum((np.arange(m) + 0.5) * step - 0.5, 0.0)
+    first = np.minimum(place.astype(np.int64), n - 1)
+    share = np.clip(place - first, 0.0, 1.0)
+    return np.concatenate([first, np.minimum(first + 1, n - 1)]), np.concatenate([1.0 - share, share])
