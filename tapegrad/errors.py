@@ -13,6 +13,7 @@ __all__ = [
     "InPlaceError",
     "IndexRangeError",
     "MissingExtraError",
+    "RecomputationError",
     "ShapeError",
     "StaleTensorError",
     "StateDictError",
@@ -82,3 +83,7 @@ class MissingExtraError(TapegradError, ImportError):
 
 class CompileError(TapegradError, TypeError):
     """A user's function that numba cannot compile."""
+
+
+class RecomputationError(TapegradError, RuntimeError):
+    """An instruction that gives another result when it runs again."""

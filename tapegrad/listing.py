@@ -50,7 +50,8 @@ def listing(tape: Tape) -> str:
         names = [f"%{tape._variable[first + j]} {_LETTER[d.name]}{list(s)}".replace(", ", ",")
                  for j, (s, d, _) in enumerate(operands)]
         saves = " ".join(names[k].split()[0] if k < len(names) else "aux" for k in saved)
-        rows.append((str(n), op.name, names[0], " ".join(names[1:]), "run again" if segment else saves or "-", where[2] if where else ""))
+        saves = "run again" if segment else saves or "-"
+        rows.append((str(n), op.name, names[0], " ".join(names[1:]), saves, where[2] if where else ""))
     if not any(row[5] for row in rows[1:]):
         rows = [row[:5] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]

@@ -1,27 +1,221 @@
-"""`checkpoint`: a stretch of the recording whose values are not kept but computed again in the reverse walk."""
+"""`checkpoint`: a stretch of the recording whose values are not kept but computed again in the reverse walk.
+
+In a recorded step the plan says which instructions run again (`program.schedule`). Define by run, the instructions stay
+on the tape and their values go; the reverse walk makes new buffers for those that it needs, writes their addresses
+into the rows, and runs them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
 
+import numpy as np
+
+from .engine import walk
+from .engine.storage import Buffer, array_at
+from .errors import RecomputationError
+from .ops.table import OPS
 from .state import state
+
+if TYPE_CHECKING:
+    from .tape import Tape
 
 
 class Segment:
     """What is recorded while it is the thread's present one; `path` are the segments around it and itself."""
 
-    __slots__ = ("path",)
+    __slots__ = ("path", "slots")
 
     def __init__(self, outer: Segment | None) -> None:
         self.path: tuple[Segment, ...] = (*(outer.path if outer is not None else ()), self)
+        #: of the outermost one while it is recorded: where the values of its buffers come from
+        self.slots: WeakKeyDictionary[Buffer, Slot] = WeakKeyDictionary() if outer is None else outer.slots
 
     def __enter__(self) -> Segment:
         state.segment = self
         return self
 
     def __exit__(self, *error: Any) -> None:
-        state.segment = self.path[-2] if len(self.path) > 1 else None
+        outer = state.segment = self.path[-2] if len(self.path) > 1 else None
+        if outer is None:
+            self.slots = WeakKeyDictionary()  # who uses these buffers from now on keeps them
+
+
+class Slot:
+    """A value that an instruction of a segment writes: its bytes while somebody has them."""
+
+    __slots__ = ("segment", "nbytes", "first", "version", "buffer", "checksum")
+
+    def __init__(self, segment: Segment, buffer: Buffer, nbytes: int) -> None:
+        self.segment, self.nbytes = segment, nbytes
+        self.first, self.version = ref(buffer), buffer.version
+        self.buffer: Buffer | None = None  # while it is computed again
+        self.checksum: int | None = None
+
+    def present(self) -> Buffer | None:
+        """The bytes, if they are there: computed again, or the first ones, unchanged."""
+        if self.buffer is not None:
+            return self.buffer
+        first = self.first()
+        return first if first is not None and first.version == self.version else None
+
+    def sum(self) -> int:
+        """Checksum of the bytes that are present."""
+        buffer = self.present()
+        assert buffer is not None
+        return zlib.crc32(array_at(buffer.address, (self.nbytes,), (1,), np.dtype(np.uint8), buffer).data)
+
+
+class Again:
+    """Where an instruction of a segment finds its operands when it runs again; iterates over the buffers it holds.
+
+    Parameters
+    ----------
+    segment : Segment
+    buffers, sizes : sequence of Buffer, of int
+        Of the output, the inputs, auxiliary outputs; bytes of an element.
+    written : dict of int to int
+        Operands that the instruction writes, and their bytes.
+    nodes : sequence
+        Of the inputs, so that their instructions stay on the tape.
+    words : list of int
+        The row.
+    """
+
+    __slots__ = ("segment", "sources", "offsets", "sizes", "written", "nodes")
+
+    def __init__(self, segment: Segment, buffers: Sequence[Buffer], sizes: Sequence[int], written: dict[int, int],
+                 nodes: Sequence[Any], words: list[int]) -> None:
+        slots = segment.path[0].slots
+        self.segment, self.sizes, self.written, self.nodes = segment, sizes, tuple(written), nodes
+        for j, nbytes in written.items():
+            slots[buffers[j]] = Slot(segment, buffers[j], nbytes)
+        self.sources: list[Slot | Buffer] = [slots.get(buffer, buffer) for buffer in buffers]
+        self.offsets = [word - buffer.address // size for word, buffer, size in zip(words[1::2], buffers, sizes)]
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return (source for source in self.sources if isinstance(source, Buffer))
+
+    def outputs(self) -> Iterator[Slot]:
+        """The slots that the instruction writes."""
+        return (self.sources[j] for j in self.written)  # type: ignore[misc]
+
+    def inputs(self) -> Iterator[Slot]:
+        """The slots that it reads."""
+        return (s for j, s in enumerate(self.sources) if isinstance(s, Slot) and j not in self.written)
+
+    def remember_results(self) -> None:
+        """Have the results compared when the instruction runs again."""
+        for slot in self.outputs():
+            slot.checksum = slot.sum()
+
+
+class Replay:
+    """The reverse walk over instructions of which some belong to segments."""
+
+    def __init__(self, tape: Tape, end: int, keeps: bool) -> None:
+        self.tape, self.end, self.keeps = tape, end, keeps
+        self.again = [saved if isinstance(saved, Again) else None for saved in tape.saved[:end]]
+
+    def _path(self, n: int) -> tuple[Segment, ...]:
+        again = self.again[n]
+        return () if again is None else again.segment.path
+
+    def walk(self) -> None:
+        """Run the adjoints of all live instructions; segments run again when the walk arrives at them."""
+        tape, last = self.tape, self.end - 1
+        live = tape._live[:self.end] != 0
+        open_segments: list[Segment] = []
+        try:
+            while last >= 0:
+                path, first = self._path(last), last
+                while first > 0 and self._path(first - 1) == path:
+                    first -= 1
+                if live[first:last + 1].any():
+                    while open_segments and open_segments[-1] not in path:
+                        open_segments.pop()
+                    for segment in path[len(open_segments):]:
+                        open_segments.append(segment)
+                        self._run_again(segment, self._rows(segment, last), live)
+                    tape.walk_back(first, last + 1, self.keeps)
+                self._give_back(first, last + 1)
+                last = first - 1
+        finally:
+            self._give_back(0, last + 1)
+
+    def _give_back(self, first: int, last: int) -> None:
+        """Drop what these instructions computed again: only adjoints behind them read it."""
+        for again in self.again[first:last]:
+            if again is not None:
+                for slot in again.outputs():
+                    slot.buffer = None
+
+    def _rows(self, segment: Segment, last: int) -> list[int]:
+        """The instructions of a segment; they lie together, up to `last`."""
+        first = last
+        while first > 0 and segment in self._path(first - 1):
+            first -= 1
+        return [n for n in range(first, last + 1) if self.again[n] is not None]
+
+    def _of(self, n: int) -> Again:
+        again = self.again[n]
+        assert again is not None
+        return again
+
+    def _run_again(self, segment: Segment, rows: Sequence[int], live: np.ndarray) -> None:
+        """Compute what the adjoints of the segment read, and what the segments within it begin with."""
+        depth = len(segment.path)
+        stay = set()
+        for n in rows:
+            again = self._of(n)
+            if again.segment is segment:
+                if live[n]:
+                    stay |= {again.sources[j] for j in self.tape.notes[n][1]}
+            else:  # runs within an inner segment, later
+                inner = again.segment.path[depth]
+                stay |= {slot for slot in again.inputs() if inner not in slot.segment.path}
+        run: list[int] = []
+        needed = {slot for slot in stay if isinstance(slot, Slot)}
+        for n in reversed(rows):
+            if any(slot in needed and slot.present() is None for slot in self._of(n).outputs()):
+                run.append(n)
+                needed.update(self._of(n).inputs())
+        last_use = {slot: n for n in reversed(run) for slot in self._of(n).inputs()}
+        for n in reversed(run):
+            self._run(n)
+            for slot in (*self._of(n).inputs(), *self._of(n).outputs()):
+                if slot not in stay and last_use.get(slot, n) == n and segment in slot.segment.path:
+                    slot.buffer = None
+        for n in rows:
+            if self._of(n).segment is segment and live[n]:
+                self._point(n)
+
+    def _run(self, n: int) -> None:
+        tape, again, op = self.tape, self._of(n), OPS[self.tape._opcode[n]]
+        for slot in again.outputs():
+            if slot.buffer is None:
+                slot.buffer = tape.storage.allocate(slot.nbytes, op.name)
+        self._point(n)
+        for k, word in op.again.items():
+            tape._words[tape._start[n] + k] = word
+        tape.run(walk.FORWARD_WALK, n, n + 1)
+        for slot in again.outputs():
+            if slot.checksum is not None and slot.checksum != slot.sum():
+                raise RecomputationError(
+                    f"{op.name}: run again by the reverse walk through tg.checkpoint it gives another result than the "
+                    "first time; it must depend on nothing but its inputs")
+
+    def _point(self, n: int) -> None:
+        """Write into the row where the operands lie now."""
+        tape, again = self.tape, self._of(n)
+        at = int(tape._start[n]) + 1
+        for j, (source, size, offset) in enumerate(zip(again.sources, again.sizes, again.offsets)):
+            buffer = source.present() if isinstance(source, Slot) else source
+            if buffer is not None:
+                tape._words[at + 2 * j] = buffer.address // size + offset
 
 
 def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -33,6 +227,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     `function` is called once. The reverse walk runs the instructions that it recorded, with the same random numbers
     and without moving running statistics a second time, so that gradients are those without `checkpoint` to the bit.
+    On a tape that keeps everything for inspection (``with tg.Tape()``) it changes nothing.
 
     Parameters
     ----------
@@ -43,6 +238,11 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Returns
     -------
     What `function` returns.
+
+    Raises
+    ------
+    RecomputationError
+        In `backward`, if an op of the user's (`custom_op`) gives another result than the first time.
 
     Examples
     --------

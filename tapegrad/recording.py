@@ -13,6 +13,7 @@ from .engine import jit
 from .engine.walk import STORABLE, WANTED
 from .errors import DtypeError, TapegradError
 from .ops.table import Op
+from .recomputation import Again
 from .state import state
 from .tape import Leaf, Node, raise_status
 from .tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, as_array, constant, contiguous_strides
@@ -171,10 +172,16 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         offsets.append(0)
         flags.append(0)
     read = op.saved_operands(wanted)
+    n_inputs = len(inputs)
+    saved: Any
     if tape.keep:
         saved = (buffer, *(t.buffer for t in inputs), *aux_buffers)
+    elif state.segment is not None:
+        written = {0: nbytes, **{n_inputs + 1 + k: n for k, (n, _) in enumerate(aux)}}
+        saved = Again(state.segment, (buffer, *(t.buffer for t in inputs), *aux_buffers),
+                      (itemsize, *(t.dtype.itemsize for t in inputs), *(size for _, size in aux)), written,
+                      [t.node for t in inputs], words)
     else:
-        n_inputs = len(inputs)
         saved = tuple([buffer if k == 0 else inputs[k - 1].buffer if k <= n_inputs else aux_buffers[k - 1 - n_inputs]
                        for k in read])
     operands = [(shape, out_dtype, contiguous_strides(shape))]
@@ -186,6 +193,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         tape._kept_nodes.append(node)
     if status:
         raise_status(op, status, operands, None, words)
+    if type(saved) is Again and not op.forward.own:
+        saved.remember_results()
     return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype, node, True)
 
 

@@ -12,9 +12,8 @@ each have a place of their own.
 
 from __future__ import annotations
 
-import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,10 +22,9 @@ import numpy as np
 from .engine import walk
 from .engine.storage import Buffer, Changes, Storage, address_of, array_at
 from .engine.touched import TouchedRows
-from .errors import GradientError, GraphReleasedError, InPlaceError, TapegradError, TapeMemoryError
+from .errors import GradientError, TapegradError, TapeMemoryError
 from .listing import describe, listing
 from .ops.table import ADJOINT, FORWARD, OPS, Op
-from .sparse import begin_lists
 
 #: shape, dtype and strides of every operand, the operands that are saved, the user's file and line with the layer
 #: (None where nothing is captured), and the `Segment` that runs again in the reverse walk
@@ -120,13 +118,14 @@ class Tape:
         self._start, self._operand_start = (np.zeros(instructions + 1, np.int64) for _ in range(2))
         self._words = np.zeros(words, np.int64)
         self._variable, self._offset, self._flags = (np.zeros(operands, np.int64) for _ in range(3))
-        self._value, self._adjoint, self._nbytes, self._itemsize, self._state, self._place, self._producer = (
-            np.zeros(variables, np.int64) for _ in range(7))
+        (self._value, self._adjoint, self._nbytes, self._itemsize, self._state, self._place, self._producer, self._hole,
+         self._hole_bytes) = (np.zeros(variables, np.int64) for _ in self._PER_VARIABLE)
         self._point_header()
 
     _PER_INSTRUCTION = ("_opcode", "_live", "_stamp", "_start", "_operand_start")
     _PER_OPERAND = ("_variable", "_offset", "_flags")
-    _PER_VARIABLE = ("_value", "_adjoint", "_nbytes", "_itemsize", "_state", "_place", "_producer")
+    _PER_VARIABLE = ("_value", "_adjoint", "_nbytes", "_itemsize", "_state", "_place", "_producer", "_hole",
+                     "_hole_bytes")
 
     def _grow(self, names: Sequence[str]) -> None:
         """Double these arrays."""
@@ -150,7 +149,7 @@ class Tape:
                             (walk.OPERAND_OFFSET, "_offset"), (walk.OPERAND_FLAGS, "_flags"),
                             (walk.LIVE, "_live"), (walk.VALUE, "_value"), (walk.ADJOINT, "_adjoint"),
                             (walk.NBYTES, "_nbytes"), (walk.ITEMSIZE, "_itemsize"), (walk.STATE, "_state"),
-                            (walk.PLACE, "_place")):
+                            (walk.PLACE, "_place"), (walk.HOLE, "_hole"), (walk.HOLE_BYTES, "_hole_bytes")):
             header[place] = address_of(getattr(self, name)) // 8
         self._words_address = address_of(self._words)
 
@@ -159,10 +158,11 @@ class Tape:
         self._variable_count = 1  # variable 0 stands for what has no adjoint
         self._free_variables: list[int] = []
         self._externals: dict[Any, int] = {}
-        self.saved: list[tuple[Buffer, ...] | None] = []
+        self.saved: list[Any] = []  # of tuples of Buffer, or Again; None where dead
         self.notes: list[Any] = []  # of Note, None where dead
         self._kept_nodes: list[Node] = []
-        self._adjoints: Buffer | None = None
+        self._adjoints: Buffer | None = None  # with `keep`: of the last reverse walk, and where each lies
+        self._kept_adjoint = np.zeros(0, np.int64)
 
     @property
     def instruction_bytes(self) -> int:
@@ -213,7 +213,7 @@ class Tape:
         return v
 
     def append(self, op: Op, words: list[int], variables: Sequence[int], offsets: Sequence[int], flags: Sequence[int],
-               saved: tuple[Buffer, ...], note: Note) -> int:
+               saved: Iterable[Buffer], note: Note) -> int:
         """Append an instruction; `words` is its whole row. Returns the byte address of the row."""
         n, at, operand = self.count, self._word_count, self._operand_count
         n_words, n_operands = len(words), len(variables)
@@ -272,6 +272,14 @@ class Tape:
             self._producer[self._variable[self._operand_start[n]]] = -1
             self.saved[n] = self.notes[n] = None
             self._dead_count += 1
+
+    def forget(self, walked: Sequence[int]) -> None:
+        """Give back these instructions."""
+        if len(walked) == self.count - self._dead_count:
+            self.reset()
+        else:
+            for n in walked:
+                self._kill(n)
 
     def _sweep(self) -> None:
         """Give back the instructions whose outputs have died."""
@@ -334,6 +342,13 @@ class Tape:
         if status:
             self.fail(int(self._header[walk.FAILED]), status)
 
+    def walk_back(self, first: int, last: int, keeps: bool) -> None:
+        """Run the adjoints of the live instructions from `first` to `last`; what they saved goes, unless `keeps`."""
+        self.run(walk.REVERSE_WALK, first, last)
+        if not keeps:
+            for n in np.flatnonzero(self._live[first:last]).tolist():
+                self.saved[first + n] = None
+
     def fail(self, n: int, status: int) -> None:
         """Raise the error that a kernel of instruction `n` reported."""
         op, note = OPS[self._opcode[n]], self.notes[n]
@@ -346,7 +361,7 @@ class Tape:
         header[walk.FORWARD_TABLE] = address_of(FORWARD[dtype]) // 8
         header[walk.ADJOINT_TABLE] = address_of(ADJOINT[dtype]) // 8
         header[walk.FLOAT_SIZE] = dtype.itemsize
-        header[walk.SEED] = seed
+        header[walk.SEED], header[walk.REUSE] = seed, not self.keep
         self.run(walk.PLAN_REVERSE, 0, int(self._producer[seed]) + 1)
         return int(header[walk.TOTAL])
 
@@ -356,91 +371,9 @@ class Tape:
 
         With `only`, the gradients of other leaves are left as they are.
         """
-        self._sweep()
-        if not node.on_tape:
-            raise GraphReleasedError("this stretch of tape was walked already and given back; "
-                                     "call the first backward() with retain_graph=True")
-        dtype, seed = self.dtype, node.variable
-        leaves = [(source, v) for source, v in self._externals.items() if isinstance(source, Leaf)]
-        passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
-        for leaf, v in leaves:
-            before = None if leaf in passed_over else leaf.gradient
-            self._state[v] = walk.LEAF if before is None else walk.LEAF_WITH_GRADIENT
-            self._adjoint[v] = 0 if before is None else before.address
-        end = int(self._producer[seed]) + 1
-        total = self.plan_reverse(seed)
-        try:
-            self._check_released()
-            self._check_unchanged(end)
-            self._ready_adjoints(end)
-            adjoints = self.storage.allocate(total, "the reverse walk's adjoints")
-            fresh = []
-            for leaf, v in leaves:
-                if self._state[v] == walk.LEAF_REACHED:
-                    home = None if leaf in passed_over else leaf.home
-                    buffer = home or self.storage.allocate(leaf.nbytes, "a gradient")
-                    self._adjoint[v] = buffer.address
-                    fresh.append((leaf, buffer))
-            begin_lists(self, leaves, end, dict(fresh), passed_over)
-            self._header[walk.BASE] = adjoints.address
-            self.run(walk.LINK_REVERSE, 0, end)
-            at = int(self._adjoint[seed]) or adjoints.address
-            if math.prod(shape) * dtype.itemsize != self._nbytes[seed]:
-                array_at(at, (int(self._nbytes[seed]) // dtype.itemsize,), (1,), dtype, adjoints)[...] = 0
-            array_at(at + offset * dtype.itemsize, shape, strides, dtype, adjoints)[...] = gradient
-            self.run(walk.REVERSE_WALK, 0, end)
-            for leaf, buffer in fresh:
-                if leaf not in passed_over:
-                    leaf.gradient = buffer
-            if self.keep:
-                self._adjoints = adjoints
-                self._kept_adjoint = self._adjoint[:self._variable_count].copy()
-                self._kept_adjoint[seed] = at
-        finally:
-            self._state[:self._variable_count] = walk.UNREACHED
-            self._adjoint[:self._variable_count] = 0
-            for _, v in leaves:
-                self._state[v] = walk.LEAF
-        if not (retain_graph or self.keep):
-            reached = np.flatnonzero(self._live[:end]).tolist()
-            if len(reached) == self.count - self._dead_count:
-                self.reset()
-            else:
-                for n in reached:
-                    self._kill(n)
+        from .reverse import backward
 
-    def _ready_adjoints(self, end: int) -> None:
-        """Have the adjoint kernels of the live instructions before `end` compiled."""
-        codes = self._opcode[:end]
-        if not ADJOINT[self.dtype][codes].all():
-            for code in set(codes[self._live[:end] != 0].tolist()):
-                OPS[code].ready_adjoint(self.dtype)
-
-    def _check_unchanged(self, end: int) -> None:
-        """Raise if a saved value was overwritten since it was saved."""
-        live = np.flatnonzero(self._live[:end])
-        if len(live) and self._stamp[live[0]] != Changes.count:
-            for n in live.tolist():
-                for k in self.notes[n][1]:
-                    buffer = self._saved_buffer(n, k)
-                    if buffer.version > self._stamp[n]:
-                        name = OPS[self._opcode[n]].name
-                        raise InPlaceError(f"{name}: a value that its adjoint reads was changed in place after it "
-                                           "was computed with (an optimiser's step, copy_ or load_state_dict between "
-                                           "the forward pass and backward()); compute the loss again")
-
-    def _saved_buffer(self, n: int, operand: int) -> Buffer:
-        """The buffer of an operand that instruction `n` saved."""
-        saved = self.saved[n] or ()
-        return saved[operand] if self.keep else saved[self.notes[n][1].index(operand)]
-
-    def _check_released(self) -> None:
-        """Raise if the walk would reach a result whose own instruction is gone."""
-        count = self._variable_count
-        if np.any((self._state[:count] == walk.REACHED) & (self._producer[:count] < 0)):
-            raise GraphReleasedError(
-                "the gradient reaches a tensor whose stretch of tape was walked already and given back; "
-                "detach() it, or call the first backward() with retain_graph=True")
+        backward(self, node, offset, shape, strides, gradient, retain_graph, only)
 
     # -------------------------------------------------------------- inspection
 

@@ -19,7 +19,10 @@ OPERAND_START, OPERAND_VARIABLE, OPERAND_OFFSET, OPERAND_FLAGS, LIVE = 6, 7, 8, 
 VALUE, ADJOINT, NBYTES, ITEMSIZE, STATE, PLACE = 11, 12, 13, 14, 15, 16
 BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
 SCHEDULE, STEPS = 24, 25  # what a recording's reverse walk runs: n an adjoint, ~n the instruction itself once more
-HEADER_WORDS = 26
+REUSE, HOLE, HOLE_BYTES = 26, 27, 28  # whether adjoints share bytes; gaps in their block while it is planned
+HEADER_WORDS = 29
+
+_GAPS = 64  # that are looked at for an adjoint
 
 # bits of an operand's flags
 WANTED, STORABLE = 1, 2
@@ -88,25 +91,47 @@ def scheduled_walk(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+@device
+def take_place(op: Any, v: int, holes: int, i: Any) -> int:
+    """Place the adjoint of variable `v` in the tightest of the last gaps, or at the end; returns the number of gaps."""
+    wanted, best = (i[op[NBYTES] + v] + 63) // 64 * 64, -1
+    for k in range(max(0, holes - _GAPS), holes):
+        room = i[op[HOLE_BYTES] + k]
+        if room >= wanted and (best < 0 or room < i[op[HOLE_BYTES] + best]):
+            best = k
+    if best < 0:
+        i[op[PLACE] + v] = op[TOTAL]
+        op[TOTAL] += wanted
+        return holes
+    i[op[PLACE] + v] = i[op[HOLE] + best]
+    i[op[HOLE] + best] += wanted
+    i[op[HOLE_BYTES] + best] -= wanted
+    if i[op[HOLE_BYTES] + best] > 0:
+        return holes
+    i[op[HOLE] + best] = i[op[HOLE] + holes - 1]
+    i[op[HOLE_BYTES] + best] = i[op[HOLE_BYTES] + holes - 1]
+    return holes - 1
+
+
 def plan_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
     """Mark what the reverse walk from SEED visits, give each adjoint a place, and decide store or add.
 
     The first contribution to an adjoint is stored where the kernel can do so and the operand is all of its
-    variable; else the walk clears the adjoint before it. TOTAL becomes the bytes that the adjoints need.
+    variable; else the walk clears the adjoint before it. TOTAL becomes the bytes that the adjoints need; with REUSE an
+    adjoint's bytes are another's once its own instruction has been visited.
     """
     state, variable, flags = op[STATE], op[OPERAND_VARIABLE], op[OPERAND_FLAGS]
-    total = 0
-    seed = op[SEED]
+    seed, holes = op[SEED], 0
+    op[TOTAL] = 0
     if i[state + seed] == UNREACHED:
         i[state + seed] = REACHED
-        i[op[PLACE] + seed] = 0
-        total = (i[op[NBYTES] + seed] + 63) // 64 * 64
+        take_place(op, seed, holes, i)
     first, last = op[BEGIN], op[END] - 1
     for back in range(op[END] - first):
         n = last - back
         operand = i[op[OPERAND_START] + n]
-        reached = i[state + i[variable + operand]]
-        alive = i[op[OPCODE] + n] >= 0 and reached == REACHED
+        own = i[variable + operand]
+        alive = i[op[OPCODE] + n] >= 0 and i[state + own] == REACHED
         i[op[LIVE] + n] = 1 if alive else 0
         if alive:
             mode = 0
@@ -119,14 +144,16 @@ def plan_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
                         mode |= 1 << j if flag & STORABLE != 0 else 1 << (32 + j)
                         if at == UNREACHED:
                             i[state + v] = REACHED
-                            i[op[PLACE] + v] = total
-                            total += (i[op[NBYTES] + v] + 63) // 64 * 64
+                            holes = take_place(op, v, holes, i)
                         else:
                             i[state + v] = LEAF_REACHED
                     elif at == LEAF_WITH_GRADIENT:
                         i[state + v] = LEAF_ADDED
             i[op[WORDS] + i[op[START] + n]] = mode
-    op[TOTAL] = total
+            if op[REUSE] != 0:
+                i[op[HOLE] + holes] = i[op[PLACE] + own]
+                i[op[HOLE_BYTES] + holes] = (i[op[NBYTES] + own] + 63) // 64 * 64
+                holes += 1
     return 0
 
 
