@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import ArgumentError, TapegradError
+from ..optim.lists import zero_gradient
 from ..state import state
 from ..tensor import Tensor
 from .parameter import Parameter, float_dtype
@@ -397,7 +398,7 @@ class Module:
             if set_to_none:
                 parameter.grad = None
             else:
-                parameter.grad.copy_(np.zeros(parameter.shape, parameter.dtype))
+                zero_gradient(parameter)
 
     def to(self: Self, dtype: DTypeLike) -> Self:
         """Change the dtype of all parameters and float buffers, in place; return this module.

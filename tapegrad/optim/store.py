@@ -48,7 +48,9 @@ class Segment:
     Attributes
     ----------
     values, gradients : ndarray
-        1-D, aligned to 64 bytes. What lies between two ranges is zero in both.
+        1-D, aligned to 64 bytes. What lies between two ranges is zero in both. Where a gradient lists the rows that it
+        touches, whoever writes to it here rather than by ``parameter.grad[...] =`` has to call
+        ``Changes.mark(parameter.node.home)``.
     offsets, sizes : list of int
         Where each parameter's range begins, and its length, in elements.
     """

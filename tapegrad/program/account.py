@@ -23,7 +23,7 @@ def account(program: Program, optimizer_bytes: int, unfrozen: MemoryReport | Non
     """
     layout = program.layout
     parameters = sum(source.nbytes for source in program.tape._externals if isinstance(source, Leaf))
-    gradients = sum(leaf.nbytes for leaf in program.reached)
+    gradients = sum(leaf.nbytes + (0 if leaf.touched is None else leaf.touched.nbytes) for leaf in program.reached)
     instructions, lives = instructions_of(program), _lives(program)
     kept = [life for life in lives if life.kind == "kept"]
     data = sum(life.nbytes - sum(_overlap(life, other) for other in kept) for life in lives if life.kind == "data")

@@ -101,3 +101,25 @@ def test_sparse_survives_copies_and_conversion():
         step([4])
         assert other.weight.node.touched.numbers.tolist() == [4]
         np.testing.assert_allclose((before - other.weight.numpy())[:, 0], [0, 1, 0, 0, 0.5, 0], rtol=1e-6, atol=1e-7)
+
+
+def test_filling_the_gradients_of_a_model_with_zeros_empties_the_list():
+    layer = nn.Embedding(6, 2, sparse=True)
+    optim.SGD(layer.parameters())
+    layer([5, 1]).sum().backward()
+    layer.zero_grad(set_to_none=False)
+    assert not layer.weight.grad.numpy().any() and layer.weight.node.touched.numbers.tolist() == []
+    layer([2]).sum().backward()
+    assert layer.weight.grad.numpy()[:, 0].tolist() == [0, 0, 1, 0, 0, 0]
+    assert layer.weight.node.touched.numbers.tolist() == [2]
+
+
+def test_memory_report_counts_the_list():
+    reports = []
+    for sparse in (False, True):
+        layer = nn.Embedding(800, 2, sparse=sparse)
+        step = tg.TrainStep(lambda k, layer=layer: layer(k).sum(), optim.SGD(layer.parameters()))
+        step([1, 2])
+        reports.append(step.memory())
+    dense, sparse = reports
+    assert sparse.gradient_bytes == dense.gradient_bytes + 8 * 803 + 800

@@ -86,6 +86,14 @@ def gradient_memory(weight):
     return array_at(home.address, weight.shape, (weight.shape[1], 1), weight.dtype, home)
 
 
+def recordings(layer, optimizer):
+    """Recorded steps of several kinds over one table."""
+    losses = {"recorded": lambda k: (layer(k) ** 2).sum(), "split": lambda k: (layer(k) ** 2).sum(),
+              "tied": lambda k: (layer(k) @ layer.weight.T).tanh().sum(),
+              "again": lambda k: tg.checkpoint(lambda: tg.tanh(layer(k) ** 2).sum())}
+    return {name: tg.TrainStep(loss, optimizer, accumulate=1 + (name == "split")) for name, loss in losses.items()}
+
+
 class Twin:
     """A table with a list of rows and one without, treated alike."""
 
@@ -93,11 +101,7 @@ class Twin:
         values = np.random.default_rng(3).normal(size=(rows, 4))
         self.layers = [nn.Embedding.from_pretrained(tg.tensor(values), freeze=False, sparse=s) for s in (True, False)]
         self.optimizers = [getattr(optim, kind)(layer.parameters(), **options) for layer in self.layers]
-        self.steps = [tg.TrainStep(lambda k, layer=layer: (layer(k) ** 2).sum(), optimizer)
-                      for layer, optimizer in zip(self.layers, self.optimizers)]
-        self.tied = [tg.TrainStep(lambda k, layer=layer: (layer(k) @ layer.weight.T).tanh().sum(), optimizer)
-                     for layer, optimizer in zip(self.layers, self.optimizers)]
-        self.split = [tg.TrainStep(step.loss_fn, step.optimizer, accumulate=2) for step in self.steps]
+        self.steps = [recordings(layer, optimizer) for layer, optimizer in zip(self.layers, self.optimizers)]
 
     def check(self):
         sparse, dense = (layer.weight for layer in self.layers)
@@ -118,21 +122,20 @@ def act(twin, rng):
     rows = twin.layers[0].num_embeddings
     index = rng.integers(0, rows, int(rng.choice([2, 4])))
     what = rng.choice(["backward", "backward", "step", "step", "recorded", "recorded", "split", "tied", "tied backward",
-                       "taken", "zero", "zeros", "set", "write", "clip norm", "clip value", "bound", "freeze", "apart"])
+                       "again", "again backward", "taken", "zero", "zeros", "set", "write", "clip norm", "clip value",
+                       "bound", "freeze", "apart"])
     values = rng.normal(size=4)
-    for layer, optimizer, step, tied, split in zip(twin.layers, twin.optimizers, twin.steps, twin.tied, twin.split):
+    for layer, optimizer, steps in zip(twin.layers, twin.optimizers, twin.steps):
         weight = layer.weight
         trains = weight.requires_grad
         if what == "backward" and trains:
             (layer(index) ** 2).sum().backward()
         elif what == "step":
             optimizer.step()
-        elif what == "recorded" and trains:
-            step(index)
-        elif what == "split" and trains:
-            split(index)
-        elif what == "tied" and trains:
-            tied(index)
+        elif what in steps and trains:
+            steps[what](index)
+        elif what == "again backward" and trains:
+            tg.checkpoint(lambda layer=layer: tg.tanh(layer(index) ** 2).sum()).backward()
         elif what == "tied backward" and trains:
             (layer(index) @ weight.T).tanh().sum().backward()
         elif what == "taken" and trains:
