@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 from importlib import resources
 
 import numpy as np
 
-__all__ = ["load_digits"]
+__all__ = ["load_digits", "load_el_nino", "load_shakespeare"]
 
 _DIGITS_TEST_ROWS = 360
 _SPLITS = ("all", "train", "test")
@@ -56,3 +57,45 @@ def load_digits(split: str = "all") -> tuple[np.ndarray, np.ndarray]:
     order = np.random.RandomState(0).permutation(len(y))
     rows = order[:_DIGITS_TEST_ROWS] if split == "test" else order[_DIGITS_TEST_ROWS:]
     return X[rows], y[rows]
+
+
+def load_el_nino() -> tuple[np.ndarray, np.ndarray]:
+    """Monthly sea surface temperatures off the coast of Peru, 1950 to 2010.
+
+    Returns
+    -------
+    months : ndarray of datetime64[M], shape (732,)
+    temperature : ndarray of float64, shape (732,)
+        Degrees Celsius.
+
+    Notes
+    -----
+    NOAA, ERSST.V3B, region Nino 1+2, in the public domain; see ``el_nino.LICENSE.txt`` beside the data.
+
+    Examples
+    --------
+    >>> months, temperature = load_el_nino()
+    >>> print(months[0], temperature[0], months[-1], temperature[-1])
+    1950-01 23.11 2010-12 22.07
+    """
+    with resources.files(__name__).joinpath("el_nino.csv").open("rb") as file:
+        year, month, temperature = np.loadtxt(file, delimiter=",", skiprows=1).T
+    months = (12 * (year.astype(np.int64) - 1970) + month.astype(np.int64) - 1).astype("datetime64[M]")
+    return months, temperature
+
+
+def load_shakespeare() -> str:
+    """Hamlet, Macbeth, Romeo and Juliet, one after the other: 415,540 characters of ASCII.
+
+    Notes
+    -----
+    In the public domain; see ``shakespeare.LICENSE.txt`` beside the data.
+
+    Examples
+    --------
+    >>> text = load_shakespeare()
+    >>> "To be, or not to be,--that is the question" in text
+    True
+    """
+    packed = resources.files(__name__).joinpath("shakespeare.txt.gz").read_bytes()
+    return gzip.decompress(packed).decode("ascii")
