@@ -11,7 +11,7 @@ import numpy as np
 from ..engine.blas import gemm_address
 from ..engine.jit import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.attention import ATTENTION, BLOCK, LEAST_ROWS, ROTARY
+from ..ops.attention import ATTENTION, BLOCK, LEAST_ROWS, MOST_ROWS, ROTARY
 from ..ops.nest import broadcast_strides, nest
 from ..random import dropout_key
 from ..recording import lift, record
@@ -94,7 +94,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     steps = contiguous_strides(shape)
     strides = ((*steps[:lead], *steps[lead + 1:-1]),
                *(broadcast_strides(t.shape[:-2], t.strides[:-2], batch) for t in (q, k, v)), mask_strides)
-    rows = max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), tokens), 1)
+    rows = max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), MOST_ROWS, tokens), 1)
     scratch = _columns(rows * (2 * keys + 1), q, k, v, mask)
     words = (gemm_address(q.dtype), tokens, keys, q.shape[-1], width, q.strides[-2], k.strides[-2], v.strides[-2],
              steps[lead], rows, bits(1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale)),

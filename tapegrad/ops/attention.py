@@ -19,9 +19,9 @@ from .nest import column_stride, row_offset
 from .table import Op
 
 #: scores of a block: with the block of their adjoints about what a core's second cache holds
-BLOCK = 1 << 15
-#: a block has so many rows even where keys are many, for products of fewer are slow
-LEAST_ROWS = 16
+BLOCK = 1 << 16
+#: rows of a block: at least, for products of fewer are slow; at most, for causality spares whole blocks of keys
+LEAST_ROWS, MOST_ROWS = 16, 128
 _INFINITY = math.inf
 
 # Words: 1 y, 2 g, 3 query, 4 dquery, 5 key, 6 dkey, 7 value, 8 dvalue, 9 mask, 10 dmask, 11 scratch, 13 log-sum-exp,

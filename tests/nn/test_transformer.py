@@ -128,3 +128,21 @@ def test_a_deeper_encoder_keeps_no_matrix_of_scores():
         return step.memory().peak_bytes
 
     assert peak(3) - peak(2) < 4 * 2 * tokens * tokens / 4
+
+
+def test_within_a_memory_budget_attention_is_computed_again_with_the_same_dropout():
+    x = draw(1, 1, 96, 8)
+
+    def trained(budget):
+        model = encoder(3, dropout=0.2)
+        tg.manual_seed(1)
+        step = tg.TrainStep(lambda x: model(x, is_causal=True).square().mean(), optim.SGD(model.parameters(), lr=0.1),
+                            memory_budget=budget)  # fmt: skip
+        losses = [step(x) for _ in range(3)]
+        return losses, step.memory().peak_bytes, str(step.memory())
+
+    losses, peak, _ = trained(None)
+    again, less, report = trained(int(0.8 * peak))
+    assert less <= 0.8 * peak
+    assert "instructions again" in report
+    np.testing.assert_allclose(again, losses, rtol=1e-6)
