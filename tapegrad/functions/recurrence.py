@@ -18,8 +18,8 @@ from .elementwise import contiguous
 
 __all__ = ["gru_layer", "lstm_layer", "rnn_layer"]
 
-#: samples up to which a step's products go without BLAS
-_FEW = 8
+#: samples up to which a step's products go without BLAS, by the size of an element
+_FEW = {4: 16, 8: 8}
 
 
 def rnn_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None, h0: Any = None, *,
@@ -145,7 +145,7 @@ def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: An
     scratch = shared_scratch((block * width + 2) * row, *differentiated) if kept else zero
     gate_rows = 0 if op is RNN else width * (steps if kept else block)
     cell_rows = 0 if op is not LSTM else steps if kept else 1
-    direct = 0 < samples <= _FEW and steps > 3
+    direct = 0 < samples <= _FEW[size] and steps > 3
     words = (gemm_address(x.dtype), steps, samples, inputs, units, int(b_ih is not None), int(reverse), block,
              int(kept), int(relu), int(direct))
     # an adjoint stores the input's share block by block, so no other operand may be of the same variable
