@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,8 +47,11 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     array([3., 2., 1., 2., 3., 2.], dtype=float32)
     """
     x = lift_to(x, common_dtype((x,)))
+    given = np.asarray(pad_width)
+    if given.dtype.kind not in "iu":
+        raise ArgumentError(f"pad: pad_width must be of integers, not {pad_width!r}")
     try:
-        widths = np.broadcast_to(np.asarray(pad_width, np.int64), (x.ndim, 2)).tolist()
+        widths = np.broadcast_to(given, (x.ndim, 2)).tolist()
     except ValueError:
         raise ShapeError(f"pad: pad_width {pad_width} does not fit {x.ndim} axes of {list(x.shape)}") from None
     if any(w < 0 for pair in widths for w in pair):
@@ -89,7 +93,7 @@ def pad_last(input: Any, pad: Sequence[int], mode: str = "constant", value: floa
 def surround(name: str, input: Any, pad: Sequence[int], mode: str, value: float | None) -> Tensor:
     """`pad_last`; `name` is the function or layer that errors speak of."""
     x = lift_to(input, common_dtype((input,)))
-    given = [int(p) for p in pad]
+    given = [operator.index(p) for p in pad]
     axes = len(given) // 2
     if len(given) % 2 or axes > x.ndim:
         raise ShapeError(f"{name}: {len(given)} widths {given} do not fit an input of shape {list(x.shape)}; expected "

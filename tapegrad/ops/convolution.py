@@ -74,19 +74,20 @@ def gather_columns(op: Any, f: Any, image: int, columns: int, first: int, count:
 
     They are stored, zeros where the patch stands over the edge, or added.
     """
-    rows, stride = op[32], op[24]
+    rows, stride, start, begin = op[32], op[24], first // op[32], first % op[32]
     to = columns
     for c in range(op[14]):
         for kh in range(op[19]):
+            behind = kh * op[28] - op[25]
             for ki in range(op[20]):
+                below = ki * op[29] - op[26]
                 for kj in range(op[21]):
                     shift = kj * op[30] - op[27]
                     low = max(first_inside(shift, stride, right), left)
                     high = max(last_inside(shift, stride, op[18], right), low)
-                    slab, line = first // rows, first % rows
+                    slab, line = start, begin
                     for _ in range(count):
-                        deep = slab * op[22] - op[25] + kh * op[28]
-                        down = line * op[23] - op[26] + ki * op[29]
+                        deep, down = slab * op[22] + behind, line * op[23] + below
                         inside = 0 <= deep < op[16] and 0 <= down < op[17]
                         source = image + ((c * op[16] + deep) * op[17] + down) * op[18] + shift
                         if add != 0:
@@ -117,19 +118,20 @@ def gather_columns(op: Any, f: Any, image: int, columns: int, first: int, count:
 @device
 def scatter_columns(op: Any, f: Any, image: int, columns: int, first: int, count: int, left: int, right: int) -> int:
     """Add the columns to the pixels of the image that `gather_columns` takes them from."""
-    rows, stride = op[32], op[24]
+    rows, stride, start, begin = op[32], op[24], first // op[32], first % op[32]
     source = columns
     for c in range(op[14]):
         for kh in range(op[19]):
+            behind = kh * op[28] - op[25]
             for ki in range(op[20]):
+                below = ki * op[29] - op[26]
                 for kj in range(op[21]):
                     shift = kj * op[30] - op[27]
                     low = max(first_inside(shift, stride, right), left)
                     high = last_inside(shift, stride, op[18], right)
-                    slab, line = first // rows, first % rows
+                    slab, line = start, begin
                     for _ in range(count):
-                        deep = slab * op[22] - op[25] + kh * op[28]
-                        down = line * op[23] - op[26] + ki * op[29]
+                        deep, down = slab * op[22] + behind, line * op[23] + below
                         if 0 <= deep < op[16] and 0 <= down < op[17]:
                             target = image + ((c * op[16] + deep) * op[17] + down) * op[18] + shift
                             if stride == 1:

@@ -67,6 +67,8 @@ def test_wrong_arguments_are_named():
         tg.pad(np.ones((0, 2)), 1, mode="edge")
     with pytest.raises(ShapeError, match=r"pad: pad_width .* does not fit 3 axes of \[2, 3, 4\]"):
         tg.pad(x, ((1, 1), (2, 2)))
+    with pytest.raises(ArgumentError, match="of integers"):
+        tg.pad(x, 1.5)
     with pytest.raises(ArgumentError, match="one number"):
         tg.pad(x, 1, constant_values=[1, 2])
     with pytest.raises(ArgumentError, match="pad: mode 'edge' is not known; .*'replicate'"):
