@@ -11,7 +11,7 @@ import numpy as np
 from ..engine.jit import bits
 from ..errors import ArgumentError, ShapeError
 from ..ops.distance import CDIST
-from ..ops.nest import broadcast_strides, is_broadcast, nest
+from ..ops.nest import broadcast_strides, nest
 from ..recording import lift, record
 from ..tensor import Tensor, contiguous_strides
 from .elementwise import abs as absolute
@@ -57,7 +57,7 @@ def vector_norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
 
 
 def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | None = None, keepdims: bool = False, *,
-         dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+         p: float | str | None = None, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
     """A norm of vectors or matrices, as ``numpy.linalg.norm``.
 
     Parameters
@@ -65,7 +65,8 @@ def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | Non
     x : array_like
     ord : float or "fro", optional
         Of vectors any power p, inf, -inf or 0, see `vector_norm`. Of matrices "fro", 1 and -1 (greatest and least sum
-        of magnitudes in a column), inf and -inf (in a row). By default 2 of vectors, "fro" of matrices.
+        of magnitudes in a column), inf and -inf (in a row). By default 2 of vectors, "fro" of matrices; `p` is an
+        alias.
     axis : int or pair of int, optional
         The axis of vectors, or the two of matrices. By default all of `x`, which must have 1 or 2 axes if `ord` is
         given. `dim` is an alias.
@@ -86,6 +87,7 @@ def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | Non
     t = lift(x)[0]
     keep = keepdims or keepdim
     chosen = axis if dim is None else dim
+    ord = p if ord is None else ord
     axes = axes_of(chosen, None, t.ndim, "norm")
     if ord is None or (ord == "fro" and len(axes) == 2):
         if chosen is not None and len(axes) not in (1, 2):
@@ -137,8 +139,7 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> 
     to_a, to_b = (broadcast_strides(t.shape[:-2], contiguous_strides(t.shape)[:-2], batch) for t in (a, b))
     words = (a.shape[-2], b.shape[-2], a.shape[-1], bits(float(p)),
              *nest(batch, (contiguous_strides(shape)[:-2], to_a, to_b)))
-    return record(CDIST, (a, b), shape, words, dtype=a.dtype,
-                  added=2 * is_broadcast(to_a, batch) + 4 * is_broadcast(to_b, batch))
+    return record(CDIST, (a, b), shape, words, dtype=a.dtype)
 
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:

@@ -206,7 +206,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     s = contiguous(s if alpha == 1.0 else s * float(alpha))
     words = (math.prod(x.shape[:d]), at.size, x.shape[d], math.prod(x.shape[d + 1:]), 1)
     return record(PUT, (contiguous(x), contiguous(at), s), x.shape, words, dtype=x.dtype,
-                  aux=((8 * max(x.shape[d], 1), 8),), added=0b1010)
+                  aux=((8 * max(x.shape[d], 1), 8),))
 
 
 def index_select(input: Any, dim: int, index: Any) -> Tensor:

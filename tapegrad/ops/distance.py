@@ -87,6 +87,10 @@ def slope_pass(f: Any, x: int, z: int, target: int, n: int, p: Any, r: Any, g: A
             for k in range(n):
                 f[target + k] += share * component(f, x, z, k, paired)
         return 0
+    if p == 1.0:
+        for k in range(n):
+            f[target + k] = g * sign(component(f, x, z, k, paired)) + (zero if store else f[target + k])
+        return 0
     if m.abs(p) == INFINITY:
         for k in range(n):
             share += 1.0 if m.abs(component(f, x, z, k, paired)) == r else 0.0
@@ -94,9 +98,7 @@ def slope_pass(f: Any, x: int, z: int, target: int, n: int, p: Any, r: Any, g: A
     for k in range(n):
         d = component(f, x, z, k, paired)
         part = zero
-        if p == 1.0:
-            part = g * sign(d)
-        elif m.abs(p) == INFINITY:
+        if m.abs(p) == INFINITY:
             part = share * sign(d) if m.abs(d) == r else zero
         elif p != 0.0 and d != 0.0 and r != 0.0:
             part = g * sign(d) * m.power(m.abs(d) / r, p - 1.0)

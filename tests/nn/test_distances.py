@@ -73,6 +73,7 @@ def test_gradients_and_recorded_targets_are_right(name):
             np.testing.assert_allclose(gradient, leaf.grad.numpy(), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.compiled
 def test_embeddings_learned_with_triplets_come_to_separate_classes():
     rng = RNG(7)
     centres = rng.standard_normal((3, 8))
