@@ -198,7 +198,7 @@ def rotary_embedding(input: Any, positions: Any = 0, base: float = 10000.0, dim:
         Queries or keys; the axis before the last is the position.
     positions : int or array_like of int
         The position of the first element, the others following; or the position of each, of shape (L,) or broadcast
-        to (..., L).
+        to (..., L). A recording holds them as they were; they cannot depend on its inputs.
     base : float
     dim : int, optional
         Only the first `dim` features are turned; all if not given. Even.
