@@ -98,7 +98,8 @@ def torch_eager(rows: int, width: int, batch: int, optimizer: str, sparse: bool)
 def microseconds(runs: dict[str, Run], repeats: int, seconds: float, progress: Callable[[str], None],
                  what: str) -> dict[str, list[float]]:
     """Microseconds a step of every repeat, taking turns."""
-    counts, times = {}, {name: [] for name in runs}  # type: dict[str, int], dict[str, list[float]]
+    counts: dict[str, int] = {}
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for name, run in runs.items():
         began = time.perf_counter()
         run(CHECKED_STEPS)
@@ -153,25 +154,31 @@ def show(results: dict[str, dict[int, list[float]]], arguments: Any) -> None:
 
 
 def plot(results: dict[str, dict[int, list[float]]], file: Path) -> None:
-    """Time over rows, both logarithmic."""
+    """Time over rows, both logarithmic; a panel an optimiser, a colour a way, dashed where dense."""
     plt = report.pyplot()
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    for name, by_rows in results.items():
-        axes.plot(list(by_rows), [report.median(times) for times in by_rows.values()], marker="o", label=name,
-                  linestyle="-" if name.endswith("sparse") else "--")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("rows of the table")
-    axes.set_ylabel("microseconds for one training step")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure, panels = plt.subplots(1, len(OPTIMIZERS), figsize=(11, 4), sharey=True, layout="constrained")
+    for axes, (sparse_name, dense_name, _) in zip(panels, OPTIMIZERS):
+        for k, way in enumerate(dict.fromkeys(name.split(":")[0] for name in results)):
+            for name, line in ((f"{sparse_name} sparse", "-"), (f"{dense_name} dense", "--")):
+                by_rows = results[f"{way}: {name}"]
+                axes.plot(list(by_rows), [report.median(times) for times in by_rows.values()], line, marker=".",
+                          color=f"C{k}", label=f"{way}, {name.split()[1]}")
+        axes.set_title(sparse_name if sparse_name == dense_name else f"{sparse_name}; dense: {dense_name}")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("rows of the table")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("microseconds for one training step")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels) // 2, frameon=False)
     figure.savefig(file, dpi=150)
 
 
 def main() -> None:
     """Measure and show."""
     parser = report.parser(__doc__)
-    parser.add_argument("--rows", type=report.positive, nargs="+", default=[1_000, 100_000, 1_000_000])
+    parser.add_argument("--rows", type=report.positive, nargs="+", default=[1_000, 100_000, 1_000_000],
+                        help="of the tables (default 1000 100000 1000000)")
     parser.add_argument("--width", type=report.positive, default=32, help="columns of the table (default %(default)s)")
     parser.add_argument("--batch", type=report.positive, default=64, help="rows a step reads (default %(default)s)")
     parser.add_argument("--torch-python", metavar="PATH", help="an interpreter that has PyTorch and NumPy")
