@@ -76,16 +76,16 @@ GRID = [
     ("row same", (1, 4, 6), (4, 4, 4), False, {"padding": "same", "dilation": 2}),
     ("row depthwise", (1, 4, 6), (4, 1, 3), True, {"padding": 1, "groups": 4}),
     ("one row", (3, 7), (2, 3, 5), True, {"padding": 1}),
-    ("volume", (1, 3, 3, 4, 3), (4, 3, 2, 3, 2), True, {"stride": (1, 2, 1), "padding": (1, 0, 1)}),
+    ("volume", (1, 3, 3, 4, 2), (2, 3, 2, 3, 2), True, {"stride": (1, 2, 1), "padding": (1, 0, 1)}),
     ("volume depthwise", (2, 2, 4, 3, 3), (2, 1, 2, 2, 3), False, {"groups": 2, "stride": 2, "padding": 1}),
-    ("volume dilated same", (2, 3, 3, 3), (5, 2, 2, 3, 1), True, {"dilation": (2, 1, 1), "padding": "same"}),
+    ("volume dilated same", (2, 3, 3, 2), (3, 2, 2, 3, 1), True, {"dilation": (2, 1, 1), "padding": "same"}),
 ]
 
 TRANSPOSED = [
     ("plain", (2, 3, 2, 3), (3, 4, 3, 2), True, {}),
-    ("one sample strided", (3, 3, 2), (3, 4, 3, 3), False, {"stride": (3, 2), "padding": 1, "output_padding": (2, 1)}),
-    ("dilated", (1, 4, 3, 3), (4, 3, 2, 3), True, {"dilation": 3, "stride": 2, "padding": 2, "output_padding": 2}),
-    ("groups", (2, 4, 2, 3), (4, 3, 3, 3), True, {"groups": 2, "stride": 2}),
+    ("one sample strided", (3, 2, 2), (3, 2, 3, 3), False, {"stride": (3, 2), "padding": 1, "output_padding": (2, 1)}),
+    ("dilated", (1, 4, 3, 2), (4, 3, 2, 2), True, {"dilation": 3, "stride": 2, "padding": 2, "output_padding": 2}),
+    ("groups", (1, 4, 2, 3), (4, 2, 3, 3), True, {"groups": 2, "stride": 2}),
     ("depthwise", (2, 3, 3, 2), (3, 1, 3, 3), True, {"groups": 3, "stride": 2, "padding": 1}),
     ("few channels", (1, 1, 3, 4), (1, 2, 3, 3), False, {"padding": 2}),
     ("pixelwise", (2, 3, 2, 2), (3, 5, 1, 1), True, {}),
