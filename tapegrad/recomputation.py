@@ -107,10 +107,10 @@ class Again:
         """The slots that it reads."""
         return (s for j, s in enumerate(self.sources) if isinstance(s, Slot) and j not in self.written)
 
-    def remember_results(self) -> None:
-        """Have the results compared when the instruction runs again."""
-        for slot in self.outputs():
-            slot.checksum = slot.sum()
+    def remember_result(self) -> None:
+        """Have the output compared when the instruction runs again."""
+        slot = next(self.outputs())
+        slot.checksum = slot.sum()
 
 
 class Replay:
@@ -242,7 +242,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Raises
     ------
     RecomputationError
-        In `backward`, if an op of the user's (`custom_op`) gives another result than the first time.
+        In a define-by-run `backward`, if an op of the user's (`custom_op`) gives another result than the first time.
 
     Examples
     --------

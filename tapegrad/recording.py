@@ -194,7 +194,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     if status:
         raise_status(op, status, operands, None, words)
     if type(saved) is Again and not op.forward.own:
-        saved.remember_results()
+        saved.remember_result()
     return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype, node, True)
 
 

@@ -5,14 +5,15 @@ keeps what its adjoints read, or a first part of the stretch is run without keep
 comes to it: the persistent schedules of Beaumont, Eyraud-Dubois, Herrmann, Joly and Shilova 2019 ("Optimal
 checkpointing for heterogeneous chains: how to train deep neural networks with limited memory", section 4), which are
 nested segments. For a chain that is the least time that such schedules can take, to the resolution of the memory's
-levels; in other graphs what crosses a cut counts in full. A candidate is then planned and placed like any recording,
-and only what that gives is compared with the budget.
+levels; in other graphs what crosses a cut counts in full. Candidates are then planned and placed like any recording,
+only what that gives is compared with the budget, and stretches are left out again where there is room.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,7 @@ from .schedule import Event, Operands, Tree, events_of
 
 _LEVELS = 512
 _STAGES = 64
+_LOOKED, _MOVES = 8, 20_000  # plans to look at: at least, and times instructions
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
           "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
@@ -68,7 +70,7 @@ class Plan:
     """
 
     def __init__(self, operands: Operands, tree: Tree, ends: tuple[Any, ...]) -> None:
-        self.operands, self.ends = operands, ends
+        self.operands, self.tree, self.ends = operands, tree, ends
         self.events: list[Event] = events_of(operands, tree)
 
     @cached_property
@@ -134,11 +136,42 @@ def _search(stages: Stages, room: int) -> tuple[Plan | None, int]:
         else:
             high = middle
     if low < 0:
-        for k in range(min(8, len(levels))):
+        for k in range(min(_LOOKED, len(levels))):
             at(k)
-    fitting = [p for p in looked.values() if p.layout.total <= room]
-    least = min((p.layout.total for p in looked.values()), default=stages.plan.layout.total)
-    return min(fitting, key=lambda p: (p.extra, p.layout.total), default=None), least
+    fitting = [plan for plan in looked.values() if plan.layout.total <= room]
+    if not fitting:
+        return None, min((plan.layout.total for plan in looked.values()), default=stages.plan.layout.total)
+    return _with_less(min(fitting, key=lambda plan: (plan.extra, plan.layout.total)), room), room
+
+
+def _with_less(plan: Plan, room: int) -> Plan:
+    """The plan with stretches left out, or their ends, as long as that costs less time and still fits."""
+    left = max(_LOOKED, _MOVES // max(len(plan.operands.inputs), 1))
+    better = True
+    while better and left > 0:
+        better = False
+        for tree in _less(plan.tree):
+            left -= 1
+            other = plan.other(tree)
+            if other.extra < plan.extra and other.layout.total <= room:
+                plan, better = other, True
+                break
+            if left == 0:
+                break
+    return plan
+
+
+def _less(tree: Tree) -> Iterator[Tree]:
+    """The same tree with one segment less, or with one that begins later or ends earlier by an item."""
+    for k, item in enumerate(tree):
+        if isinstance(item, list):
+            before, after = tree[:k], tree[k + 1:]
+            yield [*before, *item, *after]
+            if len(item) > 1:
+                yield [*before, item[0], item[1:], *after]
+                yield [*before, item[:-1], item[-1], *after]
+            for inner in _less(item):
+                yield [*before, inner, *after]
 
 
 class Stages:

@@ -1,0 +1,213 @@
+"""`tg.checkpoint`, define by run and in recorded steps: the same gradients to the bit from fewer bytes."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import nn, optim
+from tapegrad.errors import InPlaceError, RecomputationError
+
+X = np.random.default_rng(0).normal(size=(256, 16)).astype(np.float32)
+DEPTH = 8
+
+
+def network(dtype=np.float32):
+    """Blocks whose forward pass draws random numbers and moves running statistics."""
+    tg.manual_seed(0)
+    blocks = [nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Dropout(0.25)) for _ in range(DEPTH)]
+    return nn.ModuleList(blocks).to(dtype)
+
+
+def plain(blocks, x):
+    for block in blocks:
+        x = block(x)
+    return x
+
+
+def in_stretches(blocks, x):
+    for first in range(0, len(blocks), 2):
+        x = tg.checkpoint(plain, blocks[first:first + 2], x)
+    return x
+
+
+def nested(blocks, x):
+    if len(blocks) == 1:
+        return blocks[0](x)
+    middle = len(blocks) // 2
+    x = tg.checkpoint(nested, blocks[:middle], x)
+    return nested(blocks[middle:], x)
+
+
+def trained(walk, recorded, dtype):
+    """Losses of three steps and every array of the model after them."""
+    model = network(dtype)
+    blocks = list(model)
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+
+    def loss_of(x):
+        return (walk(blocks, x) ** 2).mean()
+
+    if recorded:
+        step = tg.TrainStep(loss_of, optimizer)
+        losses = [step(X) for _ in range(3)]
+    else:
+        losses = []
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = loss_of(tg.tensor(X.astype(dtype)))
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return losses, {name: np.array(array) for name, array in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("recorded", [False, True], ids=["define by run", "recorded"])
+@pytest.mark.parametrize("walk", [in_stretches, nested])
+def test_training_is_the_same_to_the_bit(walk, recorded, dtype):
+    losses, arrays = trained(plain, recorded, dtype)
+    again_losses, again_arrays = trained(walk, recorded, dtype)
+    assert losses == again_losses
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, again_arrays[name], err_msg=name)
+
+
+def kept_bytes(walk):
+    """Bytes of a define-by-run tape after the forward pass, and the most during backward()."""
+    blocks = list(network())
+    tape = tg.current_tape()
+    x = tg.tensor(np.ones((4096, 16), np.float32))
+    gc.collect()
+    before = tape.live_bytes
+    loss = (walk(blocks, x) ** 2).mean()
+    kept = tape.live_bytes - before
+    tape.storage.peak_bytes = tape.storage.live_bytes
+    loss.backward()
+    return kept, tape.storage.peak_bytes - before
+
+
+def test_what_a_stretch_computes_is_not_kept_and_returns_while_the_reverse_walks():
+    (all_kept, all_peak), (kept, peak), (nested_kept, nested_peak) = map(kept_bytes, (plain, in_stretches, nested))
+    activation = 4096 * 16 * 4
+    assert all_kept > 2 * DEPTH * activation
+    assert kept < (DEPTH / 2 + 1.1) * activation  # the results of the stretches
+    assert nested_kept < 6.1 * activation  # three results and the last block
+    assert nested_peak < peak < 0.6 * all_peak
+
+
+def test_backward_returns_values_and_adjoints_while_it_walks():
+    tape = tg.current_tape()
+    x = tg.tensor(np.linspace(0.0, 1.0, 1 << 18, dtype=np.float32), requires_grad=True)
+    y = x
+    for _ in range(16):
+        y = tg.sin(y)
+    loss = y.sum()
+    del y
+    gc.collect()
+    before = tape.live_bytes
+    tape.storage.peak_bytes = before
+    loss.backward()
+    # the first adjoints come on top of what is kept; sixteen at once would be 16 MiB
+    assert tape.storage.peak_bytes - before <= 4 * x.nbytes
+
+
+def test_a_recorded_plan_says_what_runs_again():
+    model = network()
+    blocks = list(model)
+    step = tg.TrainStep(lambda x: (in_stretches(blocks, x) ** 2).mean(), optim.SGD(model.parameters(), lr=0.1))
+    step(X)
+    report = step.memory()
+    assert report.recomputed > 0 and 0.5 < report.extra < 1.0
+    assert "run again" in str(step.tape) and "instructions again" in str(report)
+    assert any(life.kind == "recomputed" for life in report.buffers)
+    assert "run again" in " ".join(row["read by the adjoint of"] for row in report.by_layer())
+
+
+def test_a_value_used_outside_its_stretch_and_a_captured_tensor_are_right():
+    w = tg.tensor(np.linspace(0.1, 0.9, 5), requires_grad=True)
+
+    def gradient(checkpoint):
+        w.grad = None
+        outer = tg.exp(w)
+        inner = []
+
+        def stretch(x):
+            y = tg.sin(x * outer)
+            inner.append(y)
+            return tg.tanh(y) * w
+
+        z = checkpoint(stretch, w * 2.0) if checkpoint else stretch(w * 2.0)
+        (z * inner[0].detach() + inner[0]).sum().backward()
+        return w.grad.numpy()
+
+    np.testing.assert_array_equal(gradient(tg.checkpoint), gradient(None))
+
+
+def test_a_graph_that_is_retained_can_be_walked_twice():
+    w = tg.tensor([0.3, 0.6], dtype=np.float64, requires_grad=True)
+    loss = tg.checkpoint(lambda w: tg.exp(tg.sin(w)) * w, w).sum()
+    loss.backward(retain_graph=True)
+    once = w.grad.numpy().copy()
+    loss.backward()
+    np.testing.assert_allclose(w.grad.numpy(), 2 * once, rtol=1e-15)
+    with pytest.raises(tg.GraphReleasedError):
+        loss.backward()
+
+
+def test_several_results_keywords_and_nothing_to_differentiate():
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    a, (b, n) = tg.checkpoint(lambda w, *, scale: (tg.square(w) * scale, (tg.sqrt(w), 3)), w, scale=2.0)
+    (a.sum() + b.sum() * n).backward()
+    np.testing.assert_allclose(w.grad.numpy(), 4 * np.array([1.0, 2.0]) + 1.5 / np.sqrt([1.0, 2.0]), rtol=1e-6)
+    assert not tg.checkpoint(lambda x: x * 2.0, tg.tensor([1.0])).requires_grad
+
+
+def test_a_value_and_gradient_runs_again_when_compiled():
+    def f(w, x):
+        return tg.checkpoint(lambda w: tg.tanh(tg.tanh(x @ w)), w).sum()
+
+    x = np.random.default_rng(0).normal(size=(8, 4))
+    w = np.random.default_rng(1).normal(size=(4, 3))
+    value, gradient = tg.compile(tg.value_and_grad(f))(w, x)
+    want, want_gradient = tg.value_and_grad(f)(w, x)
+    assert value == want
+    np.testing.assert_array_equal(gradient, want_gradient)
+
+
+def test_an_input_changed_in_place_before_backward_is_found():
+    w = tg.tensor([0.5, 1.0], requires_grad=True)
+    loss = tg.checkpoint(lambda w: tg.tanh(w + 1.0) * 2.0, w).sum()
+    w.copy_(np.array([0.0, 0.0], np.float32))
+    with pytest.raises(InPlaceError, match="changed in place"):
+        loss.backward()
+
+
+def unsteady(x, y):
+    for k in range(x.size):
+        y[k] = x[k] * np.random.random()
+
+
+def unsteady_adjoint(g, y, dx):
+    for k in range(y.size):
+        dx[k] += g[k] * y[k]
+
+
+def test_an_op_that_gives_another_result_when_it_runs_again_is_found():
+    op = tg.custom_op(unsteady, unsteady_adjoint)
+    w = tg.tensor([0.5, 1.0], requires_grad=True)
+    loss = tg.checkpoint(lambda w: tg.tanh(op(w)), w).sum()
+    with pytest.raises(RecomputationError, match="unsteady.*another result"):
+        loss.backward()
+
+
+def test_an_error_inside_a_stretch_leaves_later_recordings_ordinary():
+    w = tg.tensor([0.5, 1.0], requires_grad=True)
+    with pytest.raises(ZeroDivisionError):
+        tg.checkpoint(lambda w: tg.exp(w) / (1 // 0), w)
+    tape = tg.current_tape()
+    y = tg.tanh(w)
+    assert "run again" not in str(tape)
+    y.sum().backward()
+    np.testing.assert_allclose(w.grad.numpy(), 1 - np.tanh([0.5, 1.0]) ** 2, rtol=1e-6)
