@@ -1,4 +1,4 @@
-"""The command line: ``tapegrad train``, ``tapegrad predict``, ``tapegrad profile``."""
+"""The command line: ``tapegrad train``, ``tapegrad predict``, ``tapegrad profile``, ``tapegrad example``."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import TapegradError
+from .example import example
 from .predict import predict
 from .profile import profile
 from .train import train
@@ -72,3 +73,4 @@ def _top(
 app.command()(train)
 app.command()(predict)
 app.command()(profile)
+app.command()(example)

@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 
-__all__ = ["load_digits", "load_el_nino", "load_shakespeare"]
+__all__ = ["load_digits", "load_shakespeare", "load_sunspots"]
 
 _DIGITS_TEST_ROWS = 360
 _SPLITS = ("all", "train", "test")
@@ -59,31 +59,6 @@ def load_digits(split: str = "all") -> tuple[np.ndarray, np.ndarray]:
     return X[rows], y[rows]
 
 
-def load_el_nino() -> tuple[np.ndarray, np.ndarray]:
-    """Monthly sea surface temperatures off the coast of Peru, 1950 to 2010.
-
-    Returns
-    -------
-    months : ndarray of datetime64[M], shape (732,)
-    temperature : ndarray of float64, shape (732,)
-        Degrees Celsius.
-
-    Notes
-    -----
-    NOAA, ERSST.V3B, region Nino 1+2, in the public domain; see ``el_nino.LICENSE.txt`` beside the data.
-
-    Examples
-    --------
-    >>> months, temperature = load_el_nino()
-    >>> print(months[0], temperature[0], months[-1], temperature[-1])
-    1950-01 23.11 2010-12 22.07
-    """
-    with resources.files(__name__).joinpath("el_nino.csv").open("rb") as file:
-        year, month, temperature = np.loadtxt(file, delimiter=",", skiprows=1).T
-    months = (12 * (year.astype(np.int64) - 1970) + month.astype(np.int64) - 1).astype("datetime64[M]")
-    return months, temperature
-
-
 def load_shakespeare() -> str:
     """Hamlet, Macbeth, Romeo and Juliet, one after the other: 415,540 characters of ASCII.
 
@@ -99,3 +74,26 @@ def load_shakespeare() -> str:
     """
     packed = resources.files(__name__).joinpath("shakespeare.txt.gz").read_bytes()
     return gzip.decompress(packed).decode("ascii")
+
+
+def load_sunspots() -> tuple[np.ndarray, np.ndarray]:
+    """Monthly mean sunspot numbers, 1749 to 2008.
+
+    Returns
+    -------
+    months : ndarray of datetime64[M], shape (3120,)
+    number : ndarray of float64, shape (3120,)
+
+    Notes
+    -----
+    NOAA's National Geophysical Data Center, in the public domain; see ``sunspots.LICENSE.txt`` beside the data.
+
+    Examples
+    --------
+    >>> months, number = load_sunspots()
+    >>> print(months[0], number[0], months[-1], number[-1])
+    1749-01 58.0 2008-12 0.8
+    """
+    with resources.files(__name__).joinpath("sunspots.csv").open("rb") as file:
+        years = np.loadtxt(file, delimiter=",", skiprows=1)
+    return np.arange("1749-01", "2009-01", dtype="datetime64[M]"), years[:, 1:].ravel()
