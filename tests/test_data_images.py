@@ -1,5 +1,7 @@
 """Folders of images."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -94,6 +96,12 @@ def test_folders_without_images_are_named(tmp_path):
             (tmp_path / name / "owls").mkdir()
         with pytest.raises(tg.DataError, match=said):
             ImageFolder(tmp_path / name)
+
+
+def test_without_pillow_the_extra_is_named(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(tg.TapegradError, match=r"tapegrad\[images\]"):
+        ImageFolder(root)
 
 
 def test_a_step_runs_over_a_folder_as_over_its_images(root):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -211,6 +212,17 @@ def test_a_run_stopped_by_its_callback_or_an_error_ends_its_thread(small_chunks)
         step.run(Rows(transform=fail), batch_size=8, epochs=50)
     assert len(step.history) < 600
     assert not [t for t in threading.enumerate() if t.name.startswith("tapegrad-chunks")]
+
+
+def test_the_next_chunk_is_fetched_before_it_is_asked_for():
+    rows = Rows()
+    stretches = source.Chunks(rows, np.dtype(np.float32)).stretches([source.Batches(np.arange(80), 8, 10)])
+    next(stretches)
+    end = time.monotonic() + 30
+    while len(rows.asked) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(rows.asked) == 2  # and no more than one chunk ahead
+    stretches.close()
 
 
 def test_rows_that_change_their_shape_or_number_are_named():

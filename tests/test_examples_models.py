@@ -81,6 +81,17 @@ def test_an_epoch_of_each_example_learns_and_its_picture_can_be_drawn(name, tmp_
     assert (tmp_path / "picture.png").stat().st_size > 20_000
 
 
+def test_without_matplotlib_the_table_stands_alone_and_a_picture_that_was_asked_for_is_an_error(monkeypatch, capsys):
+    pytest.importorskip("typer")
+    from tapegrad.cli import example as command_module
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(tg.TapegradError, match=r"tapegrad\[viz\]"):
+        command_module.example("lstm", epochs=1, seed=0, out=Path("picture.png"))
+    command_module.example("lstm", epochs=1, seed=0, out=None)
+    assert "no picture" in capsys.readouterr().out
+
+
 def test_an_example_repeats_with_its_seed():
     runs = [example("lstm").run(epochs=1, seed=seed).numbers["loss"] for seed in (0, 0, 1)]
     assert runs[0] == runs[1] != runs[2]

@@ -100,7 +100,7 @@ class Files:
             mapped = []
         self._files: list[Any] = [file for _, file in mapped]
         # rows in any order: each brings its own pages and those about it
-        self.rows = most // sum(a.nbytes // len(a) + _AROUND for a, _ in mapped) if mapped else sys.maxsize
+        self.rows = most // sum(a.nbytes // max(len(a), 1) + _AROUND for a, _ in mapped) if mapped else sys.maxsize
 
     def release(self) -> None:
         """Let go of the pages that were read; their contents stay in the file and in the system's cache of it."""
@@ -187,7 +187,7 @@ class Chunks:
 def _arrays_of(dataset: Any) -> list[np.ndarray]:
     """The arrays that a dataset holds, also as parts of others."""
     held = getattr(dataset, "arrays", ())
-    return [part for a in held for part in getattr(a, "parts", [a])]
+    return [part for a in (held if isinstance(held, (tuple, list)) else ()) for part in getattr(a, "parts", [a])]
 
 
 class _Rows:
