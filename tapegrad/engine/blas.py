@@ -40,10 +40,17 @@ def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: 
 
 
 @device
-def gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: int, b: int, ldb: int, add: int,
-         c: int, ldc: int, f: Any) -> int:
-    """Row-major C (m, n) = op(A) op(B), or += where `add` is not 0."""
+def scaled_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int, ldb: int,
+                add: int, c: int, ldc: int, f: Any) -> int:
+    """Row-major C (m, n) = alpha op(A) op(B), or += where `add` is not 0."""
     if m == 0 or n == 0:
         return 0
     beta = 1.0 if add != 0 else 0.0
-    return fortran_gemm(routine, tb, ta, n, m, k, 1.0, b, max(ldb, 1), a, max(lda, 1), beta, c, max(ldc, 1), f)
+    return fortran_gemm(routine, tb, ta, n, m, k, alpha, b, max(ldb, 1), a, max(lda, 1), beta, c, max(ldc, 1), f)
+
+
+@device
+def gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: int, b: int, ldb: int, add: int,
+         c: int, ldc: int, f: Any) -> int:
+    """Row-major C (m, n) = op(A) op(B), or += where `add` is not 0."""
+    return scaled_gemm(routine, ta, tb, m, n, k, 1.0, a, lda, b, ldb, add, c, ldc, f)

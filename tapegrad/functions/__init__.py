@@ -18,9 +18,11 @@ from . import (
 from .attention import rotary_embedding, scaled_dot_product_attention, sinusoidal_positions  # noqa: F401
 from .convolution import *  # noqa: F403
 from .distances import *  # noqa: F403
+from .dropout import *  # noqa: F403
+from .dropout import __all__ as _dropout  # the function hides its module, as the next does
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
-from .embedding import __all__ as _embedding  # the function hides its module
+from .embedding import __all__ as _embedding
 from .gathering import *  # noqa: F403
 from .indexing import At, getitem, take  # noqa: F401
 from .layout import *  # noqa: F403
@@ -32,8 +34,8 @@ from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .sorting import *  # noqa: F403
 
-__all__ = sorted({"pad", *convolution.__all__, *elementwise.__all__, *_embedding, *layout.__all__, *indexing.__all__,
-                  *linalg.__all__, *losses.__all__, *normalization.__all__, *pooling.__all__, *reductions.__all__,
-                  *distances.__all__, *gathering.__all__, *sorting.__all__})
+__all__ = sorted({"pad", *convolution.__all__, *elementwise.__all__, *_dropout, *_embedding, *layout.__all__,
+                  *indexing.__all__, *linalg.__all__, *losses.__all__, *normalization.__all__, *pooling.__all__,
+                  *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__})
 
 protocol.install(globals(), __all__)

@@ -13,13 +13,12 @@ from ..engine.jit import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.attention import ATTENTION, BLOCK, LEAST_ROWS, MOST_ROWS, ROTARY
 from ..ops.nest import broadcast_strides, nest
-from ..random import dropout_key
 from ..recording import lift, record
-from ..state import state
 from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, view
-from .convolution import _columns
+from .dropout import dropout_words
 from .elementwise import contiguous
 from .layout import reshape, swapaxes
+from .scratch import scratch
 
 __all__ = ["rotary_embedding", "scaled_dot_product_attention", "sinusoidal_positions"]
 
@@ -95,11 +94,12 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     strides = ((*steps[:lead], *steps[lead + 1:-1]),
                *(broadcast_strides(t.shape[:-2], t.strides[:-2], batch) for t in (q, k, v)), mask_strides)
     rows = max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), MOST_ROWS, tokens), 1)
-    scratch = _columns(rows * (2 * keys + 1), q, k, v, mask)
+    working = scratch(ATTENTION, rows * (2 * keys + 1), q, k, v, mask)
+    dropped = (1, *dropout_words(dropout_p)) if dropout_p > 0.0 else (0, bits(1.0), 0, 0, 0, 0)
     words = (gemm_address(q.dtype), tokens, keys, q.shape[-1], width, q.strides[-2], k.strides[-2], v.strides[-2],
              steps[lead], rows, bits(1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale)),
-             int(is_causal), kind, *mask_steps, *_dropout(dropout_p), *nest(batch, strides))
-    y = record(ATTENTION, (q, k, v, mask, scratch), shape, words, dtype=q.dtype,
+             int(is_causal), kind, *mask_steps, *dropped, *nest(batch, strides))
+    y = record(ATTENTION, (q, k, v, mask, working), shape, words, dtype=q.dtype,
                aux=((max(math.prod(batch) * tokens, 1) * q.dtype.itemsize, q.dtype.itemsize),),
                always=dropout_p > 0.0)
     if enable_gqa:
@@ -173,17 +173,6 @@ def _mask_strides(name: str, mask: Tensor, shape: tuple[int, ...],
                          f"(..., L, S) = {list(shape)}")
     strides = broadcast_strides(mask.shape, mask.strides, shape)
     return strides[-2:], strides[:-2]
-
-
-def _dropout(p: float) -> tuple[int, ...]:
-    """Words: whether there is dropout, scale, threshold, key, stream, address of the recording's key."""
-    if p == 0.0:
-        return 0, bits(1.0), 0, 0, 0, 0
-    scale, threshold = 0.0 if p == 1.0 else 1.0 / (1.0 - p), min(math.floor(p * 2.0**32 + 0.5), 2**32)
-    if state.capture is not None:
-        return 1, bits(scale), threshold, 0, *state.capture.random_stream()
-    return 1, bits(scale), threshold, *dropout_key(), 0
-
 
 
 # ------------------------------------------------------------------ positions

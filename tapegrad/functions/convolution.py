@@ -5,29 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
 from ..engine.blas import gemm_address
 from ..errors import ArgumentError, ShapeError
-from ..ops.convolution import BLOCK, CONV, CONV_TRANSPOSE, SCRATCH
+from ..ops.convolution import BLOCK, CONV, CONV_TRANSPOSE
 from ..ops.table import Op
 from ..recording import lift, record
-from ..state import state
 from ..tensor import Tensor, constant
 from .elementwise import contiguous
 from .layout import expand_dims, reshape
+from .scratch import scratch
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"]
 
 Extent = int | Sequence[int]
-
-#: the scratch of each recording in the making
-_recorded: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
-
-#: the scratch that each tape used last; alive while an instruction refers to it
-_computed: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()
 
 #: multiplications for an output pixel and group up to which the direct loops win
 _DIRECT = 32
@@ -205,27 +198,10 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor, biased: bool, groups: int, 
     direct = not pixel and depth * outputs <= _DIRECT
     pixels = max(BLOCK // depth, _PIXELS)
     rows, part = min(max(pixels // width, 1), math.prod(response[:-1])), min(pixels, width)
-    columns = constant(0.0, x.dtype) if pixel or direct else _columns(depth * rows * part, x, w, b)
+    columns = constant(0.0, x.dtype) if pixel or direct else scratch(op, depth * rows * part, x, w, b)
     words = (gemm_address(x.dtype), *window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before,
                                                   dilation, response),
              int(biased), rows, part, int(direct), int(pixel))
     shape = (w.shape[0], *response) if op is CONV else (inputs * groups, *image)
     y = record(op, (x, w, b, columns), (x.shape[0], *shape), words, dtype=x.dtype)
     return reshape(y, shape) if single else y
-
-
-def _columns(elements: int, *operands: Tensor) -> Tensor:
-    """Scratch of at least so many elements: the recording's or the tape's, else a new one."""
-    dtype, capture = operands[0].dtype, state.capture
-    if capture is not None and any(t.is_symbolic or t.requires_grad for t in operands):
-        found = _recorded.get(capture)
-        if found is None or found.size < elements:
-            found = _recorded[capture] = record(SCRATCH, (), (elements,), dtype=dtype, always=True)
-        return found
-    tape = state.tape(dtype)
-    last = _computed.get(tape)
-    buffer = None if last is None else last()
-    if buffer is None or buffer.nbytes < elements * dtype.itemsize:
-        buffer = tape.storage.allocate(elements * dtype.itemsize, "conv")
-        _computed[tape] = ref(buffer)
-    return Tensor._made(buffer, 0, (elements,), (1,), dtype)

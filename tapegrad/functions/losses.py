@@ -1,24 +1,18 @@
-"""Classification losses over rows, and dropout."""
+"""Classification losses over rows."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..engine.jit import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.dropout import DROPOUT
 from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
 from ..ops.table import Op
-from ..random import dropout_key
 from ..recording import lift, lift_to, record
-from ..state import state
 from ..tensor import INT64, Tensor, as_array, constant
 from .elementwise import contiguous
 
-__all__ = [
-    "cross_entropy_rows", "dropout", "nll_rows",
-]
+__all__ = ["cross_entropy_rows", "nll_rows"]
 
 
 def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, reduction: str) -> Tensor:
@@ -55,27 +49,3 @@ def cross_entropy_rows(x: Any, target: Any, weight: Any = None, ignore_index: in
 def nll_rows(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "none") -> Tensor:
     """``-weight[t] * x[row, t]`` for log-probabilities `x` (rows, classes) and class indices (rows,)."""
     return _rows(NLL, x, target, weight, ignore_index, 0.0, reduction)
-
-
-def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
-    """Elements set to zero with probability `p`, the others divided by ``1 - p``; `x` itself unless `training`.
-
-    The mask depends on the seed (`manual_seed`), the call and the element's index; it is not stored.
-    """
-    if not 0.0 <= p <= 1.0:
-        raise ArgumentError(f"dropout: p is a probability, not {p}")
-    x = lift(x)[0]
-    if not training or p == 0.0:
-        return x
-    x = contiguous(x)
-    scale = 0.0 if p == 1.0 else 1.0 / (1.0 - p)
-    threshold = min(math.floor(p * 2.0**32 + 0.5), 2**32)
-    if state.capture is not None:
-        key = 0
-        stream, counter = state.capture.random_stream()
-    else:
-        (key, stream), counter = dropout_key(), 0
-    return record(DROPOUT, (x,), x.shape, (bits(scale), threshold, key, stream, counter, x.size), dtype=x.dtype,
-                  always=True)
-
-

@@ -13,8 +13,8 @@ from ..ops.table import Op
 from ..recording import lift, record
 from ..state import state
 from ..tensor import Tensor, constant
-from .convolution import _columns as shared_scratch
 from .elementwise import contiguous
+from .scratch import scratch
 
 __all__ = ["gru_layer", "lstm_layer", "rnn_layer"]
 
@@ -142,7 +142,7 @@ def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: An
     width = 1 if op is RNN else 4
     block = min(max(BLOCK // max(samples * width * units, 1), 1), steps)
     row, size = max(samples * units, 1), x.dtype.itemsize
-    scratch = shared_scratch((block * width + 2) * row, *differentiated) if kept else zero
+    working = scratch(op, (block * width + 2) * row, *differentiated) if kept else zero
     gate_rows = 0 if op is RNN else width * (steps if kept else block)
     cell_rows = 0 if op is not LSTM else steps if kept else 1
     direct = 0 < samples <= _FEW[size] and steps > 3
@@ -151,7 +151,7 @@ def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: An
     # an adjoint stores the input's share block by block, so no other operand may be of the same variable
     shared = len({id(t.node) for t in differentiated if t.node is not None}) < sum(
         t.node is not None for t in differentiated)
-    return record(op, (*differentiated, scratch), (steps + int(op is LSTM), samples, units), words, dtype=x.dtype,
+    return record(op, (*differentiated, working), (steps + int(op is LSTM), samples, units), words, dtype=x.dtype,
                   aux=((max(gate_rows * row, 1) * size, size), (max(cell_rows * row, 1) * size, size),
                        ((w_hh.size if direct else 1) * size, size)),
                   added=-1 if shared else 0)

@@ -12,9 +12,10 @@ import math
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.blas import fortran_gemm
+from ..engine.blas import scaled_gemm
 from ..engine.jit import cast, device, real
 from ..engine.philox import philox, random_word
+from .dropout import key_of, stream_of
 from .nest import column_stride, row_offset
 from .table import Op
 
@@ -27,20 +28,10 @@ _INFINITY = math.inf
 # Words: 1 y, 2 g, 3 query, 4 dquery, 5 key, 6 dkey, 7 value, 8 dvalue, 9 mask, 10 dmask, 11 scratch, 13 log-sum-exp,
 # 15 gemm, 16 query rows, 17 keys, 18 width of query and key, 19 width of value, 20 to 23 strides of a row of query,
 # key, value and y, 24 rows of a block, 25 scale, 26 whether causal, 27 mask: 0 none, 1 bool, 2 float; 28 and 29 its
-# strides by row and key, 30 whether there is dropout, 31 its scale, 32 threshold, 33 key, 34 stream, 35 address of
-# (key, step) of a recording or 0, 36 nest of the batch (y, query, key, value, mask).
+# strides by row and key, 30 whether there is dropout, 31 to 35 its words (see `dropout`), 36 nest of the batch (y,
+# query, key, value, mask).
 # Scratch: a block of weights, a block of their adjoints or of what dropout leaves of them, a sum for each row.
-_NEST = 36
-
-
-@device
-def scaled_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int, ldb: int,
-                add: int, c: int, ldc: int, f: Any) -> int:
-    """Row-major C (m, n) = alpha op(A) op(B), or += where `add` is not 0."""
-    if m == 0 or n == 0:
-        return 0
-    beta = 1.0 if add != 0 else 0.0
-    return fortran_gemm(routine, tb, ta, n, m, k, alpha, b, max(ldb, 1), a, max(lda, 1), beta, c, max(ldc, 1), f)
+_DROPOUT, _NEST = 31, 36
 
 
 @device
@@ -104,9 +95,8 @@ def drop_weights(op: Any, f: Any, i: Any, row: int, p: int, to: int, n: int) -> 
 
     `row` counts the rows of all heads; the random words of a row are those of its number, whatever the blocks.
     """
-    key = i[op[35]] if op[35] != 0 else op[33]
-    stream = op[34] + (i[op[35] + 1] << 20) if op[35] != 0 else op[34]
-    scale, threshold, block = real(op, 31, f), op[32], row * ((op[17] + 63) // 64)
+    key, stream = key_of(op, _DROPOUT, i), stream_of(op, _DROPOUT, i)
+    scale, threshold, block = real(op, _DROPOUT, f), op[_DROPOUT + 1], row * ((op[17] + 63) // 64)
     whole = n // 64
     for part in range(whole):
         for k in range(p + part * 64, p + part * 64 + 16):
@@ -187,7 +177,7 @@ def weights_again(op: Any, f: Any, i: Any, head: int, first: int, count: int, ke
 @device
 def scores_adjoint(op: Any, f: Any, first: int, count: int, keys: int) -> int:
     """dS = P (dP - sum of P dP by row), in the place of P; dP in the other block, P marked by dropout."""
-    other, scale = op[11] + op[24] * op[17], real(op, 31, f)
+    other, scale = op[11] + op[24] * op[17], real(op, _DROPOUT, f)
     for row in range(count):
         p, d, n, inner = op[11] + row * keys, other + row * keys, visible(op, first + row, keys), cast(0.0, f)
         if op[30] != 0:

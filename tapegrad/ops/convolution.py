@@ -6,8 +6,8 @@ backwards: a convolution takes the image to the response, a transposed one the r
 of either is the forward walk of the other. Absent axes have an extent of 1.
 
 The columns of a block of the response's pixels are the only scratch; the weight's adjoint makes them again from the
-image. All convolutions of a recording share one scratch, the output of an instruction of its own, so that it is
-planned once and does not grow with the depth of a network.
+image. It is the scratch that all ops of a recording share (`scratch`), so that it does not grow with the depth of a
+network.
 """
 
 from __future__ import annotations
@@ -362,11 +362,3 @@ def conv_transpose_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 CONV_TRANSPOSE = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, ((2, 4), (1, 4), (), ()),
                     stores=True, doc="the adjoint of cross-correlation as a map of its own")
-
-
-def scratch_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Memory that others write before they read it."""
-    return 0
-
-
-SCRATCH = Op("scratch", scratch_forward, doc="working memory of convolutions")

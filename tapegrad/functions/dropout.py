@@ -1,0 +1,42 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..engine.jit import bits
+from ..errors import ArgumentError
+from ..ops.dropout import DROPOUT
+from ..random import dropout_key
+from ..recording import lift, record
+from ..state import state
+from ..tensor import Tensor
+from .elementwise import contiguous
+
+__all__ = ["dropout"]
+
+
+def dropout_words(p: float) -> tuple[int, int, int, int, int]:
+    """The words of `ops.dropout`: scale, threshold, key, stream, address of the recording's key or 0.
+
+    Every call takes random numbers that no other has.
+    """
+    scale, threshold = 0.0 if p == 1.0 else 1.0 / (1.0 - p), min(math.floor(p * 2.0**32 + 0.5), 2**32)
+    if state.capture is not None:
+        return bits(scale), threshold, 0, *state.capture.random_stream()
+    return bits(scale), threshold, *dropout_key(), 0
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
+    """Elements set to zero with probability `p`, the others divided by ``1 - p``; `x` itself unless `training`.
+
+    The mask depends on the seed (`manual_seed`), the call and the element's index; it is not stored.
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ArgumentError(f"dropout: p is a probability, not {p}")
+    x = lift(x)[0]
+    if not training or p == 0.0:
+        return x
+    x = contiguous(x)
+    return record(DROPOUT, (x,), x.shape, (*dropout_words(p), x.size), dtype=x.dtype, always=True)
