@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 
 import tapegrad as tg
 import tapegrad.nn.functional as F
@@ -66,12 +66,14 @@ def run(epochs: int = 30, seed: int = 0, progress: bool = False) -> Outcome:
     history = step.run(ArrayDataset(images, labels, transform=augment), batch_size=64, epochs=epochs, seed=seed,
                        drop_last=True, progress=progress, callback=test)
 
-    predicted = scores(model, test_images).argmax(axis=1)
-    wrong = np.flatnonzero(predicted != test_labels)
+    probabilities = special.softmax(scores(model, test_images), axis=1)
+    predicted = probabilities.argmax(axis=1)
+    hardest = probabilities[np.arange(len(test_labels)), test_labels].argsort()[:10]
+    wrong = predicted != test_labels
     numbers = {"accuracy": accuracies[-1], "loss": float(history.epoch_loss()[-1]), "steps": float(len(history)),
                "seconds": history.seconds}
     rows = [
-        ("accuracy on 360 test digits", f"{accuracies[-1]:.4f} ({len(wrong)} wrong)"),
+        ("accuracy on 360 test digits", f"{accuracies[-1]:.4f} ({wrong.sum()} wrong)"),
         ("training loss, last epoch", f"{numbers['loss']:.4f}"),
         ("parameters", f"{model.num_parameters():,}"),
         ("steps of 64 digits", f"{len(history):,}"),
@@ -80,7 +82,7 @@ def run(epochs: int = 30, seed: int = 0, progress: bool = False) -> Outcome:
     ]
 
     def draw(figure: Any) -> None:
-        curves, pictures = figure.subfigures(2, 1, height_ratios=[3, 2])
+        curves, pictures = figure.subfigures(2, 1, height_ratios=[1, 1])
         left, right = curves.subplots(1, 2)
         at = np.arange(1, len(accuracies) + 1)
         left.plot(np.arange(1, len(history) + 1) / len(history) * at[-1], history.loss, color="0.8", linewidth=0.8,
@@ -95,14 +97,16 @@ def run(epochs: int = 30, seed: int = 0, progress: bool = False) -> Outcome:
         right.grid(alpha=0.3)
         given = augment(images[:10], np.random.default_rng(seed))
         shown = [(image, f"{label}", "0.3") for image, label in zip(given, labels)]
-        shown += [(test_images[k], f"{test_labels[k]}, read as {predicted[k]}", "tab:red") for k in wrong[:10]]
+        shown += [(test_images[k], f"{test_labels[k]}, read as {predicted[k]}" if wrong[k] else
+                   f"{test_labels[k]}: {100 * probabilities[k, predicted[k]]:.0f} %", "tab:red" if wrong[k] else "0.3")
+                  for k in hardest]
         axes = pictures.subplots(2, 10)
         for ax in axes.flat:
             ax.set_axis_off()
         for ax, (image, label, colour) in zip(axes.flat, shown):
             ax.imshow(image[0], cmap="gray_r", vmin=0, vmax=1)
             ax.set_title(label, fontsize=8, color=colour)
-        pictures.suptitle("Ten digits as they are trained on (above), and the test digits that are misread (below)",
+        pictures.suptitle("Ten digits as they are trained on (above); the ten test digits it is least sure of (below)",
                           fontsize=10)
 
     return Outcome(titled("LeNet", epochs), rows, numbers, draw)
