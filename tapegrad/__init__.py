@@ -3,6 +3,7 @@
 from . import errors, functions
 from ._version import __version__
 from .autodiff import GradcheckError, grad, gradcheck, value_and_grad
+from .config import config, get_num_threads, set_num_threads
 from .custom import CustomOp, custom_op
 from .errors import *  # noqa: F403
 from .functions import *  # noqa: F403
@@ -19,9 +20,9 @@ from . import nn, optim  # isort: skip  (they stand on everything above)
 
 __all__ = [
     "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__", "checkpoint",
-    "compile", "current_tape", "custom_op", "enable_grad", "errors", "functions", "grad", "gradcheck",
-    "is_grad_enabled", "load", "manual_seed", "memory_report", "nn", "no_grad", "optim", "save", "tensor",
-    "value_and_grad",
+    "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "functions", "get_num_threads", "grad",
+    "gradcheck", "is_grad_enabled", "load", "manual_seed", "memory_report", "nn", "no_grad", "optim", "save",
+    "set_num_threads", "tensor", "value_and_grad",
 ]
 __all__ += functions.__all__
 __all__ += errors.__all__

@@ -6,24 +6,12 @@ The address is a word of the instruction's row, so that compiled code depends on
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from .jit import device
-
-
-@cache
-def gemm_address(dtype: np.dtype) -> int:
-    """Address of ``sgemm`` or ``dgemm`` as SciPy's BLAS gives it (Fortran calling convention, 32-bit integers)."""
-    from scipy.linalg import cython_blas
-
-    capsule = cython_blas.__pyx_capi__["sgemm" if dtype == np.float32 else "dgemm"]
-    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return pointer_of(capsule, name_of(capsule))
+from .providers import gemm_address as gemm_address
 
 
 def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,

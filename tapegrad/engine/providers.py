@@ -1,0 +1,289 @@
+"""The libraries that multiply matrices: which are there, the addresses of their routines, their threads.
+
+A library is loaded when it is first needed and never unloaded, so that an address in a row stays good for ever: a
+recording goes on with the provider that it was made with, whichever is chosen later.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, MissingExtraError
+from . import jit
+
+NAMES = ("openblas", "mkl")
+
+#: products of at most this many multiplications run on one thread of MKL: starting its threads costs 3 microseconds
+#: on idle cores and 100 on busy ones. 96 x 96 x 96 is where two threads become faster, in either dtype
+_ONE_THREAD = 96**3
+
+_lock = threading.RLock()
+_chosen: str | None = None
+_threads: int | None = None
+_routines: dict[np.dtype, int] = {}
+
+
+class Provider:
+    """A loaded library.
+
+    Attributes
+    ----------
+    name : str
+    version : str
+        As the library tells it.
+    file : str or None
+        Where it lies, if the system tells.
+    """
+
+    def __init__(self, name: str, version: str, find: Callable[[np.dtype], int], get: Any, set: Any) -> None:
+        self.name, self.version = name, version
+        self._find, self._get, self._set = find, get, set
+        self.file = None if get is None else _file_of(get)
+
+    def address(self, dtype: np.dtype) -> int:
+        """Address of ``sgemm`` or ``dgemm`` (Fortran calling convention, 32-bit integers)."""
+        return self._find(dtype)
+
+    @property
+    def threads(self) -> int:
+        """Threads that a large product uses now; 1 of a library that does not say."""
+        return 1 if self._get is None else int(self._get())
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        if self._set is not None:
+            self._set(count)
+
+
+# ------------------------------------------------------------------ choosing
+
+
+def gemm_address(dtype: np.dtype) -> int:
+    """Address of ``sgemm`` or ``dgemm`` of the provider that is chosen now."""
+    address = _routines.get(dtype)
+    if address is None:
+        with _lock:  # or a choice made meanwhile would be overwritten
+            address = _routines[dtype] = loaded().address(dtype)
+    return address
+
+
+def chosen() -> str:
+    """Name of the provider for what is recorded from now on."""
+    global _chosen
+    if _chosen is None:
+        named = os.environ.get("TAPEGRAD_BLAS", "")
+        if named:
+            choose(named, "TAPEGRAD_BLAS")
+        else:
+            _chosen = "mkl" if _mkl_file() is not None else "openblas"
+    assert _chosen is not None
+    return _chosen
+
+
+def choose(name: str, said_by: str = "tg.config.blas") -> None:
+    """Use the provider `name` from now on; `said_by` is for the error."""
+    global _chosen
+    if name not in NAMES:
+        raise ArgumentError(f"{said_by}: there is no BLAS provider {name!r}; choose one of "
+                            f"{', '.join(map(repr, NAMES))}")
+    if name == "mkl" and _mkl_file() is None:
+        raise MissingExtraError(f"{said_by}: the BLAS provider 'mkl' is not installed: pip install 'tapegrad[mkl]'")
+    with _lock:
+        if name == "mkl":
+            try:
+                _load(name)
+            except (OSError, AttributeError) as error:
+                raise MissingExtraError(f"{said_by}: MKL cannot be loaded ({error}): pip install --force-reinstall "
+                                        "mkl intel-openmp") from None
+        _chosen = name
+        _routines.clear()
+
+
+def available() -> tuple[str, ...]:
+    """Names of the providers that are installed."""
+    return NAMES if _mkl_file() is not None else NAMES[:1]
+
+
+def loaded() -> Provider:
+    """The chosen provider, loaded."""
+    global _chosen
+    with _lock:
+        name = chosen()
+        try:
+            return _load(name)
+        except (OSError, AttributeError) as error:
+            if name != "mkl":
+                raise
+            warnings.warn(f"tapegrad cannot use MKL ({error}) and goes on with SciPy's BLAS", RuntimeWarning,
+                          stacklevel=3)
+            _chosen = "openblas"
+            return _load("openblas")
+
+
+@cache
+def _load(name: str) -> Provider:
+    provider = _mkl() if name == "mkl" else _scipy()
+    if (count := requested_threads()) is not None:
+        provider.threads = count
+    _loaded.append(provider)
+    return provider
+
+
+_loaded: list[Provider] = []
+
+
+# ------------------------------------------------------------------ threads
+
+
+def requested_threads() -> int | None:
+    """The number of threads that was asked for, by call or by environment; None if by neither."""
+    global _threads
+    if _threads is None and (text := os.environ.get("TAPEGRAD_NUM_THREADS", "")):
+        count = int(text) if text.strip().isdecimal() else 0
+        if count < 1:
+            raise ArgumentError(f"TAPEGRAD_NUM_THREADS must be a whole number of at least 1, not {text!r}")
+        _threads = count
+    return _threads
+
+
+def request_threads(count: int) -> None:
+    """Have every provider use `count` threads, those that are loaded later too."""
+    global _threads
+    with _lock:
+        _threads = count
+        for provider in _loaded:
+            provider.threads = count
+
+
+# ------------------------------------------------------------------ SciPy's BLAS
+
+
+def _scipy() -> Provider:
+    from scipy.linalg import cython_blas
+
+    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+
+    def find(dtype: np.dtype) -> int:
+        capsule = cython_blas.__pyx_capi__["sgemm" if dtype == np.float32 else "dgemm"]
+        return pointer_of(capsule, name_of(capsule))
+
+    library = ctypes.CDLL(cython_blas.__file__)  # symbols of what it links are found through it
+    for prefix in ("scipy_openblas_", "openblas_"):
+        get, set = (getattr(library, prefix + name, None) for name in ("get_num_threads", "set_num_threads"))
+        if get is not None and set is not None:
+            tell = getattr(library, prefix + "get_config")
+            tell.restype = ctypes.c_char_p
+            return Provider("openblas", tell().decode().strip(), find, get, set)
+    return Provider("openblas", "SciPy's BLAS (not OpenBLAS: its threads are its own matter)", find, None, None)
+
+
+# ------------------------------------------------------------------ MKL
+
+
+@cache
+def _mkl_file() -> Path | None:
+    """``libmkl_rt`` of the wheel; None if it is not installed."""
+    try:
+        files = metadata.distribution("mkl").files or ()
+    except metadata.PackageNotFoundError:
+        return None
+    found = (Path(str(f.locate())).resolve() for f in files
+             if f.name.startswith(("libmkl_rt.", "mkl_rt.")) and not f.name.endswith(".lib"))
+    return next((f for f in found if f.exists()), None)
+
+
+def _mkl() -> Provider:
+    library = ctypes.CDLL(str(_mkl_file()))
+    if library.MKL_Set_Interface_Layer(0) & 1:
+        raise OSError("something in this process has set MKL to 64-bit integers")
+    library.MKL_Set_Threading_Layer(0)  # Intel's OpenMP, which the wheel requires
+    if "MKL_DYNAMIC" not in os.environ:
+        library.MKL_Set_Dynamic(0)  # else the thread count, and with it the last bits, would be MKL's to choose
+    version = ctypes.create_string_buffer(256)
+    library.MKL_Get_Version_String(version, len(version))
+
+    def find(dtype: np.dtype) -> int:
+        name = "sgemm" if dtype == np.float32 else "dgemm"
+        return _by_size(name, _address(getattr(library, name + "_")), _address(library.MKL_Set_Num_Threads_Local))
+
+    def set(count: int) -> None:
+        library.MKL_Set_Num_Threads_Local(0)  # what a limit of threadpoolctl leaves behind in its thread
+        library.MKL_Set_Num_Threads(count)
+
+    return Provider("mkl", version.value.decode().strip(), find, library.MKL_Get_Max_Threads, set)
+
+
+#: The same routine, on one thread where m n k is small. MKL itself would start its threads from 32 x 32 x 32 on. The
+#: number of threads is set for the calling thread only, and what a caller has set there is put back.
+_BY_SIZE = """
+define void @tapegrad_{name}(i8* %ta, i8* %tb, i32* %m, i32* %n, i32* %k, i8* %alpha, i8* %a, i32* %lda, i8* %b,
+                             i32* %ldb, i8* %beta, i8* %c, i32* %ldc) {{
+  %rows = load i32, i32* %m
+  %columns = load i32, i32* %n
+  %depth = load i32, i32* %k
+  %wide_rows = sext i32 %rows to i64
+  %wide_columns = sext i32 %columns to i64
+  %wide_depth = sext i32 %depth to i64
+  %area = mul i64 %wide_rows, %wide_columns
+  %products = mul i64 %area, %wide_depth
+  %small = icmp sle i64 %products, {limit}
+  br i1 %small, label %alone, label %together
+alone:
+  %before = call i32 inttoptr (i64 {set_local} to i32 (i32)*)(i32 1)
+  call void {gemm}({arguments})
+  %mine = call i32 inttoptr (i64 {set_local} to i32 (i32)*)(i32 %before)
+  ret void
+together:
+  call void {gemm}({arguments})
+  ret void
+}}
+"""
+
+
+def _by_size(name: str, gemm: int, set_local: int) -> int:
+    types = "i8* i8* i32* i32* i32* i8* i8* i32* i8* i32* i8* i8* i32*".split()
+    names = "ta tb m n k alpha a lda b ldb beta c ldc".split()
+    text = _BY_SIZE.format(name=name, limit=_ONE_THREAD, set_local=set_local,
+                           gemm=f"inttoptr (i64 {gemm} to void ({', '.join(types)})*)",
+                           arguments=", ".join(f"{t} %{n}" for t, n in zip(types, names)))
+    address, engine = jit._link(None, f"tapegrad_{name}", text)
+    _engines.append(engine)
+    return address
+
+
+_engines: list[Any] = []
+
+
+# ------------------------------------------------------------------ addresses
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+class _DlInfo(ctypes.Structure):
+    _fields_ = [("file", ctypes.c_char_p), ("base", ctypes.c_void_p), ("symbol", ctypes.c_char_p),
+                ("address", ctypes.c_void_p)]
+
+
+def _file_of(function: Any) -> str | None:
+    """The library that holds `function`; None where the system has no ``dladdr``."""
+    try:
+        dladdr = ctypes.CDLL(None).dladdr
+    except (AttributeError, OSError, TypeError):
+        return None
+    info = _DlInfo()
+    found = dladdr(ctypes.c_void_p(_address(function)), ctypes.byref(info))
+    return os.path.realpath(os.fsdecode(info.file)) if found and info.file else None
