@@ -57,13 +57,16 @@ def _max_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, p
     x, planes, plane = _planes(name, input, axes)
     out, words = _windows(name, axes, plane, kernel_size, stride, padding, dilation, ceil_mode)
     shape = (*x.shape[:-axes], *out[-axes:])
+    place_bytes = 1 if math.prod(words[:2]) <= 256 else 2
     return record(MAX_POOL, (x,), shape, (planes, *plane, *out, *words), dtype=x.dtype,
-                  aux=((math.prod(shape) * x.dtype.itemsize, x.dtype.itemsize),))
+                  aux=((math.prod(shape) * place_bytes, 1),))
 
 
 def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
                dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Tensor:
-    """The greatest of each window; the first of equal ones gets the gradient.
+    """The greatest of each window; the first of equal ones gets the gradient, the last of several NaN.
+
+    A byte an element of the result is kept for the gradient (two where windows have more than 256 elements).
 
     Parameters
     ----------

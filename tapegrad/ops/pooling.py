@@ -6,14 +6,15 @@ import math
 from typing import Any
 
 from ..engine.jit import cast, device, real
+from ..engine.vecmath import where
 from .convolution import first_inside, last_inside
 from .table import Op
 
 INFINITY = math.inf
 
-# Words of max_pool: 1 y, 2 g, 3 x, 4 dx, 5 places (floats: which of the window's elements, counted
-# along its rows), 7 planes, 8 and 9 height and width, 10 and 11 output height and width, 12 and 13 kernel,
-# 14 and 15 stride, 16 and 17 padding, 18 and 19 dilation.
+# Words of max_pool: 1 y, 2 g, 3 x, 4 dx, 5 places (bytes: which of the window's elements, counted along its rows; for
+# windows of more than 256 the high bytes follow behind all the low ones), 7 planes, 8 and 9 height and width,
+# 10 and 11 output height and width, 12 and 13 kernel, 14 and 15 stride, 16 and 17 padding, 18 and 19 dilation.
 
 
 @device
@@ -30,37 +31,68 @@ def last_tap(start: int, step: int, extent: int, taps: int) -> int:
     return (extent - 1 - start) // step + 1 if start < extent else 0
 
 
+@device
+def greatest(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int, stride: int, extent: int) -> int:
+    """y = the greatest of each of `count` square windows along a row; with an extent known here there is no loop."""
+    for k in range(count):
+        best, at = cast(-INFINITY, f), 0
+        for ki in range(extent):
+            for kj in range(extent):
+                v = f[x + ki * width + k * stride + kj]
+                taken = (v > best) | (v != v)
+                best, at = where(taken, v, best), where(taken, ki * extent + kj, at)
+        f[y + k] = best
+        b[place + k] = at
+    return 0
+
+
 def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y = the greatest of a window, NaN if it holds one; the padding does not count.
 
-    A tap at a time along a row of outputs, without branches, for which of two elements is greater is not predictable.
+    Without branches, for which of two elements is greater is not predictable.
     """
-    height, width, ho, wo = op[8], op[9], op[10], op[11]
-    across, stride = op[13], op[15]
+    height, width, ho, wo, across, stride = op[8], op[9], op[10], op[11], op[13], op[15]
+    behind = op[7] * ho * wo if op[12] * across > 256 else 0
+    begin = first_inside(-op[17], stride, wo)  # windows that see no padding at their sides, where they are usual ones
+    end = last_inside(across - 1 - op[17], stride, width, wo)
+    if op[12] != across or across < 2 or across > 3 or op[18] != 1 or op[19] != 1:
+        begin = end = 0
     for plane in range(op[7]):
         x = op[3] + plane * height * width
         for row in range(ho):
             top = row * op[14] - op[16]
+            first, last = first_tap(top, op[18]), last_tap(top, op[18], height, op[12])
             y, place = op[1] + (plane * ho + row) * wo, op[5] + (plane * ho + row) * wo
+            source, usual = x + top * width + begin * stride - op[17], max(end - begin, 0)
+            if last - first != across:
+                usual = 0
+            if usual > 0 and across == 2:
+                greatest(f, b, source, width, y + begin, place + begin, usual, stride, 2)
+            elif usual > 0:
+                greatest(f, b, source, width, y + begin, place + begin, usual, stride, 3)
             for k in range(wo):
-                f[y + k] = -INFINITY
-                f[place + k] = 0.0
-            for ki in range(first_tap(top, op[18]), last_tap(top, op[18], height, op[12])):
-                for kj in range(across):
-                    shift, tap = kj * op[19] - op[17], cast(ki * across + kj, f)
-                    low = first_inside(shift, stride, wo)
-                    source = x + (top + ki * op[18]) * width + shift
-                    for k in range(low, last_inside(shift, stride, width, wo)):
-                        v, best = f[source + k * stride], f[y + k]
-                        taken = v > best or v != v
-                        f[y + k] = v if taken else best
-                        f[place + k] = tap if taken else f[place + k]
+                if begin <= k < begin + usual:
+                    continue
+                left = k * stride - op[17]
+                best, at = cast(-INFINITY, f), 0
+                low, high = first_tap(left, op[19]), last_tap(left, op[19], width, across)
+                for ki in range(first, last):
+                    source = x + (top + ki * op[18]) * width + left
+                    for kj in range(low, high):
+                        v = f[source + kj * op[19]]
+                        taken = (v > best) | (v != v)
+                        best, at = where(taken, v, best), where(taken, ki * across + kj, at)
+                f[y + k] = best
+                b[place + k] = at & 255
+                if behind != 0:
+                    b[place + k + behind] = at >> 8
     return 0
 
 
 def max_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += g at the place that was the greatest."""
     height, width, ho, wo, across = op[8], op[9], op[10], op[11], op[13]
+    behind = op[7] * ho * wo if op[12] * across > 256 else 0
     if op[0] & 2 != 0:
         for k in range(op[4], op[4] + op[7] * height * width):
             f[k] = 0.0
@@ -69,11 +101,15 @@ def max_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
         for row in range(ho):
             for column in range(wo):
                 out = (plane * ho + row) * wo + column
-                place = int(f[op[5] + out])
+                place = b[op[5] + out] + (256 * b[op[5] + out + behind] if behind != 0 else 0)
                 ki = place // across
-                h = row * op[14] - op[16] + ki * op[18]
-                w = column * op[15] - op[17] + (place - ki * across) * op[19]
-                if 0 <= h < height and 0 <= w < width:  # not so where dilation steps over all of the input
+                top, left = row * op[14] - op[16], column * op[15] - op[17]
+                h, w = top + ki * op[18], left + (place - ki * across) * op[19]
+                if h < 0:  # nothing but -inf in the window: as in PyTorch its first element inside
+                    h = top + first_tap(top, op[18]) * op[18]
+                if w < 0:
+                    w = left + first_tap(left, op[19]) * op[19]
+                if h < height and w < width:  # not so where dilation steps over all of the input
                     f[dx + h * width + w] += f[op[2] + out]
     return 0
 

@@ -5,6 +5,7 @@ import pytest
 
 import tapegrad as tg
 import tapegrad.nn.functional as F
+from tapegrad import nn, optim
 from tapegrad.errors import ArgumentError, ShapeError
 
 from .contract import Case, OpContract, grid, uniform
@@ -105,10 +106,61 @@ def test_the_first_of_equal_elements_gets_the_gradient():
     np.testing.assert_array_equal(x.grad.numpy(), [[[1, 0, 1, 0], [0, 0, 0, 0]]])
 
 
-def test_windows_of_more_than_256_elements_find_their_place():
-    x = tg.tensor(grid((1, 40, 40), 5), requires_grad=True)
-    F.max_pool2d(x, 40).sum().backward()
-    assert np.argmax(x.grad.numpy()) == np.argmax(x.numpy())
+def test_of_several_nan_the_last_gets_the_gradient_as_in_pytorch():
+    x = tg.tensor(np.array([[[1.0, np.nan, 3.0], [np.nan, 2.0, 0.0], [9.0, 9.0, 9.0]]]), requires_grad=True)
+    F.max_pool2d(x, 2, 1).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[[0, 1, 0], [2, 0, 0], [0, 1, 0]]])
+
+
+@pytest.mark.parametrize("kernel", [2, 3, (4, 3)])
+def test_a_window_of_nothing_but_minus_infinity_gives_its_first_element_inside_the_gradient(kernel):
+    x = tg.tensor(np.full((1, 3, 3), -np.inf), requires_grad=True)
+    F.max_pool2d(x, kernel, stride=3, padding=1).sum().backward()
+    assert np.argwhere(x.grad.numpy()[0]).tolist()[0] == [0, 0]
+
+
+@pytest.mark.parametrize("kernel", [(16, 16), (257, 1), (40, 40)])
+def test_windows_of_any_number_of_elements_find_their_place(kernel):
+    x = tg.tensor(grid((1, 300, 42), 5), requires_grad=True)
+    out = F.max_pool2d(x, kernel)
+    out.sum().backward()
+    places = np.argwhere(x.grad.numpy()[0])
+    assert len(places) == out.size
+    np.testing.assert_array_equal(np.sort(x.numpy()[0][tuple(places.T)]), np.sort(out.numpy().ravel()))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("kernel", "nbytes"), [(2, 1), (16, 1), (17, 2)])
+def test_a_max_pool_keeps_a_byte_an_element_of_its_result_or_two_for_large_windows(kernel, nbytes, dtype):
+    x = np.zeros((4, 4, 136, 136), dtype)
+    size = 16 * (136 // kernel) ** 2
+    with tg.Tape(keep=False) as tape:
+        before = tape.storage.live_bytes
+        out = F.max_pool2d(tg.tensor(x, requires_grad=True) * 1.0, kernel).sum()
+        kept = tape.storage.live_bytes - before
+        assert out.size == 1
+    assert size * nbytes <= kept < 1.25 * size * nbytes + 1024  # blocks come in a few sizes
+
+    scale = nn.Parameter(np.ones((), dtype))
+    recorded = tg.TrainStep(lambda x: F.max_pool2d(scale * x, kernel).mean(), optim.SGD([scale], lr=0.1))
+    recorded(x)
+    assert [life.nbytes for life in recorded.memory().buffers if "max_pool" in life.why] == [size * nbytes]
+
+
+def frozen(layers):
+    """A trained scale beneath layers of which none is trained."""
+    model = nn.Sequential(*layers)
+    scale = nn.Parameter(np.ones((), np.float32))
+    x = np.random.default_rng(0).normal(size=(8, 4, 16, 16)).astype(np.float32)
+    step = tg.TrainStep(lambda x: model(x * scale).mean(), optim.SGD([scale], lr=0.1))
+    step(x)
+    return {row["layer"]: row["kept bytes"] for row in step.memory().by_layer()}
+
+
+def test_between_frozen_layers_pools_keep_their_places_and_means_and_dropout_nothing():
+    kept = frozen([nn.MaxPool2d(2), nn.Dropout(0.5), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(2), nn.Dropout(0.1)])
+    assert kept.pop("0") == 8 * 4 * 8 * 8
+    assert not any(kept.get(layer, 0) for layer in "1234")
 
 
 def test_a_window_whose_taps_step_over_the_input_is_minus_infinity_and_passes_nothing_back():
