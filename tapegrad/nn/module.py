@@ -12,6 +12,7 @@ from ..errors import ArgumentError, TapegradError
 from ..optim.lists import zero_gradient
 from ..state import state
 from ..tensor import Tensor
+from .names import parameters_of
 from .parameter import Parameter, float_dtype
 from .state_dict import LoadResult, entries, load
 from .summary import describe
@@ -367,10 +368,22 @@ class Module:
             parameter.requires_grad_(requires_grad)
         return self
 
-    def freeze(self: Self) -> Self:
-        """Stop training every parameter of this module and all below it; return it.
+    def freeze(self: Self, *names: str) -> Self:
+        """Stop training every parameter of this module and all below it, or only of what is named; return it.
 
         What only these parameters' gradients needed is then neither kept nor computed.
+
+        Parameters
+        ----------
+        *names : str
+            Dotted names of layers (with all below them) and of parameters, as in `named_modules` and
+            `named_parameters`.
+
+        Raises
+        ------
+        ModuleError
+            If there is no layer with parameters and no parameter of a name; it says which names are nearest. Nothing
+            has changed then.
 
         Examples
         --------
@@ -383,12 +396,25 @@ class Module:
           (1): Linear(in_features=4, out_features=2, bias=True)  # 10 parameters
         )
         # total: 30 parameters, 10 trainable
+        >>> model.unfreeze("0.bias").num_parameters(trainable_only=True)
+        14
         """
-        return self.requires_grad_(False)
+        return self._train_named("freeze", names, False)
 
-    def unfreeze(self: Self) -> Self:
-        """Train every parameter of this module and all below it again; return it."""
-        return self.requires_grad_(True)
+    def unfreeze(self: Self, *names: str) -> Self:
+        """Train every parameter of this module and all below it again, or only of what is named as in `freeze`."""
+        return self._train_named("unfreeze", names, True)
+
+    def _train_named(self: Self, what: str, names: tuple[str, ...], requires_grad: bool) -> Self:
+        if not names:
+            return self.requires_grad_(requires_grad)
+        try:
+            chosen = [parameter for name in names for parameter in parameters_of(self, name)]
+        except LookupError as error:
+            raise ModuleError(f"{type(self).__name__}.{what}: {error}") from None
+        for parameter in chosen:
+            parameter.requires_grad_(requires_grad)
+        return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters; with ``set_to_none=False`` fill them with zeros."""

@@ -183,6 +183,58 @@ def test_freeze_and_unfreeze_switch_requires_grad():
     assert all(p.requires_grad for p in net.parameters())
 
 
+def test_layers_and_parameters_are_frozen_by_name():
+    model = nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4)), nn.Linear(4, 1))
+
+    def trained():
+        return [name for name, p in model.named_parameters() if p.requires_grad]
+
+    assert model.freeze("0.0", "1.bias") is model
+    assert trained() == ["0.2.weight", "0.2.bias", "1.weight"]
+    assert model.unfreeze("0.0.bias").unfreeze("1.bias") is model
+    assert trained() == ["0.0.bias", "0.2.weight", "0.2.bias", "1.weight", "1.bias"]
+    model.freeze("0")
+    assert trained() == ["1.weight", "1.bias"]
+    model.unfreeze()
+    assert len(trained()) == 6
+
+
+def test_a_shared_layer_is_frozen_by_any_of_its_names():
+    first = nn.Linear(3, 3)
+    model = nn.Sequential(first, nn.Tanh(), first)
+    model.freeze("2")
+    assert not first.weight.requires_grad
+
+
+@pytest.mark.parametrize("what", ["freeze", "unfreeze"])
+@pytest.mark.parametrize(("name", "message"), [
+    ("hiden", r"Net.WHAT: no layer or parameter 'hiden'; the nearest are hidden"),
+    ("hidden.wieght", r"'hidden.wieght'; the nearest are hidden.weight"),
+    ("Hidden", r"nearest are hidden"),
+    ("qqq", r"no layer or parameter 'qqq'; there are hidden"),
+    ("", r"no layer or parameter ''; there are hidden"),
+    (0, r"0 of type int is no name"),
+    (None, r"None of type NoneType is no name"),
+])
+def test_a_name_that_does_not_exist_is_an_error_with_the_nearest_and_changes_nothing(what, name, message):
+    net = Net()
+    before = [p.requires_grad for p in net.parameters()]
+    with pytest.raises(ValueError, match=message.replace("WHAT", what)):
+        getattr(net, what)("hidden", name)
+    assert [p.requires_grad for p in net.parameters()] == before
+
+
+def test_a_named_layer_without_parameters_is_an_error_that_lists_those_with():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), *[nn.Linear(4, 4) for _ in range(9)])
+    with pytest.raises(ValueError, match=r"layer '1' \(ReLU\) has no parameters; those that have are 0, 2, 3, 4, 5, 6 "
+                                         "and 4 more"):
+        model.freeze("1")
+    with pytest.raises(ValueError, match="there are none"):
+        nn.ReLU().freeze("x")
+    with pytest.raises(ValueError, match="there are weight, bias"):
+        nn.Linear(2, 2).freeze("x")
+
+
 def test_a_frozen_layer_gets_no_gradient_and_gets_one_again_when_unfrozen():
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
     x = np.ones((2, 3), np.float32)
