@@ -18,7 +18,7 @@ from ..engine import vecmath
 from ..engine.jit import cast, device, real
 from ..engine.vecmath import abs, log, where
 from .nest import column_stride, row_offset
-from .table import Op, kernel_of
+from .table import Op, Shares, kernel_of
 
 UNARY: dict[str, Op] = {}
 BINARY: dict[str, Op] = {}
@@ -50,6 +50,11 @@ def loads(rule: str, places: dict[str, str]) -> str:
     return "; ".join(f"{letter} = f[{place}]" for letter, place in places.items() if letter in read) or "pass"
 
 
+def in_place(row: list[int], at: int, count: int) -> Shares:
+    """The inputs over which the output may lie: in one row without gaps, as the nest of `count` at word `at` says."""
+    return Shares(tuple(1 + k for k in range(count) if row[at] == 1 and row[at + 3 + k] == 1))
+
+
 # ------------------------------------------------------------------ one input
 # Words: 1 y, 2 g, 3 x, 4 dx, 5 p, 6 q, 7 nest of (x).
 
@@ -59,7 +64,11 @@ def unary_forward(op, f, i, b):
     columns, step = op[8], column_stride(op, 7, 0)
     for row in range(op[7]):
         at_y, at_x = op[1] + row * columns, op[3] + row_offset(op, 7, 0, row)
-        if step == 1:
+        if at_x == at_y:
+            for k in range(columns):
+                x = f[at_y + k]
+                f[at_y + k] = {forward}
+        elif step == 1:
             for k in range(columns):
                 x = f[at_x + k]
                 f[at_y + k] = {forward}
@@ -77,7 +86,11 @@ def unary_adjoint(op, f, i, b):
     for row in range(op[7]):
         offset = row_offset(op, 7, 0, row)
         at_y, at_g, at_x, at_dx = op[1] + row * columns, op[2] + row * columns, op[3] + offset, op[4] + offset
-        if step == 1:
+        if at_dx == at_g:
+            for k in range(columns):
+                {contiguous}
+                f[at_g + k] = {adjoint}
+        elif step == 1:
             for k in range(columns):
                 {contiguous}
                 f[at_dx + k] = (zero if store else f[at_dx + k]) + {adjoint}
@@ -99,7 +112,7 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
         source = _UNARY_ADJOINT.format(adjoint=f"({adjoint})", contiguous=loads(adjoint, {**rows, "x": "at_x + k"}),
                                        strided=loads(adjoint, {**rows, "x": "at_x + k * step"}))
         back, saves = partial(kernel, source, "unary_adjoint"), (saved(adjoint, "yx"),)
-    op = UNARY[name] = Op(name, run, back, saves, stores=True, doc=doc)
+    op = UNARY[name] = Op(name, run, back, saves, stores=True, doc=doc, shares=partial(in_place, at=7, count=1))
     return op
 
 
@@ -114,14 +127,28 @@ def binary_forward(op, f, i, b_):
         at_y = op[1] + row * columns
         at_a, at_b = op[3] + row_offset(op, 8, 0, row), op[5] + row_offset(op, 8, 1, row)
         if left == 1 and right == 1:
-            for k in range(columns):
-                a, b = f[at_a + k], f[at_b + k]
-                f[at_y + k] = {forward}
+            if at_y == at_a:
+                for k in range(columns):
+                    a, b = f[at_y + k], f[at_b + k]
+                    f[at_y + k] = {forward}
+            elif at_y == at_b:
+                for k in range(columns):
+                    a, b = f[at_a + k], f[at_y + k]
+                    f[at_y + k] = {forward}
+            else:
+                for k in range(columns):
+                    a, b = f[at_a + k], f[at_b + k]
+                    f[at_y + k] = {forward}
         elif left == 1 and right == 0:
             b = f[at_b]
-            for k in range(columns):
-                a = f[at_a + k]
-                f[at_y + k] = {forward}
+            if at_y == at_a:
+                for k in range(columns):
+                    a = f[at_y + k]
+                    f[at_y + k] = {forward}
+            else:
+                for k in range(columns):
+                    a = f[at_a + k]
+                    f[at_y + k] = {forward}
         else:
             for k in range(columns):
                 a, b = f[at_a + k * left], f[at_b + k * right]
@@ -148,6 +175,10 @@ _BINARY_PASS = """
                         {strided}
                         total += {rule}
                 f[at_d] = total if store else f[at_d] + total
+            elif at_d == at_g:
+                for k in range(columns):
+                    {strided}
+                    f[at_g + k] = {rule}
             elif left == 1 and right == 1:
                 for k in range(columns):
                     {contiguous}
@@ -184,7 +215,8 @@ def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     run = partial(kernel, _BINARY_FORWARD.format(forward=forward), "binary_forward")
     source = _BINARY_ADJOINT.format(first=_binary_pass(to_a, 0), second=_binary_pass(to_b, 1))
     saves = saved(to_a, "yab"), saved(to_b, "yab")
-    op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc)
+    op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc,
+                           shares=partial(in_place, at=8, count=2))
     return op
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..engine.jit import cast, device, real
 from .nest import column_stride, row_offset
-from .table import Op, kernel_of
+from .table import Op, Shares, kernel_of
 
 # ------------------------------------------------------------------ where
 
@@ -90,8 +90,9 @@ def concatenate_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         n = op[21 + j]
         for row in range(op[19]):
             y, x = op[1] + row * width + at, op[3 + 2 * j] + row * n
-            for k in range(n):
-                f[y + k] = f[x + k]
+            if y != x:  # else it was computed there
+                for k in range(n):
+                    f[y + k] = f[x + k]
         at += n
     return 0
 
@@ -106,15 +107,22 @@ def concatenate_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
             store = op[0] >> (j + 1) & 1 != 0
             for row in range(op[19]):
                 g, dx = op[2] + row * width + at, op[4 + 2 * j] + row * n
-                for k in range(n):
-                    before = zero if store else f[dx + k]
-                    f[dx + k] = before + f[g + k]
+                if g != dx:
+                    for k in range(n):
+                        before = zero if store else f[dx + k]
+                        f[dx + k] = before + f[g + k]
         at += n
     return 0
 
 
+def joined_parts(row: list[int]) -> Shares:
+    """The inputs, where the axis is the first of more than one element."""
+    widths = row[21:21 + JOINED]
+    return Shares(parts=tuple((1 + j, sum(widths[:j])) for j in range(JOINED) if widths[j] and row[19] == 1))
+
+
 CONCATENATE = Op("concatenate", concatenate_forward, concatenate_adjoint, ((),) * JOINED, stores=True,
-                 doc="arrays side by side along an axis")
+                 doc="arrays side by side along an axis", shares=joined_parts)
 
 
 # ------------------------------------------------------------------ take and put

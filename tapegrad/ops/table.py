@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,21 @@ from ..engine.walk import ADJOINT_OF as ADJOINT
 from ..engine.walk import CAPACITY, FORWARD
 
 OPS: list[Op] = []
+
+
+class Shares(NamedTuple):
+    """Operands of an instruction that may lie in its output's bytes.
+
+    Attributes
+    ----------
+    over : tuple of int
+        Inputs over which the output may be written, and whose adjoint may be stored over the output's.
+    parts : tuple of (int, int)
+        Inputs that the output is made of, and the element at which they begin there.
+    """
+
+    over: tuple[int, ...] = ()
+    parts: tuple[tuple[int, int], ...] = ()
 
 
 class Op:
@@ -58,22 +73,26 @@ class Op:
     again : dict, optional
         Words of the row that are other ones when an instruction runs a second time, for it must leave nothing behind
         but its outputs.
+    shares : callable, optional
+        From the row, what may share bytes with the output; the kernels must then do with equal addresses.
     products : callable, optional
         Number of multiplications and additions in pairs, from the shapes of the output and the inputs; where it is
         more than a few an element.
     """
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "messages", "doc", "again",
-                 "products", "lists", "saved_operands")
+                 "shares", "products", "lists", "saved_operands")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
                  messages: dict[int, str] | None = None, doc: str = "", again: dict[int, int] | None = None,
-                 lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None) -> None:
+                 lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
+                 shares: Callable[[list[int]], Shares] | None = None) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
         self.messages, self.again, self.products = messages or {}, again or {}, products
+        self.shares = shares
         self.opcode = len(OPS)
         self.forward = Kernel(f"{name}.forward", forward, own)
         self.adjoint = None if adjoint is None else Kernel(f"{name}.adjoint", adjoint, own)

@@ -74,14 +74,21 @@ class Plan:
         self.events: list[Event] = events_of(operands, tree)
 
     @cached_property
+    def _placed(self) -> tuple[Lives, Layout]:
+        """With parts in what they are joined to, if that needs no more bytes."""
+        ways = (True, False) if any(self.operands.parts) else (False,)
+        lives = [lives_of(self.operands, self.events, joined, *self.ends) for joined in ways]
+        return min(((each, layout_of(each)) for each in lives), key=lambda placed: placed[1].total)
+
+    @property
     def lives(self) -> Lives:
         """When everything is needed."""
-        return lives_of(self.operands, self.events, *self.ends)
+        return self._placed[0]
 
-    @cached_property
+    @property
     def layout(self) -> Layout:
         """Where everything lies."""
-        return layout_of(self.lives)
+        return self._placed[1]
 
     @property
     def extra(self) -> float:
@@ -207,7 +214,13 @@ class Stages:
             needed |= {v for v in operands.inputs[n] if self._size[v]}
             if n <= end:
                 self.crossing[n] = set(needed)
-        self.row_bytes = [self._bytes(self.crossing[n] | set(operands.outputs[n])) for n in range(end)]
+        self.row_bytes = [self._bytes(self.crossing[n] | set(operands.outputs[n])) - self._overwritten(n, inputs)
+                          for n in range(end)]
+
+    def _overwritten(self, n: int, inputs: set[int]) -> int:
+        """Bytes of an input in whose place instruction `n` can write in the forward pass."""
+        free = [v for v in self.operands.over[n] if v not in inputs and v not in self.crossing[n + 1]]
+        return self._size[free[0]] if free else 0
 
     def _cut(self, end: int) -> list[int]:
         """Where stages begin: after equal shares of what is kept, where least crosses."""

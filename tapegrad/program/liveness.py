@@ -13,6 +13,7 @@ import numpy as np
 
 from ..engine.placement import lower_bound, place
 from .schedule import Event, Operands, versions_of
+from .sharing import Sharing, blocks_of, sharing_of
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -30,6 +31,8 @@ class Lives:
         Of each variable the one whose further version it is, itself if none; it has that one's adjoint.
     nbytes : ndarray of int64, (variables,)
         Bytes in the arena.
+    sharing : Sharing
+        What lies in other ones' bytes.
     end : int
         The time after everything.
     """
@@ -41,10 +44,11 @@ class Lives:
     kept: np.ndarray
     originals: np.ndarray
     nbytes: np.ndarray
+    sharing: Sharing
     end: int
 
 
-def lives_of(operands: Operands, events: Sequence[Event], inputs: Sequence[int], outputs: Sequence[int],
+def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: Sequence[int], outputs: Sequence[int],
              seed: int | None, read_adjoints: Sequence[int]) -> Lives:
     """The lives of every variable of a recording and its reverse.
 
@@ -53,6 +57,8 @@ def lives_of(operands: Operands, events: Sequence[Event], inputs: Sequence[int],
     operands : Operands
     events : sequence of Event
         The reverse.
+    joined : bool
+        Whether parts lie in what they are joined to.
     inputs, outputs : sequence of int
         Variables that are given before, and read after everything.
     seed : int or None
@@ -95,10 +101,11 @@ def lives_of(operands: Operands, events: Sequence[Event], inputs: Sequence[int],
                 adjoint_death[v] = end
     for v in outputs:
         death[v] = end
+    sharing = sharing_of(operands, events, numbers, birth, death, adjoint_birth, adjoint_death, joined)
     births, deaths = np.array(birth, np.int64), np.array(death, np.int64)
     nbytes = np.array(operands.nbytes, np.int64)[originals]
     return Lives(births, deaths, np.array(adjoint_birth, np.int64), np.array(adjoint_death, np.int64),
-                 (births < n) & (deaths >= n), np.array(originals, np.int64), nbytes, end)
+                 (births < n) & (deaths >= n), np.array(originals, np.int64), nbytes, sharing, end)
 
 
 @dataclass
@@ -125,11 +132,21 @@ class Layout:
 
 def layout_of(lives: Lives) -> Layout:
     """Place everything that lives."""
-    values = np.flatnonzero((lives.nbytes > 0) & (lives.value_birth <= lives.value_death))
-    adjoints = np.flatnonzero((lives.nbytes > 0) & (lives.adjoint_birth <= lives.adjoint_death))
-    sizes = lives.nbytes[np.concatenate([values, adjoints])]
-    births = np.concatenate([lives.value_birth[values], lives.adjoint_birth[adjoints]])
-    deaths = np.concatenate([lives.value_death[values], lives.adjoint_death[adjoints]])
+    blocks = []
+    for birth, death, merges in ((lives.value_birth, lives.value_death, lives.sharing.values),
+                                 (lives.adjoint_birth, lives.adjoint_death, lives.sharing.adjoints)):
+        placed = np.flatnonzero((lives.nbytes > 0) & (birth <= death))
+        block, shift = blocks_of(len(birth), merges)
+        first, last = birth.copy(), death.copy()
+        np.minimum.at(first, block[placed], birth[placed])
+        np.maximum.at(last, block[placed], death[placed])
+        blocks.append((placed, block[placed], shift[placed], np.unique(block[placed]), first, last))
+    own = [block[3] for block in blocks]
+    sizes = lives.nbytes[np.concatenate(own)]
+    births = np.concatenate([block[4][block[3]] for block in blocks])
+    deaths = np.concatenate([block[5][block[3]] for block in blocks])
     offsets, total = place(sizes, births, deaths)
-    return Layout(values, adjoints, offsets[:len(values)], offsets[len(values):], total,
-                  lower_bound(sizes, births, deaths))
+    found = []
+    for (_, block, shift, alone, *_), given in zip(blocks, np.split(offsets, [len(own[0])])):
+        found.append(given[np.searchsorted(alone, block)] + shift)
+    return Layout(blocks[0][0], blocks[1][0], found[0], found[1], total, lower_bound(sizes, births, deaths))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.walk import WANTED
-from ..ops.table import OPS, Op
+from ..ops.table import OPS, Op, Shares
 from ..tape import Tape
 
 #: instructions by number, and stretches of them that run again
@@ -44,6 +44,10 @@ class Operands:
         By instruction, variables: what it reads, what it writes, what its adjoint reads, and whose adjoints that uses.
     live : list of bool
         By instruction, whether the reverse comes to it.
+    over, adjoint_over : list of tuple of int
+        By instruction, inputs whose bytes its output may take, and those whose adjoint may take its output's.
+    parts, adjoint_parts : list of tuple of (int, int)
+        By instruction, inputs that its output is made of, or their adjoints of its output's, and at which byte.
     nbytes : list of int
         By variable, its bytes in the arena; 0 for one that lies elsewhere.
     work : list of float
@@ -54,7 +58,14 @@ class Operands:
         starts, variables = tape._operand_start[:count + 1].tolist(), tape._variable.tolist()
         flags = tape._flags.tolist()
         self._instructions = [(OPS[tape._opcode[n]], tape.notes[n][0]) for n in range(count)]
-        self.inputs, self.outputs, self.saved, self.adjoints = [], [], [], []
+        self.inputs: list[tuple[int, ...]] = []
+        self.outputs: list[tuple[int, ...]] = []
+        self.saved: list[tuple[int, ...]] = []
+        self.adjoints: list[tuple[int, ...]] = []
+        self.over: list[tuple[int, ...]] = []
+        self.adjoint_over: list[tuple[int, ...]] = []
+        self.parts: list[tuple[tuple[int, int], ...]] = []
+        self.adjoint_parts: list[tuple[tuple[int, int], ...]] = []
         for n in range(count):
             first, last, known = starts[n], starts[n + 1], len(tape.notes[n][0])
             row = variables[first:last]
@@ -62,10 +73,31 @@ class Operands:
             self.inputs.append(tuple(row[1:known]))
             self.saved.append(tuple(row[j] for j in tape.notes[n][1]))
             self.adjoints.append(tuple(v for v, flag in zip(row, flags[first:last]) if flag & WANTED))
+            self._find_shared(tape, n, row, flags[first:last])
         self.live = [bool(flag) for flag in tape._live[:count]]
         nbytes = (tape._nbytes[:tape._variable_count] + 63) // 64 * 64
         nbytes[[0, *tape._externals.values()]] = 0
         self.nbytes: list[int] = nbytes.tolist()
+
+    def _find_shared(self, tape: Tape, n: int, row: list[int], flags: list[int]) -> None:
+        """Which operands of instruction `n` can share bytes with its output."""
+        op = OPS[tape._opcode[n]]
+        shared = Shares() if op.shares is None else op.shares(tape._words[tape._start[n]:tape._start[n + 1]].tolist())
+        first, store = int(tape._operand_start[n]), int(tape._words[tape._start[n]])
+        size, itemsize = tape._nbytes, int(tape._itemsize[row[0]])
+        wanted = [j for j, flag in enumerate(flags) if flag & WANTED]
+
+        def alone(j: int) -> bool:
+            return not tape._offset[first + j] and row.count(row[j]) == 1
+
+        def whole(j: int) -> bool:
+            return alone(j) and size[row[j]] == size[row[0]]
+
+        self.over.append(tuple(row[j] for j in shared.over if whole(j)))
+        self.adjoint_over.append(tuple(row[j] for j in wanted[-1:] if j in shared.over and store >> j & 1 and whole(j)))
+        parts = [(j, at * itemsize) for j, at in shared.parts if alone(j) and at * itemsize % 64 == 0]
+        self.parts.append(tuple((row[j], at) for j, at in parts))
+        self.adjoint_parts.append(tuple((row[j], at) for j, at in parts if j in wanted and store >> j & 1))
 
     @cached_property
     def work(self) -> list[float]:
