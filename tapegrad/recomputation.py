@@ -247,7 +247,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Examples
     --------
     >>> import tapegrad as tg
-    >>> x = tg.tensor([0.5, 1.0], requires_grad=True)
+    >>> x = tg.tensor([0.5, 1.0], dtype="float64", requires_grad=True)
     >>> tg.checkpoint(lambda x: tg.exp(tg.sin(x)), x).sum().backward()
     >>> x.grad.numpy().round(3).tolist()
     [1.417, 1.253]

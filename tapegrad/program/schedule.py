@@ -23,6 +23,7 @@ from ..tape import Tape
 #: instructions by number, and stretches of them that run again
 Tree = list[Any]
 
+_NOTHING = Shares()
 _FIRST = -1  # the version that the forward walk makes
 
 
@@ -55,9 +56,6 @@ class Operands:
     """
 
     def __init__(self, tape: Tape, count: int) -> None:
-        starts, variables = tape._operand_start[:count + 1].tolist(), tape._variable.tolist()
-        flags = tape._flags.tolist()
-        self._instructions = [(OPS[tape._opcode[n]], tape.notes[n][0]) for n in range(count)]
         self.inputs: list[tuple[int, ...]] = []
         self.outputs: list[tuple[int, ...]] = []
         self.saved: list[tuple[int, ...]] = []
@@ -66,38 +64,31 @@ class Operands:
         self.adjoint_over: list[tuple[int, ...]] = []
         self.parts: list[tuple[tuple[int, int], ...]] = []
         self.adjoint_parts: list[tuple[tuple[int, int], ...]] = []
-        for n in range(count):
-            first, last, known = starts[n], starts[n + 1], len(tape.notes[n][0])
-            row = variables[first:last]
-            self.outputs.append((row[0], *row[known:]))
-            self.inputs.append(tuple(row[1:known]))
-            self.saved.append(tuple(row[j] for j in tape.notes[n][1]))
-            self.adjoints.append(tuple(v for v, flag in zip(row, flags[first:last]) if flag & WANTED))
-            self._find_shared(tape, n, row, flags[first:last])
+        starts, variables, flags, offsets, rows, words, sizes = (
+            a.tolist() for a in (tape._operand_start[:count + 1], tape._variable, tape._flags, tape._offset,
+                                 tape._start[:count + 1], tape._words, tape._nbytes))
+        self._instructions = [(OPS[code], tape.notes[n][0]) for n, code in enumerate(tape._opcode[:count].tolist())]
+        for n, (op, known) in enumerate(self._instructions):
+            first, last = starts[n], starts[n + 1]
+            row, wanted = variables[first:last], [f & WANTED for f in flags[first:last]]
+            self.outputs.append((row[0], *row[len(known):]))
+            self.inputs.append(tuple(row[1:len(known)]))
+            self.saved.append(tuple([row[j] for j in tape.notes[n][1]]))
+            self.adjoints.append(tuple([v for v, flag in zip(row, wanted) if flag]))
+            shared = _NOTHING if op.shares is None else op.shares(words[rows[n]:rows[n + 1]])
+            alone = [not offset and row.count(v) == 1 for v, offset in zip(row, offsets[first:last])]
+            over = [j for j in shared.over if alone[j] and sizes[row[j]] == sizes[row[0]]]
+            parts = [(j, at * known[0][1].itemsize) for j, at in shared.parts if alone[j]]
+            parts = [(j, at) for j, at in parts if at % 64 == 0]
+            stored = [j for j, flag in enumerate(wanted) if flag and words[rows[n]] >> j & 1]
+            self.over.append(tuple([row[j] for j in over]))
+            self.adjoint_over.append(tuple([row[j] for j in stored if j in over and not any(wanted[j + 1:])]))
+            self.parts.append(tuple([(row[j], at) for j, at in parts]))
+            self.adjoint_parts.append(tuple([(row[j], at) for j, at in parts if j in stored]))
         self.live = [bool(flag) for flag in tape._live[:count]]
         nbytes = (tape._nbytes[:tape._variable_count] + 63) // 64 * 64
         nbytes[[0, *tape._externals.values()]] = 0
         self.nbytes: list[int] = nbytes.tolist()
-
-    def _find_shared(self, tape: Tape, n: int, row: list[int], flags: list[int]) -> None:
-        """Which operands of instruction `n` can share bytes with its output."""
-        op = OPS[tape._opcode[n]]
-        shared = Shares() if op.shares is None else op.shares(tape._words[tape._start[n]:tape._start[n + 1]].tolist())
-        first, store = int(tape._operand_start[n]), int(tape._words[tape._start[n]])
-        size, itemsize = tape._nbytes, int(tape._itemsize[row[0]])
-        wanted = [j for j, flag in enumerate(flags) if flag & WANTED]
-
-        def alone(j: int) -> bool:
-            return not tape._offset[first + j] and row.count(row[j]) == 1
-
-        def whole(j: int) -> bool:
-            return alone(j) and size[row[j]] == size[row[0]]
-
-        self.over.append(tuple(row[j] for j in shared.over if whole(j)))
-        self.adjoint_over.append(tuple(row[j] for j in wanted[-1:] if j in shared.over and store >> j & 1 and whole(j)))
-        parts = [(j, at * itemsize) for j, at in shared.parts if alone(j) and at * itemsize % 64 == 0]
-        self.parts.append(tuple((row[j], at) for j, at in parts))
-        self.adjoint_parts.append(tuple((row[j], at) for j, at in parts if j in wanted and store >> j & 1))
 
     @cached_property
     def work(self) -> list[float]:

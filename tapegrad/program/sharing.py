@@ -94,11 +94,12 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
 def blocks_of(count: int, merges: Sequence[Merge]) -> tuple[np.ndarray, np.ndarray]:
     """By variable, in whose block it lies (its own if nobody's), and how many bytes from its begin."""
     inside = {v: (where, offset) for v, where, offset in merges}
-    block, shift = np.arange(count), np.zeros(count, np.int64)
+    block, shift = list(range(count)), [0] * count
     for v in inside:
-        at = v
-        while at in inside:
-            at, offset = inside[at]
-            shift[v] += offset
-        block[v] = at
-    return block, shift
+        path = [v]
+        while path[-1] in inside and block[path[-1]] == path[-1]:
+            path.append(inside[path[-1]][0])
+        for at in path[-2::-1]:
+            where, offset = inside[at]
+            block[at], shift[at] = block[where], shift[where] + offset
+    return np.array(block, np.int64), np.array(shift, np.int64)
