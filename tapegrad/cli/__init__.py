@@ -1,4 +1,5 @@
-"""The command line: ``tapegrad train``, ``tapegrad predict``, ``tapegrad profile``, ``tapegrad example``."""
+"""The command line: ``tapegrad train``, ``tapegrad predict``, ``tapegrad profile``, ``tapegrad example``,
+``tapegrad bench``."""
 
 from __future__ import annotations
 

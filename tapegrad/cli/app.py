@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import TapegradError
+from .bench import bench
 from .example import example
 from .predict import predict
 from .profile import profile
@@ -74,3 +75,4 @@ app.command()(train)
 app.command()(predict)
 app.command()(profile)
 app.command()(example)
+app.command()(bench)
