@@ -16,7 +16,12 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "compiled: too long, or without meaning, where kernels run as plain Python")
+    for marker in (
+        "compiled: too long, or without meaning, where kernels run as plain Python",
+        "grid: says for more cases, dtypes or layouts what other tests say for some; one environment runs them",
+        "machine: of machine code, memory and files, which do not depend on the version of Python",
+    ):
+        config.addinivalue_line("markers", marker)
 
 
 def pytest_collection_modifyitems(config, items):

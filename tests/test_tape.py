@@ -186,6 +186,7 @@ def test_max_bytes_that_is_not_a_positive_number_is_an_error(max_bytes):
 
 
 @pytest.mark.compiled
+@pytest.mark.machine
 def test_a_chain_of_a_hundred_thousand_ops_is_walked_and_freed_without_recursion():
     x = leaf(np.float64(0.0))
     y = x
@@ -199,6 +200,7 @@ def test_a_chain_of_a_hundred_thousand_ops_is_walked_and_freed_without_recursion
 
 
 @pytest.mark.compiled
+@pytest.mark.machine
 def test_a_chain_of_a_hundred_thousand_ops_is_freed_without_a_backward():
     x = leaf(np.float64(0.0))
     y = x
@@ -245,6 +247,7 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads t
 
 @pytest.mark.compiled
 @LINUX
+@pytest.mark.machine
 def test_forward_calls_without_backward_run_in_constant_memory():
     assert resident_growth(100_000) < 2_000_000
 

@@ -18,6 +18,8 @@ import pytest
 
 import tapegrad
 
+pytestmark = pytest.mark.machine
+
 X = [0.5, -1.25, 2.0]
 
 PROGRAM = """

@@ -13,6 +13,7 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn
 
+from .dtypes import in_both_dtypes
 from .parity_cases import Case, cotangent, parameter_values
 
 FAMILIES = sorted(path.name.removesuffix("_reference.npz") for path in Path(__file__).parent.glob("*_reference.npz")
@@ -64,9 +65,9 @@ def results(case: Case, dtype) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)], ids=["float64", "float32"]
+    ("family", "case", "dtype", "tolerance"),
+    in_both_dtypes(((f"{family} {case.name}", (family, case)) for family, case in CASES), double=1e-12, single=2e-5),
 )
-@pytest.mark.parametrize(("family", "case"), CASES, ids=[f"{family} {case.name}" for family, case in CASES])
 def test_result_and_gradients_are_those_of_pytorch(family: str, case: Case, dtype, tolerance):
     # the greatest error in float32 is where two values are normalised alone: their gradient is a difference near 0
     want = REFERENCE[family]

@@ -8,6 +8,7 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 
+from .dtypes import in_both_dtypes
 from .parity_cases import CASES, Case, cotangent
 
 
@@ -21,9 +22,9 @@ REFERENCE = _load()
 
 
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(np.float64, 1e-11), (np.float32, 2e-5)], ids=["float64", "float32"]
+    ("case", "dtype", "tolerance"),
+    in_both_dtypes(((case.name, (case,)) for case in CASES), double=1e-11, single=2e-5),
 )
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_result_and_gradients_are_those_of_pytorch(case: Case, dtype, tolerance):
     arrays = {
         name: tg.tensor(array.astype(dtype), requires_grad=case.gradients)

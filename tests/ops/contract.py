@@ -148,7 +148,10 @@ VIEWS = {"transposed": transposed, "strided": strided, "reversed": reversed_, "e
 
 
 class OpContract:
-    """The tests of every op; a subclass gives ``cases``."""
+    """The tests of every op; a subclass gives ``cases``.
+
+    Those marked ``grid`` say for more dtypes, layouts and uses what the others say for one.
+    """
 
     cases: list[Case] = []
 
@@ -157,6 +160,7 @@ class OpContract:
         assert out.dtype == np.float64
         close(out.numpy(), case.output, case.double)
 
+    @pytest.mark.grid
     def test_forward_agrees_with_the_reference_in_float32(self, case):
         single = [x.astype(np.float32) for x in case.inputs]
         out = case.function(*leaves(single, np.float32))
@@ -172,6 +176,7 @@ class OpContract:
             assert leaf.grad is None or leaf.grad.dtype == np.float64
             close(gradient_of(leaf), expected, case.slope, floor=1.0)
 
+    @pytest.mark.grid
     def test_float32_adjoint_agrees_with_finite_differences(self, case):
         inputs = leaves(case.inputs, np.float32)
         case.function(*inputs).backward(gradient=case.cotangent.astype(np.float32))
@@ -179,6 +184,7 @@ class OpContract:
             assert leaf.grad is None or leaf.grad.dtype == np.float32
             close(gradient_of(leaf), expected, 20 * case.single, floor=1.0)
 
+    @pytest.mark.grid
     @pytest.mark.parametrize("kind", VIEWS)
     def test_non_contiguous_views_give_the_same_value_and_gradient(self, case, kind):
         made = [VIEWS[kind](x) for x in case.inputs]
@@ -192,6 +198,7 @@ class OpContract:
             np.add.at(scattered.ravel(), places, expected)
             close(gradient_of(leaf), scattered, case.slope, floor=1.0)
 
+    @pytest.mark.grid
     def test_repeated_rows_of_a_broadcast_view_add_up_their_gradients(self, case):
         if not case.ties:
             return
@@ -213,6 +220,7 @@ class OpContract:
         for leaf, gradient in zip(inputs, expected):
             close(gradient_of(leaf), gradient, case.slope, floor=1.0)
 
+    @pytest.mark.grid
     @pytest.mark.parametrize("first", ["op_first", "other_use_first"])
     def test_adjoint_adds_to_what_another_use_of_the_input_gives(self, case, first):
         inputs = leaves(case.inputs)
@@ -234,6 +242,7 @@ class OpContract:
         for leaf, c, expected in zip(inputs, others, case.gradients):
             close(gradient_of(leaf), expected + c, case.slope, floor=1.0)
 
+    @pytest.mark.grid
     def test_one_input_alone_gets_its_gradient_and_the_others_get_none(self, case):
         for k, expected in enumerate(case.gradients):
             inputs = [tg.tensor(x, requires_grad=(j == k)) for j, x in enumerate(case.inputs)]
@@ -241,6 +250,7 @@ class OpContract:
             close(gradient_of(inputs[k]), expected, case.slope, floor=1.0)
             assert all(leaf.grad is None for j, leaf in enumerate(inputs) if j != k)
 
+    @pytest.mark.grid
     @pytest.mark.parametrize("dtype", [np.float64, np.float32])
     def test_recorded_call_equals_define_by_run(self, case, dtype):
         recorded = tg.compile(case.function)
@@ -248,7 +258,7 @@ class OpContract:
             arrays = [np.asarray(x, dtype=dtype) for x in arrays]
             same(np.asarray(recorded(*arrays)), case.function(*map(tg.tensor, arrays)).numpy())
 
-    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize("dtype", [np.float64, pytest.param(np.float32, marks=pytest.mark.grid)])
     def test_recorded_gradient_equals_define_by_run(self, case, dtype):
         cotangent = case.cotangent.astype(dtype)
 
