@@ -448,16 +448,15 @@ class Tape:
 def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str] | None, words: Sequence[int]) -> None:
     """Raise the error that `op`'s kernel reported by `status`.
 
-    The low 8 bits of a status choose the message, the others are the index that it may name as ``{index}``; the
-    instruction's row is ``{words[...]}``.
+    The low 8 bits of a status choose the error and its text, the others are the index that it may name as ``{index}``;
+    the instruction's row is ``{words[...]}``.
     """
-    from .errors import IndexRangeError
-
     index, code = status >> 8, status & 255
     named = f"{index}" if -2**55 < index < 2**55 - 1 else f"{index} or beyond"  # 56 bits have room for no more
-    message = "the function raised an exception" if status == -1 else op.messages.get(code, f"status {status}")
+    error, message = op.errors.get(code, (TapegradError, f"status {status}"))
+    if status == -1:
+        error, message = TapegradError, "the function raised an exception"
     message = message.format(index=named, words=words)
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
     given = ", ".join(str(list(s)) for s, *_ in operands[1:])
-    error = IndexRangeError if "index" in message else TapegradError
     raise error(f"{op.name} of shapes {given}: {message}{line}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.jit import cast, device
+from ..errors import ArgumentError, IndexRangeError
 from .layout import outside
 from .loss import MEAN, NONE
 from .reduction import greatest
@@ -209,9 +210,9 @@ def ctc_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 CTC = Op("ctc_loss", ctc_forward, ctc_adjoint, ((1, 2, 3, 4, 5, 6, 7), (), (), ()), stores=True,
-         messages={1: "target index {index} lies outside the {words[19]} classes",
-                   2: "target index {index} is the blank, which stands between labels by itself",
-                   3: "input length {index} lies outside 0 to {words[17]}, the number of steps",
-                   4: "target length {index} lies outside 0 to {words[20]}, the width of the targets",
-                   5: "the target lengths reach to {index}, but there are {words[21]} targets"},
+         errors={1: (IndexRangeError, "target index {index} lies outside the {words[19]} classes"),
+                 2: (IndexRangeError, "target index {index} is the blank, which stands between labels by itself"),
+                 3: (ArgumentError, "input length {index} lies outside 0 to {words[17]}, the number of steps"),
+                 4: (ArgumentError, "target length {index} lies outside 0 to {words[20]}, the width of the targets"),
+                 5: (ArgumentError, "the target lengths reach to {index}, but there are {words[21]} targets")},
          doc="-ln p(labels) over all alignments")

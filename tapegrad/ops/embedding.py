@@ -6,8 +6,9 @@ from typing import Any
 
 from ..engine.jit import cast
 from ..engine.touched import clear_rows, list_row
+from ..errors import IndexRangeError
 from .layout import outside
-from .table import Op
+from .table import Errors, Op
 
 # Words of embedding: 1 y, 2 g, 3 table w, 4 dw, 5 index, 7 indices, 8 rows of the table, 9 elements of a row,
 # 10 the index that gets no gradient, or -1, 11 list of the rows that are touched, or 0.
@@ -41,9 +42,9 @@ def embedding_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-_OUTSIDE_TABLE = {1: "index {index} lies outside the {words[8]} rows of the table"}
+_OUTSIDE_TABLE: Errors = {1: (IndexRangeError, "index {index} lies outside the {words[8]} rows of the table")}
 EMBEDDING = Op("embedding", embedding_forward, embedding_adjoint, ((2,), ()), stores=True, lists=11,
-               messages=_OUTSIDE_TABLE, doc="rows of a table, by index")
+               errors=_OUTSIDE_TABLE, doc="rows of a table, by index")
 
 # Words of embedding_bag: as of embedding, and 12 indices of a bag, 13 whether the mean is taken.
 
@@ -89,7 +90,7 @@ def embedding_bag_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 EMBEDDING_BAG = Op("embedding_bag", embedding_bag_forward, embedding_bag_adjoint, ((2,), ()), stores=True, lists=11,
-                   messages=_OUTSIDE_TABLE, doc="sums or means of rows of a table")
+                   errors=_OUTSIDE_TABLE, doc="sums or means of rows of a table")
 
 
 def one_hot_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -105,5 +106,6 @@ def one_hot_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-ONE_HOT = Op("one_hot", one_hot_forward, messages={1: "index {index} lies outside the {words[6]} classes"},
+ONE_HOT = Op("one_hot", one_hot_forward,
+             errors={1: (IndexRangeError, "index {index} lies outside the {words[6]} classes")},
              doc="a 1 at the place of each index")

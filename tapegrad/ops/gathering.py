@@ -45,7 +45,7 @@ def gather_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-GATHER = Op("gather", gather_forward, gather_adjoint, ((2,), ()), messages=out_of_range(7),
+GATHER = Op("gather", gather_forward, gather_adjoint, ((2,), ()), errors=out_of_range(7),
             doc="an element for each index along an axis")
 
 # Words of scatter: 1 y, 2 g, 3 x, 4 dx, 5 index, 7 source s, 8 ds, 9 owner (which element of s was written last to an
@@ -96,5 +96,5 @@ def scatter_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-SCATTER = Op("scatter", scatter_forward, scatter_adjoint, ((4,), (), (2, 4)), stores=True, messages=out_of_range(12),
+SCATTER = Op("scatter", scatter_forward, scatter_adjoint, ((4,), (), (2, 4)), stores=True, errors=out_of_range(12),
              doc="a copy with elements replaced, or added to, by an index each")

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 from ..engine.jit import cast, device, real
+from ..errors import IndexRangeError
 from .nest import column_stride, row_offset
-from .table import Op, Shares, kernel_of
+from .table import Errors, Op, Shares, kernel_of
 
 # ------------------------------------------------------------------ where
 
@@ -143,9 +144,9 @@ def outside(index: int) -> int:
     return min(max(index, -_WIDEST - 1), _WIDEST) * 256 + 1
 
 
-def out_of_range(extent: int) -> dict[int, str]:
-    """Messages of an op whose word number `extent` is the extent of the axis that is indexed."""
-    return {1: f"index {{index}} is out of range for an axis of extent {{words[{extent}]}}"}
+def out_of_range(extent: int) -> Errors:
+    """Errors of an op whose word number `extent` is the extent of the axis that is indexed."""
+    return {1: (IndexRangeError, f"index {{index}} is out of range for an axis of extent {{words[{extent}]}}")}
 
 
 def take_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -174,7 +175,7 @@ def take_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-TAKE = Op("take", take_forward, take_adjoint, ((2,), ()), messages=out_of_range(9), doc="slices of an axis, by index")
+TAKE = Op("take", take_forward, take_adjoint, ((2,), ()), errors=out_of_range(9), doc="slices of an axis, by index")
 
 
 def put_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -216,7 +217,7 @@ def put_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-PUT = Op("put", put_forward, put_adjoint, ((4,), (), (2, 4)), messages=out_of_range(13),
+PUT = Op("put", put_forward, put_adjoint, ((4,), (), (2, 4)), errors=out_of_range(13),
          doc="a copy with slices of an axis replaced or added to")
 
 
@@ -230,7 +231,7 @@ def ravel_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-RAVEL = Op("ravel_index", ravel_forward, messages=out_of_range(8), doc="two indices made one")
+RAVEL = Op("ravel_index", ravel_forward, errors=out_of_range(8), doc="two indices made one")
 
 
 # ------------------------------------------------------------------ pad

@@ -6,13 +6,15 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.jit import cast, device, real
+from ..errors import IndexRangeError
 from .layout import outside
 from .reduction import accumulate, greatest
-from .table import Op
+from .table import Errors, Op
 
 NONE, MEAN, SUM = 0, 1, 2
 REDUCTIONS = {"none": NONE, "mean": MEAN, "sum": SUM}
-BAD_TARGET = {1: "target index {index} lies outside the {words[12]} classes (and is not ignore_index)"}
+BAD_TARGET: Errors = {
+    1: (IndexRangeError, "target index {index} lies outside the {words[12]} classes (and is not ignore_index)")}
 
 # Words of both: 1 loss, 2 g, 3 scores x, 4 dx, 5 targets, 7 class weights (value), 9 auxiliary, 11 rows, 12 classes n,
 # 13 ignore_index, 14 label smoothing, 15 reduction, 16 whether there are weights.
@@ -99,7 +101,7 @@ def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 CROSS_ENTROPY = Op("cross_entropy", cross_entropy_forward, cross_entropy_adjoint, ((1, 2, 3, 4), (), ()), stores=True,
-                   messages=BAD_TARGET, doc="-ln softmax(x)_t, weighted and smoothed")
+                   errors=BAD_TARGET, doc="-ln softmax(x)_t, weighted and smoothed")
 
 
 def nll_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -132,4 +134,4 @@ def nll_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-NLL = Op("nll", nll_forward, nll_adjoint, ((2, 3), (), ()), messages=BAD_TARGET, doc="-x_t, weighted")
+NLL = Op("nll", nll_forward, nll_adjoint, ((2, 3), (), ()), errors=BAD_TARGET, doc="-x_t, weighted")

@@ -27,8 +27,12 @@ import numpy as np
 from ..engine.jit import Kernel
 from ..engine.walk import ADJOINT_OF as ADJOINT
 from ..engine.walk import CAPACITY, FORWARD
+from ..errors import TapegradError
 
 OPS: list[Op] = []
+
+#: by the status of a kernel, the class of an error and its text (see `tape.raise_status`)
+Errors = dict[int, tuple[type[TapegradError], str]]
 
 
 class Shares(NamedTuple):
@@ -68,8 +72,8 @@ class Op:
     lists : int, optional
         The word of its row that takes the address of a list of rows, into which the adjoint of a whole leaf writes
         those that it touches (`engine.touched`); 0 in that word: there is no list.
-    messages : dict, optional
-        What each non-zero status of the kernels means.
+    errors : dict, optional
+        What each non-zero status of the kernels means: the class of the error, and its text.
     again : dict, optional
         Words of the row that are other ones when an instruction runs a second time, for it must leave nothing behind
         but its outputs.
@@ -80,18 +84,18 @@ class Op:
         more than a few an element.
     """
 
-    __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "messages", "doc", "again",
+    __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
                  "shares", "products", "lists", "saved_operands")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
-                 messages: dict[int, str] | None = None, doc: str = "", again: dict[int, int] | None = None,
+                 errors: Errors | None = None, doc: str = "", again: dict[int, int] | None = None,
                  lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
                  shares: Callable[[list[int]], Shares] | None = None) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
-        self.messages, self.again, self.products = messages or {}, again or {}, products
+        self.errors, self.again, self.products = errors or {}, again or {}, products
         self.shares = shares
         self.opcode = len(OPS)
         self.forward = Kernel(f"{name}.forward", forward, own)
