@@ -9,6 +9,7 @@ adjoint needs the output neither. Keys that causality hides from all rows of a b
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..engine import vecmath as m
@@ -238,9 +239,15 @@ def attention_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def attention_products(shapes: Sequence[tuple[int, ...]]) -> int:
+    """Products of the scores and of what they weigh, for each query; causality is not taken off."""
+    y, query, key, value = shapes[:4]
+    return math.prod(y) // max(value[-1], 1) * key[-2] * (query[-1] + value[-1])
+
+
 _ALL = (1, 2, 3, 4, 5, 6)
 ATTENTION = Op("attention", attention_forward, attention_adjoint, (_ALL, _ALL, (1, 2, 4, 5, 6), _ALL, ()),
-               doc="dropout(softmax(scale q k^T + mask)) v, by blocks of query rows")
+               doc="dropout(softmax(scale q k^T + mask)) v, by blocks of query rows", products=attention_products)
 
 
 # ------------------------------------------------------------------ rotation by position

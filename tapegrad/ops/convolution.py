@@ -12,6 +12,7 @@ network.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..engine.blas import gemm
@@ -340,7 +341,8 @@ def conv_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 CONV = Op("conv", conv_forward, conv_adjoint, ((2, 4), (1, 4), (), ()), stores=True,
-          doc="cross-correlation over up to three axes, by groups of channels")
+          doc="cross-correlation over up to three axes, by groups of channels",
+          products=lambda shapes: math.prod(shapes[0]) * math.prod(shapes[2][1:]))
 
 
 def conv_transpose_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -361,4 +363,5 @@ def conv_transpose_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 CONV_TRANSPOSE = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, ((2, 4), (1, 4), (), ()),
-                    stores=True, doc="the adjoint of cross-correlation as a map of its own")
+                    stores=True, doc="the adjoint of cross-correlation as a map of its own",
+                    products=lambda shapes: math.prod(shapes[1]) * math.prod(shapes[2][1:]))

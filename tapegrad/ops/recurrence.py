@@ -13,6 +13,8 @@ Loops read and write few arrays each, for others are not turned into vector code
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..engine import vecmath as m
@@ -29,6 +31,12 @@ BLOCK = 1 << 16
 # cells of all steps are kept (else of one block), 34 whether the nonlinearity of `rnn` is relu, 35 whether a step's
 # products go without BLAS. A step is counted as it is computed, a time as it lies in memory. The scratch holds a
 # block's gates' adjoints, then those of h and c.
+
+
+def recurrence_products(shapes: Sequence[tuple[int, ...]]) -> int:
+    """For every sample and step one with each weight."""
+    steps, samples = shapes[1][:2]
+    return steps * samples * (math.prod(shapes[2]) + math.prod(shapes[3]))
 
 
 @device
@@ -265,7 +273,7 @@ def rnn_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 _RNN = (0, 3, 8)
 RNN = Op("rnn", rnn_forward, rnn_adjoint,
          ((*_RNN, 2), (*_RNN, 1), (*_RNN, 6), _RNN, _RNN, _RNN, (), ()), stores=True,
-         doc="tanh or relu recurrence over all steps")
+         doc="tanh or relu recurrence over all steps", products=recurrence_products)
 
 
 # ------------------------------------------------------------------ LSTM
@@ -379,7 +387,7 @@ def lstm_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 _LSTM = (3, 7, 8, 9, 10)
 LSTM = Op("lstm", lstm_forward, lstm_adjoint,
           ((*_LSTM, 2), (*_LSTM, 1), (*_LSTM, 0, 6), _LSTM, _LSTM, _LSTM, _LSTM, ()), stores=True,
-          doc="long short-term memory over all steps")
+          doc="long short-term memory over all steps", products=recurrence_products)
 
 
 # ------------------------------------------------------------------ GRU
@@ -489,4 +497,4 @@ def gru_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 _GRU = (0, 3, 6, 8, 9)
 GRU = Op("gru", gru_forward, gru_adjoint,
          ((*_GRU, 2), (*_GRU, 1), _GRU, _GRU, _GRU, _GRU, (), ()), stores=True,
-         doc="gated recurrent unit over all steps")
+         doc="gated recurrent unit over all steps", products=recurrence_products)
