@@ -92,6 +92,7 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
             for v in operands.adjoints[k]:
                 adjoint_birth[v] = min(adjoint_birth[v], time)
                 adjoint_death[v] = time
+    kept = np.array([made < n <= read for made, read in zip(birth, death)], bool)
     if seed is not None:
         adjoint_birth[seed] = n
         adjoint_death[seed] = max(adjoint_death[seed], n)
@@ -105,7 +106,7 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
     births, deaths = np.array(birth, np.int64), np.array(death, np.int64)
     nbytes = np.array(operands.nbytes, np.int64)[originals]
     return Lives(births, deaths, np.array(adjoint_birth, np.int64), np.array(adjoint_death, np.int64),
-                 (births < n) & (deaths >= n), np.array(originals, np.int64), nbytes, sharing, end)
+                 kept, np.array(originals, np.int64), nbytes, sharing, end)
 
 
 @dataclass
