@@ -1,8 +1,9 @@
 """Peak memory against depth for a stack of equal layers of which one trains, beside PyTorch's.
 
-A frozen linear layer keeps no input, so the peak does not grow with the layers above the trained one; what activations
-keep does. Planned bytes are those of the recording, measured ones the most resident bytes of a fresh process above
-those before the model was made. The batch counts (of tapegrad the copy in the recording), parameters do not.
+A frozen linear layer or convolution keeps no input, so the peak does not grow with the layers above the trained one;
+what ReLU keeps does, a bit a value. Planned bytes are those of the recording, measured ones the most resident bytes of
+a fresh process above those before the model was made. The batch counts (of tapegrad the copy in the recording),
+parameters do not.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import sys
 import report
 from memory_networks import measure, torch_python
 
+STACKS = ("linear stack", "ReLU stack", "convolution stack", "convolution-ReLU stack")
+
 
 def main() -> None:
     """Run the script."""
     parser = report.parser(__doc__)
-    parser.add_argument("--stack", choices=("linear stack", "ReLU stack"), default="linear stack")
+    parser.add_argument("--stack", choices=STACKS, default=STACKS[0])
     parser.add_argument("--train", type=report.positive, default=4, metavar="N", help="the layer that trains (from 1)")
     parser.add_argument("--depths", type=report.positive, nargs=2, default=(5, 10), metavar=("FROM", "TO"))
-    parser.add_argument("--rows", type=report.positive, default=16384, help="rows of the batch")
-    parser.add_argument("--width", type=report.positive, default=512, help="units of each layer")
+    parser.add_argument("--rows", type=report.positive, default=32768, help="rows of the batch")
+    parser.add_argument("--width", type=report.positive, default=256, help="units of each layer; images of the "
+                        "convolutions, 16 x 32 x 32 each, have rows x width values together")
     parser.add_argument("--torch-python", metavar="PATH", help="an interpreter that has PyTorch")
     arguments = parser.parse_args()
     first, last = arguments.depths

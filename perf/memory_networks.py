@@ -1,4 +1,8 @@
-"""Networks whose memory is measured, written once for tapegrad and PyTorch, and the process that measures one."""
+"""Networks whose memory is measured, written once for tapegrad and PyTorch, and the process that measures one.
+
+A batch of `rows` has rows x width values in whatever shape the network takes, so that an activation of equal layers has
+4 x rows x width bytes in all of them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from math import isqrt
 from typing import Any
+
+CHANNELS, SIDE = 16, 32  # of images
+TOKENS = 32  # of a sequence
 
 
 def _stack(nn: Any, width: int, depth: int, activation: str | None) -> Any:
@@ -84,9 +93,60 @@ def relu_stack(nn: Any, width: int, depth: int) -> Any:
     return _stack(nn, width, depth, "ReLU")
 
 
+def tanh_chain(nn: Any, width: int, depth: int) -> Any:
+    """`depth` blocks of a linear layer and Tanh."""
+    return nn.Sequential(*[nn.Sequential(nn.Linear(width, width), nn.Tanh()) for _ in range(depth)])
+
+
+def residual_chain(nn: Any, width: int, depth: int) -> Any:
+    """`depth` blocks x + W2 relu(W1 norm(x))."""
+
+    class Block(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(),
+                                       nn.Linear(width, width))
+
+        def forward(self, x: Any) -> Any:
+            return x + self.inner(x)
+
+    return nn.Sequential(*[Block() for _ in range(depth)])
+
+
+def convolution_stack(nn: Any, width: int, depth: int, relu: bool = False) -> Any:
+    """`depth` equal convolutions; with `relu` each followed by one."""
+    blocks = [[nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), *([nn.ReLU()] if relu else [])] for _ in range(depth)]
+    return nn.Sequential(*[nn.Sequential(*block) for block in blocks])
+
+
+def convolutions(nn: Any, width: int) -> Any:
+    """Four convolutions with batch norm and ReLU, max pooling after the first two, a linear layer."""
+    layers: list[Any] = []
+    for k, (a, b) in enumerate(((CHANNELS, 16), (16, 32), (32, 32), (32, 32))):
+        layers += [nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), *([nn.MaxPool2d(2)] if k < 2 else [])]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * (SIDE // 4) ** 2, 10))
+
+
+def transformer(nn: Any, width: int, depth: int = 3) -> Any:
+    """`depth` encoder layers of four heads."""
+    return nn.Sequential(*[nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True)
+                           for _ in range(depth)])
+
+
 NETWORKS: dict[str, Callable[..., Any]] = {
     "MLP": mlp, "deep MLP": deep_mlp, "residual MLP": residual_mlp, "MLP with norm": norm_mlp,
-    "autoencoder": autoencoder, "shared weights": shared, "linear stack": linear_stack, "ReLU stack": relu_stack}
+    "autoencoder": autoencoder, "shared weights": shared, "convolutions": convolutions, "transformer": transformer,
+    "linear stack": linear_stack, "ReLU stack": relu_stack, "convolution stack": convolution_stack,
+    "convolution-ReLU stack": partial(convolution_stack, relu=True), "chain": tanh_chain, "residual": residual_chain}
+
+
+def shape_of(network: str, rows: int, width: int) -> tuple[int, ...]:
+    """The shape of a batch."""
+    if network.startswith("convolution"):
+        return max(rows * width // (CHANNELS * SIDE * SIDE), 1), CHANNELS, SIDE, SIDE
+    if network == "transformer":
+        return max(rows // TOKENS, 1), TOKENS, width
+    return rows, width
 
 
 def layers_of(model: Any) -> list[Any]:
@@ -107,12 +167,17 @@ def prepared(library: str, task: dict[str, Any], rows: int) -> tuple[Any, Any, i
     import numpy as np
 
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((rows, task["width"]), np.float32)
+    x = rng.standard_normal(shape_of(task["network"], rows, task["width"]), np.float32)
     if library == "torch":
         import torch
         from torch import nn, optim
+
+        torch.manual_seed(0)
     else:
+        import tapegrad as tg
         from tapegrad import nn, optim  # type: ignore[assignment]
+
+        tg.manual_seed(0)
     model = NETWORKS[task["network"]](nn, task["width"], *([task["depth"]] if "depth" in task else []))
     layers = layers_of(model)
     trained = trained_layers(task["freeze"], len(layers))
@@ -122,18 +187,41 @@ def prepared(library: str, task: dict[str, Any], rows: int) -> tuple[Any, Any, i
     parameters = sum(4 * (p.numel() if library == "torch" else p.size) for p in model.parameters())
     optimizer = optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3)
     if library == "torch":
+        from torch.utils.checkpoint import checkpoint
+
+        called = by_hand(model, lambda part, x: checkpoint(part, x, use_reentrant=False)) if task.get("hand") else model
         given = torch.from_numpy(x)
 
-        def run() -> None:
+        def run() -> float:
             optimizer.zero_grad()
-            (model(given) ** 2).mean().backward()
+            loss = (called(given) ** 2).mean()
+            loss.backward()
             optimizer.step()
+            return loss.item()
 
         return run, None, parameters
-    import tapegrad as tg
-
-    step = tg.TrainStep(lambda x: (model(x) ** 2).mean(), optimizer)
+    called = by_hand(model, tg.checkpoint) if task.get("hand") else model
+    step = tg.TrainStep(lambda x: (called(x) ** 2).mean(), optimizer, memory_budget=task.get("budget"))
     return lambda: step(x), step, parameters
+
+
+def by_hand(model: Any, checkpoint: Callable[..., Any]) -> Callable[[Any], Any]:
+    """The model with a checkpoint around every isqrt(n) of its n blocks, the last ones excepted."""
+    blocks = list(model)
+    size = isqrt(len(blocks))
+    parts = [blocks[k:k + size] for k in range(0, len(blocks), size)]
+
+    def through(part: list[Any], x: Any) -> Any:
+        for block in part:
+            x = block(x)
+        return x
+
+    def call(x: Any) -> Any:
+        for part in parts[:-1]:
+            x = checkpoint(partial(through, part), x)
+        return through(parts[-1], x)
+
+    return call
 
 
 def _status(field: str) -> int:
@@ -144,8 +232,9 @@ def _status(field: str) -> int:
 def measure_here(task: dict[str, Any]) -> dict[str, Any]:
     """The most resident bytes of a step above those before the model was made; batch included, parameters not."""
     library = task["library"]
-    one_layer = {**task, "network": "linear stack", "depth": 1, "freeze": "none"}
-    for warmed, rows in ((task, 64), (one_layer, task["rows"])):  # code is loaded, and BLAS has its scratch memory
+    one_layer = {"library": library, "network": "linear stack", "depth": 1, "freeze": "none", "width": task["width"]}
+    # code is loaded, and BLAS has its scratch memory
+    for warmed, rows in (({**task, "budget": None}, 64), (one_layer, task["rows"])):
         warm, _, _ = prepared(library, warmed, rows)
         warm()
         del warm
@@ -153,17 +242,20 @@ def measure_here(task: dict[str, Any]) -> dict[str, Any]:
 
     gc.collect()
     before = _status("VmRSS")
+    run, step, parameters = prepared(library, task, task["rows"])
+    if task.get("budget"):
+        run()  # what searching for a plan takes is not the step's
+        gc.collect()
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")  # the peak counts from here
     except OSError:
         pass
-    run, step, parameters = prepared(library, task, task["rows"])
     run()
     run()
     batch = 4 * task["rows"] * task["width"]
     seen = _status("VmHWM") - before - parameters - (0 if library == "torch" else batch)  # tapegrad holds a copy
-    result: dict[str, Any] = {"measured": seen}
+    result: dict[str, Any] = {"measured": seen, "parameters": parameters}
     if step is not None:
         report = step.memory()
         result.update(planned=report.peak_bytes - report.parameter_bytes,

@@ -14,7 +14,8 @@ import report
 from memory_networks import measure, prepared, torch_python
 
 PATTERNS = ("none", "all but last", "all but first", "every second")
-TABLED = ("MLP", "deep MLP", "residual MLP", "MLP with norm", "autoencoder", "shared weights")
+TABLED = ("MLP", "deep MLP", "residual MLP", "MLP with norm", "autoencoder", "shared weights",
+          "convolutions", "transformer")
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--freeze", nargs="+", choices=PATTERNS, default=PATTERNS, metavar="PATTERN",
                         help=f"which layers are frozen, of {', '.join(PATTERNS)}")
     parser.add_argument("--report", choices=TABLED, metavar="NAME", help="print one network's memory report")
+    parser.add_argument("--budget", metavar="SIZE", help="memory_budget of the network reported, such as 64MiB")
     parser.add_argument("--rows", type=report.positive, default=8192, help="rows of the batch")
     parser.add_argument("--width", type=report.positive, default=256, help="units of each layer")
     parser.add_argument("--no-measure", action="store_true", help="plans only, which takes no processes")
@@ -68,13 +70,15 @@ def _plan(task: dict) -> tuple[int, int]:
 
 def _one_report(arguments: argparse.Namespace) -> None:
     """The whole report of one network and the first freeze pattern asked for."""
-    task = {"network": arguments.report, "freeze": arguments.freeze[0], "width": arguments.width}
+    task = {"network": arguments.report, "freeze": arguments.freeze[0], "width": arguments.width,
+            "budget": arguments.budget}
     run, step, _ = prepared("tapegrad", task, arguments.rows)
     run()
     memory = step.memory()
     print(f"{memory}\n\n{memory.by_instruction()}")
     if arguments.plot:
-        memory.plot(arguments.plot, f"{arguments.report}, frozen: {arguments.freeze[0]}")
+        budget = f", memory_budget={arguments.budget}" if arguments.budget else ""
+        memory.plot(arguments.plot, f"{arguments.report}, frozen: {arguments.freeze[0]}{budget}")
     report.finish(arguments, report.machine(), memory.to_dict())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -13,6 +14,9 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+if importlib.util.find_spec("tapegrad") is None:  # not installed: take the sources that lie beside
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 
 def parser(description: str | None, *, plot: bool = True) -> argparse.ArgumentParser:

@@ -1,0 +1,74 @@
+"""Every script of perf/ answers --help, and runs in its smallest setting: a table, JSON, a picture."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PERF = Path(__file__).resolve().parent.parent / "perf"
+SCRIPTS = sorted(path.name for path in PERF.glob("*.py") if "report.parser(" in path.read_text(encoding="utf-8"))
+
+#: the smallest setting of each script
+SMALLEST = {
+    "compare.py": ["--list"],
+    "embedding.py": ["--rows", "50", "--width", "4", "--batch", "4", "--repeats", "2", "--seconds", "0.001"],
+    "growth.py": ["--calls", "200"],
+    "memory_budget.py": ["--depth", "4", "--rows", "64", "--width", "32", "--repeats", "2", "--no-measure"],
+    "memory_frozen.py": ["--depths", "4", "4", "--rows", "64", "--width", "32"],
+    "memory_plan.py": ["--networks", "MLP", "--freeze", "none", "all but last", "--rows", "64", "--width", "32",
+                       "--no-measure"],
+    "profile_step.py": ["--seconds", "0.01", "--top", "2"],
+    "recording.py": ["--quick", "--repeats", "1"],
+    "scalar_graph.py": ["--ops", "50", "--repeats", "2", "--seconds", "0.001"],
+    "steps.py": ["--only", "8-32", "--repeats", "1", "--seconds", "0.01"],
+    "startup.py": ["--repeats", "1", "--cold-repeats", "1"],
+}
+LONG = {"startup.py"}  # compiles everything, twice
+
+pytestmark = pytest.mark.compiled
+
+
+def run(script, *options):
+    done = subprocess.run([sys.executable, str(PERF / script), *options], capture_output=True, text=True, timeout=300,
+                          stdin=subprocess.DEVNULL, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_answers_help(script):
+    said = run(script, "--help")
+    assert said.startswith("usage:") and "--json" in said
+    assert script in SMALLEST, f"say in SMALLEST how {script} runs in a second"
+
+
+@pytest.mark.parametrize("script", [pytest.param(script, marks=[pytest.mark.slow] if script in LONG else [])
+                                    for script in SCRIPTS])
+def test_a_script_runs_in_its_smallest_setting(script, tmp_path):
+    options = SMALLEST[script]
+    if "--list" in options:
+        assert run(script, *options)
+        return
+    written = tmp_path / "results.json"
+    printed = run(script, *options, "--json", str(written))
+    assert re.search(r"^-+  -", printed, re.MULTILINE), "no table"
+    answer = json.loads(written.read_text())
+    assert answer["machine"]["cores"] and answer["results"]
+
+
+def test_a_memory_script_measures_and_draws(tmp_path):
+    pytest.importorskip("matplotlib")
+    if not Path("/proc/self/status").exists():
+        pytest.skip("resident sizes are read from /proc")
+    picture, written = tmp_path / "frozen.png", tmp_path / "frozen.json"
+    run("memory_frozen.py", "--stack", "convolution stack", "--train", "1", "--depths", "2", "2", "--rows", "8192",
+        "--width", "64", "--plot", str(picture), "--json", str(written))
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    (result,) = json.loads(written.read_text())["results"]
+    ours = result["tapegrad"]
+    assert ours["lower_bound"] <= ours["planned"] < ours["unfrozen"]
+    assert abs(ours["measured"] - ours["planned"]) < 0.5 * ours["planned"]
