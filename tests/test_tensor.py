@@ -143,6 +143,11 @@ def test_shape_functions_of_numpy_answer():
     assert np.shape(x) == (2, 3) and np.ndim(x) == 2 and np.size(x) == 6
 
 
+def test_every_method_that_type_checkers_know_is_there_and_no_function_that_takes_no_array_first():
+    assert [name for name in METHODS if not hasattr(tg.Tensor, name)] == []
+    assert not {"concatenate", "stack", "where", "einsum", "conv2d", "layer_norm"} & set(dir(tg.Tensor))
+
+
 def test_an_unsupported_numpy_function_raises_a_type_error_that_names_it():
     with pytest.raises(TypeError, match="median|fft"):
         np.median(leaf(X))

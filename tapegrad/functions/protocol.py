@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DtypeError
+from ..methods import METHODS
 from ..recording import astype
 from ..tensor import Tensor
 from .indexing import At, getitem
@@ -20,12 +21,6 @@ _OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "di
 _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
                 "ne": "not_equal"}
 _LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
-_NOT_METHODS = {"concatenate", "stack", "einsum", "where", "linear", "zeros_like", "ones_like",
-                "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm",
-                "embedding", "embedding_bag", "one_hot_rows", "conv1d", "conv2d", "max_pool1d", "max_pool2d",
-                "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
-                "conv3d", "conv_transpose1d", "conv_transpose2d",
-                "cdist", "pdist"}
 
 
 def _usable(value: Any) -> bool:
@@ -79,10 +74,10 @@ _functions: dict[str, Callable] = {}
 
 
 def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Make the functions of `namespace` operators and methods of `Tensor`."""
+    """Make the functions of `namespace` known to NumPy, and those that `methods` lists methods of `Tensor`."""
     _functions.update({name: namespace[name] for name in names})
-    for name in names:
-        if name not in _NOT_METHODS:
+    for name in METHODS:
+        if name in _functions:
             setattr(Tensor, name, namespace[name])
     for symbol, name in _OPERATORS.items():
         setattr(Tensor, f"__{symbol}__", _binary(namespace[name], False))
