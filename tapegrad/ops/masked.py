@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from .elementwise import kernel
+from .elementwise import in_place, kernel
 from .table import Op
 
 #: by the name of the elementwise op: the same with a bit an element, which says where the slope is 1
@@ -27,9 +27,14 @@ def masked_forward(op, f, i, b):
                 for k in range(count):  # before y, which may lie where x does; a loop for each becomes vector code
                     x = f[at_x + k]
                     bits |= (1 if {bit} else 0) << k
-                for k in range(count):
-                    x = f[at_x + k]
-                    f[at_y + k] = {forward}
+                if at_y == at_x:
+                    for k in range(count):
+                        x = f[at_y + k]
+                        f[at_y + k] = {forward}
+                else:
+                    for k in range(count):
+                        x = f[at_x + k]
+                        f[at_y + k] = {forward}
             else:
                 for k in range(count):
                     x = f[at_x + k * step]
@@ -49,7 +54,11 @@ def masked_adjoint(op, f, i, b):
         for word in range(words):
             at_dx, at_g = first + 64 * word * step, op[2] + row * columns + 64 * word
             bits, count = i[op[5] + row * words + word], min(64, columns - 64 * word)
-            if step == 1:
+            if at_dx == at_g:
+                for k in range(count):
+                    g = f[at_g + k]
+                    f[at_g + k] = where((bits >> k) & 1 != 0, g, {outside})
+            elif step == 1:
                 for k in range(count):
                     g = f[at_g + k]
                     f[at_dx + k] = (zero if store else f[at_dx + k]) + where((bits >> k) & 1 != 0, g, {outside})
@@ -65,7 +74,8 @@ def masked(name: str, forward: str, bit: str, outside: str) -> None:
     """Define y = forward(x, p, q) with dx += g where `bit` holds of x, else `outside` of g."""
     run = partial(kernel, _FORWARD.format(forward=forward, bit=bit), "masked_forward")
     back = partial(kernel, _ADJOINT.format(outside=outside), "masked_adjoint")
-    MASKED[name] = Op(f"{name}_mask", run, back, ((2,),), stores=True, doc=f"{name}, a bit kept")
+    MASKED[name] = Op(f"{name}_mask", run, back, ((2,),), stores=True, doc=f"{name}, a bit kept",
+                      shares=partial(in_place, at=9, count=1))
 
 
 # name, y, where the slope is 1, dx elsewhere; those of `elementwise`
