@@ -15,45 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import report
+from worker import load_works
 
-KINDS = ("softplus", "sum", "product", "softmax")
-INPUTS, WINDOW = 16, 64
-
-
-def choices(ops: int, seed: int) -> list[tuple[str, list[int]]]:
-    """Kind and operands (how many values back) of each op."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    made, result = INPUTS, []
-    for kind in (KINDS[k] for k in rng.integers(0, len(KINDS), ops)):
-        count = {"softplus": 1, "sum": 4, "product": 2, "softmax": 4}[kind]
-        result.append((kind, [int(k) + 1 for k in rng.integers(0, min(made, WINDOW), count)]))
-        made += 4 if kind == "softmax" else 1
-    return result
-
-
-def graph(plan: list[tuple[str, list[int]]]) -> Callable[[Any], Any]:
-    """The function over INPUTS numbers that computes the graph; its value is the mean of the last values."""
-    import tapegrad as tg
-
-    def f(x: Any) -> Any:
-        values = [x[k] for k in range(INPUTS)]
-        for kind, back in plan:
-            operands = [values[-k] for k in back]
-            if kind == "softplus":
-                values.append(tg.softplus(operands[0]))
-            elif kind == "sum":
-                a, b, c, d = operands
-                values.append(0.25 * (a + b + c + d))
-            elif kind == "product":
-                values.append(operands[0] * operands[1])
-            else:
-                four = tg.softmax(tg.stack(operands), axis=0)
-                values.extend(four[k] for k in range(4))
-        return tg.stack(values[-WINDOW:]).mean()
-
-    return f
+works = load_works()
 
 
 def seconds(call: Callable[[], Any], least: float) -> float:
@@ -74,7 +38,7 @@ def check(f: Callable[[Any], Any], value: float, gradient: Any, x: Any) -> None:
 
     import tapegrad as tg
 
-    direction = np.random.default_rng(0).standard_normal(INPUTS)
+    direction = np.random.default_rng(0).standard_normal(x.size)
     with tg.no_grad():
         ahead, behind = (float(f(tg.tensor(x + sign * 1e-5 * direction))) for sign in (1, -1))
     expected, actual = (ahead - behind) / 2e-5, float(gradient @ direction)
@@ -84,13 +48,10 @@ def check(f: Callable[[Any], Any], value: float, gradient: Any, x: Any) -> None:
 
 def measure(ops: int, dtype: str, repeats: int, least: float, progress: Callable[[str], None]) -> dict[str, Any]:
     """Seconds for the whole graph, each way, repeat by repeat in turn."""
-    import numpy as np
-
     import tapegrad as tg
 
-    f = graph(choices(ops, seed=0))
-    x64 = np.random.default_rng(1).standard_normal(INPUTS)
-    x = x64.astype(dtype)
+    work = works.Scalars("", ops, dtype)
+    f, x = work.function(tg), work.data()
     forward, both = tg.compile(f), tg.compile(tg.value_and_grad(f))
     by_run = tg.value_and_grad(f)
 

@@ -49,6 +49,10 @@ CASES = (
 )
 
 
+#: at most so many seconds
+TARGETS = {"warm: start to first gradient": 1.0, "cold: start to first training step": 10.0}
+
+
 def once(program: str, cache: str) -> dict[str, Any]:
     """Seconds until the program has its result, and what it says of itself."""
     env = {**os.environ, "TAPEGRAD_CACHE_DIR": cache}
@@ -79,6 +83,13 @@ def measure(repeats: int, cold_repeats: int) -> dict[str, list[dict[str, Any]]]:
                     results[title].append(once(program, empty if cold else filled))
     progress.end()
     return results
+
+
+def verdict(title: str, seconds: float) -> str:
+    """The target, if there is one, and whether it is hit."""
+    if title not in TARGETS:
+        return "-"
+    return f"{TARGETS[title]:g}: {'hit' if seconds <= TARGETS[title] else 'MISS'}"
 
 
 def plot(results: dict[str, list[dict[str, Any]]], file: Path) -> None:
@@ -112,9 +123,9 @@ def main() -> None:
         times = [r["seconds"] for r in runs]
         rows.append([title, f"{report.median(times):.2f}", f"{min(times):.2f}", f"{max(times):.2f}",
                      f"{report.median([r['compiling'] for r in runs]):.2f}",
-                     "yes" if any(r["numba"] for r in runs) else "no", len(runs)])
+                     "yes" if any(r["numba"] for r in runs) else "no", len(runs), verdict(title, report.median(times))])
     report.table("seconds from the start of a process",
-                 ["what", "median", "least", "most", "compiling", "imports numba", "processes"], rows)
+                 ["what", "median", "least", "most", "compiling", "imports numba", "processes", "target"], rows)
     if arguments.plot:
         plot(results, arguments.plot)
     report.finish(arguments, report.machine(), results)

@@ -112,13 +112,7 @@ def _tapegrad(work: Network | Chain | Scalars) -> tuple[list[float], _Step, int]
             lambda s, v: work.value(functions, functions.sigmoid, s, v, strike, years), argnums=(0, 1)))
         return [float(call(spot, volatility)[0])], _repeated(lambda: call(spot, volatility)), 1
 
-    def softmax(four: list[Any]) -> list[Any]:
-        shares = functions.softmax(functions.stack(four), axis=0)
-        return [shares[k] for k in range(4)]
-
-    graph = compile(value_and_grad(lambda x: work.value(
-        [x[k] for k in range(work.inputs)], functions.softplus, softmax, lambda last: functions.stack(last).mean())))
-    x = work.data()
+    graph, x = compile(value_and_grad(work.function(functions))), work.data()
     return [float(graph(x)[0])], _repeated(lambda: graph(x)), 1
 
 

@@ -1,16 +1,18 @@
 """What is timed: networks, a chain of elementwise functions, a graph of scalars; the same numbers for every library.
 
-This module needs NumPy only and nothing of the package, so that an interpreter that has another library can load it by
-its path. Models are written once, over the names that tapegrad shares with PyTorch.
+This module needs NumPy only and nothing of the package, so that an interpreter that has another library can load it
+by its path; and NumPy only when data are made, so that the number of its threads can be set before.
+Models are written once, over the names that tapegrad shares with PyTorch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["NETWORKS", "WORKS", "Chain", "Network", "Scalars", "adjusted"]
 
@@ -52,6 +54,8 @@ class Network:
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Values by PyTorch's names, in PyTorch's layout; the same at every call."""
+        import numpy as np
+
         rng = np.random.default_rng(1)
         found = {}
         for name, shape in _SHAPES[self.family](self):
@@ -64,6 +68,8 @@ class Network:
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of all batches; the same at every call."""
+        import numpy as np
+
         rng = np.random.default_rng(2)
         rows = self.batch * self.batches
         if self.family == "transformer":
@@ -175,6 +181,8 @@ class Chain:
 
     def data(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Spots, volatilities, strikes and years to expiry."""
+        import numpy as np
+
         rng = np.random.default_rng(3)
         return tuple(rng.uniform(low, high, self.options).astype(np.float32)  # type: ignore[return-value]
                      for low, high in ((80, 120), (0.1, 0.5), (80, 120), (0.2, 2.0)))
@@ -211,6 +219,8 @@ class Scalars:
 
     def plan(self) -> list[tuple[int, list[int]]]:
         """Kind and operands of each op; values are numbered in the order of their making, inputs first."""
+        import numpy as np
+
         rng = np.random.default_rng(0)
         made, result = self.inputs, []
         for kind in rng.integers(0, len(KINDS), self.ops).tolist():
@@ -221,6 +231,8 @@ class Scalars:
 
     def data(self) -> np.ndarray:
         """The inputs."""
+        import numpy as np
+
         return np.random.default_rng(1).standard_normal(self.inputs).astype(self.dtype)
 
     def value(self, x: Sequence[Any], softplus: Callable[[Any], Any], softmax: Callable[[list[Any]], Sequence[Any]],
@@ -238,6 +250,16 @@ class Scalars:
             else:
                 values.extend(softmax(given))
         return mean(values[-self.window:])
+
+    def function(self, tg: Any) -> Callable[[Any], Any]:
+        """The graph as a function of one array, by the functions of tapegrad."""
+
+        def softmax(four: list[Any]) -> list[Any]:
+            shares = tg.softmax(tg.stack(four), axis=0)
+            return [shares[k] for k in range(4)]
+
+        return lambda x: self.value([x[k] for k in range(self.inputs)], tg.softplus, softmax,
+                                    lambda last: tg.stack(last).mean())
 
 
 WORKS: dict[str, Network | Chain | Scalars] = {
