@@ -44,3 +44,15 @@ def _seeded():
     import tapegrad as tg
 
     tg.manual_seed(0)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A function that writes text or bytes to a file and gives its path."""
+
+    def write(content, name="data.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
