@@ -9,7 +9,7 @@ from typing import Any
 from ..engine.jit import cast, real, real64
 from ..errors import ArgumentError
 from ..ops.table import Op
-from .checks import at_least_zero, below_one
+from .checks import at_least_zero, decay_rates
 from .optimizer import Optimizer, Params
 
 __all__ = ["Adam", "AdamW"]
@@ -89,9 +89,7 @@ class Adam(Optimizer):
                  decoupled_weight_decay: bool = False, max_grad_norm: float | None = None,
                  max_grad_value: float | None = None, **torch_only: Any) -> None:
         at_least_zero(lr=lr, eps=eps, weight_decay=weight_decay)
-        below_one("betas[0]", betas[0])
-        below_one("betas[1]", betas[1])
-        defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
+        defaults = {"lr": lr, "betas": decay_rates(betas), "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
                     "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}
         super().__init__(params, defaults, max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, **torch_only)
 

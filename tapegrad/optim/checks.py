@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError, DtypeError
 from ..tensor import Tensor
 
-__all__ = ["at_least_zero", "below_one", "check_parameter", "positive_or_none"]
+__all__ = ["above_zero", "at_least_zero", "check_parameter", "decay_rates", "positive_or_none"]
 
 
 def at_least_zero(**values: float) -> None:
@@ -22,15 +23,29 @@ def at_least_zero(**values: float) -> None:
             raise ArgumentError(f"{name} must not be negative, got {value}")
 
 
-def below_one(name: str, value: float) -> None:
-    """Check a decay rate: 0 <= value < 1.
+def above_zero(**values: float) -> None:
+    """Check hyper-parameters that must be positive.
 
     Raises
     ------
     ArgumentError
     """
-    if not 0.0 <= value < 1.0:
-        raise ArgumentError(f"{name} must be at least 0 and below 1, got {value}")
+    for name, value in values.items():
+        if not value > 0.0:
+            raise ArgumentError(f"{name} must be positive, got {value}")
+
+
+def decay_rates(betas: Sequence[float]) -> tuple[float, ...]:
+    """Check the decay rates of running averages: 0 <= beta < 1.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    for k, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ArgumentError(f"betas[{k}] must be at least 0 and below 1, got {beta}")
+    return tuple(betas)
 
 
 def positive_or_none(name: str, value: float | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..engine.jit import cast, real, real64
 from ..ops.table import Op
-from .checks import at_least_zero, below_one
+from .checks import at_least_zero, decay_rates
 from .optimizer import Optimizer, Params
 
 __all__ = ["NAdam"]
@@ -81,9 +81,7 @@ class NAdam(Optimizer):
                  maximize: bool = False, max_grad_norm: float | None = None, max_grad_value: float | None = None,
                  **torch_only: Any) -> None:
         at_least_zero(lr=lr, eps=eps, weight_decay=weight_decay, momentum_decay=momentum_decay)
-        below_one("betas[0]", betas[0])
-        below_one("betas[1]", betas[1])
-        defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay,
+        defaults = {"lr": lr, "betas": decay_rates(betas), "eps": eps, "weight_decay": weight_decay,
                     "momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay,
                     "maximize": maximize}
         super().__init__(params, defaults, max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, **torch_only)

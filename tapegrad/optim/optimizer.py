@@ -9,13 +9,14 @@ import numpy as np
 
 from ..engine.storage import Changes, address_of
 from ..engine.touched import TouchedRows
-from ..errors import ArgumentError, DtypeError, StateDictError
+from ..errors import ArgumentError, DtypeError
 from ..ops.table import Op
 from ..tensor import Tensor
 from . import clip, rates
 from .checks import check_parameter, positive_or_none
 from .lists import list_address, refuse_lists, zero_gradient
 from .rows import UpdateRows
+from .state_dict import fitting
 from .store import ParameterStore, aligned_zeros, flat_offsets, home_words
 
 if TYPE_CHECKING:
@@ -453,7 +454,9 @@ class Optimizer:
         StateDictError
             If the groups, their sizes, or a shape differ; nothing is changed then.
         """
-        saved_groups, saved_state = self._fitting(state_dict)
+        shapes = [{name: () if name in self.scalar_states else p.shape for name in self.state_names}
+                  for p in self._parameters]
+        saved_groups, saved_state = fitting(state_dict, self._slices, shapes)
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
             for key, value in saved.items():
                 if key != "params":
@@ -469,34 +472,6 @@ class Optimizer:
                 if saved:
                     self._table[k, self._steps] = self._unpack(k, saved)
         self.sync_hyperparameters()
-
-    def _fitting(self, state_dict: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
-        if not isinstance(state_dict, dict) or not {"state", "param_groups"} <= set(state_dict):
-            raise StateDictError("an optimiser's state dict has the keys 'state' and 'param_groups'")
-        groups = state_dict["param_groups"]
-        if len(groups) != len(self.param_groups):
-            raise StateDictError(f"the state dict has {len(groups)} parameter groups, the optimiser "
-                                 f"{len(self.param_groups)}")
-        places: dict[Any, int] = {}
-        for g, (saved, part) in enumerate(zip(groups, self._slices, strict=True)):
-            count = part.stop - part.start
-            if len(saved["params"]) != count:
-                raise StateDictError(f"group {g} has {len(saved['params'])} parameters in the state dict and {count} "
-                                     "in the optimiser")
-            places.update(zip(saved["params"], range(part.start, part.stop), strict=True))
-        state = {}
-        for key, saved in state_dict["state"].items():
-            k = places.get(key, places.get(int(key)) if isinstance(key, str) and key.isdigit() else None)
-            if k is None:
-                raise StateDictError(f"state for parameter {key!r}, which is in no group of the state dict")
-            state[k] = saved
-            for name in self.state_names:
-                shape = () if name in self.scalar_states else self._parameters[k].shape
-                given = None if saved.get(name) is None else np.shape(saved[name])
-                if given not in (None, shape):
-                    raise StateDictError(f"{name} of parameter {k} has shape {list(given)} in the state dict, "
-                                         f"the parameter {list(shape)}")
-        return groups, state
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

@@ -7,9 +7,8 @@ from typing import Any
 
 from ..engine.jit import cast, real, real64
 from ..engine.touched import stretch_length, stretch_start, stretches
-from ..errors import ArgumentError
 from ..ops.table import Op
-from .checks import below_one
+from .checks import above_zero, decay_rates
 from .optimizer import Optimizer, Params
 
 __all__ = ["SparseAdam"]
@@ -83,12 +82,8 @@ class SparseAdam(Optimizer):
     def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  maximize: bool = False, *, max_grad_norm: float | None = None,
                  max_grad_value: float | None = None) -> None:
-        for name, value in (("lr", lr), ("eps", eps)):
-            if not value > 0.0:
-                raise ArgumentError(f"{name} must be positive, got {value}")
-        below_one("betas[0]", betas[0])
-        below_one("betas[1]", betas[1])
-        defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "maximize": maximize}
+        above_zero(lr=lr, eps=eps)
+        defaults = {"lr": lr, "betas": decay_rates(betas), "eps": eps, "maximize": maximize}
         super().__init__(params, defaults, max_grad_norm=max_grad_norm, max_grad_value=max_grad_value)
 
     def _hyper(self, group: dict[str, Any]) -> tuple[float, ...]:
