@@ -117,48 +117,51 @@ class Replay:
     """The reverse walk over instructions of which some belong to segments."""
 
     def __init__(self, tape: Tape, end: int, keeps: bool) -> None:
-        self.tape, self.end, self.keeps = tape, end, keeps
+        self.tape, self.keeps = tape, keeps
         self.again = [saved if isinstance(saved, Again) else None for saved in tape.saved[:end]]
+        #: instructions that are not dead
+        self.present = np.flatnonzero(tape._opcode[:end] >= 0).tolist()
 
-    def _path(self, n: int) -> tuple[Segment, ...]:
-        again = self.again[n]
+    def _path(self, at: int) -> tuple[Segment, ...]:
+        again = self.again[self.present[at]]
         return () if again is None else again.segment.path
 
     def walk(self) -> None:
         """Run the adjoints of all live instructions; segments run again when the walk arrives at them."""
-        tape, last = self.tape, self.end - 1
-        live = tape._live[:self.end] != 0
+        tape, present, last = self.tape, self.present, len(self.present) - 1
+        live = tape._live[:len(self.again)] != 0
         open_segments: list[Segment] = []
         try:
             while last >= 0:
                 path, first = self._path(last), last
                 while first > 0 and self._path(first - 1) == path:
                     first -= 1
-                if live[first:last + 1].any():
+                if live[present[first:last + 1]].any():
                     while open_segments and open_segments[-1] not in path:
                         open_segments.pop()
                     for segment in path[len(open_segments):]:
                         open_segments.append(segment)
                         self._run_again(segment, self._rows(segment, last), live)
-                    tape.walk_back(first, last + 1, self.keeps)
-                self._give_back(first, last + 1)
+                    tape.walk_back(present[first], present[last] + 1, self.keeps)
+                self._give_back(first, last)
                 last = first - 1
         finally:
-            self._give_back(0, last + 1)
+            self._give_back(0, last)
 
     def _give_back(self, first: int, last: int) -> None:
         """Drop what these instructions computed again: only adjoints behind them read it."""
-        for again in self.again[first:last]:
+        for n in self.present[first:last + 1]:
+            again = self.again[n]
             if again is not None:
                 for slot in again.outputs():
                     slot.buffer = None
 
     def _rows(self, segment: Segment, last: int) -> list[int]:
-        """The instructions of a segment; they lie together, up to `last`."""
+        """The instructions of a segment, which come one after another, up to `last`."""
         first = last
         while first > 0 and segment in self._path(first - 1):
             first -= 1
-        return [n for n in range(first, last + 1) if self.again[n] is not None]
+        return self.present[first:last + 1]
 
     def _of(self, n: int) -> Again:
         again = self.again[n]
