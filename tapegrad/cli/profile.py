@@ -6,15 +6,14 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import numpy as np
 import typer
 
 from ..memory import Rows
 from . import options
-from .problem import TableOptions, load_problem
-from .settings import FOR_DIGITS, Settings, parse_hidden
+from .request import Request, with_request
 from .training import Run
 
 __all__ = ["profile"]
@@ -35,25 +34,9 @@ class _Times:
         return float(sum(row["forward"] + row["reverse"] for row in self.instructions))
 
 
+@with_request
 def profile(
-    data: options.Data = None,
-    target: options.TargetColumn = None,
-    task: options.TaskName = "auto",
-    hidden: options.Hidden = None,
-    activation: options.Activation = "relu",
-    batch_size: options.BatchSize = 64,
-    optimizer: options.OptimizerName = "adam",
-    weight_decay: options.WeightDecay = 0.0,
-    dropout: options.Dropout = None,
-    dtype: options.Dtype = "float32",
-    seed: options.Seed = 0,
-    freeze: options.Freeze = None,
-    missing: options.Missing = "error",
-    categorical: options.Categorical = None,
-    drop: options.Drop = None,
-    header: options.Header = None,
-    delimiter: options.Delimiter = None,
-    decimal: options.Decimal = ".",
+    request: Request,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw live bytes over the step (needs the viz extra).")
     ] = None,
@@ -62,35 +45,8 @@ def profile(
     """Show where the memory and the time of a training step go, by instruction; options as of train."""
     if plot is not None:
         options.check_writable(plot, "--plot")
-    problem = load_problem(
-        data,
-        TableOptions(
-            target=target,
-            task=cast("Any", task),
-            val_fraction=None,
-            missing=missing,
-            categorical=tuple(categorical or ()),
-            drop=tuple(drop or ()),
-            header=header,
-            delimiter=delimiter,
-            decimal=decimal,
-        ),
-        seed,
-    )
-    preset = FOR_DIGITS if data is None else Settings()
-    settings = Settings(
-        hidden=preset.hidden if hidden is None else parse_hidden(hidden),
-        activation=activation,
-        batch_size=batch_size,
-        lr=1e-6,
-        optimizer=optimizer,
-        weight_decay=weight_decay,
-        dropout=preset.dropout if dropout is None else dropout,
-        dtype=dtype,
-        seed=seed,
-        frozen=tuple(freeze or ()),
-    )
-    run = Run(problem, settings)
+    problem = request.problem()
+    run = Run(problem, request.settings(lr=1e-6))
     times = _measure(run)
     report = run.step.memory()
     if plot is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,35 +14,18 @@ from rich.table import Table as Report
 from ..errors import MissingExtraError
 from . import options
 from .network import SavedModel
-from .problem import TableOptions, load_problem
-from .settings import FOR_DIGITS, Settings, parse_hidden
+from .request import Request, with_request
 from .training import Result, Run
 
 __all__ = ["train"]
 
 
+@with_request
 def train(
-    data: options.Data = None,
-    target: options.TargetColumn = None,
-    task: options.TaskName = "auto",
-    hidden: options.Hidden = None,
-    activation: options.Activation = "relu",
+    request: Request,
     epochs: options.Epochs = None,
-    batch_size: options.BatchSize = 64,
     lr: options.LearningRate = None,
-    optimizer: options.OptimizerName = "adam",
-    weight_decay: options.WeightDecay = 0.0,
-    dropout: options.Dropout = None,
-    dtype: options.Dtype = "float32",
-    seed: options.Seed = 0,
     val_fraction: options.ValFraction = None,
-    freeze: options.Freeze = None,
-    missing: options.Missing = "error",
-    categorical: options.Categorical = None,
-    drop: options.Drop = None,
-    header: options.Header = None,
-    delimiter: options.Delimiter = None,
-    decimal: options.Decimal = ".",
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to put the model (.safetensors).")
     ] = None,
@@ -53,35 +36,7 @@ def train(
     start = time.perf_counter()
     if save is not None:
         _check_can_save(save)
-    problem = load_problem(
-        data,
-        TableOptions(
-            target=target,
-            task=cast("Any", task),
-            val_fraction=val_fraction,
-            missing=missing,
-            categorical=tuple(categorical or ()),
-            drop=tuple(drop or ()),
-            header=header,
-            delimiter=delimiter,
-            decimal=decimal,
-        ),
-        seed,
-    )
-    preset = FOR_DIGITS if data is None else Settings()
-    settings = Settings(
-        hidden=preset.hidden if hidden is None else parse_hidden(hidden),
-        activation=activation,
-        epochs=preset.epochs if epochs is None else epochs,
-        batch_size=batch_size,
-        lr=preset.lr if lr is None else lr,
-        optimizer=optimizer,
-        weight_decay=weight_decay,
-        dropout=preset.dropout if dropout is None else dropout,
-        dtype=dtype,
-        seed=seed,
-        frozen=tuple(freeze or ()),
-    )
+    problem, settings = request.problem(val_fraction), request.settings(lr, epochs)
     run = Run(problem, settings)
     run.train(progress=not (quiet or as_json))
     if run.diverged:
@@ -93,7 +48,7 @@ def train(
         raise typer.Exit(1)
     result = run.result()
     if save is not None:
-        model = SavedModel(run.network, problem.features, problem.target, missing == "mean", run.module)
+        model = SavedModel(run.network, problem.features, problem.target, request.missing == "mean", run.module)
         model.save(save)
     seconds = time.perf_counter() - start
     if as_json:

@@ -1,0 +1,87 @@
+"""What ``tapegrad train`` and ``tapegrad profile`` are asked alike: the data and the network."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Any, cast, get_type_hints
+
+from . import options
+from .problem import Problem, TableOptions, load_problem
+from .settings import FOR_DIGITS, Settings, parse_hidden
+
+__all__ = ["Request", "with_request"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The data and the network that a user asks for; each field is an option of the command line."""
+
+    data: options.Data = None
+    target: options.TargetColumn = None
+    task: options.TaskName = "auto"
+    hidden: options.Hidden = None
+    activation: options.Activation = "relu"
+    batch_size: options.BatchSize = 64
+    optimizer: options.OptimizerName = "adam"
+    weight_decay: options.WeightDecay = 0.0
+    dropout: options.Dropout = None
+    dtype: options.Dtype = "float32"
+    seed: options.Seed = 0
+    freeze: options.Freeze = None
+    missing: options.Missing = "error"
+    categorical: options.Categorical = None
+    drop: options.Drop = None
+    header: options.Header = None
+    delimiter: options.Delimiter = None
+    decimal: options.Decimal = "."
+
+    def problem(self, val_fraction: float | None = None) -> Problem:
+        """What is to be learned; raises `DataError` where the data cannot be used."""
+        table = TableOptions(
+            target=self.target,
+            task=cast("Any", self.task),
+            val_fraction=val_fraction,
+            missing=self.missing,
+            categorical=tuple(self.categorical or ()),
+            drop=tuple(self.drop or ()),
+            header=self.header,
+            delimiter=self.delimiter,
+            decimal=self.decimal,
+        )
+        return load_problem(self.data, table, self.seed)
+
+    def settings(self, lr: float | None = None, epochs: int | None = None) -> Settings:
+        """How to train; what is not given is as it suits the data."""
+        preset = FOR_DIGITS if self.data is None else Settings()
+        return Settings(
+            hidden=preset.hidden if self.hidden is None else parse_hidden(self.hidden),
+            activation=self.activation,
+            epochs=preset.epochs if epochs is None else epochs,
+            batch_size=self.batch_size,
+            lr=preset.lr if lr is None else lr,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            dropout=preset.dropout if self.dropout is None else self.dropout,
+            dtype=self.dtype,
+            seed=self.seed,
+            frozen=tuple(self.freeze or ()),
+        )
+
+
+def with_request(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter is a `Request`, as one with an option for each field of that."""
+    hints = get_type_hints(Request, include_extras=True)
+    option = inspect.Parameter.KEYWORD_ONLY
+    shared = [inspect.Parameter(f.name, option, default=f.default, annotation=hints[f.name]) for f in fields(Request)]
+    own = [p.replace(kind=option) for p in inspect.signature(command, eval_str=True).parameters.values()][1:]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        command(Request(**{p.name: given.pop(p.name) for p in shared}), **given)
+
+    setattr(run, "__signature__", inspect.Signature([*shared, *own]))  # from which Typer makes options
+    run.__annotations__ = {p.name: p.annotation for p in (*shared, *own)}
+    return run
