@@ -238,6 +238,11 @@ def measure_here(task: dict[str, Any]) -> dict[str, Any]:
         warm, _, _ = prepared(library, warmed, rows)
         warm()
         del warm
+    if task.get("budget"):  # and Python the memory that the search for a plan takes and gives back
+        try:
+            prepared(library, {**task, "budget": 1}, 64)[0]()
+        except MemoryError:
+            pass
     import gc
 
     gc.collect()

@@ -24,10 +24,9 @@ SMALLEST = {
     "profile_step.py": ["--seconds", "0.01", "--top", "2"],
     "recording.py": ["--quick", "--repeats", "1"],
     "scalar_graph.py": ["--ops", "50", "--repeats", "2", "--seconds", "0.001"],
-    "steps.py": ["--only", "8-32", "--repeats", "1", "--seconds", "0.01"],
     "startup.py": ["--repeats", "1", "--cold-repeats", "1"],
 }
-LONG = {"startup.py"}  # compiles everything, twice
+LONG = {"recording.py", "startup.py"}  # record large graphs; compile everything, twice
 
 pytestmark = pytest.mark.compiled
 
