@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .parity_cases import Case, cotangent, parameter_values
+from .reference import save
 
 
 def first_float(result: Any) -> torch.Tensor:
@@ -58,13 +59,7 @@ def main() -> None:
     for family in sys.argv[1:]:
         cases = import_module(f"{__package__}.{family}_cases").CASES
         records = {f"{c.name}{'/' + key if key else ''}": array for c in cases for key, array in run(c).items()}
-        np.savez_compressed(
-            Path(__file__).with_name(f"{family}_reference.npz"),
-            version=np.array(torch.__version__),
-            names=np.array(list(records)),
-            lengths=np.array([array.size for array in records.values()], np.int32),
-            values=np.concatenate([array.ravel() for array in records.values()]),
-        )
+        save(Path(__file__).with_name(f"{family}_reference.npz"), records, torch.__version__)
         print(f"{family}: {len(cases)} cases, {len(records)} arrays from PyTorch {torch.__version__}")
 
 

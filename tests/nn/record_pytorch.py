@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from parity_cases import CASES, Case, cotangent
+from reference import save
 from safetensors.torch import save_file
 from torch import nn
 
@@ -50,13 +51,7 @@ def main() -> None:
     net = model()
     save_file(net.state_dict(), HERE / "pytorch_model.safetensors")
     records["model"] = net(torch.linspace(-1, 1, 12).reshape(4, 3)).detach().numpy().astype(np.float64)
-    np.savez_compressed(
-        HERE / "pytorch_reference.npz",
-        version=np.array(torch.__version__),
-        names=np.array(list(records)),
-        lengths=np.array([array.size for array in records.values()], np.int32),
-        values=np.concatenate([array.ravel() for array in records.values()]),
-    )
+    save(HERE / "pytorch_reference.npz", records, torch.__version__)
     print(f"{len(CASES)} cases, {len(records)} arrays from PyTorch {torch.__version__}")
 
 

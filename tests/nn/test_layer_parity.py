@@ -15,19 +15,13 @@ from tapegrad import nn
 
 from .dtypes import in_both_dtypes
 from .parity_cases import Case, cotangent, parameter_values
+from .reference import load
 
 FAMILIES = sorted(path.name.removesuffix("_reference.npz") for path in Path(__file__).parent.glob("*_reference.npz")
                   if path.with_name(path.name.replace("_reference.npz", "_cases.py")).exists())
 CASES = [(family, case) for family in FAMILIES for case in import_module(f"{__package__}.{family}_cases").CASES]
 
-
-def _load(family: str) -> dict[str, np.ndarray]:
-    with np.load(Path(__file__).with_name(f"{family}_reference.npz")) as file:
-        parts = np.split(file["values"], np.cumsum(file["lengths"])[:-1])
-        return dict(zip(file["names"].tolist(), parts, strict=True))
-
-
-REFERENCE = {family: _load(family) for family in FAMILIES}
+REFERENCE = {family: load(Path(__file__).with_name(f"{family}_reference.npz")) for family in FAMILIES}
 
 
 def relative_error(found: np.ndarray, want: np.ndarray) -> float:

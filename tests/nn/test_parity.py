@@ -10,15 +10,9 @@ import tapegrad.nn.functional as F
 
 from .dtypes import in_both_dtypes
 from .parity_cases import CASES, Case, cotangent
+from .reference import load
 
-
-def _load() -> dict[str, np.ndarray]:
-    with np.load(Path(__file__).with_name("pytorch_reference.npz")) as file:
-        parts = np.split(file["values"], np.cumsum(file["lengths"])[:-1])
-        return dict(zip(file["names"].tolist(), parts, strict=True))
-
-
-REFERENCE = _load()
+REFERENCE = load(Path(__file__).with_name("pytorch_reference.npz"))
 
 
 @pytest.mark.parametrize(
