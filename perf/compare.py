@@ -121,17 +121,23 @@ def measure(work: str, workers: list[Worker], arguments: Any, progress: Any) -> 
     counts = {}
     for way, worker in ways.items():
         progress(f"{work}: {way}, preparing")
-        losses, gradients, every = worker.prepare(work, way)
+        try:
+            losses, gradients, every = worker.prepare(work, way)
+        except RuntimeError as error:
+            if worker.library == "ways_tapegrad":
+                sys.exit(f"{work}: {way} fails: {error}")
+            print(f"{work}: without {way}, which fails: {error}", file=sys.stderr)
+            continue
         prepared[way] = losses, gradients
         once = worker.seconds(work, way, every)
         if once < arguments.seconds:
             once = worker.seconds(work, way, every)
         counts[way] = every * max(1, round(arguments.seconds / once))
     worst = check(work, prepared)
-    times: dict[str, list[float]] = {way: [] for way in ways}
+    times: dict[str, list[float]] = {way: [] for way in counts}
     for repeat in range(arguments.repeats):
         progress(f"{work}: repeat {repeat + 1}")
-        order = list(ways.items())
+        order = [(way, ways[way]) for way in counts]
         for way, worker in order[repeat % len(order):] + order[:repeat % len(order)]:
             time.sleep(SETTLE)
             times[way].append(1e6 * worker.seconds(work, way, counts[way]) / counts[way])

@@ -71,12 +71,17 @@ class Worker:
         return json.loads(answer)
 
     def prepare(self, work: str, way: str) -> tuple[list[float], dict[str, Any], int]:
-        """Make a work ready over there: first losses, first gradients, what steps come in multiples of."""
+        """Make a work ready over there: first losses, first gradients, what steps come in multiples of.
+
+        Raises `RuntimeError` with the library's message where it cannot.
+        """
         import numpy as np
 
         with tempfile.TemporaryDirectory() as folder:
             file = os.path.join(folder, "gradients.npz")
             answer = self._ask({"what": "prepare", "work": work, "way": way, "file": file})
+            if "failed" in answer:
+                raise RuntimeError(answer["failed"])
             with np.load(file) as arrays:
                 return answer["losses"], dict(arrays), answer["every"]
 
@@ -118,9 +123,13 @@ def serve(library: str, threads: int, quick: bool) -> None:
         elif what == "prepare":
             import numpy as np
 
-            made = ways[name, way] = module.WAYS[way][1](works.adjusted(works.WORKS[name], quick))
-            np.savez(question["file"], **made.gradients)
-            answer = {"losses": [float(v) for v in made.losses], "every": made.every}
+            try:
+                made = ways[name, way] = module.WAYS[way][1](works.adjusted(works.WORKS[name], quick))
+            except Exception as error:  # whatever a library raises; the others can still be compared
+                answer = {"failed": f"{type(error).__name__}: {error}"}
+            else:
+                np.savez(question["file"], **made.gradients)
+                answer = {"losses": [float(v) for v in made.losses], "every": made.every}
         elif what == "run":
             run = ways[name, way].run
             began = time.perf_counter()
