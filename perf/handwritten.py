@@ -213,7 +213,7 @@ def multilayer(work: Any) -> Way:
             index[:] = rng.permutation(len(X))
             steps(work.batches)
 
-    run.keeps = (X, Y, outputs, u, v, y)  # type: ignore[attr-defined]
+    run.keeps = X, Y, y, flat, gradients, u, v, outputs  # type: ignore[attr-defined]
     return Way(first, of_first, run, work.batches)
 
 
