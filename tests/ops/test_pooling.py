@@ -129,6 +129,7 @@ def test_windows_of_any_number_of_elements_find_their_place(kernel):
     np.testing.assert_array_equal(np.sort(x.numpy()[0][tuple(places.T)]), np.sort(out.numpy().ravel()))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("kernel", "nbytes"), [(2, 1), (16, 1), (17, 2)])
 def test_a_max_pool_keeps_a_byte_an_element_of_its_result_or_two_for_large_windows(kernel, nbytes, dtype):
