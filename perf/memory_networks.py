@@ -232,7 +232,8 @@ def _status(field: str) -> int:
 def measure_here(task: dict[str, Any]) -> dict[str, Any]:
     """The most resident bytes of a step above those before the model was made; batch included, parameters not."""
     library = task["library"]
-    one_layer = {"library": library, "network": "linear stack", "depth": 1, "freeze": "none", "width": task["width"]}
+    widest = task["width"] * (2 if task["network"] == "transformer" else 1)
+    one_layer = {"library": library, "network": "linear stack", "depth": 1, "freeze": "none", "width": widest}
     # code is loaded, and BLAS has its scratch memory
     for warmed, rows in (({**task, "budget": None}, 64), (one_layer, task["rows"])):
         warm, _, _ = prepared(library, warmed, rows)

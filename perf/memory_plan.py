@@ -95,7 +95,8 @@ def _draw(arguments: argparse.Namespace, results: list[dict]) -> None:
     axes.set_yticks(places, [f"{r['network']}, frozen: {r['frozen']}" for r in results], fontsize=8)
     axes.set(xlabel="peak of one step without parameters, MiB")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+    axes.margins(y=0.01)
+    axes.legend(frameon=False, loc="upper right")
     figure.savefig(arguments.plot, dpi=130)
 
 
