@@ -96,7 +96,7 @@ def _draw(arguments: argparse.Namespace, results: list[dict]) -> None:
     axes.set(xlabel="peak of one step without parameters, MiB")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.01)
-    axes.legend(frameon=False, loc="upper right")
+    figure.legend(frameon=False, loc="outside upper center", ncols=3)
     figure.savefig(arguments.plot, dpi=130)
 
 
