@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from .. import functions
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..tensor import BOOL, Tensor, as_array
+from ..tensor import BOOL, Tensor, as_array, constant
 from . import functional as F
 from . import init
 from .linear import Linear
@@ -227,7 +227,8 @@ class MultiheadAttention(Module):
         if not parts:
             return None
         if added or any(m.dtype != BOOL for m in parts):
-            parts = [functions.where(m, 0.0, -math.inf) if m.dtype == BOOL else m for m in parts]
+            seen, hidden = constant(0.0, q.dtype), constant(-math.inf, q.dtype)
+            parts = [functions.where(m, seen, hidden) if m.dtype == BOOL else m.astype(q.dtype) for m in parts]
             total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
             total = total if len(parts) < 3 else total + parts[2]
             return functions.pad(total, [(0, 0)] * (total.ndim - 1) + [(0, added)]) if added else total

@@ -157,3 +157,14 @@ def test_positions_as_modules():
     assert 0 < (dropped == 0).mean() < 1
     with pytest.raises(ShapeError, match=r"PositionalEncoding\(4\).*\[5, 3\]"):
         nn.PositionalEncoding(4)(x[:, 0, :3])
+
+
+def test_masks_take_the_layer_s_dtype_on_a_tape_that_has_one():
+    layer = nn.MultiheadAttention(8, 2, batch_first=True, add_bias_kv=True).to(np.float64)
+    x = np.random.default_rng(0).normal(size=(2, 3, 8))
+    padding = np.array([[False, False, True], [False, True, True]])
+    with tg.Tape():
+        inside = layer(tg.tensor(x), tg.tensor(x), tg.tensor(x), key_padding_mask=padding, need_weights=False)[0]
+        inside.sum().backward()
+    outside = layer(tg.tensor(x), tg.tensor(x), tg.tensor(x), key_padding_mask=padding, need_weights=False)[0]
+    np.testing.assert_array_equal(inside.numpy(), outside.numpy())
