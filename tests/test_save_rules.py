@@ -156,6 +156,9 @@ FUNCTIONS = {
     "dropout": (lambda x: F.dropout(x, 0.5), [X]),
     "rotary": (lambda x: rotary_embedding(x), [draw(2, 3, 4)]),
     "embedding bag": (lambda w: embedding_bag(np.array([[1, 2], [2, 0]]), w), [X]),
+    "greatest of a bag": (lambda w: embedding_bag(np.array([[1, 2], [2, 0]]), w, mode="max"), [X]),
+    "weighted bag": (lambda w, c: embedding_bag(np.array([[1, 2], [2, 0]]), w, mode="sum", per_sample_weights=c),
+                     [X, draw(2, 2)]),
     "batch norm of given statistics": (lambda x, w, b: F.batch_norm(
         x, tg.tensor(ROW.astype("f")), tg.tensor(ROW.astype("f")), w, b), [X, ROW, ROW]),
     "cross entropy": (lambda x: F.cross_entropy(x, np.array([1, 3, 2]), weight=tg.tensor(ROW.astype("f"))), [X]),

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, ONE_HOT
+from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, EMBEDDING_BAG_MAX, ONE_HOT
 from ..recording import lift, record
 from ..sparse import list_rows_of
 from ..state import state
 from ..tape import Leaf
-from ..tensor import DEFAULT_DTYPE, INT64, Tensor, as_array
+from ..tensor import DEFAULT_DTYPE, INT64, Tensor, as_array, constant
 from .elementwise import contiguous
+from .layout import reshape
 
 __all__ = ["embedding", "embedding_bag", "one_hot_rows"]
 
@@ -76,34 +77,80 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
                   dtype=table.dtype)
 
 
-def embedding_bag(input: Any, weight: Any, mode: str = "mean", padding_idx: int | None = None,
-                  sparse: bool = False) -> Tensor:
-    """Sums or means of rows of a table, one a bag.
+_MODES = ("sum", "mean", "max")
+
+
+def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: None = None, norm_type: float = 2.0,
+                  scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
+                  per_sample_weights: Any = None, include_last_offset: bool = False,
+                  padding_idx: int | None = None) -> Tensor:
+    """Sums, means or maxima of rows of a table, one a bag.
 
     Parameters
     ----------
-    input : integer array_like, (bags, indices of a bag)
+    input : integer array_like, (bags, indices of a bag) or (indices,)
     weight : array_like, (num_embeddings, embedding_dim)
-    mode : {"mean", "sum"}
-    padding_idx : int, optional
-        An index that does not count; a bag of nothing else gives zeros.
+    offsets : integer array_like, (bags,), optional
+        With an input of one axis: where each bag begins, the first at 0.
+    max_norm, scale_grad_by_freq : not supported
+    norm_type : ignored
+    mode : {"mean", "sum", "max"}
     sparse : bool, default False
         As of `embedding`.
+    per_sample_weights : array_like, shape of `input`, optional
+        Factors of the rows; for ``mode="sum"``.
+    include_last_offset : bool, default False
+        Whether the last offset is the end of the last bag and not a bag of its own.
+    padding_idx : int, optional
+        An index that does not count; a bag of nothing else gives zeros.
 
     Returns
     -------
     Tensor, (bags, embedding_dim)
+
+    Raises
+    ------
+    IndexRangeError
+        Naming the index and the size of the table.
     """
-    if mode not in ("mean", "sum"):
-        raise ArgumentError(f"embedding_bag: mode must be 'mean' or 'sum', not {mode!r}")
+    if mode not in _MODES:
+        raise ArgumentError(f"embedding_bag: mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}")
+    if max_norm is not None or scale_grad_by_freq:
+        raise ArgumentError("embedding_bag: max_norm and scale_grad_by_freq are not supported")
+    if per_sample_weights is not None and mode != "sum":
+        raise ArgumentError(f"embedding_bag: per_sample_weights are for mode 'sum', not {mode!r}")
     index = _indices("embedding_bag", input)
-    if index.ndim != 2:
-        raise ShapeError(f"embedding_bag: indices of shape {list(index.shape)}; expected (bags, indices of a bag)")
     table, padding = _table("embedding_bag", weight, padding_idx, sparse)
-    rows, width = table.shape
-    bags, count = index.shape
-    return record(EMBEDDING_BAG, (table, index), (bags, width),
-                  (bags, rows, width, padding, 0, count, int(mode == "mean")), dtype=table.dtype)
+    starts = _starts(index, offsets)
+    bags = starts.size - bool(include_last_offset)
+    if bags < 0:
+        raise ShapeError("embedding_bag: include_last_offset=True needs one offset at least")
+    (rows, width), given = table.shape, per_sample_weights is not None
+    words = (bags, rows, width, padding, 0, index.size, starts.size, int(mode == "mean"), int(given))
+    flat = reshape(index, (-1,))
+    if mode == "max":
+        return record(EMBEDDING_BAG_MAX, (table, flat, starts), (bags, width), words, dtype=table.dtype,
+                      aux=((8 * bags * width, 8),))
+    factors = contiguous(lift(table, per_sample_weights)[1]) if given else constant(0.0, table.dtype)
+    if given and factors.shape != index.shape:
+        raise ShapeError(f"embedding_bag: per_sample_weights of shape {list(factors.shape)} do not fit indices of "
+                         f"{list(index.shape)}")
+    return record(EMBEDDING_BAG, (table, flat, starts, reshape(factors, (-1,)) if given else factors), (bags, width),
+                  words, dtype=table.dtype)
+
+
+def _starts(index: Tensor, offsets: Any) -> Tensor:
+    """Where each bag begins."""
+    if index.ndim == 2 and offsets is None:
+        return Tensor(np.arange(index.shape[0]) * index.shape[1])
+    if index.ndim != 1 or offsets is None:
+        raise ShapeError(f"embedding_bag: indices of shape {list(index.shape)} "
+                         f"{'without' if offsets is None else 'with'} offsets; expected (bags, indices of a bag), or "
+                         "(indices,) with offsets")
+    starts = _indices("embedding_bag", offsets)
+    if starts.ndim != 1:
+        raise ShapeError(f"embedding_bag: offsets of shape {list(starts.shape)}; expected (bags,)")
+    return starts
 
 
 def one_hot_rows(input: Any, num_classes: int, dtype: Any = None) -> Tensor:

@@ -100,7 +100,7 @@ class Embedding(_Table):
 
 
 class EmbeddingBag(_Table):
-    """Sums or means of rows of a table, one a bag: from integers (bags, indices) to (bags, embedding_dim).
+    """Sums, means or maxima of rows of a table, one a bag: from integers (bags, indices) to (bags, embedding_dim).
 
     Parameters
     ----------
@@ -108,9 +108,11 @@ class EmbeddingBag(_Table):
         Rows and columns of the table.
     max_norm, norm_type, scale_grad_by_freq
         As PyTorch has them; not supported.
-    mode : {"mean", "sum"}
+    mode : {"mean", "sum", "max"}
     sparse : bool, default False
         As of `Embedding`.
+    include_last_offset : bool, default False
+        Whether the last offset is the end of the last bag.
     padding_idx : int, optional
         An index that does not count; its row starts at zero and is not trained.
     dtype : float32 or float64
@@ -122,13 +124,17 @@ class EmbeddingBag(_Table):
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: None = None, norm_type: float = 2.0,
-                 scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, *,
-                 padding_idx: int | None = None, dtype: DTypeLike | None = None) -> None:
+                 scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
+                 include_last_offset: bool = False, padding_idx: int | None = None, *,
+                 dtype: DTypeLike | None = None) -> None:
         super().__init__(num_embeddings, embedding_dim, padding_idx, max_norm, scale_grad_by_freq, sparse, dtype)
-        if mode not in ("mean", "sum"):
-            raise ArgumentError(f"EmbeddingBag: mode must be 'mean' or 'sum', not {mode!r}")
-        self.mode = mode
+        if mode not in ("mean", "sum", "max"):
+            raise ArgumentError(f"EmbeddingBag: mode must be 'mean', 'sum' or 'max', not {mode!r}")
+        self.mode, self.include_last_offset = mode, bool(include_last_offset)
 
-    def forward(self, input: ArrayLike | Tensor) -> Tensor:
-        """From indices (bags, indices of a bag) to (bags, embedding_dim)."""
-        return functions.embedding_bag(input, self.weight, self.mode, self.padding_idx, self.sparse)
+    def forward(self, input: ArrayLike | Tensor, offsets: ArrayLike | Tensor | None = None,
+                per_sample_weights: ArrayLike | Tensor | None = None) -> Tensor:
+        """From indices (bags, indices of a bag), or (indices,) with the bags' `offsets`, to (bags, embedding_dim)."""
+        return functions.embedding_bag(input, self.weight, offsets, mode=self.mode, sparse=self.sparse,
+                                       per_sample_weights=per_sample_weights,
+                                       include_last_offset=self.include_last_offset, padding_idx=self.padding_idx)

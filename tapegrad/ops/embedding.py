@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import cast
+from ..engine.jit import cast, device
 from ..engine.touched import clear_rows, list_row
-from ..errors import IndexRangeError
+from ..errors import ArgumentError, IndexRangeError
 from .layout import outside
 from .table import Errors, Op
 
@@ -46,51 +46,116 @@ _OUTSIDE_TABLE: Errors = {1: (IndexRangeError, "index {index} lies outside the {
 EMBEDDING = Op("embedding", embedding_forward, embedding_adjoint, ((2,), ()), stores=True, lists=11,
                errors=_OUTSIDE_TABLE, doc="rows of a table, by index")
 
-# Words of embedding_bag: as of embedding, and 12 indices of a bag, 13 whether the mean is taken.
+# Words of embedding_bag: 1 y, 2 g, 3 table w, 4 dw, 5 index, 7 starts of the bags, 9 factor c, 10 dc, 11 bags, 12 rows of
+# the table, 13 elements of a row, 14 the index that does not count, or -1, 15 list of the rows that are touched, or 0,
+# 16 indices, 17 starts that are given, 18 whether the mean is taken, 19 whether there are factors; of embedding_bag_max
+# 9 the row of every element of y, or -1.
+
+
+@device
+def bag_end(op: Any, j: int, i: Any) -> int:
+    """One more than the last place of bag `j`; -1 if the starts are wrong."""
+    begin = i[op[7] + j]
+    end = i[op[7] + j + 1] if j + 1 < op[17] else op[16]
+    return end if 0 <= begin <= end <= op[16] and (j > 0 or begin == 0) else -1
 
 
 def embedding_bag_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y[j, :] = the sum, or mean, of w[index[j, l], :] over l; the padding index does not count."""
-    n = op[9]
-    for j in range(op[7]):
-        y, count = op[1] + j * n, 0
+    """y[j, :] = the sum, or mean, of c[l] w[index[l], :] over the places l of bag j."""
+    n, padding, weighted = op[13], op[14], op[19] != 0
+    for j in range(op[11]):
+        y, count, end = op[1] + j * n, 0, bag_end(op, j, i)
+        if end < 0:
+            return 2
         for k in range(n):
             f[y + k] = 0.0
-        for place in range(op[12]):
-            at = i[op[5] + j * op[12] + place]
-            if at < 0 or at >= op[8]:
+        for place in range(i[op[7] + j], end):
+            at = i[op[5] + place]
+            if at < 0 or at >= op[12]:
                 return outside(at)
-            if at != op[10]:
+            if at != padding:
                 count += 1
+                factor, w = f[op[9] + place] if weighted else cast(1.0, f), op[3] + at * n
                 for k in range(n):
-                    f[y + k] += f[op[3] + at * n + k]
-        if op[13] != 0 and count > 1:
+                    f[y + k] += factor * f[w + k]
+        if op[18] != 0 and count > 1:
             for k in range(n):
                 f[y + k] /= cast(count, f)
     return 0
 
 
 def embedding_bag_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
-    """dw[index[j, l], :] += g[j, :], divided by the number of indices that count."""
-    n = op[9]
-    if op[0] & 2 != 0:
-        clear_rows(op[11], op[4], op[8] * n, f, i, b)
-    for j in range(op[7]):
-        index, count = op[5] + j * op[12], 0
-        for place in range(op[12]):
-            count += 1 if i[index + place] != op[10] else 0
-        for place in range(op[12]):
-            at = i[index + place]
-            if at != op[10]:
-                list_row(op[11], at, i, b)
+    """dw[index[l], :] += c[l] g[j, :], divided by how many count; dc[l] += g[j, :] . w[index[l], :]."""
+    n, padding, weighted, store = op[13], op[14], op[19] != 0, op[0] & 16 != 0
+    if op[4] != 0 and op[0] & 2 != 0:
+        clear_rows(op[15], op[4], op[12] * n, f, i, b)
+    for j in range(op[11]):
+        begin, end, count, g = i[op[7] + j], bag_end(op, j, i), 0, op[2] + j * n
+        if op[18] != 0:
+            for place in range(begin, end):
+                count += 1 if i[op[5] + place] != padding else 0
+        share = 1.0 / cast(max(count, 1), f)
+        for place in range(begin, end):
+            at, total = i[op[5] + place], cast(0.0, f)
+            if at != padding and op[4] != 0:
+                list_row(op[15], at, i, b)
+                factor, dw = f[op[9] + place] if weighted else share, op[4] + at * n
                 for k in range(n):
-                    part = f[op[2] + j * n + k]
-                    f[op[4] + at * n + k] += part / cast(count, f) if op[13] != 0 else part
+                    f[dw + k] += factor * f[g + k]
+            if op[10] != 0:
+                if at != padding:
+                    for k in range(n):
+                        total += f[g + k] * f[op[3] + at * n + k]
+                f[op[10] + place] = total if store else f[op[10] + place] + total
     return 0
 
 
-EMBEDDING_BAG = Op("embedding_bag", embedding_bag_forward, embedding_bag_adjoint, ((2,), ()), stores=True, lists=11,
-                   errors=_OUTSIDE_TABLE, doc="sums or means of rows of a table")
+_BAG_ERRORS: Errors = {1: (IndexRangeError, "index {index} lies outside the {words[12]} rows of the table"),
+                       2: (ArgumentError, "offsets must begin at 0, not fall, and not exceed the {words[16]} indices")}
+EMBEDDING_BAG = Op("embedding_bag", embedding_bag_forward, embedding_bag_adjoint, ((2, 3, 4), (), (), (1, 2, 3)),
+                   stores=True, lists=15, errors=_BAG_ERRORS, doc="sums or means of rows of a table")
+
+
+def embedding_bag_max_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y[j, k] = the greatest w[index[l], k] of bag j, 0 if it is empty; remembers the row. NaN is greatest."""
+    n = op[13]
+    for j in range(op[11]):
+        y, chosen, end, found = op[1] + j * n, op[9] + j * n, bag_end(op, j, i), 0
+        if end < 0:
+            return 2
+        for k in range(n):
+            f[y + k] = 0.0
+            i[chosen + k] = -1
+        for place in range(i[op[7] + j], end):
+            at = i[op[5] + place]
+            if at < 0 or at >= op[12]:
+                return outside(at)
+            if at != op[14]:
+                for k in range(n):
+                    x, best = f[op[3] + at * n + k], f[y + k]
+                    if found == 0 or (best == best and not x <= best):
+                        f[y + k] = x
+                        i[chosen + k] = at
+                found = 1
+    return 0
+
+
+def embedding_bag_max_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dw[row, k] += g[j, k] for the row that was chosen."""
+    n = op[13]
+    if op[0] & 2 != 0:
+        clear_rows(op[15], op[4], op[12] * n, f, i, b)
+    for j in range(op[11]):
+        for k in range(n):
+            at = i[op[9] + j * n + k]
+            if at >= 0:
+                list_row(op[15], at, i, b)
+                f[op[4] + at * n + k] += f[op[2] + j * n + k]
+    return 0
+
+
+EMBEDDING_BAG_MAX = Op("embedding_bag_max", embedding_bag_max_forward, embedding_bag_max_adjoint, ((4,), (), ()),
+                       stores=True, lists=15, errors=_BAG_ERRORS, doc="greatest elements of rows of a table")
 
 
 def one_hot_forward(op: Any, f: Any, i: Any, b: Any) -> int:

@@ -26,7 +26,7 @@ from .schedule import Event, Operands, Tree, events_of
 
 _LEVELS = 512
 _STAGES = 64
-_LOOKED, _MOVES = 8, 20_000  # plans to look at: at least, and times instructions
+_LOOKED, _MOVES = 8, 8_000  # plans to look at: at least, and times instructions
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
           "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 

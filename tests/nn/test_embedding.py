@@ -53,7 +53,7 @@ def test_wrong_arguments_name_the_layer():
     with pytest.raises(ArgumentError, match="padding_idx 7"):
         nn.Embedding(5, 3, padding_idx=7)
     with pytest.raises(ArgumentError, match="mode"):
-        nn.EmbeddingBag(5, 3, mode="max")
+        nn.EmbeddingBag(5, 3, mode="median")
     for options in ({"max_norm": 1.0}, {"scale_grad_by_freq": True}):
         with pytest.raises(ArgumentError, match="not supported"):
             nn.Embedding(5, 3, **options)

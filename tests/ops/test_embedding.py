@@ -5,7 +5,7 @@ import pytest
 
 import tapegrad as tg
 import tapegrad.nn.functional as F
-from tapegrad.errors import ArgumentError, DtypeError, IndexRangeError
+from tapegrad.errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
 
 from .contract import Case, OpContract, uniform
 
@@ -17,10 +17,12 @@ def bag(w, mode, padding=None):
     for indices in INDEX:
         kept = [w[k] for k in indices if k != padding]
         total = np.sum(kept, axis=0) if kept else np.zeros(w.shape[1])
-        rows.append(total / max(len(kept), 1) if mode == "mean" else total)
+        greatest = np.max(kept, axis=0) if kept else total
+        rows.append({"mean": total / max(len(kept), 1), "sum": total, "max": greatest}[mode])
     return np.array(rows)
 
 
+LONG, STARTS, ENDS = np.array([4, 0, 0, 2, 4, 1]), np.array([0, 2, 2]), ((0, 2), (2, 2), (2, 6))
 TABLE = (uniform((5, 3), -1, 1, 4),)
 
 
@@ -29,9 +31,12 @@ class TestEmbedding(OpContract):
         Case("rows", lambda w: F.embedding(INDEX, w), lambda w: w[INDEX], TABLE),
         Case("one row", lambda w: F.embedding(3, w), lambda w: w[3], TABLE),
         Case("no rows", lambda w: F.embedding(np.zeros((0, 2), int), w), lambda w: w[np.zeros((0, 2), int)], TABLE),
-        *(Case(f"bag {mode} {padding}", lambda w, m=mode, p=padding: tg.embedding_bag(INDEX, w, m, p),
+        *(Case(f"bag {mode} {padding}", lambda w, m=mode, p=padding: tg.embedding_bag(INDEX, w, mode=m, padding_idx=p),
                lambda w, m=mode, p=padding: bag(w, m, p), TABLE)
-          for mode in ("mean", "sum") for padding in (None, 2, 3)),
+          for mode in ("mean", "sum", "max") for padding in (None, 2, 3)),
+        Case("weighted bags", lambda w, c: tg.embedding_bag(LONG, w, STARTS, mode="sum", per_sample_weights=c),
+             lambda w, c: np.stack([(c[a:b, None] * w[LONG[a:b]]).sum(axis=0) for a, b in ENDS]),
+             (*TABLE, uniform((6,), -1, 1, 8))),
     ]  # fmt: skip
 
 
@@ -56,7 +61,7 @@ def test_sparse_gradient_lists_the_rows_in_the_order_in_which_they_were_read():
         counts = np.bincount(np.ravel(index).astype(int), minlength=5)
         counts[[] if padding is None else padding] = 0
         np.testing.assert_array_equal(w.grad.numpy(), counts[:, None] * np.ones(3))
-    tg.embedding_bag(INDEX, w, "mean", 2, sparse=True).sum().backward()
+    tg.embedding_bag(INDEX, w, mode="mean", padding_idx=2, sparse=True).sum().backward()
     assert w.node.touched.numbers.tolist() == [4, 0, 3]
 
 
@@ -122,3 +127,26 @@ def test_one_hot_is_recorded_from_indices_that_are_inputs():
     with pytest.raises(IndexRangeError):
         fast(np.array([0, 4, 0]))
     np.testing.assert_array_equal(tg.one_hot_rows(INDEX, 4).numpy(), np.eye(4)[INDEX])
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("starts", [[1, 2], [0, 3, 2], [0, 7], [0, -1]])
+def test_offsets_that_do_not_fit_are_refused_in_both_modes(mode, starts):
+    w = tg.tensor(TABLE[0], requires_grad=True)
+    with pytest.raises(ArgumentError, match="offsets must begin at 0.* 6 indices"):
+        tg.embedding_bag(LONG, w, np.array(starts), mode=mode)
+    compiled = tg.compile(lambda offsets: tg.embedding_bag(LONG, TABLE[0], offsets, mode=mode))
+    with pytest.raises(ArgumentError, match="offsets must begin at 0"):
+        compiled(np.array(starts))
+
+
+def test_bags_say_which_arguments_do_not_go_together():
+    w, factors = TABLE[0], np.ones(6)
+    with pytest.raises(ArgumentError, match="per_sample_weights are for mode 'sum'"):
+        tg.embedding_bag(LONG, w, STARTS, per_sample_weights=factors)
+    with pytest.raises(ShapeError, match=r"\[6\] without offsets"):
+        tg.embedding_bag(LONG, w)
+    with pytest.raises(ShapeError, match=r"\[2, 3\] with offsets"):
+        tg.embedding_bag(LONG.reshape(2, 3), w, STARTS)
+    with pytest.raises(ShapeError, match=r"per_sample_weights of shape \[5\]"):
+        tg.embedding_bag(LONG, w, STARTS, mode="sum", per_sample_weights=factors[:5])
