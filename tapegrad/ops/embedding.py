@@ -46,10 +46,10 @@ _OUTSIDE_TABLE: Errors = {1: (IndexRangeError, "index {index} lies outside the {
 EMBEDDING = Op("embedding", embedding_forward, embedding_adjoint, ((2,), ()), stores=True, lists=11,
                errors=_OUTSIDE_TABLE, doc="rows of a table, by index")
 
-# Words of embedding_bag: 1 y, 2 g, 3 table w, 4 dw, 5 index, 7 starts of the bags, 9 factor c, 10 dc, 11 bags, 12 rows of
-# the table, 13 elements of a row, 14 the index that does not count, or -1, 15 list of the rows that are touched, or 0,
-# 16 indices, 17 starts that are given, 18 whether the mean is taken, 19 whether there are factors; of embedding_bag_max
-# 9 the row of every element of y, or -1.
+# Words of embedding_bag: 1 y, 2 g, 3 table w, 4 dw, 5 index, 7 starts of the bags, 9 factor c, 10 dc, 11 bags, 12 rows
+# of the table, 13 elements of a row, 14 the index that does not count, or -1, 15 list of the rows that are touched, or
+# 0, 16 indices, 17 starts that are given, 18 whether the mean is taken, 19 whether there are factors; of
+# embedding_bag_max 9 the row of every element of y, or -1.
 
 
 @device
