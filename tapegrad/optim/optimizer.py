@@ -88,6 +88,7 @@ class Optimizer:
         self._max_grad_value = positive_or_none("max_grad_value", max_grad_value)
         self._parameters: list[Tensor] = []
         self._index: dict[int, int] = {}
+        self._given: tuple[Any, tuple[int, ...]] = (None, ())  # a tuple of parameters, and their numbers
         self._state: list[dict[str, np.ndarray]] = []
         self._slices: list[slice] = []
         self._table = np.zeros((0, 0), np.int64)
@@ -162,7 +163,7 @@ class Optimizer:
         begin = len(self._parameters)
         self.param_groups.append(group)
         self._parameters += tensors
-        self._index = here
+        self._index, self._given = here, (None, ())
         self._state += [{} for _ in tensors]
         self._slices.append(slice(begin, len(self._parameters)))
 
@@ -243,8 +244,12 @@ class Optimizer:
         """
         if parameters is None:
             key = tuple(k for k, p in enumerate(self._parameters) if p.requires_grad)
+        elif parameters is self._given[0]:
+            key = self._given[1]
         else:
             key = tuple(sorted(self._index[id(p)] for p in parameters if id(p) in self._index))
+            if type(parameters) is tuple:
+                self._given = parameters, key
         self._take_lists()
         rows = self._rows_of(key)
         self._sync(only_changed=True)

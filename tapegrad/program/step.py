@@ -23,7 +23,7 @@ class Step:
                  micro: int) -> None:
         self.program, self.conditions, self.optimizer = program, conditions, optimizer
         reached = set(program.reached)
-        self.active = [p for p in parameters if p.node in reached]
+        self.active = tuple([p for p in parameters if p.node in reached])
         tape, seed = program.tape, program.seed
         self.dtype = tape.dtype
         size = self.dtype.itemsize
@@ -71,10 +71,10 @@ class Step:
         row = self.row
         row[loop.FIRST], row[loop.LAST] = first, last
         status = loop.TRAIN_STEPS(self.address, self.dtype)
+        count = Changes.count = Changes.count + 1
         for parameter in self.active:
             leaf = parameter.node
-            leaf.gradient = leaf.home
-            Changes.mark(leaf.buffer)
+            leaf.gradient, leaf.buffer.version = leaf.home, count
         if status:
             self.program.tape.fail(int(self.program.tape._header[walk.FAILED]), status)
         return last - first
@@ -82,7 +82,8 @@ class Step:
     @property
     def _scheduled(self) -> bool:
         """Whether learning rates change from step to step."""
-        return any(s.interval == "step" for s in self.optimizer.schedulers)
+        schedulers = self.optimizer.schedulers
+        return bool(schedulers) and any(s.interval == "step" for s in schedulers)
 
     def set_rates(self, count: int) -> None:
         """Write the next steps' learning rates where the loop reads them."""
