@@ -50,9 +50,13 @@ def loads(rule: str, places: dict[str, str]) -> str:
     return "; ".join(f"{letter} = f[{place}]" for letter, place in places.items() if letter in read) or "pass"
 
 
+_PLACES = {(left, right): Shares((1,) * left + (2,) * right) for left in (False, True) for right in (False, True)}
+
+
 def in_place(row: list[int], at: int, count: int) -> Shares:
     """The inputs over which the output may lie: in one row without gaps, as the nest of `count` at word `at` says."""
-    return Shares(tuple(1 + k for k in range(count) if row[at] == 1 and row[at + 3 + k] == 1))
+    one = row[at] == 1
+    return _PLACES[one and row[at + 3] == 1, one and count == 2 and row[at + 4] == 1]
 
 
 # ------------------------------------------------------------------ one input

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 
 from ..engine.walk import WANTED
-from ..ops.table import OPS, Op, Shares
+from ..ops.table import OPS, Op
 from ..tape import Tape
 
 #: instructions by number, and stretches of them that run again
 Tree = list[Any]
 
-_NOTHING = Shares()
 _FIRST = -1  # the version that the forward walk makes
 
 
@@ -69,22 +68,26 @@ class Operands:
                                  tape._start[:count + 1], tape._words, tape._nbytes))
         self._instructions = [(OPS[code], tape.notes[n][0]) for n, code in enumerate(tape._opcode[:count].tolist())]
         for n, (op, known) in enumerate(self._instructions):
-            first, last = starts[n], starts[n + 1]
-            row, wanted = variables[first:last], [f & WANTED for f in flags[first:last]]
-            self.outputs.append((row[0], *row[len(known):]))
-            self.inputs.append(tuple(row[1:len(known)]))
+            first, last, own = starts[n], starts[n + 1], len(known)
+            row = variables[first:last]
+            wanted = [j for j, flag in enumerate(flags[first:last]) if flag & WANTED]
+            self.outputs.append((row[0], *row[own:]))
+            self.inputs.append(tuple(row[1:own]))
             self.saved.append(tuple([row[j] for j in tape.notes[n][1]]))
-            self.adjoints.append(tuple([v for v, flag in zip(row, wanted) if flag]))
-            shared = _NOTHING if op.shares is None else op.shares(words[rows[n]:rows[n + 1]])
-            alone = [not offset and row.count(v) == 1 for v, offset in zip(row, offsets[first:last])]
-            over = [j for j in shared.over if alone[j] and sizes[row[j]] == sizes[row[0]]]
-            parts = [(j, at * known[0][1].itemsize) for j, at in shared.parts if alone[j]]
-            parts = [(j, at) for j, at in parts if at % 64 == 0]
-            stored = [j for j, flag in enumerate(wanted) if flag and words[rows[n]] >> j & 1]
+            self.adjoints.append(tuple([row[j] for j in wanted]))
+            over: list[int] = []
+            parts: list[tuple[int, int]] = []
+            if op.shares is not None:
+                shared = op.shares(words[rows[n]:rows[n + 1]])
+                over = [j for j in shared.over if not offsets[first + j] and sizes[row[j]] == sizes[row[0]]
+                        and row.count(row[j]) == 1]
+                parts = [(j, at * known[0][1].itemsize) for j, at in shared.parts
+                         if not offsets[first + j] and at * known[0][1].itemsize % 64 == 0 and row.count(row[j]) == 1]
             self.over.append(tuple([row[j] for j in over]))
-            self.adjoint_over.append(tuple([row[j] for j in stored if j in over and not any(wanted[j + 1:])]))
             self.parts.append(tuple([(row[j], at) for j, at in parts]))
-            self.adjoint_parts.append(tuple([(row[j], at) for j, at in parts if j in stored]))
+            mode = words[rows[n]]  # whose bit j says that the adjoint of input j is stored
+            self.adjoint_over.append(tuple([row[j] for j in wanted[-1:] if j in over and mode >> j & 1]))
+            self.adjoint_parts.append(tuple([(row[j], at) for j, at in parts if j in wanted and mode >> j & 1]))
         self.live = [bool(flag) for flag in tape._live[:count]]
         nbytes = (tape._nbytes[:tape._variable_count] + 63) // 64 * 64
         nbytes[[0, *tape._externals.values()]] = 0
