@@ -76,7 +76,8 @@ log_sigmoid, x_log_x = _unary("log_sigmoid"), _unary("x_log_x")
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """`x`, or ``negative_slope * x`` below zero."""
-    return apply_unary(UNARY["leaky_relu"], x, float(negative_slope))
+    slope = float(negative_slope)
+    return apply_unary(UNARY["leaky_relu" if slope >= 0.0 else "leaky_relu_folded"], x, slope)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:

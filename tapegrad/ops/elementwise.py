@@ -353,7 +353,8 @@ unary("softplus", "stable_softplus(x, p, q)", "g * where(p * x > q, 1.0, sigmoid
 unary("log_sigmoid", "log_sigmoid(x)", "g * sigmoid(-x)", "ln sigmoid(x)")
 unary("erf", "erf(x)", "g * TWO_OVER_SQRT_PI * exp(-x * x)", "error function")
 unary("relu", "where(x <= 0.0, 0.0, x)", "where(y > 0.0, g, 0.0)", "max(x, 0); slope 0 at 0")
-unary("leaky_relu", "where(x > 0.0, x, p * x)", "where(x > 0.0, g, p * g)", "x, or p x below 0")
+unary("leaky_relu", "where(x > 0.0, x, p * x)", "where(y > 0.0, g, p * g)", "x, or p x below 0, p not negative")
+unary("leaky_relu_folded", "where(x > 0.0, x, p * x)", "where(x > 0.0, g, p * g)", "x, or p x below 0, p negative")
 unary("elu", "where(x > 0.0, x, p * expm1(negative_part(x)))", "g * where(x > 0.0, 1.0, p * exp(negative_part(x)))",
       "x, or p (e^x - 1) below 0")
 unary("selu", "SELU_SCALE * where(x > 0.0, x, SELU_ALPHA * expm1(negative_part(x)))",

@@ -56,6 +56,7 @@ UNARY_CASES = [
     *unary("erf", naive.erf, -2.5, 2.5),
     *unary("relu", naive.relu, -2, 2),
     *unary("leaky_relu", naive.leaky_relu, -2, 2),
+    *unary("leaky_relu(-0.3)", lambda x: naive.leaky_relu(x, -0.3), -2, 2, function=lambda x: tg.leaky_relu(x, -0.3)),
     *unary("leaky_relu(0.3)", lambda x: naive.leaky_relu(x, 0.3), -2, 2, function=lambda x: tg.leaky_relu(x, 0.3)),
     *unary("elu", naive.elu, -2, 2),
     *unary("elu(alpha=0.4)", lambda x: naive.elu(x, 0.4), -2, 2, function=lambda x: tg.elu(x, alpha=0.4)),

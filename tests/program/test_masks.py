@@ -96,8 +96,8 @@ def test_where_the_output_is_kept_anyway_or_a_mask_gains_nothing_there_is_none(f
 
 def test_ops_that_read_the_same_argument_all_keep_masks_or_none():
     x = np.random.default_rng(4).normal(size=(40, 30))
-    functions = {2: lambda u: F.leaky_relu(u) + 2.0 * F.hardtanh(u),
-                 0: lambda u: F.leaky_relu(u) + 2.0 * F.hardtanh(u) + tg.square(u)}
+    functions = {2: lambda u: tg.clip(u, -0.5, 2.0) + 2.0 * F.hardtanh(u),
+                 0: lambda u: tg.clip(u, -0.5, 2.0) + 2.0 * F.hardtanh(u) + tg.square(u)}
     for count, f in functions.items():
         _, (gradient,), _, (recorded,), listing = both(lambda t, f=f: tg.sum(f(t * 3.0)), x)
         assert listing.count("_mask") == count
@@ -119,7 +119,7 @@ def stack(trained, activation=nn.ReLU):
     return model
 
 
-@pytest.mark.parametrize(("activation", "beside"), [(nn.ReLU, 0), (nn.LeakyReLU, 1), (nn.Hardtanh, 1), (nn.ReLU6, 1)])
+@pytest.mark.parametrize(("activation", "beside"), [(nn.ReLU, 0), (nn.LeakyReLU, 0), (nn.Hardtanh, 1), (nn.ReLU6, 1)])
 def test_above_a_trained_layer_each_frozen_layer_costs_a_bit_an_element(activation, beside):
     x = np.random.default_rng(0).normal(size=(256, 64)).astype(np.float32)
     bits, whole = 256 * 64 // 8, 256 * 64 * 4
