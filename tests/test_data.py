@@ -251,6 +251,15 @@ CELLS = [
 ]
 
 
+def test_numbers_too_far_from_the_training_rows_are_refused_by_place(tmp_path):
+    path = tmp_path / "far.csv"
+    path.write_text("a,b,y\n1e308,1,1\n1,2,2\n-1e308,3,3\n")
+    table = read_csv(path)
+    features = Features.fit(table, ignored=["y"], rows=np.array([0]))
+    with pytest.raises(DataError, match="far.csv.*a.*too far from those of the training rows"):
+        features.matrix(table)
+
+
 class TestAnyTable:
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(

@@ -140,10 +140,18 @@ class Features:
         Raises
         ------
         DataError
-            Columns missing or unknown, text among numbers, an unknown category, a missing value.
+            Columns missing or unknown, text among numbers, an unknown category, a missing value, a number too far from
+            the training rows' to be scaled.
         """
-        matrix = (self._matrix(self._matched(table), fill_missing) - self.mean) / self.scale
-        return np.nan_to_num(matrix, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        table = self._matched(table)
+        with np.errstate(over="ignore"):
+            matrix = (self._matrix(table, fill_missing) - self.mean) / self.scale
+        if np.isinf(matrix).any():
+            row, column = np.argwhere(np.isinf(matrix))[0]
+            name = [name for name, categories in self.columns.items() for _ in categories or [None]][column]
+            raise DataError(f"{table.where(int(row), name)}: the value is too far from those of the training rows "
+                            f"(mean {self.mean[column]:g}, deviation {self.scale[column]:g}) to be scaled")
+        return np.nan_to_num(matrix, nan=0.0)
 
     def _matched(self, table: Table) -> Table:
         wanted = list(self.columns)
