@@ -148,7 +148,7 @@ class Features:
             matrix = (self._matrix(table, fill_missing) - self.mean) / self.scale
         if np.isinf(matrix).any():
             row, column = np.argwhere(np.isinf(matrix))[0]
-            name = [name for name, categories in self.columns.items() for _ in categories or [None]][column]
+            name = [name for name, categories in self.columns.items() for _ in categories or (name,)][column]
             raise DataError(f"{table.where(int(row), name)}: the value is too far from those of the training rows "
                             f"(mean {self.mean[column]:g}, deviation {self.scale[column]:g}) to be scaled")
         return np.nan_to_num(matrix, nan=0.0)
