@@ -58,6 +58,7 @@ def test_an_autoencoder_of_strided_layers_steps_as_it_runs():
         np.testing.assert_allclose(p.numpy(), want, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.compiled
 def test_a_small_network_learns_to_tell_horizontal_from_vertical_bars():
     tg.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -75,6 +76,7 @@ def test_a_small_network_learns_to_tell_horizontal_from_vertical_bars():
     assert last < 0.05
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d])
 def test_the_peak_of_frozen_convolutions_does_not_grow_with_depth(layer):
     def peak(depth):

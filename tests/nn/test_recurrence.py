@@ -100,6 +100,7 @@ def test_a_recorded_step_has_the_gradients_of_define_by_run(kind):
         np.testing.assert_allclose(before[name] - p.numpy(), expected[name], rtol=0, atol=2e-5)
 
 
+@pytest.mark.compiled
 def test_five_hundred_steps_are_one_instruction():
     layer = nn.LSTM(2, 8)
     head = nn.Linear(8, 1)
@@ -109,6 +110,7 @@ def test_five_hundred_steps_are_one_instruction():
     assert str(step.tape).count("lstm") >= 1 and len(step.tape) < 10
 
 
+@pytest.mark.compiled
 def test_frozen_input_weights_keep_no_input():
     def kept(frozen):
         tg.manual_seed(0)
@@ -123,6 +125,7 @@ def test_frozen_input_weights_keep_no_input():
     assert kept(False) - kept(True) > 0.5 * 20 * 8 * 256 * 4
 
 
+@pytest.mark.compiled
 def test_evaluation_holds_the_gates_of_a_block_only():
     layer, output = nn.LSTM(4, 64), 2000 * 4 * 64 * 4
     x = tg.tensor(draw(2000, 4, 4))
@@ -145,6 +148,7 @@ def test_dropout_acts_between_layers_in_training_only():
         nn.LSTM(3, 4, dropout=0.5)
 
 
+@pytest.mark.compiled
 def test_an_lstm_learns_to_recall_the_first_of_eight_inputs():
     tg.manual_seed(7)
     rng = np.random.default_rng(7)

@@ -118,6 +118,7 @@ def test_dropout_is_of_training_alone_and_an_unknown_activation_is_refused():
         nn.TransformerEncoderLayer(8, 2, activation="swish")
 
 
+@pytest.mark.compiled
 def test_a_deeper_encoder_keeps_no_matrix_of_scores():
     tokens = 256
 
@@ -130,6 +131,7 @@ def test_a_deeper_encoder_keeps_no_matrix_of_scores():
     assert peak(3) - peak(2) < 4 * 2 * tokens * tokens / 4
 
 
+@pytest.mark.compiled
 def test_within_a_memory_budget_attention_is_computed_again_with_the_same_dropout():
     x = draw(1, 1, 96, 8)
 

@@ -161,6 +161,7 @@ def act(twin, rng):
     return str(what)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("kind, options", [("SGD", {"lr": 0.05}), ("SGD", {"lr": 0.02, "momentum": 0.5}),
                                            ("Adagrad", {"lr": 0.1})])
 def test_whatever_a_user_does_the_numbers_are_those_without_a_list(kind, options):
