@@ -50,15 +50,8 @@ def recorded(rows: int, width: int, batch: int, optimizer: str, sparse: bool) ->
     return run(CHECKED_STEPS).tolist(), run
 
 
-def define_by_run(rows: int, width: int, batch: int, optimizer: str, sparse: bool) -> tuple[list[float], Run]:
-    """Each op computed at once and recorded, backward, step."""
-    import tapegrad as tg
-    from tapegrad import nn, optim
-
-    tg.manual_seed(0)
-    table = nn.Embedding(rows, width, sparse=sparse)
-    update = getattr(optim, optimizer)(table.parameters(), lr=LR)
-    batches = [tg.tensor(k) for k in indices(rows, batch).reshape(BATCHES, batch)]
+def _by_run(table: Any, update: Any, batches: Any) -> tuple[list[float], Run]:
+    """Steps as both libraries spell them."""
 
     def run(steps: int) -> list[Any]:
         losses = []
@@ -71,6 +64,19 @@ def define_by_run(rows: int, width: int, batch: int, optimizer: str, sparse: boo
         return losses
 
     return [loss.item() for loss in run(CHECKED_STEPS)], run
+
+
+def define_by_run(rows: int, width: int, batch: int, optimizer: str, sparse: bool) -> tuple[list[float], Run]:
+    """Each op computed at once and recorded, backward, step."""
+    import tapegrad as tg
+    from tapegrad import nn, optim
+
+    tg.manual_seed(0)
+    table = nn.Embedding(rows, width, sparse=sparse)
+    update = getattr(optim, optimizer)(table.parameters(), lr=LR)
+    batches = [tg.tensor(k) for k in indices(rows, batch).reshape(BATCHES, batch)]
+
+    return _by_run(table, update, batches)
 
 
 def torch_eager(rows: int, width: int, batch: int, optimizer: str, sparse: bool) -> tuple[list[float], Run]:
@@ -82,17 +88,7 @@ def torch_eager(rows: int, width: int, batch: int, optimizer: str, sparse: bool)
     update = getattr(torch.optim, optimizer)(table.parameters(), lr=LR)
     batches = torch.from_numpy(indices(rows, batch).reshape(BATCHES, batch)).unbind()
 
-    def run(steps: int) -> list[Any]:
-        losses = []
-        for k in batches[:steps]:
-            update.zero_grad()
-            loss = table(k).square().mean()
-            loss.backward()
-            update.step()
-            losses.append(loss)
-        return losses
-
-    return [loss.item() for loss in run(CHECKED_STEPS)], run
+    return _by_run(table, update, batches)
 
 
 def microseconds(runs: dict[str, Run], repeats: int, seconds: float, progress: Callable[[str], None],

@@ -72,12 +72,16 @@ def place(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray) -> tuple[np
     return offsets, int(row[8])
 
 
+def live_bytes(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Bytes that live at each time from `begin` up to `end`; no birth may be earlier."""
+    change = np.zeros(end - begin + 1, np.int64)
+    np.add.at(change, births - begin, sizes)
+    np.add.at(change, np.minimum(deaths + 1, end) - begin, -sizes)
+    return np.cumsum(change)[:-1]
+
+
 def lower_bound(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray) -> int:
     """The largest sum of bytes that live at one time, which no placement can go below."""
     if not len(sizes):
         return 0
-    first = int(births.min())
-    change = np.zeros(int(deaths.max()) - first + 2, np.int64)
-    np.add.at(change, births - first, sizes)
-    np.add.at(change, deaths - first + 1, -sizes)
-    return int(np.cumsum(change).max())
+    return int(live_bytes(sizes, births, deaths, int(births.min()), int(deaths.max()) + 1).max())

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.placement import live_bytes
 from ..errors import ArgumentError, TapeMemoryError
 from .liveness import Layout, Lives, layout_of, lives_of
 from .schedule import Event, Operands, Tree, events_of
@@ -240,13 +241,10 @@ class Stages:
         """Work, bytes and transients of the stages, in levels."""
         lives, operands, cuts = self.plan.lives, self.operands, self.cuts
         count, n = len(cuts) - 1, len(operands.inputs)
-        adjoints = np.zeros(lives.end + 2)
         alive = (lives.nbytes > 0) & (lives.adjoint_birth <= lives.adjoint_death)
-        np.add.at(adjoints, lives.adjoint_birth[alive], lives.nbytes[alive])
-        np.add.at(adjoints, lives.adjoint_death[alive] + 1, -lives.nbytes[alive])
-        adjoints = np.cumsum(adjoints)
-        adjoint_bytes = dict.fromkeys(range(cuts[-1]), 0.0)
-        adjoint_bytes.update({e.instruction: adjoints[n + k] for k, e in enumerate(self.plan.events)})
+        adjoints = live_bytes(lives.nbytes[alive], lives.adjoint_birth[alive], lives.adjoint_death[alive], n, lives.end)
+        adjoint_bytes = dict.fromkeys(range(cuts[-1]), 0)
+        adjoint_bytes.update({e.instruction: int(adjoints[k]) for k, e in enumerate(self.plan.events)})
         self.border = [self.crossing[c] for c in cuts]
         self.kept = [{v for k in range(a, b) if operands.live[k] for v in operands.saved[k] if self._size[v]}
                      for a, b in zip(cuts, cuts[1:])] + [set()]
@@ -265,9 +263,11 @@ class Stages:
         count, levels = self.count, _LEVELS + 1
         self.time = np.full((count + 1, count + 1, levels), np.inf)
         self.choice = np.zeros((count + 1, count + 1, levels), np.int16)
-        keep_levels, keep_least, held = [], [], np.zeros((count, count + 1), np.int64)
+        keep_least = []
+        self.keep_levels: list[int] = []  # what stage s takes from the levels of those after it
+        self.held = held = np.zeros((count, count + 1), np.int64)  # and what a stretch from s up to later does
         for s in range(count):
-            keep_levels.append(self._level(self._bytes(self.kept[s] - (self.border[s + 1] & self.kept[s + 1]))))
+            self.keep_levels.append(self._level(self._bytes(self.kept[s] - (self.border[s + 1] & self.kept[s + 1]))))
             inside = self._bytes(self.kept[s] - self.border[s] - self.border[s + 1])
             keep_least.append(self._level(max(self.run[s] + inside, self._bytes(self.kept[s]) + self.back[s])))
             for later in range(s + 1, count + 1):
@@ -275,7 +275,7 @@ class Stages:
         for s in range(count - 1, -1, -1):
             run = np.maximum.accumulate([self._level(self.run[j]) + held[s, j] for j in range(s, count)])
             for t in range(s + 1, count + 1):
-                rest = self._shifted(s + 1, t, keep_levels[s]) if t > s + 1 else np.zeros(levels)
+                rest = self._shifted(s + 1, t, self.keep_levels[s]) if t > s + 1 else np.zeros(levels)
                 best, how = np.where(np.arange(levels) >= keep_least[s], rest, np.inf), np.zeros(levels, np.int16)
                 for later in range(s + 1, t):
                     again = self.work[later] - self.work[s]
@@ -306,10 +306,10 @@ class Stages:
             later = int(self.choice[s, t, level])
             if later == 0:
                 tree += range(self.cuts[s], self.cuts[s + 1])
-                level -= self._level(self._bytes(self.kept[s] - (self.border[s + 1] & self.kept[s + 1])))
+                level -= self.keep_levels[s]
                 s += 1
             else:
                 tree.append(self._stretch(s, later, level))
-                level -= self._level(self._bytes(self.border[s] - self.border[later]))
+                level -= int(self.held[s, later])
                 s = later
         return tree

@@ -98,10 +98,18 @@ class Operands:
         return [_expected_time(*instruction) for instruction in self._instructions]
 
 
+def sizes_of(operands: Any) -> list[int]:
+    """Bytes of an instruction's operands, as its note has them."""
+    return [math.prod(shape) * dtype.itemsize for shape, dtype, _ in operands]
+
+
+def products_of(op: Op, operands: Any) -> int:
+    """Multiplications with an addition each of an instruction, where they are more than a few an element."""
+    return op.products([shape for shape, *_ in operands]) if op.products is not None else 0
+
+
 def _expected_time(op: Op, operands: Any) -> float:
-    nbytes = sum(math.prod(shape) * dtype.itemsize for shape, dtype, _ in operands)
-    products = op.products([shape for shape, *_ in operands]) if op.products is not None else 0
-    return 40.0 + nbytes / 7.0 + products / 20.0
+    return 40.0 + sum(sizes_of(operands)) / 7.0 + products_of(op, operands) / 20.0
 
 
 def tree_of(tape: Tape, end: int) -> Tree:

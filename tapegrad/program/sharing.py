@@ -46,16 +46,17 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
     found = Sharing()
     n = len(operands.inputs)
     taken: set[int] = set()
-    written: list[tuple[int, int, dict[int, int], int]] = [(k, k, {}, -1) for k in range(n)]
-    written += [(n + at, e.instruction, e.reads, at) for at, e in enumerate(events) if e.again]
+    #: when, which instruction, the versions that it reads, and its output's
+    written: list[tuple[int, int, dict[int, int], int]] = [(k, k, {}, operands.outputs[k][0]) for k in range(n)]
+    written += [(n + at, e.instruction, e.reads, numbers[operands.outputs[e.instruction][0], at])
+                for at, e in enumerate(events) if e.again]
 
     def version(v: int, reads: dict[int, int]) -> int:
         at = reads.get(v, -1)
         return v if at < 0 else numbers[v, at]
 
     if joined:
-        for _, k, reads, at in written:
-            whole = operands.outputs[k][0] if at < 0 else numbers[operands.outputs[k][0], at]
+        for _, k, reads, whole in written:
             for v, offset in operands.parts[k]:
                 part = version(v, reads)
                 if birth[part] >= 0 and part not in taken and whole not in taken:
@@ -63,8 +64,7 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
                     taken.add(part)
             if operands.parts[k]:
                 taken.add(whole)
-    for time, k, reads, at in written:
-        y = operands.outputs[k][0] if at < 0 else numbers[operands.outputs[k][0], at]
+    for time, k, reads, y in written:
         for v in operands.over[k]:
             x = version(v, reads)
             if death[x] == time and 0 <= birth[x] < time and not taken & {x, y}:
@@ -72,22 +72,18 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
                 death[x] = time - 1
                 break
     taken = set()
-    for time, event in enumerate(events, n):
-        if event.again:
-            continue
-        y = operands.outputs[event.instruction][0]
-        if joined:
-            for v, offset in operands.adjoint_parts[event.instruction]:
-                if adjoint_birth[v] == time and adjoint_birth[y] < time:
-                    found.adjoints.append((v, y, offset))
-                    taken |= {v, y}
-    for time, event in enumerate(events, n):
-        if not event.again:
-            y = operands.outputs[event.instruction][0]
-            for v in operands.adjoint_over[event.instruction]:
-                if adjoint_birth[v] == time == adjoint_death[y] and adjoint_birth[y] < time and not taken & {v, y}:
-                    found.adjoints.append((v, y, 0))
-                    adjoint_death[y] = time - 1
+    walked = [(time, e.instruction, operands.outputs[e.instruction][0])
+              for time, e in enumerate(events, n) if not e.again]
+    for time, k, y in walked if joined else ():
+        for v, offset in operands.adjoint_parts[k]:
+            if adjoint_birth[v] == time and adjoint_birth[y] < time:
+                found.adjoints.append((v, y, offset))
+                taken |= {v, y}
+    for time, k, y in walked:
+        for v in operands.adjoint_over[k]:
+            if adjoint_birth[v] == time == adjoint_death[y] and adjoint_birth[y] < time and not taken & {v, y}:
+                found.adjoints.append((v, y, 0))
+                adjoint_death[y] = time - 1
     return found
 
 

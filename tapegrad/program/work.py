@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from ..ops.table import OPS
 from ..tape import Tape
-from .schedule import Operands
+from .schedule import Operands, products_of, sizes_of
 
 __all__ = ["Work", "work_of"]
 
@@ -50,8 +49,7 @@ def work_of(tape: Tape) -> list[Work]:
 
 def _work(tape: Tape, operands: Operands, n: int) -> Work:
     op, (known, saved) = OPS[tape._opcode[n]], tape.notes[n][:2]
-    sizes = [math.prod(shape) * dtype.itemsize for shape, dtype, *_ in known]
-    products = op.products([shape for shape, *_ in known]) if op.products is not None else 0
+    sizes, products = sizes_of(known), products_of(op, known)
     wanted = [j for j, v in enumerate(operands.inputs[n], 1) if v in operands.adjoints[n]] if operands.live[n] else []
     if not wanted:
         return Work(op.name, sum(sizes), 0, products, 0)
