@@ -12,8 +12,9 @@ from typing import Any
 from worker import CHECKED_STEPS, Way, load_works
 
 from tapegrad.engine import vecmath as m
-from tapegrad.engine.blas import gemm, gemm_address
+from tapegrad.engine.blas import gemm
 from tapegrad.engine.jit import Kernel, bits, cast, device, real, real64, words_at
+from tapegrad.engine.product import gemm_address
 
 works = load_works()
 

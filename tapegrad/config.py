@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from ._version import __version__
-from .engine import jit, providers
+from .engine import jit, providers, team
 from .errors import ArgumentError
 from .memory import Rows
 
@@ -137,6 +137,7 @@ def set_num_threads(n: int) -> None:
     if count < 1:
         raise ArgumentError(f"set_num_threads: n must be a whole number of at least 1, not {n!r}")
     providers.request_threads(count)
+    team.grow()
 
 
 def get_num_threads() -> int:

@@ -52,7 +52,7 @@ def counting(monkeypatch):
         return ctypes.cast(keep[-1], ctypes.c_void_p).value
 
     load = providers._load
-    made = providers.Provider("counting", "1", find, None, None)
+    made = providers.Provider("counting", "1", find, None, None, limit=0)
     monkeypatch.setattr(providers, "NAMES", ("openblas", "counting", "mkl"))
     monkeypatch.setattr(providers, "_load", lambda name: made if name == "counting" else load(name))
     before = tg.config.blas
@@ -190,7 +190,7 @@ class TestSwitching:
 
     @needs_mkl
     def test_both_libraries_agree(self):
-        # on both sides of the size up to which MKL gets one thread
+        # on both sides of the size from which on a product is MKL's
         for dtype, tolerance in ((np.float32, 1e-4), (np.float64, 1e-12)):
             for m, n, k in ((1, 1, 1), (3, 5, 0), (64, 64, 64), (96, 96, 96), (97, 96, 96), (200, 150, 180)):
                 a, b = pair(m, n, k, dtype)

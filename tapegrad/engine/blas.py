@@ -1,6 +1,7 @@
-"""Matrix products through the address of a BLAS routine.
+"""Matrix products, by `product` where they are small and else by a BLAS library.
 
-The address is a word of the instruction's row, so that compiled code depends on no library and stays in the cache.
+Compiled code depends on no library and so stays in the cache: an instruction's row has a word that says where four
+others lie, addresses of the two ways to multiply among them.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import device
-from .providers import gemm_address as gemm_address
+from .jit import call, device, frame, integers, real, word_of
 
 
 def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
@@ -30,15 +30,23 @@ def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: 
 @device
 def scaled_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int, ldb: int,
                 add: int, c: int, ldc: int, f: Any) -> int:
-    """Row-major C (m, n) = alpha op(A) op(B), or += where `add` is not 0."""
-    if m == 0 or n == 0:
-        return 0
-    beta = 1.0 if add != 0 else 0.0
-    return fortran_gemm(routine, tb, ta, n, m, k, alpha, b, max(ldb, 1), a, max(lda, 1), beta, c, max(ldc, 1), f)
+    """Row-major C (m, n) = alpha op(A) op(B), or += where `add` is not 0; `routine` is a `gemm_address`."""
+    memory, row = integers(f), frame()
+    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = routine, ta, tb, m, n, k, word_of(alpha)
+    row[7], row[8], row[9], row[10], row[11], row[12], row[13] = a, lda, b, ldb, add, c, ldc
+    return call(memory[routine], row, f, memory, memory)
 
 
 @device
 def gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: int, b: int, ldb: int, add: int,
          c: int, ldc: int, f: Any) -> int:
-    """Row-major C (m, n) = op(A) op(B), or += where `add` is not 0."""
+    """Row-major C (m, n) = op(A) op(B), or += where `add` is not 0; `routine` is a `gemm_address`."""
     return scaled_gemm(routine, ta, tb, m, n, k, 1.0, a, lda, b, ldb, add, c, ldc, f)
+
+
+@device
+def library_gemm(op: Any, f: Any, i: Any) -> int:
+    """The product that a row describes, by the BLAS library."""
+    beta = 1.0 if op[11] != 0 else 0.0
+    return fortran_gemm(i[op[0] + 1], op[2], op[1], op[4], op[3], op[5], real(op, 6, f), op[9], max(op[10], 1), op[7],
+                        max(op[8], 1), beta, op[12], max(op[13], 1), f)

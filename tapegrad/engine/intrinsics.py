@@ -5,7 +5,9 @@ Imported only when something has to be compiled.
 
 from __future__ import annotations
 
+import inspect
 import math
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +19,7 @@ from numba.core import cgutils, compiler, cpu_options, registry
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
-from . import blas, jit, vecmath
+from . import blas, jit, team, tile, tile_code, vecmath
 
 #: NaN and infinity are honoured: neither "nnan" nor "ninf"
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -53,6 +55,28 @@ _row, _any = types.CPointer(types.int64), types.Any
 @_primitive(jit.words_at, lambda address: _row, types.Integer)
 def _words_at(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.inttoptr(builder.shl(args[0], ir.Constant(_i64, 3)), _i64.as_pointer())
+
+
+@_primitive(jit.row_address, lambda op: types.int64, _any)
+def _row_address(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return builder.ashr(builder.ptrtoint(args[0], _i64), ir.Constant(_i64, 3))
+
+
+@_primitive(jit.word_of, lambda value: types.int64, types.Float)
+def _word_of(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    value = context.cast(builder, args[0], signature.args[0], types.float64)
+    return builder.bitcast(value, _i64)
+
+
+@_primitive(jit.integers, lambda f: _row, _any)
+def _integers(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return builder.bitcast(args[0], _i64.as_pointer())
+
+
+@_primitive(jit.frame, lambda: _row)
+def _frame(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    slot = cgutils.alloca_once(builder, ir.ArrayType(_i64, jit.FRAME_WORDS))
+    return builder.bitcast(slot, _i64.as_pointer())
 
 
 _SAME_BITS = {types.int64: types.float64, types.int32: types.float32,
@@ -132,6 +156,88 @@ def _call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     code = builder.call(builder.inttoptr(args[0], function.as_pointer()), arguments)
     returned = builder.icmp_unsigned("==", code, ir.Constant(_i32, 0))
     return builder.select(returned, builder.load(result), ir.Constant(_i64, -1))
+
+
+def _tiles(function: Callable, code: Callable) -> None:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        element = context.get_value_type(signature.args[0].dtype)
+        args = [context.cast(builder, value, given, types.int64 if isinstance(given, types.Integer) else given)
+                for value, given in zip(args, signature.args)]
+        return code(builder, element, args)
+
+    def typer(*kinds: Any) -> Any:
+        return types.int64
+
+    typer.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    _primitive(function, typer, *[_any] * len(typer.__signature__.parameters))(generate)
+
+
+_tiles(tile.tile, tile_code.tile_code)
+_tiles(tile.dots, tile_code.dots_code)
+_tiles(tile.transpose, tile_code.transpose_code)
+_tiles(tile.move, tile_code.move_code)
+_tiles(tile.stack, tile_code.stack_code)
+
+
+_primitive(tile.lanes_of, lambda f: types.int64, _any)(
+    lambda context, builder, signature, args: ir.Constant(_i64, 64 // (signature.args[0].dtype.bitwidth // 8)))
+
+
+# ------------------------------------------------------------------ between threads
+
+
+def _word_at(builder: Any, memory: Any, at: Any) -> Any:
+    return builder.gep(memory, [at])
+
+
+@_primitive(team.look, lambda i, at: types.int64, _any, types.Integer)
+def _look(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return builder.load_atomic(_word_at(builder, *args), "seq_cst", 8)
+
+
+@_primitive(team.publish, lambda i, at, value: types.int64, _any, types.Integer, types.Integer)
+def _publish(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    value = context.cast(builder, args[2], signature.args[2], types.int64)
+    builder.store_atomic(value, _word_at(builder, *args[:2]), "seq_cst", 8)
+    return value
+
+
+@_primitive(team.replace, lambda i, at, expected, value: types.int64, _any, *[types.Integer] * 3)
+def _replace(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    before, after = (context.cast(builder, a, t, types.int64) for a, t in zip(args[2:], signature.args[2:]))
+    pair = builder.cmpxchg(_word_at(builder, *args[:2]), before, after, "seq_cst", "seq_cst")
+    return builder.zext(builder.extract_value(pair, 1), _i64)
+
+
+@_primitive(team.increase, lambda i, at, by: types.int64, _any, *[types.Integer] * 2)
+def _increase(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    by = context.cast(builder, args[2], signature.args[2], types.int64)
+    return builder.atomic_rmw("add", _word_at(builder, *args[:2]), by, "seq_cst")
+
+
+_PAUSES: dict[str, tuple[str, list[Any]]] = {
+    "x86_64": ("llvm.x86.sse2.pause", []), "amd64": ("llvm.x86.sse2.pause", []),
+    "aarch64": ("llvm.aarch64.hint", [ir.Constant(_i32, 1)]), "arm64": ("llvm.aarch64.hint", [ir.Constant(_i32, 1)]),
+}
+
+
+@_primitive(team.pause, lambda: types.int64)
+def _pause(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    name, values = _PAUSES.get(platform.machine().lower(), ("", []))
+    if name:
+        kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
+    return ir.Constant(_i64, 0)
+
+
+@_primitive(team.c_call, lambda address, number, pointer, count: types.int64, *[types.Integer] * 4)
+def _c_call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    address, number, pointer, count = (context.cast(builder, a, t, types.int64)
+                                       for a, t in zip(args, signature.args))
+    function = ir.FunctionType(_i32, [_i32, _i64, _i64])
+    called = builder.call(builder.inttoptr(address, function.as_pointer()),
+                          [builder.trunc(number, _i32), pointer, count])
+    return builder.sext(called, _i64)
 
 
 @intrinsic

@@ -40,11 +40,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
-from .storage import array_at, contiguous_strides
+from .storage import address_of, array_at, contiguous_strides
 
 __all__ = [
     "Kernel", "Memory", "array_of", "bits", "cache_folder", "call", "cast", "compile_seconds", "device", "device_pair",
-    "enabled", "float_bits", "bits_float", "real", "real64", "words_at",
+    "enabled", "float_bits", "bits_float", "frame", "integers", "real", "real64", "row_address", "word_of", "words_at",
 ]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -123,6 +123,29 @@ class Memory:
 def words_at(address: int) -> Any:
     """The row of int64 words at element address `address` (bytes // 8)."""
     return Memory(np.int64, address)
+
+
+def integers(f: Any) -> Any:
+    """All of memory as int64, from all of it as floats."""
+    return Memory(np.int64)
+
+
+def row_address(op: Any) -> int:
+    """Element address of a row."""
+    return address_of(op) // 8 if isinstance(op, np.ndarray) else op.base
+
+
+FRAME_WORDS = 32
+
+
+def frame() -> Any:
+    """A row of `FRAME_WORDS` words for the time of this call of the compiled function."""
+    return np.zeros(FRAME_WORDS, np.int64)
+
+
+def word_of(value: Any) -> int:
+    """`value` as a float64, as a word that `real` reads."""
+    return bits(float(value))
 
 
 def real64(op: Any, k: int) -> float:

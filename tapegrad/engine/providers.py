@@ -19,13 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, MissingExtraError
-from . import jit
 
 NAMES = ("openblas", "mkl")
-
-#: products of at most this many multiplications run on one thread of MKL: starting its threads costs 3 microseconds
-#: on idle cores and 100 on busy ones. 96 x 96 x 96 is where two threads become faster, in either dtype
-_ONE_THREAD = 96**3
 
 _lock = threading.RLock()
 _chosen: str | None = None
@@ -43,16 +38,26 @@ class Provider:
         As the library tells it.
     file : str or None
         Where it lies, if the system tells.
+    limit : int
+        Multiplications from which on its products are faster than those of `product`.
+    few : int
+        Columns below which they are.
     """
 
-    def __init__(self, name: str, version: str, find: Callable[[np.dtype], int], get: Any, set: Any) -> None:
-        self.name, self.version = name, version
+    def __init__(self, name: str, version: str, find: Callable[[np.dtype], int], get: Any, set: Any,
+                 limit: int = 1 << 25, few: int = 4) -> None:
+        self.name, self.version, self.limit, self.few = name, version, limit, few
         self._find, self._get, self._set = find, get, set
         self.file = None if get is None else _file_of(get)
 
     def address(self, dtype: np.dtype) -> int:
         """Address of ``sgemm`` or ``dgemm`` (Fortran calling convention, 32-bit integers)."""
         return self._find(dtype)
+
+    @property
+    def threads_address(self) -> int:
+        """Address of the C function that tells `threads`; 0 if there is none."""
+        return 0 if self._get is None else _address(self._get)
 
     @property
     def threads(self) -> int:
@@ -215,55 +220,14 @@ def _mkl() -> Provider:
     library.MKL_Get_Version_String(version, len(version))
 
     def find(dtype: np.dtype) -> int:
-        name = "sgemm" if dtype == np.float32 else "dgemm"
-        return _by_size(name, _address(getattr(library, name + "_")), _address(library.MKL_Set_Num_Threads_Local))
+        return _address(library.sgemm_ if dtype == np.float32 else library.dgemm_)
 
     def set(count: int) -> None:
         library.MKL_Set_Num_Threads_Local(0)  # what a limit of threadpoolctl leaves behind in its thread
         library.MKL_Set_Num_Threads(count)
 
-    return Provider("mkl", version.value.decode().strip(), find, library.MKL_Get_Max_Threads, set)
-
-
-#: The same routine, on one thread where m n k is small. MKL itself would start its threads from 32 x 32 x 32 on. The
-#: number of threads is set for the calling thread only, and what a caller has set there is put back.
-_BY_SIZE = """
-define void @tapegrad_{name}(i8* %ta, i8* %tb, i32* %m, i32* %n, i32* %k, i8* %alpha, i8* %a, i32* %lda, i8* %b,
-                             i32* %ldb, i8* %beta, i8* %c, i32* %ldc) {{
-  %rows = load i32, i32* %m
-  %columns = load i32, i32* %n
-  %depth = load i32, i32* %k
-  %wide_rows = sext i32 %rows to i64
-  %wide_columns = sext i32 %columns to i64
-  %wide_depth = sext i32 %depth to i64
-  %area = mul i64 %wide_rows, %wide_columns
-  %products = mul i64 %area, %wide_depth
-  %small = icmp sle i64 %products, {limit}
-  br i1 %small, label %alone, label %together
-alone:
-  %before = call i32 inttoptr (i64 {set_local} to i32 (i32)*)(i32 1)
-  call void {gemm}({arguments})
-  %mine = call i32 inttoptr (i64 {set_local} to i32 (i32)*)(i32 %before)
-  ret void
-together:
-  call void {gemm}({arguments})
-  ret void
-}}
-"""
-
-
-def _by_size(name: str, gemm: int, set_local: int) -> int:
-    types = "i8* i8* i32* i32* i32* i8* i8* i32* i8* i32* i8* i8* i32*".split()
-    names = "ta tb m n k alpha a lda b ldb beta c ldc".split()
-    text = _BY_SIZE.format(name=name, limit=_ONE_THREAD, set_local=set_local,
-                           gemm=f"inttoptr (i64 {gemm} to void ({', '.join(types)})*)",
-                           arguments=", ".join(f"{t} %{n}" for t, n in zip(types, names)))
-    address, engine = jit._link(None, f"tapegrad_{name}", text)
-    _engines.append(engine)
-    return address
-
-
-_engines: list[Any] = []
+    # its threads, which a product of 32 x 32 x 32 would start, cost 3 microseconds on idle cores and 100 on busy ones
+    return Provider("mkl", version.value.decode().strip(), find, library.MKL_Get_Max_Threads, set, 96**3, 0)
 
 
 # ------------------------------------------------------------------ addresses

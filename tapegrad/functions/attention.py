@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.blas import gemm_address
 from ..engine.jit import bits
+from ..engine.product import gemm_address
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.attention import ATTENTION, BLOCK, LEAST_ROWS, MOST_ROWS, ROTARY
 from ..ops.nest import broadcast_strides, nest

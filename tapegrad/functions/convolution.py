@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.blas import gemm_address
+from ..engine.product import gemm_address
+from ..engine.team import team_address
 from ..errors import ArgumentError, ShapeError
 from ..ops.convolution import BLOCK, CONV, CONV_TRANSPOSE
+from ..ops.correlation import RESULT_PART, WEIGHT_PART
 from ..ops.table import Op
 from ..recording import lift, record
 from ..tensor import Tensor, constant
@@ -27,6 +30,12 @@ _DIRECT = 32
 
 #: pixels that a block of columns has at least, however large the kernel
 _PIXELS = 32
+
+#: of the image's rows that a block of the result sees: elements that are wanted (a small part of what a second cache
+#: holds), elements above which, and pixels of a row of the result below which patches are multiplied as a matrix
+TILE_BLOCK, MOST_BLOCK, LEAST_WIDTH = 1 << 14, 1 << 16, 4
+#: parts of the work, each with working memory of its own
+MOST_PARTS = 8
 
 
 def extents(name: str, label: str, value: Any, axes: int, least: int | None) -> tuple[int, ...]:
@@ -198,10 +207,59 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor, biased: bool, groups: int, 
     direct = not pixel and depth * outputs <= _DIRECT
     pixels = max(BLOCK // depth, _PIXELS)
     rows, part = min(max(pixels // width, 1), math.prod(response[:-1])), min(pixels, width)
-    columns = constant(0.0, x.dtype) if pixel or direct else scratch(op, depth * rows * part, x, w, b)
-    words = (gemm_address(x.dtype), *window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before,
-                                                  dilation, response),
-             int(biased), rows, part, int(direct), int(pixel))
+    windows = window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before, dilation, response)
+    tiles = _tiles(windows, x.dtype) if not (pixel or direct) else _NO_TILES
+    elements = tiles.elements
+    if not (pixel or direct or tiles.respond and tiles.spread):
+        elements = max(elements, depth * rows * part)
+    columns = scratch(op, elements, x, w, b) if elements else constant(0.0, x.dtype)
+    words = (gemm_address(x.dtype), *windows, int(biased), rows, part, int(direct), int(pixel), *tiles.words)
     shape = (w.shape[0], *response) if op is CONV else (inputs * groups, *image)
     y = record(op, (x, w, b, columns), (x.shape[0], *shape), words, dtype=x.dtype)
     return reshape(y, shape) if single else y
+
+
+class _Tiles(NamedTuple):
+    """Which way a convolution can go by tiles, the elements of working memory, the words for it."""
+
+    respond: bool
+    spread: bool
+    elements: int
+    words: tuple[int, ...]
+
+
+_NO_TILES = _Tiles(False, False, 0, (0,) * 14)
+
+
+@lru_cache(maxsize=4096)
+def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
+    samples, groups, inputs, outputs, slabs, height, width, slab_kernel, kh, kw, _, down, across = windows[:13]
+    gap_down, gap_across, slabs_out, height_out, width_out = windows[17:]
+    if slabs != 1 or slab_kernel != 1 or slabs_out != 1:
+        return _NO_TILES
+
+    def view(channels: int, rows: int, columns: int, step_down: int, step_across: int) -> tuple[int, int, int, int]:
+        """Rows of the result in a block, rows of the source they see, pixels of those, elements in all."""
+        seen = -(-((columns - 1) * step_across + (kw - 1) * gap_across + 1) // step_across)
+        line = channels * step_across * seen
+        block = min(max((TILE_BLOCK // line - (kh - 1) * gap_down - 1) // step_down + 1, 1), rows)
+        lines = (block - 1) * step_down + (kh - 1) * gap_down + 1
+        return block, lines, seen, line * lines
+
+    *there, elements = view(inputs, height_out, width_out, down, across)
+    respond = width_out >= LEAST_WIDTH and elements <= MOST_BLOCK
+    *back, elements_back = view(outputs, height, width, 1, 1)
+    spread = down == across == 1 and width >= LEAST_WIDTH and elements_back <= MOST_BLOCK
+    if not (respond or spread):
+        return _NO_TILES
+    vector = 64 // dtype.itemsize
+    depth = max(inputs if respond else 0, outputs if spread else 0) * kh * kw
+    copied = max(elements if respond else 0, elements_back if spread else 0)
+    # a table of places, the rows, and what a tile reads behind them
+    part = -(-16 * depth // 64) * vector + -(-copied // vector) * vector + vector
+    parts = max(min(samples * groups * -(-height_out // there[0]), MOST_PARTS), 1)
+    # each part for the weight copies all rows: not many where there is little to do with them
+    weight_parts = min(parts, max(inputs * kh * kw // 32, 4))
+    words = (int(respond), int(spread), team_address(dtype), RESULT_PART.address(dtype), WEIGHT_PART.address(dtype),
+             *there, *back, part, parts, weight_parts)
+    return _Tiles(respond, spread, part * parts, words)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.blas import gemm_address
+from ..engine.product import gemm_address
 from ..errors import ArgumentError, ShapeError
 from ..ops.linalg import LINEAR, MATMUL
 from ..ops.nest import broadcast_strides, nest

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.blas import gemm_address
+from ..engine.product import gemm_address
 from ..errors import ShapeError
 from ..ops.recurrence import BLOCK, GRU, LSTM, RNN
 from ..ops.table import Op

@@ -5,9 +5,9 @@ Both are one linear map between an image and a response (the image seen through 
 backwards: a convolution takes the image to the response, a transposed one the response to the image. So the adjoint
 of either is the forward walk of the other. Absent axes have an extent of 1.
 
-The columns of a block of the response's pixels are the only scratch; the weight's adjoint makes them again from the
-image. It is the scratch that all ops of a recording share (`scratch`), so that it does not grow with the depth of a
-network.
+Most two-dimensional ones go by tiles (`correlation`). For the others the columns of a block of the response's pixels
+are the only scratch; the weight's adjoint makes them again from the image. It is the scratch that all ops of a
+recording share (`scratch`), so that it does not grow with the depth of a network.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from ..engine.blas import gemm
 from ..engine.jit import cast, device
+from .correlation import respond_by_tiles, spread_by_tiles, weigh_by_tiles
 from .reduction import total_of
 from .table import Op
 
@@ -27,7 +28,8 @@ BLOCK = 1 << 16
 # and 15 response channels of a group, 16 to 18 extents of the image (depth, height, width), 19 to 21 kernel, 22 to 24
 # stride, 25 to 27 padding before, 28 to 30 dilation, 31 to 33 extents of the response, 34 whether there is a bias, 35
 # rows of the response (of all depths) in a block, 36 pixels of a row in it (all of them unless it is one row), 37
-# whether to loop directly, 38 whether a patch is one pixel (the image is its own columns).
+# whether to loop directly, 38 whether a patch is one pixel (the image is its own columns), from 39 on those of
+# `correlation`.
 
 
 @device
@@ -213,8 +215,10 @@ def direct_sample(op: Any, f: Any, response: int, image: int, w: int, mode: int)
 
 
 @device
-def respond(op: Any, f: Any, response: int, image: int, add: int) -> int:
+def respond(op: Any, f: Any, i: Any, b: Any, response: int, image: int, add: int) -> int:
     """response = w * image, or +=, where `add` is not 0."""
+    if op[39] != 0:
+        return respond_by_tiles(op, f, i, b, response, image, add)
     groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
     plane = op[14] * image_pixels(op)
     if op[37] != 0 and add == 0:
@@ -243,8 +247,10 @@ def respond(op: Any, f: Any, response: int, image: int, add: int) -> int:
 
 
 @device
-def spread(op: Any, f: Any, image: int, response: int, add: int) -> int:
+def spread(op: Any, f: Any, i: Any, b: Any, image: int, response: int, add: int) -> int:
     """image = w^T * response, or += where `add` is not 0: columns w^T response, added where they were taken from."""
+    if op[40] != 0:
+        return spread_by_tiles(op, f, i, b, image, response, add)
     groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
     plane = op[14] * image_pixels(op)
     if op[38] == 0 and add == 0:
@@ -273,12 +279,14 @@ def spread(op: Any, f: Any, image: int, response: int, add: int) -> int:
 
 
 @device
-def weight_adjoint(op: Any, f: Any, response: int, image: int) -> int:
+def weight_adjoint(op: Any, f: Any, i: Any, b: Any, response: int, image: int) -> int:
     """dw += response columns^T."""
     groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
     plane = op[14] * image_pixels(op)
     if op[0] & 4 != 0:
         clear(f, op[6], groups * outputs * depth)
+    if op[39] != 0:
+        return weigh_by_tiles(op, f, i, b, response, image)
     for sample in range(op[12]):
         if op[37] != 0:
             direct_sample(op, f, response + sample * groups * outputs * pixels, image + sample * groups * plane,
@@ -326,15 +334,15 @@ def bias_adjoint(op: Any, f: Any, channels: int, pixels: int) -> int:
 def conv_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y[n, o] = bias[o] + sum over c, i, j of w[o, c, i, j] x[n, c, . stride - padding + (i, j) dilation]."""
     fill_bias(op, f, op[13] * op[15], response_pixels(op))
-    return respond(op, f, op[1], op[3], op[34])
+    return respond(op, f, i, b, op[1], op[3], op[34])
 
 
 def conv_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += w^T * g, dw += g * x, dbias += sum of g."""
     if op[4] != 0:
-        spread(op, f, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
+        spread(op, f, i, b, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
     if op[6] != 0:
-        weight_adjoint(op, f, op[2], op[3])
+        weight_adjoint(op, f, i, b, op[2], op[3])
     if op[8] != 0:
         bias_adjoint(op, f, op[13] * op[15], response_pixels(op))
     return 0
@@ -348,15 +356,15 @@ CONV = Op("conv", conv_forward, conv_adjoint, ((2, 4), (1, 4), (), ()), stores=T
 def conv_transpose_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y[n, c, p stride - padding + (i, j) dilation] = bias[c] + the sum of w[o, c, i, j] x[n, o, p] that meet there."""
     fill_bias(op, f, op[13] * op[14], image_pixels(op))
-    return spread(op, f, op[1], op[3], op[34])
+    return spread(op, f, i, b, op[1], op[3], op[34])
 
 
 def conv_transpose_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += w * g, dw += x * g, dbias += sum of g."""
     if op[4] != 0:
-        respond(op, f, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
+        respond(op, f, i, b, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
     if op[6] != 0:
-        weight_adjoint(op, f, op[3], op[2])
+        weight_adjoint(op, f, i, b, op[3], op[2])
     if op[8] != 0:
         bias_adjoint(op, f, op[13] * op[14], image_pixels(op))
     return 0

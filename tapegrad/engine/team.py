@@ -1,0 +1,270 @@
+"""Threads that share the parts of one piece of work: `share`.
+
+Work is cut into parts by its size alone, never by the number of threads, so results do not depend on it. Whoever is
+free takes the next part: the thread that has the work begins at once and, if nobody comes to help, does all of it
+itself. It waits only for parts that somebody has begun. So a busy machine costs little, and a forked process, where
+the helpers do not exist, nothing.
+
+The helpers are Python threads that live in compiled code, without the GIL. After a piece of work they look for the
+next for some microseconds and then sleep in ``read`` on a pipe. How many may help is what the BLAS library says of its
+own threads, asked at each piece of work, so `tapegrad.set_num_threads`, ``OPENBLAS_NUM_THREADS`` and a limit of
+threadpoolctl hold here too.
+
+The protocol. Parts are dealt in stretches, one a thread; everybody begins with his own, and takes from the others when
+that is done. The ticket of a stretch holds the number of the piece of work and how many parts nobody has taken. Taking
+one is a compare-and-swap of the ticket, which succeeds only while that piece of work is the present one, so what was
+read of it after the ticket is valid. A piece of work is over when as many parts are done as there are. A helper says
+that it sleeps, looks once more, and then sleeps; a giver publishes the tickets first and then looks who sleeps: one of
+the two sees the other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from . import jit, providers
+from .jit import Kernel, call, device, frame, row_address
+from .storage import address_of, aligned_bytes
+
+#: how often a helper looks for work before it sleeps, and how often somebody who waits looks before it lets others run
+LOOKS = 1500
+
+# Words of a team, those that threads write 64 bytes apart: 0 address of the kernel `share_parts`, 1 helpers there are,
+# 2 address of a C function that tells how many threads may run, 3 and 4 of ``read`` and ``write``, 5 of a function that
+# lets others run; 8 parts done, 16 whether the team is taken, 24 kernel, 25 row, 26 parts, 27 threads, 28 status; from
+# TICKETS on 8 words a thread, its ticket; from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where
+# others write to wake it.
+DONE, TAKEN, KERNEL, ROW, PARTS, THREADS, STATUS = 8, 16, 24, 25, 26, 27, 28
+MOST = 64
+TICKETS, SLEEPERS = 32, 32 + 8 * MOST
+LEFT = (1 << 32) - 1
+
+
+# Primitives: here their plain-Python meaning, where there is one thread; `team_code` has the atomic ones.
+
+
+def look(i: Any, at: int) -> int:
+    """The word at element address `at`, as other threads have left it."""
+    return i[at]
+
+
+def publish(i: Any, at: int, value: int) -> int:
+    """Write a word that other threads read."""
+    i[at] = value
+    return 0
+
+
+def replace(i: Any, at: int, expected: int, value: int) -> int:
+    """Write a word if it is `expected`; 1 if it was."""
+    if i[at] != expected:
+        return 0
+    i[at] = value
+    return 1
+
+
+def increase(i: Any, at: int, by: int) -> int:
+    """Add to a word; returns what it was."""
+    i[at] += by
+    return i[at] - by
+
+
+def pause() -> int:
+    """Let the processor rest for some cycles."""
+    return 0
+
+
+def c_call(address: int, number: int, pointer: int, count: int) -> int:
+    """Call a C function of up to three arguments (an int, a pointer, a size) that gives an int."""
+    raise NotImplementedError("compiled functions only")
+
+
+# ------------------------------------------------------------------ compiled
+
+
+@device
+def run_part(kernel: int, row: int, part: int, parts: int, f: Any, i: Any, b: Any) -> int:
+    """Run a part of a piece of work."""
+    words = frame()
+    words[0], words[1], words[2] = row, part, parts
+    return call(kernel, words, f, i, b)
+
+
+@device
+def take(team: int, number: int, f: Any, i: Any, b: Any) -> int:
+    """Run one part of the present work as thread `number` (0 has the work); 0 if there is none to take.
+
+    Everybody begins with a stretch of parts of his own, so that what follows finds its data in his cache.
+    """
+    threads = i[team + THREADS]
+    if number >= threads:
+        return 0
+    for turn in range(threads):
+        stretch = (number + turn) % threads
+        at = team + TICKETS + 8 * stretch
+        ticket = look(i, at)
+        if ticket & LEFT != 0:
+            kernel, row, parts = i[team + KERNEL], i[team + ROW], i[team + PARTS]
+            end = (stretch + 1) * parts // i[team + THREADS]  # of this piece of work, which `threads` may not be
+            if replace(i, at, ticket, ticket - 1) != 0:
+                status = run_part(kernel, row, end - (ticket & LEFT), parts, f, i, b)
+                if status != 0:
+                    publish(i, team + STATUS, status)
+                increase(i, team + DONE, 1)
+            return 1
+    return 0
+
+
+def share_parts(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Share out; words: 0 team, 1 kernel, 2 row, 3 parts."""
+    team, parts, threads = op[0], op[3], 1
+    if parts > 1 and i[team + 1] > 0:
+        threads = min(c_call(i[team + 2], 0, 0, 0), i[team + 1] + 1, parts)
+    if threads < 2 or replace(i, team + TAKEN, 0, 1) == 0:
+        for part in range(parts):
+            status = run_part(op[1], op[2], part, parts, f, i, b)
+            if status != 0:
+                return status
+        return 0
+    i[team + KERNEL], i[team + ROW], i[team + PARTS], i[team + THREADS] = op[1], op[2], parts, threads
+    i[team + STATUS] = 0
+    publish(i, team + DONE, 0)
+    number = (i[team + TICKETS] >> 32) + 1 << 32
+    for stretch in range(threads):
+        count = (stretch + 1) * parts // threads - stretch * parts // threads
+        publish(i, team + TICKETS + 8 * stretch, number + count)
+    for helper in range(threads - 1):
+        sleeper = team + SLEEPERS + 8 * helper
+        if look(i, sleeper) != 0 and replace(i, sleeper, 1, 0) != 0:
+            c_call(i[team + 4], i[sleeper + 2], sleeper * 8, 1)
+    while take(team, 0, f, i, b) != 0:
+        pass
+    looks = 0
+    while look(i, team + DONE) != parts:
+        pause()
+        looks += 1
+        if looks >= LOOKS:
+            c_call(i[team + 5], 0, 0, 0)
+    status = i[team + STATUS]
+    publish(i, team + TAKEN, 0)
+    return status
+
+
+def help_team(op: Any, f: Any, i: Any, b: Any) -> int:
+    """The life of a helper; words: 0 team, 1 its number, from 1 on."""
+    team, number = op[0], op[1]
+    sleeper = team + SLEEPERS + 8 * (number - 1)
+    buffer = frame()
+    looks = 0
+    while look(i, sleeper + 1) >= 0:
+        if take(team, number, f, i, b) != 0:
+            looks = 0
+            continue
+        pause()
+        looks += 1
+        if looks >= LOOKS:
+            looks = 0
+            publish(i, sleeper, 1)
+            if look(i, team + TICKETS + 8 * number) & LEFT == 0:
+                c_call(i[team + 3], i[sleeper + 1], row_address(buffer) * 8, 1)
+            publish(i, sleeper, 0)
+    return 0
+
+
+SHARE_PARTS, HELP = Kernel("team.share", share_parts), Kernel("team.help", help_team)
+
+
+@device
+def share(team: int, kernel: int, op: Any, parts: int, f: Any, i: Any, b: Any) -> int:
+    """Run `kernel` once for each number below `parts`, on as many threads as may run; the first non-zero status.
+
+    Parameters
+    ----------
+    team : int
+        Element address of a team's words (`team_address`).
+    kernel : int
+        Address of a kernel. Its row has three words: the element address of `op`, the part, the number of parts.
+        Parts must not write what others read or write.
+    op : pointer to int64
+        The row that the parts read.
+    parts : int
+        By the size of the work alone, for results to be the same whatever the number of threads.
+    """
+    words = frame()
+    words[0], words[1], words[2], words[3] = team, kernel, row_address(op), parts
+    return call(i[team], words, f, i, b)
+
+
+# ------------------------------------------------------------------ the threads
+
+
+_lock = threading.Lock()
+_teams: dict[np.dtype, np.ndarray] = {}
+
+
+def team_address(dtype: np.dtype) -> int:
+    """Element address of the team for kernels of `dtype`; its threads begin when more than one may run."""
+    with _lock:
+        words = _teams.get(dtype)
+        if words is None:
+            words = _teams[dtype] = aligned_bytes(8 * (SLEEPERS + 8 * MOST)).view(np.int64)
+            words[:] = 0
+            words[0] = SHARE_PARTS.address(dtype)
+            _grow(words, dtype)
+        return address_of(words) // 8
+
+
+def grow() -> None:
+    """Have as many helpers as may run now, if there are fewer: after the number of threads has changed."""
+    with _lock:
+        for dtype, words in _teams.items():
+            _grow(words, dtype)
+
+
+def _grow(words: np.ndarray, dtype: np.dtype) -> None:
+    provider = providers.loaded()
+    count = min(provider.threads, MOST) - 1
+    system = _system_functions()
+    if not jit.enabled() or count <= words[1] or provider.threads_address == 0 or system is None:
+        return
+    words[2], words[3:6] = provider.threads_address, system
+    for number in range(int(words[1]) + 1, count + 1):
+        words[SLEEPERS + 8 * (number - 1):][:3] = 0, *os.pipe()
+        row = np.array([address_of(words) // 8, number], np.int64)
+        HELP.address(dtype)
+        threading.Thread(target=_help, args=(row, dtype), name=f"tapegrad-{number}", daemon=True).start()
+        words[1] = number
+
+
+def _help(row: np.ndarray, dtype: np.dtype) -> None:
+    HELP(address_of(row), dtype)
+
+
+def _system_functions() -> tuple[int, int, int] | None:
+    """Addresses of ``read``, ``write``, and what lets other threads run."""
+    for library, names in ((None, ("read", "write", "sched_yield")), ("ucrtbase", ("_read", "_write", "_getpid"))):
+        try:
+            functions = [getattr(ctypes.CDLL(library), name) for name in names]
+        except (OSError, TypeError, AttributeError):
+            continue
+        read, write, rest = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
+        return read, write, rest
+    return None
+
+
+def _after_fork() -> None:
+    """In a forked process there are no helpers until `grow`, and nobody holds a team."""
+    global _lock
+    _lock = threading.Lock()
+    for words in _teams.values():
+        words[1] = words[TAKEN] = 0
+        words[SLEEPERS:] = 0
+        words[TICKETS:SLEEPERS] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,109 @@
+"""The innermost loops of products: small tiles of the result held in vector registers.
+
+Everything that multiplies matrices or convolves comes down to these two. A tile of a few rows is kept in registers
+while the contraction runs, so that each element that is read serves many multiplications:
+
+- `tile`: rows of numbers times rows of vectors, ``C[r, j] = sum over p of A[r, p] B[p, j]`` (an outer product a step);
+- `dots`: rows times rows, ``C[r, s] = sum over q of A[r, q] B[s, q]`` (lanes along the contraction).
+
+Here is what they mean, as plain Python; `tile_code` has the vector code that LLVM is given.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .jit import cast
+
+#: rows of a tile at most
+ROWS = 6
+#: rows of the left and of the right of `dots` at most
+LEFT, RIGHT = 4, 3
+#: rows of a panel, the part of B that all rows of A are multiplied with before the next: half of a first cache
+PANEL = 320
+
+
+def lanes_of(f: Any) -> int:
+    """Columns of a tile at most: two vector registers of elements of `f`."""
+    return 64 // f.dtype.itemsize
+
+
+def tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, a_step: int, b: int, b_step: int,
+         places: int, alpha: Any, add: int, c: int, c_row: int) -> int:
+    """``C[r, j] = alpha * sum over p < depth of A[r, p] B[p, j]``, or += where `add` is not 0.
+
+    Parameters
+    ----------
+    rows, lanes : int
+        Extents of C: at most `ROWS`, and at most `lanes_of`.
+    a, a_row, a_step : int
+        ``A[r, p]`` is ``f[a + r a_row + p a_step]``.
+    b, b_step : int
+        Row p of B begins at ``f[b + p b_step]``. As many as `lanes_of` elements of each are read, or half as many where
+        `lanes` is no more: they must be readable.
+    places : int
+        If it is not 0, ``i[places + p]`` is in the place of ``p b_step``, and ``i[places + depth + p]`` in that of
+        ``p a_step``.
+    c, c_row : int
+        ``C[r, j]`` is ``f[c + r c_row + j]``.
+    """
+    for r in range(rows):
+        for j in range(lanes):
+            total = cast(0.0, f)
+            for p in range(depth):
+                left, right = p * a_step, p * b_step
+                if places != 0:
+                    left, right = i[places + depth + p], i[places + p]
+                total += f[a + r * a_row + left] * f[b + right + j]
+            to = c + r * c_row + j
+            f[to] = alpha * total + (f[to] if add != 0 else cast(0.0, f))
+    return 0
+
+
+def transpose(f: Any, to: int, to_row: int, source: int, source_row: int) -> int:
+    """``f[to + p to_row + j] = f[source + j source_row + p]`` for j and p below half of `lanes_of`."""
+    half = lanes_of(f) // 2
+    for j in range(half):
+        for p in range(half):
+            f[to + p * to_row + j] = f[source + j * source_row + p]
+    return 0
+
+
+def move(f: Any, to: int, source: int) -> int:
+    """Copy `lanes_of` elements."""
+    for j in range(lanes_of(f)):
+        f[to + j] = f[source + j]
+    return 0
+
+
+def stack(f: Any) -> int:
+    """Element address of `PANEL` rows of `lanes_of` elements that belong to this call of the compiled function."""
+    raise NotImplementedError("compiled functions only")
+
+
+def dots(f: Any, i: Any, left: int, right: int, lines: int, count: int, a: int, a_row: int, a_line: int, b: int,
+         b_line: int, places: int, c: int, c_row: int) -> int:
+    """``C[r, s] += sum over l < lines, q < count of A[r, l, q] B[s, l, q]``.
+
+    Parameters
+    ----------
+    left, right : int
+        Extents of C: at most `LEFT` and `RIGHT`.
+    lines, count : int
+        Of each row: lines of `count` adjacent elements.
+    a, a_row, a_line : int
+        ``A[r, l, q]`` is ``f[a + r a_row + l a_line + q]``.
+    b, b_line, places : int
+        ``B[s, l, q]`` is ``f[b + i[places + s] + l b_line + q]``.
+    c, c_row : int
+        ``C[r, s]`` is ``f[c + r c_row + s]``.
+    """
+    for r in range(left):
+        for s in range(right):
+            total = cast(0.0, f)
+            for line in range(lines):
+                u, v = a + r * a_row + line * a_line, b + i[places + s] + line * b_line
+                for q in range(count):
+                    total += f[u + q] * f[v + q]
+            f[c + r * c_row + s] += total
+    return 0

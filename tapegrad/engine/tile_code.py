@@ -1,0 +1,260 @@
+"""LLVM code of `tile` and `dots`: vectors of 64 and 32 bytes, which LLVM splits where registers are smaller.
+
+Imported only when something has to be compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from .tile import LEFT, PANEL, RIGHT, ROWS
+
+_i64, _i1 = ir.IntType(64), ir.IntType(1)
+
+
+def _number(value: int) -> Any:
+    return ir.Constant(_i64, value)
+
+
+class _Code:
+    """Helpers over a builder, for elements of one type."""
+
+    def __init__(self, builder: Any, element: Any, memory: Any, integers: Any) -> None:
+        self.builder, self.element, self.memory, self.integers = builder, element, memory, integers
+        self.size = 4 if isinstance(element, ir.FloatType) else 8
+
+    def vector(self, count: int) -> Any:
+        return ir.VectorType(self.element, count)
+
+    def zeros(self, count: int) -> Any:
+        return ir.Constant(self.vector(count), [ir.Constant(self.element, 0.0)] * count)
+
+    def splat(self, value: Any, count: int) -> Any:
+        kind = ir.VectorType(value.type, count)
+        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        places = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
+        return self.builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), places)
+
+    def at(self, index: Any) -> Any:
+        """Pointer to an element of the float memory."""
+        return self.builder.gep(self.memory, [index])
+
+    def scalar(self, index: Any) -> Any:
+        return self.builder.load(self.at(index))
+
+    def integer(self, index: Any) -> Any:
+        return self.builder.load(self.builder.gep(self.integers, [index]))
+
+    def _vector_at(self, index: Any, count: int) -> Any:
+        return self.builder.bitcast(self.at(index), self.vector(count).as_pointer())
+
+    def load(self, index: Any, count: int, mask: Any = None) -> Any:
+        pointer = self._vector_at(index, count)
+        if mask is None:
+            return self.builder.load(pointer, align=self.size)
+        align = ir.Constant(ir.IntType(32), self.size)
+        return self._call(f"masked.load.{self._suffix(count)}.p0", self.vector(count),
+                          [pointer, align, mask, self.zeros(count)])
+
+    def store(self, value: Any, index: Any, count: int, mask: Any = None) -> None:
+        pointer = self._vector_at(index, count)
+        if mask is None:
+            self.builder.store(value, pointer, align=self.size)
+            return
+        align = ir.Constant(ir.IntType(32), self.size)
+        self._call(f"masked.store.{self._suffix(count)}.p0", ir.VoidType(), [value, pointer, align, mask])
+
+    def _suffix(self, count: int) -> str:
+        return f"v{count}f{8 * self.size}"
+
+    def _call(self, name: str, result: Any, args: Sequence[Any], **options: Any) -> Any:
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(result, [a.type for a in args]), f"llvm.{name}")
+        return self.builder.call(function, args, **options)
+
+    def mask(self, lanes: Any, count: int) -> Any:
+        """True for the first `lanes` of a vector."""
+        numbers = ir.Constant(ir.VectorType(_i64, count), list(range(count)))
+        return self.builder.icmp_signed("<", numbers, self.splat(lanes, count))
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        return self._call(f"fmuladd.{self._suffix(a.type.count)}", a.type, [a, b, c])
+
+    def total(self, value: Any) -> Any:
+        """The sum of a vector's elements."""
+        return self._call(f"vector.reduce.fadd.{self._suffix(value.type.count)}", self.element,
+                          [ir.Constant(self.element, 0.0), value], fastmath=("reassoc",))
+
+    def least(self, a: Any, b: Any) -> Any:
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
+    def loop(self, begin: Any, end: Any, step: int, carried: Sequence[Any],
+             body: Callable[[Any, list[Any]], list[Any]]) -> tuple[Any, list[Any]]:
+        """``while index + step <= end`` with the values that `body` carries on; returns the index behind and them."""
+        builder = self.builder
+        before = builder.block
+        head, inside, after = (builder.append_basic_block(name) for name in ("head", "inside", "after"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(_i64)
+        index.add_incoming(begin, before)
+        values = [builder.phi(v.type) for v in carried]
+        for phi, v in zip(values, carried):
+            phi.add_incoming(v, before)
+        builder.cbranch(builder.icmp_signed("<=", builder.add(index, _number(step)), end), inside, after)
+        builder.position_at_end(inside)
+        for phi, v in zip(values, body(index, values)):
+            phi.add_incoming(v, builder.block)
+        index.add_incoming(builder.add(index, _number(step)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return index, values
+
+
+def tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
+    """Code of `tile`."""
+    f, i, rows, lanes, depth, a, a_row, a_step, b, b_step, places, alpha, add, c, c_row = args
+    code = _Code(builder, element, f, i)
+    wide = 64 // code.size
+    indirect = builder.icmp_signed("!=", places, _number(0))
+    short = builder.icmp_signed("<=", lanes, _number(wide // 2))
+    whole = builder.icmp_signed("==", lanes, _number(wide))
+
+    def variant(height: int, count: int, masked: bool, table: bool) -> None:
+        starts = [builder.add(a, builder.mul(a_row, code.least(_number(r), builder.sub(rows, _number(1)))))
+                  for r in range(height)]
+        mask = code.mask(lanes, count) if masked else None
+
+        def step(p: Any, totals: list[Any]) -> list[Any]:
+            offset = code.integer(builder.add(places, p)) if table else builder.mul(p, b_step)
+            along = code.load(builder.add(b, offset), count)
+            shift = code.integer(builder.add(builder.add(places, depth), p)) if table else builder.mul(p, a_step)
+            return [code.multiply_add(code.splat(code.scalar(builder.add(start, shift)), count), along, t)
+                    for start, t in zip(starts, totals)]
+
+        _, totals = code.loop(_number(0), depth, 1, [code.zeros(count)] * height, step)
+        scale = code.splat(alpha, count)
+        adding = builder.icmp_signed("!=", add, _number(0))
+        for r, value in enumerate(totals):
+            with builder.if_then(builder.icmp_signed("<", _number(r), rows)):
+                to = builder.add(c, builder.mul(c_row, _number(r)))
+                with builder.if_else(adding) as (yes, no):
+                    with yes:
+                        code.store(code.multiply_add(value, scale, code.load(to, count, mask)), to, count, mask)
+                    with no:
+                        code.store(builder.fmul(value, scale), to, count, mask)
+
+    def by_lanes(height: int, table: bool) -> None:
+        with builder.if_else(whole) as (full, partial):
+            with full:
+                variant(height, wide, False, table)
+            with partial:
+                with builder.if_else(short) as (half, more):
+                    with half:
+                        variant(height, wide // 2, True, table)
+                    with more:
+                        variant(height, wide, True, table)
+
+    def by_height(table: bool) -> None:
+        with builder.if_else(builder.icmp_signed(">", rows, _number(4))) as (high, low):
+            with high:
+                by_lanes(ROWS, table)
+            with low:
+                by_lanes(4, table)
+
+    with builder.if_else(indirect) as (yes, no):
+        with yes:
+            by_height(True)
+        with no:
+            by_height(False)
+    return _number(0)
+
+
+def transpose_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
+    """Code of `transpose`: blocks of half the side change places, then quarters, down to single elements."""
+    f, to, to_row, source, source_row = args
+    code = _Code(builder, element, f, None)
+    side = 32 // code.size
+    rows = [code.load(builder.add(source, builder.mul(source_row, _number(j))), side) for j in range(side)]
+    step = side // 2
+    while step:
+        for j in range(side):
+            if not j & step:
+                a, b = rows[j], rows[j + step]
+                first = [side + k - step if k & step else k for k in range(side)]
+                second = [side + k if k & step else k + step for k in range(side)]
+                kind = ir.VectorType(ir.IntType(32), side)
+                rows[j] = builder.shuffle_vector(a, b, ir.Constant(kind, first))
+                rows[j + step] = builder.shuffle_vector(a, b, ir.Constant(kind, second))
+        step //= 2
+    for p in range(side):
+        code.store(rows[p], builder.add(to, builder.mul(to_row, _number(p))), side)
+    return _number(0)
+
+
+def move_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
+    """Code of `move`."""
+    f, to, source = args
+    code = _Code(builder, element, f, None)
+    code.store(code.load(source, 64 // code.size), to, 64 // code.size)
+    return _number(0)
+
+
+def stack_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
+    """Code of `stack`."""
+    size = _Code(builder, element, None, None).size
+    with builder.goto_entry_block():
+        slot = builder.alloca(ir.ArrayType(element, PANEL * 64 // size))
+        slot.align = 64
+    return builder.sdiv(builder.ptrtoint(slot, _i64), _number(size))
+
+
+def dots_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
+    """Code of `dots`."""
+    f, i, left, right, lines, count, a, a_row, a_line, b, b_line, places, c, c_row = args
+    code = _Code(builder, element, f, i)
+    wide = 32 // code.size
+    ours = [builder.add(a, builder.mul(a_row, code.least(_number(r), builder.sub(left, _number(1)))))
+            for r in range(LEFT)]
+    theirs = [builder.add(b, code.integer(builder.add(places, code.least(_number(s), builder.sub(right, _number(1))))))
+              for s in range(RIGHT)]
+    rest = builder.srem(count, _number(wide))
+    mask = code.mask(rest, wide)
+
+    def products(q: Any, shift_a: Any, shift_b: Any, totals: list[Any], mask: Any) -> list[Any]:
+        v = [code.load(builder.add(builder.add(start, shift_b), q), wide, mask) for start in theirs]
+        found = []
+        for r, start in enumerate(ours):
+            u = code.load(builder.add(builder.add(start, shift_a), q), wide, mask)
+            found += [code.multiply_add(u, v[s], totals[r * RIGHT + s]) for s in range(RIGHT)]
+        return found
+
+    def line(number: Any, totals: list[Any]) -> list[Any]:
+        shift_a, shift_b = builder.mul(number, a_line), builder.mul(number, b_line)
+        q, totals = code.loop(_number(0), count, wide, totals,
+                              lambda q, now: products(q, shift_a, shift_b, now, None))
+        before = builder.block
+        with builder.if_then(builder.icmp_signed(">", rest, _number(0))):
+            more = products(q, shift_a, shift_b, totals, mask)
+            inside = builder.block
+        joined = []
+        for t, m in zip(totals, more):
+            phi = builder.phi(t.type)
+            phi.add_incoming(t, before)
+            phi.add_incoming(m, inside)
+            joined.append(phi)
+        return joined
+
+    _, totals = code.loop(_number(0), lines, 1, [code.zeros(wide)] * (LEFT * RIGHT), line)
+    for r in range(LEFT):
+        for s in range(RIGHT):
+            present = builder.and_(builder.icmp_signed("<", _number(r), left),
+                                   builder.icmp_signed("<", _number(s), right))
+            with builder.if_then(present):
+                to = code.at(builder.add(builder.add(c, builder.mul(c_row, _number(r))), _number(s)))
+                builder.store(builder.fadd(builder.load(to), code.total(totals[r * RIGHT + s])), to)
+    return _number(0)
