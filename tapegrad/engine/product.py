@@ -15,7 +15,7 @@ from .blas import library_gemm
 from .jit import Kernel, device, enabled, real, words_at
 from .storage import address_of
 from .team import share, team_address
-from .tile import PANEL, ROWS, lanes_of, move, stack, tile, transpose
+from .tile import PANEL, ROWS, lanes_of, move, stack, tile, transposed
 
 #: rows of A that a panel is multiplied with before it has to be made again: what a second cache holds of them
 BLOCK = 384
@@ -28,15 +28,15 @@ SHARED, PART = 1 << 17, 1 << 16
 # 4 multiplications from which on, and 5 columns below which the library is used.
 
 @device
-def pack(f: Any, to: int, b: int, ldb: int, transposed: int, depth: int, lanes: int) -> int:
-    """`depth` rows of `lanes` columns of op(B), one behind the other; filled up with zeros to half or whole tiles."""
+def pack(f: Any, to: int, b: int, ldb: int, across: int, depth: int, lanes: int) -> int:
+    """`depth` rows of `lanes` columns of op(B), one behind the other; filled up to half or whole tiles."""
     wide = lanes_of(f)
     half = wide // 2
-    if transposed == 0 and lanes == wide:
+    if across == 0 and lanes == wide:
         for p in range(depth):
             move(f, to + p * wide, b + p * ldb)
         return 0
-    if transposed == 0:
+    if across == 0:
         for p in range(depth):
             at, source = to + p * wide, b + p * ldb
             for j in range(lanes):
@@ -44,23 +44,7 @@ def pack(f: Any, to: int, b: int, ldb: int, transposed: int, depth: int, lanes: 
             for j in range(lanes, half if lanes <= half else wide):
                 f[at + j] = 0.0
         return 0
-    whole = depth // half * half
-    for first in range(0, lanes, half):
-        column = b + first * ldb
-        if lanes >= first + half:
-            for p in range(0, whole, half):
-                transpose(f, to + p * wide + first, wide, column + p, ldb)
-            if whole == depth:
-                continue
-        for j in range(half):
-            at, source = to + first + j, column + j * ldb
-            if first + j >= lanes:
-                for p in range(depth):
-                    f[at + p * wide] = 0.0
-            else:
-                for p in range(whole if lanes >= first + half else 0, depth):
-                    f[at + p * wide] = f[source + p]
-    return 0
+    return transposed(f, to, wide, b, ldb, lanes, depth)
 
 
 @device

@@ -1,24 +1,18 @@
 """The innermost loops of products: small tiles of the result held in vector registers.
 
-Everything that multiplies matrices or convolves comes down to these two. A tile of a few rows is kept in registers
-while the contraction runs, so that each element that is read serves many multiplications:
-
-- `tile`: rows of numbers times rows of vectors, ``C[r, j] = sum over p of A[r, p] B[p, j]`` (an outer product a step);
-- `dots`: rows times rows, ``C[r, s] = sum over q of A[r, q] B[s, q]`` (lanes along the contraction).
-
-Here is what they mean, as plain Python; `tile_code` has the vector code that LLVM is given.
+Everything that multiplies matrices or convolves comes down to `tile`: a few rows of the result are kept in registers
+while the contraction runs, so that each element that is read serves many multiplications. Here is what it and its
+helpers mean, as plain Python; `tile_code` has the vector code that LLVM is given.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .jit import cast
+from .jit import cast, device
 
 #: rows of a tile at most
 ROWS = 6
-#: rows of the left and of the right of `dots` at most
-LEFT, RIGHT = 4, 3
 #: rows of a panel, the part of B that all rows of A are multiplied with before the next: half of a first cache
 PANEL = 320
 
@@ -60,12 +54,15 @@ def tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, 
     return 0
 
 
-def transpose(f: Any, to: int, to_row: int, source: int, source_row: int) -> int:
-    """``f[to + p to_row + j] = f[source + j source_row + p]`` for j and p below half of `lanes_of`."""
+def transpose(f: Any, to: int, to_row: int, source: int, source_row: int, rows: int) -> int:
+    """``f[to + p to_row + j] = f[source + j source_row + p]`` for j and p below half of `lanes_of`.
+
+    From j = `rows` on the last row is repeated.
+    """
     half = lanes_of(f) // 2
     for j in range(half):
         for p in range(half):
-            f[to + p * to_row + j] = f[source + j * source_row + p]
+            f[to + p * to_row + j] = f[source + min(j, rows - 1) * source_row + p]
     return 0
 
 
@@ -81,29 +78,19 @@ def stack(f: Any) -> int:
     raise NotImplementedError("compiled functions only")
 
 
-def dots(f: Any, i: Any, left: int, right: int, lines: int, count: int, a: int, a_row: int, a_line: int, b: int,
-         b_line: int, places: int, c: int, c_row: int) -> int:
-    """``C[r, s] += sum over l < lines, q < count of A[r, l, q] B[s, l, q]``.
+@device
+def transposed(f: Any, to: int, to_row: int, source: int, source_row: int, rows: int, columns: int) -> int:
+    """``f[to + p to_row + j] = f[source + j source_row + p]`` for j below `rows`, p below `columns`.
 
-    Parameters
-    ----------
-    left, right : int
-        Extents of C: at most `LEFT` and `RIGHT`.
-    lines, count : int
-        Of each row: lines of `count` adjacent elements.
-    a, a_row, a_line : int
-        ``A[r, l, q]`` is ``f[a + r a_row + l a_line + q]``.
-    b, b_line, places : int
-        ``B[s, l, q]`` is ``f[b + i[places + s] + l b_line + q]``.
-    c, c_row : int
-        ``C[r, s]`` is ``f[c + r c_row + s]``.
+    The places behind, up to a multiple of half of `lanes_of`, are filled with the last row.
     """
-    for r in range(left):
-        for s in range(right):
-            total = cast(0.0, f)
-            for line in range(lines):
-                u, v = a + r * a_row + line * a_line, b + i[places + s] + line * b_line
-                for q in range(count):
-                    total += f[u + q] * f[v + q]
-            f[c + r * c_row + s] += total
+    side = lanes_of(f) // 2
+    wide = columns // side * side
+    for j in range(0, rows, side):
+        for p in range(0, wide, side):
+            transpose(f, to + p * to_row + j, to_row, source + j * source_row + p, source_row, rows - j)
+        for k in range(j, j + side):
+            row = source + min(k, rows - 1) * source_row
+            for p in range(wide, columns):
+                f[to + p * to_row + k] = f[row + p]
     return 0

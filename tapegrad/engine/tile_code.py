@@ -1,4 +1,4 @@
-"""LLVM code of `tile` and `dots`: vectors of 64 and 32 bytes, which LLVM splits where registers are smaller.
+"""LLVM code of what `tile` declares: vectors of 64 and 32 bytes, which LLVM splits where registers are smaller.
 
 Imported only when something has to be compiled.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from .tile import LEFT, PANEL, RIGHT, ROWS
+from .tile import PANEL, ROWS
 
 _i64, _i1 = ir.IntType(64), ir.IntType(1)
 
@@ -60,13 +60,29 @@ class _Code:
         return self._call(f"masked.load.{self._suffix(count)}.p0", self.vector(count),
                           [pointer, align, mask, self.zeros(count)])
 
-    def store(self, value: Any, index: Any, count: int, mask: Any = None) -> None:
-        pointer = self._vector_at(index, count)
-        if mask is None:
-            self.builder.store(value, pointer, align=self.size)
+    def store(self, value: Any, index: Any, count: int, lanes: Any = None) -> None:
+        """Store a vector, or the first of its elements: `lanes`, at least half of them where they are 64 bytes."""
+        if lanes is None:
+            self.builder.store(value, self._vector_at(index, count), align=self.size)
             return
-        align = ir.Constant(ir.IntType(32), self.size)
-        self._call(f"masked.store.{self._suffix(count)}.p0", ir.VoidType(), [value, pointer, align, mask])
+        # one by one by way of the stack: some processors' masked stores take ten times as long
+        half = 32 // self.size
+        if count > half:
+            kind = ir.VectorType(ir.IntType(32), half)
+            undefined = ir.Constant(value.type, ir.Undefined)
+            low, high = (self.builder.shuffle_vector(value, undefined, ir.Constant(kind, list(range(k, k + half))))
+                         for k in (0, half))
+            self.store(low, index, half)
+            value, index, lanes = high, self.builder.add(index, _number(half)), self.builder.sub(lanes, _number(half))
+        slot = cgutils.alloca_once(self.builder, value.type)
+        self.builder.store(value, slot)
+        elements = self.builder.bitcast(slot, self.element.as_pointer())
+
+        def copy(k: Any, carried: list[Any]) -> list[Any]:
+            self.builder.store(self.builder.load(self.builder.gep(elements, [k])), self.at(self.builder.add(index, k)))
+            return carried
+
+        self.loop(_number(0), lanes, 1, [], copy)
 
     def _suffix(self, count: int) -> str:
         return f"v{count}f{8 * self.size}"
@@ -78,16 +94,13 @@ class _Code:
 
     def mask(self, lanes: Any, count: int) -> Any:
         """True for the first `lanes` of a vector."""
-        numbers = ir.Constant(ir.VectorType(_i64, count), list(range(count)))
-        return self.builder.icmp_signed("<", numbers, self.splat(lanes, count))
+        kind = ir.IntType(8 * self.size)  # of the elements' size, as the masks of vector registers are
+        numbers = ir.Constant(ir.VectorType(kind, count), list(range(count)))
+        least = lanes if self.size == 8 else self.builder.trunc(lanes, kind)
+        return self.builder.icmp_signed("<", numbers, self.splat(least, count))
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         return self._call(f"fmuladd.{self._suffix(a.type.count)}", a.type, [a, b, c])
-
-    def total(self, value: Any) -> Any:
-        """The sum of a vector's elements."""
-        return self._call(f"vector.reduce.fadd.{self._suffix(value.type.count)}", self.element,
-                          [ir.Constant(self.element, 0.0), value], fastmath=("reassoc",))
 
     def least(self, a: Any, b: Any) -> Any:
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
@@ -138,15 +151,22 @@ def tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
 
         _, totals = code.loop(_number(0), depth, 1, [code.zeros(count)] * height, step)
         scale = code.splat(alpha, count)
-        adding = builder.icmp_signed("!=", add, _number(0))
-        for r, value in enumerate(totals):
-            with builder.if_then(builder.icmp_signed("<", _number(r), rows)):
-                to = builder.add(c, builder.mul(c_row, _number(r)))
-                with builder.if_else(adding) as (yes, no):
-                    with yes:
-                        code.store(code.multiply_add(value, scale, code.load(to, count, mask)), to, count, mask)
-                    with no:
-                        code.store(builder.fmul(value, scale), to, count, mask)
+
+        def finish(adding: bool) -> None:
+            for r, value in enumerate(totals):
+                with builder.if_then(builder.icmp_signed("<", _number(r), rows)):
+                    to = builder.add(c, builder.mul(c_row, _number(r)))
+                    if adding:
+                        made = code.multiply_add(value, scale, code.load(to, count, mask))
+                    else:
+                        made = builder.fmul(value, scale)
+                    code.store(made, to, count, lanes if masked else None)
+
+        with builder.if_else(builder.icmp_signed("!=", add, _number(0))) as (yes, no):
+            with yes:
+                finish(True)
+            with no:
+                finish(False)
 
     def by_lanes(height: int, table: bool) -> None:
         with builder.if_else(whole) as (full, partial):
@@ -176,10 +196,12 @@ def tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
 
 def transpose_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `transpose`: blocks of half the side change places, then quarters, down to single elements."""
-    f, to, to_row, source, source_row = args
+    f, to, to_row, source, source_row, count = args
     code = _Code(builder, element, f, None)
     side = 32 // code.size
-    rows = [code.load(builder.add(source, builder.mul(source_row, _number(j))), side) for j in range(side)]
+    last = builder.sub(count, _number(1))
+    rows = [code.load(builder.add(source, builder.mul(source_row, code.least(_number(j), last))), side)
+            for j in range(side)]
     step = side // 2
     while step:
         for j in range(side):
@@ -211,50 +233,3 @@ def stack_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
         slot = builder.alloca(ir.ArrayType(element, PANEL * 64 // size))
         slot.align = 64
     return builder.sdiv(builder.ptrtoint(slot, _i64), _number(size))
-
-
-def dots_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
-    """Code of `dots`."""
-    f, i, left, right, lines, count, a, a_row, a_line, b, b_line, places, c, c_row = args
-    code = _Code(builder, element, f, i)
-    wide = 32 // code.size
-    ours = [builder.add(a, builder.mul(a_row, code.least(_number(r), builder.sub(left, _number(1)))))
-            for r in range(LEFT)]
-    theirs = [builder.add(b, code.integer(builder.add(places, code.least(_number(s), builder.sub(right, _number(1))))))
-              for s in range(RIGHT)]
-    rest = builder.srem(count, _number(wide))
-    mask = code.mask(rest, wide)
-
-    def products(q: Any, shift_a: Any, shift_b: Any, totals: list[Any], mask: Any) -> list[Any]:
-        v = [code.load(builder.add(builder.add(start, shift_b), q), wide, mask) for start in theirs]
-        found = []
-        for r, start in enumerate(ours):
-            u = code.load(builder.add(builder.add(start, shift_a), q), wide, mask)
-            found += [code.multiply_add(u, v[s], totals[r * RIGHT + s]) for s in range(RIGHT)]
-        return found
-
-    def line(number: Any, totals: list[Any]) -> list[Any]:
-        shift_a, shift_b = builder.mul(number, a_line), builder.mul(number, b_line)
-        q, totals = code.loop(_number(0), count, wide, totals,
-                              lambda q, now: products(q, shift_a, shift_b, now, None))
-        before = builder.block
-        with builder.if_then(builder.icmp_signed(">", rest, _number(0))):
-            more = products(q, shift_a, shift_b, totals, mask)
-            inside = builder.block
-        joined = []
-        for t, m in zip(totals, more):
-            phi = builder.phi(t.type)
-            phi.add_incoming(t, before)
-            phi.add_incoming(m, inside)
-            joined.append(phi)
-        return joined
-
-    _, totals = code.loop(_number(0), lines, 1, [code.zeros(wide)] * (LEFT * RIGHT), line)
-    for r in range(LEFT):
-        for s in range(RIGHT):
-            present = builder.and_(builder.icmp_signed("<", _number(r), left),
-                                   builder.icmp_signed("<", _number(s), right))
-            with builder.if_then(present):
-                to = code.at(builder.add(builder.add(c, builder.mul(c_row, _number(r))), _number(s)))
-                builder.store(builder.fadd(builder.load(to), code.total(totals[r * RIGHT + s])), to)
-    return _number(0)

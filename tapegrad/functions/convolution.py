@@ -228,7 +228,7 @@ class _Tiles(NamedTuple):
     words: tuple[int, ...]
 
 
-_NO_TILES = _Tiles(False, False, 0, (0,) * 14)
+_NO_TILES = _Tiles(False, False, 0, (0,) * 18)
 
 
 @lru_cache(maxsize=4096)
@@ -238,28 +238,44 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
     if slabs != 1 or slab_kernel != 1 or slabs_out != 1:
         return _NO_TILES
 
-    def view(channels: int, rows: int, columns: int, step_down: int, step_across: int) -> tuple[int, int, int, int]:
+    vector = 64 // dtype.itemsize
+
+    def view(channels: int, rows: int, columns: int, step_down: int, step_across: int,
+             made: int) -> tuple[int, int, int, int]:
         """Rows of the result in a block, rows of the source they see, pixels of those, elements in all."""
         seen = -(-((columns - 1) * step_across + (kw - 1) * gap_across + 1) // step_across)
         line = channels * step_across * seen
-        block = min(max((TILE_BLOCK // line - (kh - 1) * gap_down - 1) // step_down + 1, 1), rows)
-        lines = (block - 1) * step_down + (kh - 1) * gap_down + 1
-        return block, lines, seen, line * lines
+        block = min((TILE_BLOCK // line - (kh - 1) * gap_down - 1) // step_down + 1, TILE_BLOCK // made, rows)
+        lines = (max(block, 1) - 1) * step_down + (kh - 1) * gap_down + 1
+        return max(block, 1), lines, seen, line * lines
 
-    *there, elements = view(inputs, height_out, width_out, down, across)
-    respond = width_out >= LEAST_WIDTH and elements <= MOST_BLOCK
-    *back, elements_back = view(outputs, height, width, 1, 1)
+    turned_width = width_out * _whole(outputs, vector // 2)
+    *there, elements = view(inputs, height_out, width_out, down, across, turned_width)
+    respond = width_out >= LEAST_WIDTH and max(elements, turned_width) <= MOST_BLOCK
+    *back, elements_back = view(outputs, height, width, 1, 1, width)
     spread = down == across == 1 and width >= LEAST_WIDTH and elements_back <= MOST_BLOCK
     if not (respond or spread):
         return _NO_TILES
-    vector = 64 // dtype.itemsize
-    depth = max(inputs if respond else 0, outputs if spread else 0) * kh * kw
-    copied = max(elements if respond else 0, elements_back if spread else 0)
-    # a table of places, the rows, and what a tile reads behind them
-    part = -(-16 * depth // 64) * vector + -(-copied // vector) * vector + vector
+    places = copied = turned = at_once = sums = 0
+    if respond:
+        lines, line = inputs * kh, kw * _whole(outputs, vector // 2)
+        at_once = min(max(TILE_BLOCK // line, 1), lines)
+        places, copied = max(inputs * kh * kw, there[0] * width_out), elements
+        turned, sums = there[0] * turned_width, at_once * line
+    if spread:
+        places, copied = max(places, outputs * kh * kw), max(copied, elements_back)
+    # a tile reads up to a vector behind what it needs
+    table, copied, turned = 16 * places // dtype.itemsize, copied + vector, turned + vector
+    table, copied, turned, sums = (_whole(n, vector) for n in (table, copied, turned, sums))
+    part = table + copied + turned + sums
     parts = max(min(samples * groups * -(-height_out // there[0]), MOST_PARTS), 1)
     # each part for the weight copies all rows: not many where there is little to do with them
-    weight_parts = min(parts, max(inputs * kh * kw // 32, 4))
+    weight_parts = min(parts, max(inputs * kh * kw // 32, 2))
     words = (int(respond), int(spread), team_address(dtype), RESULT_PART.address(dtype), WEIGHT_PART.address(dtype),
-             *there, *back, part, parts, weight_parts)
+             *there, *back, part, parts, weight_parts, table, copied, turned, at_once)
     return _Tiles(respond, spread, part * parts, words)
+
+
+def _whole(count: int, unit: int) -> int:
+    """`count` rounded up to a multiple."""
+    return -(-count // unit) * unit

@@ -3,10 +3,12 @@
 The rows of the image that some rows of the result see are copied into working memory, with the padding about them, and
 each row with its pixels in order of their number modulo the stride. Then every element of a patch is, for adjacent
 pixels of the result, adjacent numbers at a place that a table knows, and a tile of the result (channels by pixels) is
-one `tile`. The weight's adjoint is `dots` of the result's rows with the same places.
+one `tile`. The image's adjoint, where the stride is 1, is the same with a weight that is read backwards.
 
-The image's adjoint, where the stride is 1, is the same with a weight that is read backwards. Two axes; the units that
-threads share are blocks of rows of a sample and, for the weight, some of the patch's elements.
+For the weight's adjoint the result's adjoint is turned over, channels side by side, and a tile is elements of a row of
+a patch by channels; the contraction is over the pixels of the block.
+
+Two axes. The units that threads share are blocks of rows of a sample and, for the weight, rows of the patch.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from typing import Any
 
 from ..engine.jit import Kernel, device, frame, words_at
 from ..engine.team import share
-from ..engine.tile import LEFT, RIGHT, ROWS, dots, lanes_of, tile
+from ..engine.tile import ROWS, lanes_of, tile, transposed
 
 # Words of a view, what is seen and what is made: 0 result, 1 source, 2 whether to add, 3 weight, 4 samples, 5 groups;
 # of a group 6 channels of the source and 7 of the result; 8 and 9 height and width of the source, 10 and 11 of the
 # result, 12 and 13 kernel, 14 and 15 stride, 16 and 17 padding before, 18 and 19 dilation, 20 rows of the result in a
 # block, 21 rows of the source that it sees, 22 pixels of one of them modulo the stride, 23 elements of working memory
-# for a part, 24 where it begins, 25 stride of the weight by the result's channels, 26 whether it is read backwards.
+# for a part, 24 where it begins, 25 stride of the weight by the result's channels, 26 whether it is read backwards,
+# 27 elements of the table of places, 28 of the copied rows, 29 of the result turned over, 30 rows of a patch at once.
 
 
 @device
@@ -77,15 +80,8 @@ def copy_rows(view: Any, f: Any, source: int, first: int, to: int) -> int:
 
 @device
 def places_of(view: Any, f: Any, part: int) -> int:
-    """Element address, in int64, of a part's table of places; the copied rows lie behind it."""
+    """Element address, in int64, of a part's table of places; the copied rows and the rest lie behind it."""
     return (view[24] + part * view[23]) * (64 // lanes_of(f)) // 8
-
-
-@device
-def rows_of(view: Any, f: Any, part: int) -> int:
-    """Element address of a part's copied rows."""
-    table = 2 * view[6] * view[12] * view[13] * 8
-    return view[24] + part * view[23] + (table + 63) // 64 * lanes_of(f)
 
 
 def result_part(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -93,7 +89,7 @@ def result_part(op: Any, f: Any, i: Any, b: Any) -> int:
     view = words_at(op[0])
     blocks = (view[10] + view[20] - 1) // view[20]
     units, depth, across, wide = view[4] * view[5] * blocks, view[6] * view[12] * view[13], view[11], lanes_of(f)
-    places, copied, pixels = places_of(view, f, op[1]), rows_of(view, f, op[1]), view[10] * view[11]
+    places, copied, pixels = places_of(view, f, op[1]), view[24] + op[1] * view[23] + view[27], view[10] * view[11]
     fill_places(view, i, places)
     weights = view[7] * depth  # of a group
     for unit in range(op[1] * units // op[2], (op[1] + 1) * units // op[2]):
@@ -110,25 +106,75 @@ def result_part(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+@device
+def fill_pixels(view: Any, f: Any, i: Any, places: int, count: int) -> int:
+    """Where each pixel of a block lies in the result turned over and, its patch's first element, in the rows."""
+    channels, line = padded(view, f), view[14] * view[15] * view[22]
+    for q in range(count):
+        i[places + q] = q * channels
+        i[places + count + q] = q // view[11] * line + q % view[11]
+    return 0
+
+
+@device
+def padded(view: Any, f: Any) -> int:
+    """Channels of the result, whole vectors of them."""
+    half = lanes_of(f) // 2
+    return (view[7] + half - 1) // half * half
+
+
+@device
+def weigh_line(view: Any, f: Any, i: Any, places: int, pixels: int, row: int, turned: int, to: int) -> int:
+    """A row of the patch: elements whose places are equally far apart together."""
+    channels, wide, across = padded(view, f), lanes_of(f), view[13]
+    step = 1
+    while step * view[19] % view[15] != 0:
+        step += 1
+    for kj in range(min(step, across)):
+        shift = kj * view[19]
+        start = row + shift % view[15] * view[22] + shift // view[15]
+        apart, count = step * view[19] // view[15], (across - 1 - kj) // step + 1
+        for first in range(0, count, ROWS):
+            for channel in range(0, view[7], wide):
+                tile(f, i, min(ROWS, count - first), min(wide, view[7] - channel), pixels, start + first * apart, apart,
+                     0, turned + channel, 0, places, 1.0, 1, to + (kj + first * step) * channels + channel,
+                     step * channels)
+    return 0
+
+
 def weight_part(op: Any, f: Any, i: Any, b: Any) -> int:
-    """The adjoint of some elements of all patches; view[0] is the result's adjoint, view[3] the weight's."""
+    """The adjoint of some rows of all patches; view[0] is the result's adjoint, view[3] the weight's."""
     view = words_at(op[0])
     blocks = (view[10] + view[20] - 1) // view[20]
-    depth, across, pixels = view[6] * view[12] * view[13], view[11], view[10] * view[11]
-    places, copied = places_of(view, f, op[1]), rows_of(view, f, op[1])
-    fill_places(view, i, places)
-    triples = (depth + RIGHT - 1) // RIGHT
-    begin, end = op[1] * triples // op[2] * RIGHT, min((op[1] + 1) * triples // op[2] * RIGHT, depth)
-    for unit in range(view[4] * view[5] * blocks):
-        plane, first = unit // blocks, unit % blocks * view[20]
-        copy_rows(view, f, view[1] + plane * view[6] * view[8] * view[9], first, copied)
-        weight = view[3] + plane % view[5] * view[7] * depth
-        result = view[0] + plane * view[7] * pixels + first * across
-        for p in range(begin, end, RIGHT):
-            for channel in range(0, view[7], LEFT):
-                dots(f, i, min(LEFT, view[7] - channel), min(RIGHT, end - p), min(view[20], view[10] - first), across,
-                     result + channel * pixels, pixels, across, copied, view[14] * view[15] * view[22], places + p,
-                     weight + channel * depth + p, depth)
+    taps, across, pixels, channels = view[12] * view[13], view[13], view[10] * view[11], padded(view, f)
+    places, copied = places_of(view, f, op[1]), view[24] + op[1] * view[23] + view[27]
+    turned = copied + view[28]
+    sums = turned + view[29]
+    lines = view[6] * view[12]
+    begin, end = op[1] * lines // op[2], (op[1] + 1) * lines // op[2]
+    for group in range(view[5]):
+        weight = view[3] + group * view[7] * view[6] * taps
+        for low in range(begin, end, view[30]):
+            high, known = min(low + view[30], end), 0
+            for k in range(sums, sums + (high - low) * across * channels):
+                f[k] = 0.0
+            for unit in range(view[4] * blocks):
+                plane, first = unit // blocks * view[5] + group, unit % blocks * view[20]
+                count = min(view[20], view[10] - first) * view[11]
+                if count != known:
+                    fill_pixels(view, f, i, places, count)
+                    known = count
+                copy_rows(view, f, view[1] + plane * view[6] * view[8] * view[9], first, copied)
+                transposed(f, turned, channels, view[0] + plane * view[7] * pixels + first * view[11], pixels, view[7],
+                           count)
+                for line in range(low, high):
+                    row = line // view[12] * view[21] + line % view[12] * view[18]
+                    weigh_line(view, f, i, places, count, copied + row * view[15] * view[22], turned,
+                               sums + (line - low) * across * channels)
+            for channel in range(view[7]):
+                to = weight + channel * view[6] * taps
+                for p in range(low * across, high * across):
+                    f[to + p] += f[sums + (p - low * across) * channels + channel]
     return 0
 
 
@@ -137,7 +183,8 @@ RESULT_PART, WEIGHT_PART = Kernel("conv.result_part", result_part), Kernel("conv
 # Words of a convolution that this needs beside its own (see `convolution`): 39 whether the response and 40 whether the
 # image is made by tiles, 41 team, 42 and 43 addresses of the two kernels, 44 rows of the response in a block, 45 rows
 # of the image that it sees, 46 pixels of one of them, 47 to 49 the same where the image is made, 50 elements of working
-# memory for a part, 51 parts, 52 parts for the weight.
+# memory for a part, 51 parts, 52 parts for the weight, 53 elements of the table of places, 54 of the copied rows, 55 of
+# the response turned over, 56 rows of a patch at once.
 
 
 @device
@@ -147,7 +194,8 @@ def see_image(op: Any, view: Any, response: int, image: int) -> int:
     view[8], view[9], view[10], view[11], view[12], view[13] = op[17], op[18], op[32], op[33], op[20], op[21]
     view[14], view[15], view[16], view[17], view[18], view[19] = op[23], op[24], op[26], op[27], op[29], op[30]
     view[20], view[21], view[22], view[23], view[24] = op[44], op[45], op[46], op[50], op[9]
-    view[25], view[26] = op[14] * op[20] * op[21], 0
+    view[25], view[26], view[27], view[28], view[29] = op[14] * op[20] * op[21], 0, op[53], op[54], op[55]
+    view[30] = op[56]
     return 0
 
 
@@ -169,7 +217,7 @@ def spread_by_tiles(op: Any, f: Any, i: Any, b: Any, image: int, response: int, 
     view[12], view[13], view[14], view[15], view[18], view[19] = op[20], op[21], 1, 1, op[29], op[30]
     view[16], view[17] = (op[20] - 1) * op[29] - op[26], (op[21] - 1) * op[30] - op[27]
     view[20], view[21], view[22], view[23], view[24] = op[47], op[48], op[49], op[50], op[9]
-    view[25], view[26] = op[20] * op[21], 1
+    view[25], view[26], view[27] = op[20] * op[21], 1, op[53]
     return share(op[41], op[42], view, op[51], f, i, b)
 
 
