@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 
 from ..engine.jit import bits
 from ..engine.product import gemm_address
+from ..engine.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.attention import ATTENTION, BLOCK, LEAST_ROWS, MOST_ROWS, ROTARY
+from ..ops.attention import ADJOINT_PART, ATTENTION, BLOCK, FORWARD_PART, LEAST_ROWS, MOST_ROWS, PARTS, ROTARY
 from ..ops.nest import broadcast_strides, nest
 from ..recording import lift, record
 from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, view
@@ -94,17 +96,28 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     strides = ((*steps[:lead], *steps[lead + 1:-1]),
                *(broadcast_strides(t.shape[:-2], t.strides[:-2], batch) for t in (q, k, v)), mask_strides)
     rows = max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), MOST_ROWS, tokens), 1)
-    working = scratch(ATTENTION, rows * (2 * keys + 1), q, k, v, mask)
+    heads_nest = nest(batch, strides)
+    adding = strides[1:] if kind == _FLOAT_MASK and mask.requires_grad else strides[1:4]
+    grain = _shared_heads(batch, adding)
+    parts = min(max(math.prod(batch) // grain, 1), PARTS)
+    working = scratch(ATTENTION, parts * rows * (2 * keys + 1), q, k, v, mask)
     dropped = (1, *dropout_words(dropout_p)) if dropout_p > 0.0 else (0, bits(1.0), 0, 0, 0, 0)
+    team = (team_address(q.dtype), FORWARD_PART.address(q.dtype), ADJOINT_PART.address(q.dtype), parts, grain)
     words = (gemm_address(q.dtype), tokens, keys, q.shape[-1], width, q.strides[-2], k.strides[-2], v.strides[-2],
              steps[lead], rows, bits(1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale)),
-             int(is_causal), kind, *mask_steps, *dropped, *nest(batch, strides))
+             int(is_causal), kind, *mask_steps, *dropped, *team, *heads_nest)
     y = record(ATTENTION, (q, k, v, mask, working), shape, words, dtype=q.dtype,
                aux=((max(math.prod(batch) * tokens, 1) * q.dtype.itemsize, q.dtype.itemsize),),
                always=dropout_p > 0.0)
     if enable_gqa:
         y = reshape(y, (*shape[:lead], tokens, *heads, width) if by_token else (*batch[:-2], *heads, tokens, width))
     return swapaxes(y, -2, -3) if by_token and batch else y
+
+
+def _shared_heads(batch: tuple[int, ...], strides: Sequence[tuple[int, ...]]) -> int:
+    """Heads, next to one another, among which some read the same memory, and others do not."""
+    first = next((d for d, n in enumerate(batch) if n != 1 and any(s[d] == 0 for s in strides)), len(batch))
+    return max(math.prod(batch[first:]), 1)
 
 
 def _is_by_token(t: Tensor) -> bool:

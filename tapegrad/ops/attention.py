@@ -1,9 +1,10 @@
 """Scaled dot-product attention as one op that never holds the matrix of scores.
 
 A block of query rows at a time: its scores fill at most `BLOCK` elements of scratch (or `LEAST_ROWS` rows), which all
-blocks, heads, samples and layers share. Of the softmax only the logarithm of each row's sum is kept; the adjoint
-makes the scores of a block again (T. Dao et al., FlashAttention, NeurIPS 2022). Blocks hold whole rows, so that the
-adjoint needs the output neither. Keys that causality hides from all rows of a block are not visited.
+blocks, heads and layers share; heads, in `PARTS` parts with scratch of their own, are shared among threads. Of the
+softmax only the logarithm of each row's sum is kept; the adjoint makes the scores of a block again (T. Dao et al.,
+FlashAttention, NeurIPS 2022). Blocks hold whole rows, so that the adjoint needs the output neither. Keys that causality
+hides from all rows of a block are not visited.
 """
 
 from __future__ import annotations
@@ -14,25 +15,30 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.blas import scaled_gemm
-from ..engine.jit import cast, device, real
+from ..engine.jit import Kernel, cast, device, real, words_at
 from ..engine.philox import philox, random_word
+from ..engine.team import share
 from .dropout import key_of, stream_of
 from .nest import column_stride, row_offset
 from .table import Op
 
-#: scores of a block: with the block of their adjoints about what a core's second cache holds
-BLOCK = 1 << 16
+#: scores of a block: with the block of their adjoints a part of what a core's second cache holds
+BLOCK = 1 << 14
 #: rows of a block: at least, for products of fewer are slow; at most, for causality spares whole blocks of keys
 LEAST_ROWS, MOST_ROWS = 16, 128
+#: parts of the heads at most
+PARTS = 8
 _INFINITY = math.inf
 
 # Words: 1 y, 2 g, 3 query, 4 dquery, 5 key, 6 dkey, 7 value, 8 dvalue, 9 mask, 10 dmask, 11 scratch, 13 log-sum-exp,
 # 15 gemm, 16 query rows, 17 keys, 18 width of query and key, 19 width of value, 20 to 23 strides of a row of query,
 # key, value and y, 24 rows of a block, 25 scale, 26 whether causal, 27 mask: 0 none, 1 bool, 2 float; 28 and 29 its
-# strides by row and key, 30 whether there is dropout, 31 to 35 its words (see `dropout`), 36 nest of the batch (y,
-# query, key, value, mask).
-# Scratch: a block of weights, a block of their adjoints or of what dropout leaves of them, a sum for each row.
-_DROPOUT, _NEST = 31, 36
+# strides by row and key, 30 whether there is dropout, 31 to 35 its words (see `dropout`), 36 team, 37 and 38 addresses
+# of the kernels of a part, 39 parts, 40 heads that may read the same keys, values and mask, so that their adjoints
+# belong to one part, 41 nest of the batch (y, query, key, value, mask).
+# Scratch, of each part: a block of weights, a block of their adjoints or of what dropout leaves of them, a sum for each
+# row. A head is a number that counts through the nest.
+_DROPOUT, _NEST = 31, 41
 
 
 @device
@@ -59,15 +65,35 @@ def top_of(f: Any, x: int, n: int) -> Any:
 
 
 @device
+def head_offset(op: Any, operand: int, head: int) -> int:
+    """Where a head of an operand of the nest begins."""
+    columns = op[_NEST + 1]
+    return row_offset(op, _NEST, operand, head // columns) + head % columns * column_stride(op, _NEST, operand)
+
+
+@device
+def bound_of(op: Any, part: int, parts: int) -> int:
+    """The first head of a part."""
+    return part * (op[_NEST] * op[_NEST + 1] // op[40]) // parts * op[40]
+
+
+@device
+def scratch_of(op: Any, part: int) -> int:
+    """Where the scratch of a part begins."""
+    return op[11] + part * op[24] * (2 * op[17] + 1)
+
+
+@device
 def visible(op: Any, row: int, keys: int) -> int:
     """How many of the first `keys` keys a query row may attend to, as far as causality goes."""
     return min(row + 1, keys) if op[26] != 0 else keys
 
 
 @device
-def scores_of(op: Any, f: Any, b: Any, query: int, key: int, mask: int, first: int, count: int, keys: int) -> int:
+def scores_of(op: Any, f: Any, b: Any, scores: int, query: int, key: int, mask: int, first: int, count: int,
+              keys: int) -> int:
     """S = scale Q K^T + mask, for the rows of a block and its keys; -inf where the mask is false."""
-    scores, down, along = op[11], op[28], op[29]
+    down, along = op[28], op[29]
     scaled_gemm(op[15], 0, 1, count, keys, op[18], real(op, 25, f), query + first * op[20], op[20], key, op[21], 0,
                 scores, keys, f)
     if op[27] == 0:
@@ -113,74 +139,76 @@ def drop_weights(op: Any, f: Any, i: Any, row: int, p: int, to: int, n: int) -> 
     return 0
 
 
-def attention_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Y = dropout(softmax(scale Q K^T + mask)) V, for each head; a row that may attend to nothing is zero."""
-    rows, width, to, head = op[16], op[19], op[23], 0
-    other = op[11] + op[24] * op[17]
+def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
+    """Some heads of `attention_forward`."""
+    op = words_at(part[0])
+    rows, width, to, block = op[16], op[19], op[23], scratch_of(op, part[1])
+    other = block + op[24] * op[17]
     sums = other + op[24] * op[17]
-    for outer in range(op[_NEST]):
-        y, query = op[1] + row_offset(op, _NEST, 0, outer), op[3] + row_offset(op, _NEST, 1, outer)
-        key, value = op[5] + row_offset(op, _NEST, 2, outer), op[7] + row_offset(op, _NEST, 3, outer)
-        mask = op[9] + row_offset(op, _NEST, 4, outer)
-        for _ in range(op[_NEST + 1]):
-            for first in range(0, rows, op[24]):
-                count = min(op[24], rows - first)
-                keys, weights = visible(op, first + count - 1, op[17]), op[11]
-                scores_of(op, f, b, query, key, mask, first, count, keys)
+    for head in range(bound_of(op, part[1], part[2]), bound_of(op, part[1] + 1, part[2])):
+        y, query = op[1] + head_offset(op, 0, head), op[3] + head_offset(op, 1, head)
+        key, value = op[5] + head_offset(op, 2, head), op[7] + head_offset(op, 3, head)
+        mask = op[9] + head_offset(op, 4, head)
+        for first in range(0, rows, op[24]):
+            count = min(op[24], rows - first)
+            keys, weights = visible(op, first + count - 1, op[17]), block
+            scores_of(op, f, b, block, query, key, mask, first, count, keys)
+            for row in range(count):
+                s, n = block + row * keys, visible(op, first + row, keys)
+                top = top_of(f, s, n)
+                shift, total = cast(0.0, f) if top == -_INFINITY else top, cast(0.0, f)
+                for k in range(n):
+                    e = m.exp(f[s + k] - shift)
+                    f[s + k] = e
+                    total += e
+                for k in range(n, keys):
+                    f[s + k] = 0.0
+                f[sums + row] = total
+                f[op[13] + head * rows + first + row] = _INFINITY if total == 0.0 else shift + m.log(total)
+            if op[30] != 0:
+                weights = other
                 for row in range(count):
-                    s, n = op[11] + row * keys, visible(op, first + row, keys)
-                    top = top_of(f, s, n)
-                    shift, total = cast(0.0, f) if top == -_INFINITY else top, cast(0.0, f)
-                    for k in range(n):
-                        e = m.exp(f[s + k] - shift)
-                        f[s + k] = e
-                        total += e
-                    for k in range(n, keys):
-                        f[s + k] = 0.0
-                    f[sums + row] = total
-                    f[op[13] + head * rows + first + row] = _INFINITY if total == 0.0 else shift + m.log(total)
-                if op[30] != 0:
-                    weights = other
-                    for row in range(count):
-                        drop_weights(op, f, i, head * rows + first + row, op[11] + row * keys, other + row * keys, keys)
-                scaled_gemm(op[15], 0, 0, count, width, keys, cast(1.0, f), weights, keys, value, op[22], 0,
-                            y + first * to, to, f)
-                for row in range(count):
-                    total, at = f[sums + row], y + (first + row) * to
-                    share = 1.0 / total
-                    if total == 0.0:
-                        for k in range(width):
-                            f[at + k] = 0.0
-                    else:
-                        for k in range(width):
-                            f[at + k] *= share
-            y, query = y + column_stride(op, _NEST, 0), query + column_stride(op, _NEST, 1)
-            key, value = key + column_stride(op, _NEST, 2), value + column_stride(op, _NEST, 3)
-            mask, head = mask + column_stride(op, _NEST, 4), head + 1
+                    drop_weights(op, f, i, head * rows + first + row, block + row * keys, other + row * keys, keys)
+            scaled_gemm(op[15], 0, 0, count, width, keys, cast(1.0, f), weights, keys, value, op[22], 0,
+                        y + first * to, to, f)
+            for row in range(count):
+                total, at = f[sums + row], y + (first + row) * to
+                share_of_each = 1.0 / total
+                if total == 0.0:
+                    for k in range(width):
+                        f[at + k] = 0.0
+                else:
+                    for k in range(width):
+                        f[at + k] *= share_of_each
     return 0
 
 
+def attention_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Y = dropout(softmax(scale Q K^T + mask)) V, for each head; a row that may attend to nothing is zero."""
+    return share(op[36], op[37], op, op[39], f, i, b)
+
+
 @device
-def weights_again(op: Any, f: Any, i: Any, head: int, first: int, count: int, keys: int) -> int:
+def weights_again(op: Any, f: Any, i: Any, block: int, head: int, first: int, count: int, keys: int) -> int:
     """P = e^(S - log-sum-exp) over the scores of a block, and what dropout leaves of it; where that is."""
-    other = op[11] + op[24] * op[17]
+    other = block + op[24] * op[17]
     for row in range(count):
-        s, n, shift = op[11] + row * keys, visible(op, first + row, keys), f[op[13] + head * op[16] + first + row]
+        s, n, shift = block + row * keys, visible(op, first + row, keys), f[op[13] + head * op[16] + first + row]
         for k in range(n):
             f[s + k] = m.exp(f[s + k] - shift)
         for k in range(n, keys):
             f[s + k] = 0.0
         if op[30] != 0:
             drop_weights(op, f, i, head * op[16] + first + row, s, other + row * keys, keys)
-    return other if op[30] != 0 else op[11]
+    return other if op[30] != 0 else block
 
 
 @device
-def scores_adjoint(op: Any, f: Any, first: int, count: int, keys: int) -> int:
+def scores_adjoint(op: Any, f: Any, block: int, first: int, count: int, keys: int) -> int:
     """dS = P (dP - sum of P dP by row), in the place of P; dP in the other block, P marked by dropout."""
-    other, scale = op[11] + op[24] * op[17], real(op, _DROPOUT, f)
+    other, scale = block + op[24] * op[17], real(op, _DROPOUT, f)
     for row in range(count):
-        p, d, n, inner = op[11] + row * keys, other + row * keys, visible(op, first + row, keys), cast(0.0, f)
+        p, d, n, inner = block + row * keys, other + row * keys, visible(op, first + row, keys), cast(0.0, f)
         if op[30] != 0:
             for k in range(n):
                 left = cast(0.0, f) if f[p + k] < 0.0 else scale * f[d + k]
@@ -195,48 +223,52 @@ def scores_adjoint(op: Any, f: Any, first: int, count: int, keys: int) -> int:
 
 
 @device
-def mask_adjoint(op: Any, f: Any, at: int, first: int, count: int, keys: int) -> int:
+def mask_adjoint(op: Any, f: Any, block: int, at: int, first: int, count: int, keys: int) -> int:
     """dmask += dS."""
     for row in range(count):
-        s, to = op[11] + row * keys, at + (first + row) * op[28]
+        s, to = block + row * keys, at + (first + row) * op[28]
         for k in range(visible(op, first + row, keys)):
             f[to + k * op[29]] += f[s + k]
     return 0
 
 
+def adjoint_part(part: Any, f: Any, i: Any, b: Any) -> int:
+    """Some heads of `attention_adjoint`."""
+    op = words_at(part[0])
+    rows, width, inside, routine, block = op[16], op[19], op[18], op[15], scratch_of(op, part[1])
+    scale, one, other = real(op, 25, f), cast(1.0, f), block + op[24] * op[17]
+    for head in range(bound_of(op, part[1], part[2]), bound_of(op, part[1] + 1, part[2])):
+        to_y, to_query = head_offset(op, 0, head), head_offset(op, 1, head)
+        to_key, to_value, to_mask = head_offset(op, 2, head), head_offset(op, 3, head), head_offset(op, 4, head)
+        query, key, value = op[3] + to_query, op[5] + to_key, op[7] + to_value
+        for first in range(0, rows, op[24]):
+            count = min(op[24], rows - first)
+            keys, g = visible(op, first + count - 1, op[17]), op[2] + to_y + first * op[23]
+            scores_of(op, f, b, block, query, key, op[9] + to_mask, first, count, keys)
+            weights = weights_again(op, f, i, block, head, first, count, keys)
+            if op[8] != 0:
+                scaled_gemm(routine, 1, 0, keys, width, count, one, weights, keys, g, op[23], 1, op[8] + to_value,
+                            op[22], f)
+            if op[4] != 0 or op[6] != 0 or op[10] != 0:
+                scaled_gemm(routine, 0, 1, count, keys, width, one, g, op[23], value, op[22], 0, other, keys, f)
+                scores_adjoint(op, f, block, first, count, keys)
+            if op[4] != 0:
+                scaled_gemm(routine, 0, 0, count, inside, keys, scale, block, keys, key, op[21], 1,
+                            op[4] + to_query + first * op[20], op[20], f)
+            if op[6] != 0:
+                scaled_gemm(routine, 1, 0, keys, inside, count, scale, block, keys, query + first * op[20], op[20],
+                            1, op[6] + to_key, op[21], f)
+            if op[10] != 0:
+                mask_adjoint(op, f, block, op[10] + to_mask, first, count, keys)
+    return 0
+
+
 def attention_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dV += P^T G; dP = G V^T; dS = P (dP - sum P dP); dQ += scale dS K; dK += scale dS^T Q; dmask += dS."""
-    rows, width, inside, routine, head = op[16], op[19], op[18], op[15], 0
-    scale, one, other = real(op, 25, f), cast(1.0, f), op[11] + op[24] * op[17]
-    for outer in range(op[_NEST]):
-        to_y, to_query = row_offset(op, _NEST, 0, outer), row_offset(op, _NEST, 1, outer)
-        to_key, to_value = row_offset(op, _NEST, 2, outer), row_offset(op, _NEST, 3, outer)
-        to_mask = row_offset(op, _NEST, 4, outer)
-        for _ in range(op[_NEST + 1]):
-            query, key, value = op[3] + to_query, op[5] + to_key, op[7] + to_value
-            for first in range(0, rows, op[24]):
-                count = min(op[24], rows - first)
-                keys, g = visible(op, first + count - 1, op[17]), op[2] + to_y + first * op[23]
-                scores_of(op, f, b, query, key, op[9] + to_mask, first, count, keys)
-                weights = weights_again(op, f, i, head, first, count, keys)
-                if op[8] != 0:
-                    scaled_gemm(routine, 1, 0, keys, width, count, one, weights, keys, g, op[23], 1, op[8] + to_value,
-                                op[22], f)
-                if op[4] != 0 or op[6] != 0 or op[10] != 0:
-                    scaled_gemm(routine, 0, 1, count, keys, width, one, g, op[23], value, op[22], 0, other, keys, f)
-                    scores_adjoint(op, f, first, count, keys)
-                if op[4] != 0:
-                    scaled_gemm(routine, 0, 0, count, inside, keys, scale, op[11], keys, key, op[21], 1,
-                                op[4] + to_query + first * op[20], op[20], f)
-                if op[6] != 0:
-                    scaled_gemm(routine, 1, 0, keys, inside, count, scale, op[11], keys, query + first * op[20], op[20],
-                                1, op[6] + to_key, op[21], f)
-                if op[10] != 0:
-                    mask_adjoint(op, f, op[10] + to_mask, first, count, keys)
-            to_y, to_query = to_y + column_stride(op, _NEST, 0), to_query + column_stride(op, _NEST, 1)
-            to_key, to_value = to_key + column_stride(op, _NEST, 2), to_value + column_stride(op, _NEST, 3)
-            to_mask, head = to_mask + column_stride(op, _NEST, 4), head + 1
-    return 0
+    return share(op[36], op[38], op, op[39], f, i, b)
+
+
+FORWARD_PART, ADJOINT_PART = Kernel("attention.forward_part", forward_part), Kernel("attention.part", adjoint_part)
 
 
 def attention_products(shapes: Sequence[tuple[int, ...]]) -> int:
