@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import call, device, frame, integers, real, word_of
+from .jit import call, cast, device, frame, integers, real, word_of
 
 
 def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
@@ -33,7 +33,7 @@ def scaled_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: A
     """Row-major C (m, n) = alpha op(A) op(B), or += where `add` is not 0; `routine` is a `gemm_address`."""
     memory, row = integers(f), frame()
     row[0], row[1], row[2], row[3], row[4], row[5], row[6] = routine, ta, tb, m, n, k, word_of(alpha)
-    row[7], row[8], row[9], row[10], row[11], row[12], row[13] = a, lda, b, ldb, add, c, ldc
+    row[7], row[8], row[9], row[10], row[11], row[12], row[13], row[14] = a, lda, b, ldb, add, c, ldc, 0
     return call(memory[routine], row, f, memory, memory)
 
 
@@ -45,8 +45,21 @@ def gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: in
 
 
 @device
+def gemm_and_row(routine: int, m: int, n: int, k: int, a: int, b: int, bias: int, c: int, f: Any) -> int:
+    """Row-major C (m, n) = A B^T, plus a row, of which `bias` is the address, or nothing where that is 0."""
+    memory, row = integers(f), frame()
+    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = routine, 0, 1, m, n, k, word_of(cast(1.0, f))
+    row[7], row[8], row[9], row[10], row[11], row[12], row[13], row[14] = a, k, b, k, 0, c, n, bias
+    return call(memory[routine], row, f, memory, memory)
+
+
+@device
 def library_gemm(op: Any, f: Any, i: Any) -> int:
     """The product that a row describes, by the BLAS library."""
-    beta = 1.0 if op[11] != 0 else 0.0
+    if op[14] != 0:
+        for row in range(op[3]):
+            for column in range(op[4]):
+                f[op[12] + row * op[13] + column] = f[op[14] + column]
+    beta = 1.0 if op[11] != 0 or op[14] != 0 else 0.0
     return fortran_gemm(i[op[0] + 1], op[2], op[1], op[4], op[3], op[5], real(op, 6, f), op[9], max(op[10], 1), op[7],
                         max(op[8], 1), beta, op[12], max(op[13], 1), f)

@@ -23,7 +23,7 @@ BLOCK = 384
 SHARED, PART = 1 << 17, 1 << 16
 
 # Words of a row: 0 where the routine's record lies, 1 and 2 whether A's and B's memory is transposed, 3 m, 4 n, 5 k,
-# 6 alpha, 7 a, 8 lda, 9 b, 10 ldb, 11 whether to add, 12 c, 13 ldc.
+# 6 alpha, 7 a, 8 lda, 9 b, 10 ldb, 11 whether to add, 12 c, 13 ldc, 14 a row that is added to each of C's, or 0.
 # Words of a routine's record: 0 address of `multiply`, 1 of the library's routine, 2 of `multiply_part`, 3 the team,
 # 4 multiplications from which on, and 5 columns below which the library is used.
 
@@ -61,13 +61,17 @@ def multiply_block(op: Any, f: Any, i: Any, top: int, bottom: int, begin: int, e
         low = min(high + BLOCK, bottom)
         for first in range(0, k, PANEL):
             depth = min(PANEL, k - first)
-            add = 1 if first > 0 else op[11]
+            adds = first > 0 or op[11] != 0
             for left in range(begin, end, wide):
                 lanes = min(wide, n - left)
                 pack(f, panel, op[9] + first * b_row + left * b_column, op[10], op[2], depth, lanes)
                 for row in range(high, low, ROWS):
+                    c = op[12] + row * op[13] + left
+                    base, base_row = op[14] + left if op[14] != 0 else 0, 0
+                    if adds:
+                        base, base_row = c, op[13]
                     tile(f, i, min(ROWS, low - row), lanes, depth, op[7] + row * a_row + first * a_step, a_row,
-                         a_step, panel, wide, 0, alpha, add, op[12] + row * op[13] + left, op[13])
+                         a_step, panel, wide, 0, alpha, base, base_row, c, op[13])
     return 0
 
 
@@ -85,7 +89,7 @@ def multiply_part(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
-    """C = alpha op(A) op(B), or +=."""
+    """C = alpha op(A) op(B) + row, or +=."""
     m, n, k, record = op[3], op[4], op[5], op[0]
     if m == 0 or n == 0:
         return 0

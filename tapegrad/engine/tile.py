@@ -23,8 +23,8 @@ def lanes_of(f: Any) -> int:
 
 
 def tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, a_step: int, b: int, b_step: int,
-         places: int, alpha: Any, add: int, c: int, c_row: int) -> int:
-    """``C[r, j] = alpha * sum over p < depth of A[r, p] B[p, j]``, or += where `add` is not 0.
+         places: int, alpha: Any, base: int, base_row: int, c: int, c_row: int) -> int:
+    """``C[r, j] = alpha * sum over p < depth of A[r, p] B[p, j] + D[r, j]``.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ def tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, 
     places : int
         If it is not 0, ``i[places + p]`` is in the place of ``p b_step``, and ``i[places + depth + p]`` in that of
         ``p a_step``.
+    base, base_row : int
+        ``D[r, j]`` is ``f[base + r base_row + j]``, or 0 where `base` is 0; it may be C.
     c, c_row : int
         ``C[r, j]`` is ``f[c + r c_row + j]``.
     """
@@ -49,8 +51,7 @@ def tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, 
                 if places != 0:
                     left, right = i[places + depth + p], i[places + p]
                 total += f[a + r * a_row + left] * f[b + right + j]
-            to = c + r * c_row + j
-            f[to] = alpha * total + (f[to] if add != 0 else cast(0.0, f))
+            f[c + r * c_row + j] = alpha * total + (f[base + r * base_row + j] if base != 0 else cast(0.0, f))
     return 0
 
 

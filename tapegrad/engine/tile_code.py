@@ -130,7 +130,7 @@ class _Code:
 
 def tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `tile`."""
-    f, i, rows, lanes, depth, a, a_row, a_step, b, b_step, places, alpha, add, c, c_row = args
+    f, i, rows, lanes, depth, a, a_row, a_step, b, b_step, places, alpha, base, base_row, c, c_row = args
     code = _Code(builder, element, f, i)
     wide = 64 // code.size
     indirect = builder.icmp_signed("!=", places, _number(0))
@@ -157,12 +157,13 @@ def tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
                 with builder.if_then(builder.icmp_signed("<", _number(r), rows)):
                     to = builder.add(c, builder.mul(c_row, _number(r)))
                     if adding:
-                        made = code.multiply_add(value, scale, code.load(to, count, mask))
+                        source = builder.add(base, builder.mul(base_row, _number(r)))
+                        made = code.multiply_add(value, scale, code.load(source, count, mask))
                     else:
                         made = builder.fmul(value, scale)
                     code.store(made, to, count, lanes if masked else None)
 
-        with builder.if_else(builder.icmp_signed("!=", add, _number(0))) as (yes, no):
+        with builder.if_else(builder.icmp_signed("!=", base, _number(0))) as (yes, no):
             with yes:
                 finish(True)
             with no:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engine.jit import enabled
 from ..engine.product import gemm_address
 from ..engine.team import team_address
 from ..errors import ArgumentError, ShapeError
@@ -208,7 +209,8 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor, biased: bool, groups: int, 
     pixels = max(BLOCK // depth, _PIXELS)
     rows, part = min(max(pixels // width, 1), math.prod(response[:-1])), min(pixels, width)
     windows = window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before, dilation, response)
-    tiles = _tiles(windows, x.dtype) if not (pixel or direct) else _NO_TILES
+    # in plain Python the matrix products of a library are what makes it bearable
+    tiles = _tiles(windows, x.dtype) if enabled() and not (pixel or direct) else _NO_TILES
     elements = tiles.elements
     if not (pixel or direct or tiles.respond and tiles.spread):
         elements = max(elements, depth * rows * part)

@@ -100,9 +100,10 @@ def result_part(op: Any, f: Any, i: Any, b: Any) -> int:
             line = copied + (row - first) * view[14] * view[15] * view[22]
             for left in range(0, across, wide):
                 for channel in range(0, view[7], ROWS):
+                    at = to + channel * pixels + row * across + left
                     tile(f, i, min(ROWS, view[7] - channel), min(wide, across - left), depth,
-                         weight + channel * view[25], view[25], 0, line + left, 0, places, 1.0, view[2],
-                         to + channel * pixels + row * across + left, pixels)
+                         weight + channel * view[25], view[25], 0, line + left, 0, places, 1.0,
+                         at if view[2] != 0 else 0, pixels, at, pixels)
     return 0
 
 
@@ -136,9 +137,9 @@ def weigh_line(view: Any, f: Any, i: Any, places: int, pixels: int, row: int, tu
         apart, count = step * view[19] // view[15], (across - 1 - kj) // step + 1
         for first in range(0, count, ROWS):
             for channel in range(0, view[7], wide):
+                at = to + (kj + first * step) * channels + channel
                 tile(f, i, min(ROWS, count - first), min(wide, view[7] - channel), pixels, start + first * apart, apart,
-                     0, turned + channel, 0, places, 1.0, 1, to + (kj + first * step) * channels + channel,
-                     step * channels)
+                     0, turned + channel, 0, places, 1.0, at, step * channels, at, step * channels)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.blas import gemm
+from ..engine.blas import gemm, gemm_and_row
 from ..engine.jit import cast
 from .nest import column_stride, row_offset
 from .table import Op
@@ -57,13 +57,7 @@ MATMUL = Op("matmul", matmul_forward, matmul_adjoint, ((2,), (1,)), stores=True,
 
 def linear_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """Y = X W^T + b."""
-    m, n, k = op[10], op[11], op[12]
-    if op[13] != 0:
-        for row in range(m):
-            for column in range(n):
-                f[op[1] + row * n + column] = f[op[7] + column]
-    gemm(op[9], 0, 1, m, n, k, op[3], k, op[5], k, op[13], op[1], n, f)
-    return 0
+    return gemm_and_row(op[9], op[10], op[11], op[12], op[3], op[5], op[7] if op[13] != 0 else 0, op[1], f)
 
 
 def linear_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:

@@ -1,0 +1,92 @@
+"""Products against NumPy's in float64: both sides of every size at which another way is taken."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tapegrad.engine import product
+from tapegrad.engine.blas import gemm_and_row, scaled_gemm
+from tapegrad.engine.jit import Kernel, bits, enabled, real
+from tapegrad.engine.storage import address_of
+from tapegrad.engine.tile import PANEL, ROWS
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def run(op, f, i, b):
+    return scaled_gemm(op[0], op[1], op[2], op[3], op[4], op[5], real(op, 6, f), op[7], op[8], op[9], op[10], op[11],
+                       op[12], op[13], f)
+
+
+def run_with_row(op, f, i, b):
+    return gemm_and_row(op[0], op[3], op[4], op[5], op[7], op[9], op[14], op[12], f)
+
+
+GEMM, WITH_ROW = Kernel("test.gemm", run, own=False), Kernel("test.gemm_and_row", run_with_row, own=False)
+
+
+def at(array):
+    return address_of(array) // array.itemsize
+
+
+def check(dtype, m, n, k, ta, tb, add, spare=0, kernel=GEMM):
+    rng = np.random.default_rng(m + n + k)
+    a = rng.normal(size=((k, m + spare) if ta else (m, k + spare))).astype(dtype)
+    b = rng.normal(size=((n, k + spare) if tb else (k, n + spare))).astype(dtype)
+    c, bias = rng.normal(size=(m, n + spare)).astype(dtype), rng.normal(size=n).astype(dtype)
+    before, alpha = c.copy(), 1.0 if kernel is WITH_ROW else -0.5
+    left, right = (a[:, :m].T if ta else a[:, :k]), (b[:, :k].T if tb else b[:, :n])
+    expected = alpha * (left.astype(np.float64) @ right.astype(np.float64))
+    expected += bias if kernel is WITH_ROW else add * before[:, :n]
+    row = np.array([product.gemm_address(dtype), ta, tb, m, n, k, bits(alpha), at(a), a.shape[1], at(b), b.shape[1],
+                    add, at(c), c.shape[1], at(bias)], np.int64)
+    assert kernel(address_of(row), dtype) == 0
+    bound = 8 * np.finfo(dtype).eps * (np.abs(left) @ np.abs(right) + 10.0)
+    assert (np.abs(c[:, :n] - expected) <= bound).all()
+    np.testing.assert_array_equal(c[:, n:], before[:, n:])
+
+
+@settings(max_examples=200 if enabled() else 20, deadline=None)
+@given(st.sampled_from(FLOATS), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.booleans(),
+       st.booleans(), st.booleans(), st.integers(0, 3))
+def test_small(dtype, m, n, k, ta, tb, add, spare):
+    check(dtype, m, n, k, int(ta), int(tb), int(add), spare)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("m, n, k", [
+    (4, 20, PANEL + 1), (4, 20, 2 * PANEL), (product.BLOCK + ROWS + 1, 9, 33),  # several panels, several blocks
+    (50, 50, 53), (51, 51, 51), (300, 8, 70), (70, 300, 8), (1000, 5, 60), (3, 700, 90),  # shared, by either side
+    (330, 320, 330),  # the library's
+])
+def test_large(dtype, m, n, k):
+    for ta, tb, add in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        check(dtype, m, n, k, ta, tb, add)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("m, n, k", [(1, 1, 1), (5, 3, 0), (7, 2, 9), (33, 40, PANEL + 7), (64, 64, 64),
+                                     (330, 320, 330), (0, 4, 4)])
+def test_with_a_row(dtype, m, n, k):
+    check(dtype, m, n, k, 0, 1, 0, kernel=WITH_ROW)
+
+
+@pytest.mark.compiled
+def test_parts_do_not_change_a_bit():
+    """The same product whole and in parts."""
+    dtype = np.dtype(np.float32)
+    a, b = np.random.default_rng(0).normal(size=(2, 90, 90)).astype(dtype)
+    made = []
+    for kernel in (product.MULTIPLY, None):
+        c = np.zeros((90, 90), dtype)
+        sizes = (0, 0, 90, 90, 90, bits(1.0))
+        row = np.array([product.gemm_address(dtype), *sizes, at(a), 90, at(b), 90, 0, at(c), 90, 0], np.int64)
+        if kernel is not None:
+            kernel(address_of(row), dtype)
+        else:
+            for part in range(5):
+                words = np.array([address_of(row) // 8, part, 5], np.int64)
+                product.MULTIPLY_PART(address_of(words), dtype)
+        made.append(c)
+    np.testing.assert_array_equal(*made)
