@@ -106,7 +106,7 @@ class Memory:
     """All of memory as elements of one type, from an element address on (plain-Python twin of a pointer)."""
 
     def __init__(self, dtype: Any, base: int = 0) -> None:
-        self.dtype, self.base = np.dtype(dtype), base
+        self.dtype, self.base = np.dtype(dtype), int(base)
         self._ctype = np.ctypeslib.as_ctypes_type(self.dtype)
         self._give = self.dtype.type if self.dtype.kind == "f" else int
 
