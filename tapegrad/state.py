@@ -13,6 +13,15 @@ from .errors import DtypeError
 from .tape import Tape
 
 
+class Modes:
+    """Counts changes of modules' modes, of which leaves are frozen and of where leaves lie, in any thread.
+
+    As long as the number stays, a recording holds that held before; a change counts after it was made.
+    """
+
+    changes = 0
+
+
 class ThreadState(threading.local):
     """A default tape a dtype, the tapes entered by ``with``, and the modes; one for each thread."""
 

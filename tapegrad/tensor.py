@@ -28,7 +28,7 @@ from .errors import (
     StaleTensorError,
 )
 from .methods import TensorMethods
-from .state import state
+from .state import Modes, state
 from .tape import Leaf, Node
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -239,6 +239,7 @@ class Tensor(TensorMethods):
         self.requires_grad = bool(requires_grad)
         if self.node is not None:
             self.node.requires_grad = self.requires_grad
+            Modes.changes += 1
         return self
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -320,6 +321,7 @@ class Tensor(TensorMethods):
         values, gradient = self.numpy(), self.grad
         gradient_values = None if gradient is None else gradient.numpy()
         leaf.buffer = self.buffer = Buffer(value_address, self.nbytes, owner)
+        Modes.changes += 1
         self.offset, self.strides = 0, contiguous_strides(self.shape)
         self._array()[...] = values
         leaf.home = Buffer(gradient_address, self.nbytes, owner)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import ArgumentError, TapegradError
 from ..optim.lists import zero_gradient
-from ..state import state
+from ..state import Modes, state
 from ..tensor import Tensor
 from .names import parameters_of
 from .parameter import Parameter, float_dtype
@@ -176,6 +176,8 @@ class Module:
                 members[name] = value
                 return
         object.__setattr__(self, name, value)
+        if name == "training":
+            Modes.changes += 1
 
     def __getattr__(self, name: str) -> Any:
         for registry in _REGISTRIES:

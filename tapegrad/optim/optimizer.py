@@ -255,6 +255,14 @@ class Optimizer:
         self._sync(only_changed=True)
         return rows
 
+    def settle(self) -> int:
+        """Take over what a user has changed since the last step; returns `layout`, by which rows are still right."""
+        if self._listed or self._lists_made != TouchedRows.made:
+            self._take_lists()
+        if list(map(self._hyper, self.param_groups)) != self._synced:
+            self._sync(only_changed=True)
+        return self.layout
+
     def _rows_of(self, key: tuple[int, ...]) -> UpdateRows:
         rows = self._rows.get(key)
         if rows is None:

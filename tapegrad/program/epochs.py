@@ -144,7 +144,8 @@ def _run_batches(train: TrainStep, stretches: Iterator[Stretch], losses: list[np
             while done < stretch.last:
                 began = time.perf_counter()
                 last = min(done + chunk, stretch.last)
-                step.run(done, last)
+                row[loop.FIRST], row[loop.LAST] = done, last
+                step.run()
                 bar.advance(last - done)
                 seconds = time.perf_counter() - began
                 done = last

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..engine import walk
+from ..engine import jit, walk
 from ..engine.jit import bits
 from ..engine.storage import Changes, address_of
 from ..memory import MemoryReport
 from ..tensor import Tensor
 from . import loop
-from .arguments import Conditions
+from .arguments import Conditions, Signature
 from .program import Program
 
 
 class Step:
     """The recording of one signature, with its update rows."""
 
-    def __init__(self, program: Program, conditions: Conditions, optimizer: Any, parameters: list[Tensor],
-                 micro: int) -> None:
+    def __init__(self, program: Program, signature: Signature, conditions: Conditions, optimizer: Any,
+                 parameters: list[Tensor], micro: int) -> None:
         self.program, self.conditions, self.optimizer = program, conditions, optimizer
         reached = set(program.reached)
         self.active = tuple([p for p in parameters if p.node in reached])
@@ -35,7 +36,9 @@ class Step:
         row[loop.TAPE] = tape._header_address // 8
         row[loop.LOSS] = int(tape._value[seed.node.variable]) // size
         row[loop.SEED] = program.seed_at // size
-        row[loop.RANDOM] = address_of(program.capture.random_state) // 8 if program.capture.draws else 0
+        self.draws = program.capture.draws
+        row[loop.RANDOM] = address_of(program.capture.random_state) // 8 if self.draws else 0
+        row[loop.LAST] = 1
         row[loop.MICRO], row[loop.SHARE] = micro, bits(1.0 / micro)
         if micro > 1:
             self.adding = program.adding_header()
@@ -46,17 +49,17 @@ class Step:
         self.report: MemoryReport | None = None
         self.rates = np.empty(0)
         self.inputs = program._input_arrays()
+        self._kinds = [(target, *kind) for target, kind in zip(self.inputs, signature)]
+        self._written = [(p.node, p.node.buffer, p.node.home) for p in self.active]
         self.loss = program.array(seed).reshape(())
+        self._code = loop.TRAIN_STEPS.address(self.dtype)
         self.prepare()
-        loop.TRAIN_STEPS.address(self.dtype)
 
     def prepare(self) -> None:
         """Take over changes that the user made to the optimiser."""
-        optimizer = self.optimizer
-        rows = optimizer.update_rows(self.active)
-        self.program.begin_lists()
-        if optimizer.layout != self.layout:
-            self.rows, self.layout = rows, rows.layout
+        if self.optimizer.settle() != self.layout:
+            rows = self.rows = self.optimizer.update_rows(self.active)
+            self.layout = rows.layout
             header = self.update_header
             header[walk.FORWARD_TABLE] = address_of(walk.FORWARD[self.dtype]) // 8
             header[walk.OPCODE], header[walk.START] = address_of(rows.opcodes) // 8, address_of(rows.starts) // 8
@@ -65,19 +68,43 @@ class Step:
             self.rate_columns = np.ascontiguousarray(rows.lr_groups, np.int64)
             self.row[loop.RATE_WORDS] = address_of(self.rate_words) // 8
             self.row[loop.RATE_COLUMNS] = address_of(self.rate_columns) // 8
+            self.listed = any(leaf.touched is not None for leaf in self.program.reached)
+        if self.listed:
+            self.program.begin_lists()
 
-    def run(self, first: int, last: int) -> int:
-        """Run steps; returns the number done. Gradients stay readable as ``.grad``."""
-        row = self.row
-        row[loop.FIRST], row[loop.LAST] = first, last
-        status = loop.TRAIN_STEPS(self.address, self.dtype)
+    def takes(self, arguments: Sequence[Any]) -> bool:
+        """Copy arguments in and return True, if they are arrays as they were recorded, and the recording holds."""
+        if len(arguments) != len(self._kinds) or not self.conditions.hold():
+            return False
+        for given, (target, shape, dtype) in zip(arguments, self._kinds):
+            if type(given) is not np.ndarray or given.dtype is not dtype or given.shape != shape:
+                return False
+            target[...] = given
+        return True
+
+    def once(self) -> float:
+        """One step on what the inputs hold; returns its loss."""
+        if self.draws:
+            self.program.draw()
+        if not self.optimizer.schedulers:
+            self.run()
+            return float(self.loss)
+        self.set_rates(1)
+        self.row[loop.DONE] = 0
+        try:
+            self.run()
+        finally:
+            self.advance(int(self.row[loop.DONE]))
+        return float(self.loss)
+
+    def run(self) -> None:
+        """Run the steps that the row names. Gradients stay readable as ``.grad``."""
+        status = jit.enter(self._code, self.address, self.dtype)
         count = Changes.count = Changes.count + 1
-        for parameter in self.active:
-            leaf = parameter.node
-            leaf.gradient, leaf.buffer.version = leaf.home, count
+        for leaf, values, gradient in self._written:
+            leaf.gradient, values.version = gradient, count
         if status:
             self.program.tape.fail(int(self.program.tape._header[walk.FAILED]), status)
-        return last - first
 
     @property
     def _scheduled(self) -> bool:
@@ -88,7 +115,6 @@ class Step:
     def set_rates(self, count: int) -> None:
         """Write the next steps' learning rates where the loop reads them."""
         if not self._scheduled:  # the rows hold the present rates
-            self.row[loop.RATE_COUNT] = 0
             return
         rates = np.ascontiguousarray(self.optimizer.upcoming_lrs(count), np.float64)
         self.row[loop.RATES], self.row[loop.COLUMNS] = address_of(rates) // 8, rates.shape[1]
@@ -96,6 +122,9 @@ class Step:
         self.rates = rates  # kept alive while the loop runs
 
     def advance(self, count: int) -> None:
-        """Move the schedules on by `count` steps."""
+        """Move the schedules on by `count` steps, after which the row is that of a single one."""
+        row = self.row
+        row[loop.FIRST], row[loop.LAST] = 0, 1
+        row[loop.INDEX] = row[loop.LOSSES] = row[loop.RATE_COUNT] = 0
         if self._scheduled:
             self.optimizer.advance_steps(count)

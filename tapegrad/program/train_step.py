@@ -12,7 +12,6 @@ from ..memory import MemoryReport, Rows
 from ..state import state
 from ..tape import Leaf
 from ..tensor import Tensor, user_line
-from . import loop
 from .account import account
 from .arguments import Conditions, as_input, signature_of
 from .budget import Budget, budget_bytes
@@ -113,25 +112,23 @@ class TrainStep:
         leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
         leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})
         self.recordings += 1
-        return Step(program, Conditions(list(capture.modules.values()), leaves), self.optimizer, parameters,
-                     self.accumulate)
+        return Step(program, signature_of(arrays), Conditions(list(capture.modules.values()), leaves),
+                    self.optimizer, parameters, self.accumulate)
 
     # -------------------------------------------------------------- one step
 
     def __call__(self, *arrays: Any) -> float:
         """One step on one batch; returns the loss before the update."""
+        step = self._last
+        if self.accumulate == 1 and step is not None and state.capture is None and step.takes(arrays):
+            step.prepare()
+            return step.once()
         batch = [as_input(a) for a in arrays]
         if self.accumulate > 1:
             return run_whole(self, batch)
         step = self._step_for(batch)
-        for target, source in zip(step.inputs, batch):
-            target[...] = source
-        step.program.draw()
-        step.row[loop.INDEX] = step.row[loop.LOSSES] = 0
-        step.set_rates(1)
-        step.run(0, 1)
-        step.advance(1)
-        return float(step.loss)
+        step.program.give(batch)
+        return step.once()
 
     # -------------------------------------------------------------- epochs
 
