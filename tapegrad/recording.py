@@ -113,7 +113,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         Capture even when no input depends on the recording's inputs (random numbers).
     """
     capture = state.capture
-    if capture is not None and (always or any(t.buffer is None or t.requires_grad for t in inputs)):
+    if capture is not None and (always or _depends(inputs)):
         return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added)
     tape = state.tape(dtype)
     tape.sweep()
@@ -196,6 +196,14 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     if type(saved) is Again and not op.forward.own:
         saved.remember_result()
     return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype, node, True)
+
+
+def _depends(inputs: Sequence[Tensor]) -> bool:
+    """Whether some input has other values in another replay."""
+    for t in inputs:
+        if t.buffer is None or t.requires_grad:
+            return True
+    return False
 
 
 def leaf_relative(t: Tensor, node: Any) -> int:

@@ -25,6 +25,7 @@ from .engine.touched import TouchedRows
 from .errors import GradientError, TapegradError, TapeMemoryError
 from .listing import describe, listing
 from .ops.table import ADJOINT, FORWARD, OPS, Op
+from .rows import Rows
 
 #: shape, dtype and strides of every operand, the operands that are saved, the user's file and line with the layer
 #: (None where nothing is captured), and the `Segment` that runs again in the reverse walk
@@ -205,12 +206,17 @@ class Tape:
         """The variable of a leaf or of constant data on this tape; the tape keeps it alive."""
         v = self._externals.get(source)
         if v is None:
-            v = self._externals[source] = self.new_variable(nbytes, itemsize)
-            if not isinstance(source, Node):
-                self._value[v] = source.buffer.address if isinstance(source, Leaf) else source.address
-            if isinstance(source, Leaf):
-                self._state[v] = walk.LEAF
+            v = self.new_variable(nbytes, itemsize)
+            self._enter(source, v)
         return v
+
+    def _enter(self, source: Leaf | Buffer | Node, v: int) -> None:
+        """Have variable `v` be what lies outside of the tape."""
+        self._externals[source] = v
+        if not isinstance(source, Node):
+            self._value[v] = source.buffer.address if isinstance(source, Leaf) else source.address
+        if isinstance(source, Leaf):
+            self._state[v] = walk.LEAF
 
     def append(self, op: Op, words: list[int], variables: Sequence[int], offsets: Sequence[int], flags: Sequence[int],
                saved: Iterable[Buffer], note: Note) -> int:
@@ -236,6 +242,23 @@ class Tape:
         self.saved.append(saved)
         self.notes.append(note)
         return self._words_address + 8 * at
+
+    def load(self, rows: Rows) -> None:
+        """Take over the instructions that were recorded apart; the tape must be empty."""
+        count, variables = len(rows.opcodes), len(rows.nbytes)
+        self._make_arrays(count + 1, len(rows.words), len(rows.variables), variables)
+        for array, values in ((self._opcode, rows.opcodes), (self._start, rows.starts), (self._words, rows.words),
+                              (self._operand_start, rows.operand_starts), (self._variable, rows.variables),
+                              (self._offset, rows.offsets), (self._flags, rows.flags), (self._nbytes, rows.nbytes),
+                              (self._itemsize, rows.itemsizes)):
+            array[:len(values)] = values
+        self._producer[:] = -1
+        self._producer[self._variable[self._operand_start[:count]]] = np.arange(count)
+        self.count, self._variable_count = count, variables
+        self._word_count, self._operand_count = len(rows.words), len(rows.variables)
+        self.saved, self.notes = [()] * count, rows.notes
+        for source, v in rows.externals.items():
+            self._enter(source, v)
 
     def scratch_row(self, words: list[int]) -> int:
         """Byte address of a row that is not recorded; it holds until the next call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -28,6 +29,7 @@ from .errors import (
     StaleTensorError,
 )
 from .methods import TensorMethods
+from .rows import Symbol
 from .state import Modes, state
 from .tape import Leaf, Node
 
@@ -35,6 +37,7 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 DEFAULT_DTYPE = FLOAT32
 _ONE = np.ones(())
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")
 
 
 class Tensor(TensorMethods):
@@ -95,7 +98,7 @@ class Tensor(TensorMethods):
     @property
     def is_leaf(self) -> bool:
         """Whether it was made by a user rather than by a recorded op."""
-        return not isinstance(self.node, Node)
+        return not isinstance(self.node, (Node, Symbol))
 
     @property
     def is_symbolic(self) -> bool:
@@ -224,7 +227,7 @@ class Tensor(TensorMethods):
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Say whether gradients are wanted for this leaf. Returns the tensor."""
-        if isinstance(self.node, Node):
+        if not self.is_leaf:
             if requires_grad == self.requires_grad:
                 return self
             raise GradientError("requires_grad can only be changed on a leaf; use detach()")
@@ -434,7 +437,7 @@ def view(t: Tensor, offset: int, shape: tuple[int, ...], strides: tuple[int, ...
 def user_frame() -> tuple[str, int]:
     """File and line of the innermost caller outside the package."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tapegrad":
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return ("?", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 

@@ -13,6 +13,7 @@ from ..errors import CaptureError, DtypeError, StaleTensorError
 from ..functions.elementwise import as_bool, convert
 from ..ops.table import Op
 from ..recording import covers, leaf_relative
+from ..rows import Rows, Symbol
 from ..state import state
 from ..tape import Leaf, Node, Tape
 from ..tensor import BOOL, Tensor, contiguous_strides, user_frame, user_line
@@ -46,6 +47,7 @@ class Capture:
     def __init__(self, dtype: np.dtype, trained: set[Leaf] | None = None) -> None:
         self.tape = Tape()
         self.tape.dtype = dtype
+        self._made = Rows()
         self.trained = trained
         self.modules: dict[int, Any] = {}
         self.roots: list[Any] = []
@@ -74,13 +76,14 @@ class Capture:
 
     def input(self, shape: tuple[int, ...], dtype: np.dtype, requires_grad: bool = False) -> Tensor:
         """A symbolic tensor that the recording will be given."""
-        nbytes = max(math.prod(shape), 1) * dtype.itemsize
-        return self._symbol(self.tape.new_variable(nbytes, dtype.itemsize), shape, dtype, requires_grad)
-
-    def _symbol(self, variable: int, shape: tuple[int, ...], dtype: np.dtype, requires_grad: bool) -> Tensor:
-        node = Node(self.tape, variable, ())
-        self.tape._kept_nodes.append(node)
+        nbytes = (math.prod(shape) or 1) * dtype.itemsize
+        node = Symbol(self.tape, self._made.variable(nbytes, dtype.itemsize), nbytes, False)
         return Tensor._made(None, 0, shape, contiguous_strides(shape), dtype, node, requires_grad)
+
+    def finish(self) -> None:
+        """Put what was recorded on the tape."""
+        self.tape.load(self._made)
+        self._made = Rows()
 
     def enter_module(self, module: Any) -> None:
         """A module's call begins: the recording depends on its mode, and what follows is of its layer."""
@@ -114,52 +117,51 @@ class Capture:
     def record(self, op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int],
                dtype: np.dtype, out_dtype: np.dtype, aux: Sequence[tuple[int, int]], added: int) -> Tensor:
         """Append an instruction whose addresses are written when the recording is placed."""
-        tape = self.tape
+        tape, made = self.tape, self._made
         if dtype != tape.dtype:
             raise DtypeError(f"{op.name}: an op of {dtype} in a recording of {tape.dtype}")
-        wanted = 0
-        if state.grad_enabled and op.adjoint is not None:
-            for j, t in enumerate(inputs):
-                if self.wants(t):
-                    wanted |= 1 << j
-        itemsize = out_dtype.itemsize
-        variable = tape.new_variable(max(math.prod(shape), 1) * itemsize, itemsize)
-        variables, offsets, flags = [variable], [0], [0]
+        differentiated = state.grad_enabled and op.adjoint is not None
+        itemsize, strides = out_dtype.itemsize, contiguous_strides(shape)
+        nbytes = (math.prod(shape) or 1) * itemsize
+        variable, wanted = made.variable(nbytes, itemsize), 0
+        variables, offsets, flags, operands = [variable], [0], [0], [(shape, out_dtype, strides)]
         for j, t in enumerate(inputs):
-            v = self._variable_of(t)
-            variables.append(v)
-            offsets.append(leaf_relative(t, t.node))
-            flag = 0
-            if wanted >> j & 1:
-                whole = op.stores and not added >> (j + 1) & 1 and covers(t, int(tape._nbytes[v]))
+            operands.append((t.shape, t.dtype, t.strides))
+            node, flag = t.node, 0
+            if t.buffer is None and node.tape is tape:
+                v, offset, wants = node.variable, t.offset, t.requires_grad
+            else:
+                v, offset, wants = self._outside(t), leaf_relative(t, node), self.wants(t)
+            if wants and differentiated:
+                wanted |= 1 << j
+                whole = op.stores and not added >> (j + 1) & 1 and covers(t, node.nbytes)
                 flag = WANTED | STORABLE if whole else WANTED
+            variables.append(v)
+            offsets.append(offset)
             flags.append(flag)
-        for nbytes, size in aux:
-            variables.append(tape.new_variable(max(nbytes, size), size))
+        for size, of_one in aux:
+            variables.append(made.variable(max(size, of_one), of_one))
             offsets.append(0)
             flags.append(0)
-        words = [0, *(0,) * (2 * len(variables)), *attributes]
-        operands = [(shape, out_dtype, contiguous_strides(shape)), *((t.shape, t.dtype, t.strides) for t in inputs)]
         note = operands, op.saved_operands(wanted), (*user_frame(), self.layer), state.segment
-        tape.append(op, words, variables, offsets, flags, (), note)
-        return self._symbol(variable, shape, out_dtype, bool(wanted))
+        made.append(op.opcode, attributes, variables, offsets, flags, note)
+        return Tensor._made(None, 0, shape, strides, out_dtype, Symbol(tape, variable, nbytes, True), wanted != 0)
 
-    def _variable_of(self, t: Tensor) -> int:
+    def _outside(self, t: Tensor) -> int:
+        """The variable of a leaf or a constant."""
         node = t.node
         if t.buffer is None:
-            if node.tape is not self.tape:
-                raise StaleTensorError(f"{user_line()}: a tensor of another recording is used in this one; return it "
-                                       "from that recording, or compute it here")
-            return node.variable
+            raise StaleTensorError(f"{user_line()}: a tensor of another recording is used in this one; return it "
+                                   "from that recording, or compute it here")
         if isinstance(node, Leaf):
             self.leaves.setdefault(node, t.requires_grad)
-            return self.tape.external(node, node.nbytes, t.dtype.itemsize)
+            return self._made.outside(node, node.nbytes, t.dtype.itemsize)
         if isinstance(node, Node) and t.requires_grad:
             raise CaptureError(f"{user_line()}: a tensor computed outside is used in a recording, which would freeze "
                                "its value and cut its gradient; compute it inside, pass it as an argument, or "
                                "detach() it")
         self.kept.append(t)
-        return self.tape.external(t.buffer, t.buffer.nbytes, t.dtype.itemsize)
+        return self._made.outside(t.buffer, t.buffer.nbytes, t.dtype.itemsize)
 
     def detach(self, t: Tensor) -> Tensor:
         """The same value, through which no gradient flows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +49,7 @@ class Program:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.seed: Any = seed
         self.gradients_of = tuple(gradients_of)
+        capture.finish()
         self._drop_dead()
         self.reached: list[Leaf] = []
         self.count, self.end = self.tape.count, 0
@@ -228,7 +228,6 @@ def scalar_seed(t: Any, what: str) -> Tensor:
                             "reduce it with .sum() or .mean()")
     if not t.is_floating:
         raise GradientError(f"{what} must return a float scalar, not {t.dtype}")
-    if t.is_symbolic and (t.offset or math.prod(t.shape) * t.dtype.itemsize != t.node.tape._nbytes[t.node.variable]
-                          or t.node.tape._producer[t.node.variable] < 0):
+    if t.is_symbolic and (t.offset or t.dtype.itemsize != t.node.nbytes or not t.node.computed):
         t = t * 1.0
     return t
