@@ -15,8 +15,7 @@ from ..recording import lift, record
 from ..tensor import INT64, Tensor, as_array, contiguous_strides, user_line, view
 from .elementwise import contiguous, where
 from .indexing import take_axis
-from .layout import as_tensor, reshape
-from .reductions import one_axis
+from .layout import as_tensor, one_axis, reshape
 from .reductions import sum as sum_over
 
 __all__ = [

@@ -12,7 +12,7 @@ from ..ops.layout import PUT, RAVEL, TAKE
 from ..recording import lift, lift_to, record
 from ..tensor import BOOL, INT64, Tensor, as_array, contiguous_strides, user_line, view
 from .elementwise import contiguous
-from .layout import as_tensor, broadcast_to, moveaxis, permute, reshape
+from .layout import as_tensor, broadcast_to, moveaxis, one_axis, permute, reshape
 
 __all__ = ["take"]
 
@@ -58,6 +58,8 @@ def _is_integer(entry: Any) -> bool:
 def getitem(x: Any, index: Any) -> Tensor:
     """``x[index]`` with NumPy's meaning."""
     x = as_tensor(x)
+    if type(index) is int and x.shape and -x.shape[0] <= index < x.shape[0]:
+        return view(x, index % x.shape[0] * x.strides[0], x.shape[1:], x.strides[1:])
     entries = _expanded(index, x.ndim)
     offset, shape, strides, axis = 0, [], [], 0
     arrays: list[tuple[int, Any]] = []
@@ -183,8 +185,6 @@ def take(x: Any, indices: Any, axis: int | None = None, *, dim: int | None = Non
     chosen = axis if axis is not None else dim
     if chosen is None:
         x, chosen = reshape(x, (x.size,)), 0
-    from .reductions import one_axis
-
     d = one_axis(chosen, x.ndim, "take")
     if isinstance(indices, Tensor) and indices.is_symbolic:
         return take_axis(x, indices, d)

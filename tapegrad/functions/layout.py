@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..engine.jit import bits
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..ops.elementwise import UNARY
 from ..ops.layout import CONCATENATE, JOINED
 from ..ops.nest import broadcast_strides, nest
@@ -28,10 +29,13 @@ def as_tensor(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(as_array(x))
 
 
-def _axis(axis: int, ndim: int, op: str) -> int:
-    from .reductions import one_axis
-
-    return one_axis(axis, ndim, op)
+def one_axis(axis: int, ndim: int, op: str) -> int:
+    """A non-negative axis number, or an error that names the op."""
+    if not isinstance(axis, (int, np.integer)):
+        raise ArgumentError(f"{op}: an axis is an integer, not {axis!r}")
+    if not -ndim <= axis < ndim:
+        raise IndexRangeError(f"{op}: axis {axis} is out of range for a tensor of {ndim} axes")
+    return int(axis) % ndim
 
 
 def unpack(arguments: tuple) -> tuple:
@@ -59,7 +63,7 @@ def reshape(x: Any, *shape: int | Sequence[int]) -> Tensor:
 def permute(x: Any, *axes: int | Sequence[int]) -> Tensor:
     """Axes in another order; a view."""
     x = as_tensor(x)
-    order = [_axis(a, x.ndim, "permute") for a in unpack(axes)]
+    order = [one_axis(a, x.ndim, "permute") for a in unpack(axes)]
     if sorted(order) != list(range(x.ndim)):
         raise ArgumentError(f"permute: {list(unpack(axes))} is no permutation of {x.ndim} axes")
     return view(x, 0, tuple(x.shape[d] for d in order), tuple(x.strides[d] for d in order))
@@ -80,7 +84,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged; a view."""
     x = as_tensor(x)
     order = list(range(x.ndim))
-    a, b = _axis(axis1, x.ndim, "swapaxes"), _axis(axis2, x.ndim, "swapaxes")
+    a, b = one_axis(axis1, x.ndim, "swapaxes"), one_axis(axis2, x.ndim, "swapaxes")
     order[a], order[b] = order[b], order[a]
     return permute(x, order)
 
@@ -88,7 +92,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
 def moveaxis(x: Any, source: int, destination: int) -> Tensor:
     """One axis moved to another place; a view."""
     x = as_tensor(x)
-    a, b = _axis(source, x.ndim, "moveaxis"), _axis(destination, x.ndim, "moveaxis")
+    a, b = one_axis(source, x.ndim, "moveaxis"), one_axis(destination, x.ndim, "moveaxis")
     order = [d for d in range(x.ndim) if d != a]
     order.insert(b, a)
     return permute(x, order)
@@ -99,7 +103,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     x = as_tensor(x)
     if x.ndim == 0:
         return reshape(x, 1)
-    a, b = _axis(start_dim, x.ndim, "flatten"), _axis(end_dim, x.ndim, "flatten")
+    a, b = one_axis(start_dim, x.ndim, "flatten"), one_axis(end_dim, x.ndim, "flatten")
     if a > b:
         raise ArgumentError(f"flatten: start_dim {start_dim} lies behind end_dim {end_dim}")
     return reshape(x, (*x.shape[:a], math.prod(x.shape[a:b + 1]), *x.shape[b + 1:]))
@@ -117,7 +121,7 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | Seque
     if chosen is None:
         drop = {d for d, n in enumerate(x.shape) if n == 1}
     else:
-        drop = {_axis(a, x.ndim, "squeeze") for a in (chosen if isinstance(chosen, (tuple, list)) else (chosen,))}
+        drop = {one_axis(a, x.ndim, "squeeze") for a in (chosen if isinstance(chosen, (tuple, list)) else (chosen,))}
         for d in drop:
             if x.shape[d] != 1:
                 raise ShapeError(f"squeeze: axis {d} of {list(x.shape)} has extent {x.shape[d]}, not 1")
@@ -133,7 +137,7 @@ def expand_dims(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | N
         raise ArgumentError("expand_dims: say where the new axis goes")
     places = chosen if isinstance(chosen, (tuple, list)) else (chosen,)
     ndim = x.ndim + len(places)
-    new = {_axis(a, ndim, "expand_dims") for a in places}
+    new = {one_axis(a, ndim, "expand_dims") for a in places}
     if len(new) != len(places):
         raise ArgumentError(f"expand_dims: an axis is named twice in {places}")
     old = iter(range(x.ndim))
@@ -172,6 +176,12 @@ def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:
     return [lift_to(a, dtype) for a in arrays]
 
 
+@cache
+def _nothing(dtype: np.dtype) -> Tensor:
+    """What stands for the parts that are not there."""
+    return Tensor(np.empty(0, dtype))
+
+
 def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None = None) -> Tensor:
     """Arrays one after another along an existing axis; flattened first if `axis` is None."""
     parts = _common(arrays, "concatenate")
@@ -182,7 +192,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
     first = parts[0]
     if first.ndim == 0:
         raise ShapeError("concatenate: 0-d arrays have no axis to join along; use stack")
-    d = _axis(axis, first.ndim, "concatenate")
+    d = one_axis(axis, first.ndim, "concatenate")
     for p in parts:
         if p.ndim != first.ndim or p.shape[:d] + p.shape[d + 1:] != first.shape[:d] + first.shape[d + 1:]:
             shapes = ", ".join(str(list(q.shape)) for q in parts)
@@ -194,8 +204,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
     parts = [contiguous(p) for p in parts]
     rows = math.prod(first.shape[:d])
     widths = [math.prod(p.shape[d:]) for p in parts]
-    nothing = Tensor(np.empty(0, first.dtype))
-    absent = JOINED - len(parts)
+    absent, nothing = JOINED - len(parts), _nothing(first.dtype)
     shape = (*first.shape[:d], sum(p.shape[d] for p in parts), *first.shape[d + 1:])
     return record(CONCATENATE, (*parts, *(nothing,) * absent), shape, (rows, sum(widths), *widths, *(0,) * absent),
                   dtype=first.dtype)
@@ -207,14 +216,15 @@ def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Te
     shape = parts[0].shape
     if any(p.shape != shape for p in parts):
         raise ShapeError("stack: shapes " + ", ".join(str(list(p.shape)) for p in parts) + " differ")
-    d = _axis(axis if dim is None else dim, len(shape) + 1, "stack")
-    return concatenate([expand_dims(p, d) for p in parts], d)
+    d = one_axis(axis if dim is None else dim, len(shape) + 1, "stack")
+    one = (*shape[:d], 1, *shape[d:])
+    return concatenate([view(contiguous(p), 0, one, contiguous_strides(one)) for p in parts], d)
 
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> list[Tensor]:
     """Parts along an axis, as ``numpy.split``: a number of equal parts, or the indices where to cut. Views."""
     x = as_tensor(x)
-    d = _axis(axis if dim is None else dim, x.ndim, "split")
+    d = one_axis(axis if dim is None else dim, x.ndim, "split")
     n = x.shape[d]
     if isinstance(indices_or_sections, (int, np.integer)):
         sections = int(indices_or_sections)
@@ -232,5 +242,5 @@ def flip(x: Any, axis: int | Sequence[int] | None = None, *, dims: Any = None) -
     x = as_tensor(x)
     chosen = axis if axis is not None else dims
     axes = range(x.ndim) if chosen is None else chosen if isinstance(chosen, (tuple, list)) else (chosen,)
-    reverse = {_axis(a, x.ndim, "flip") for a in axes}
+    reverse = {one_axis(a, x.ndim, "flip") for a in axes}
     return x[tuple(slice(None, None, -1) if d in reverse else slice(None) for d in range(x.ndim))]

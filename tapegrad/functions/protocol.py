@@ -31,7 +31,7 @@ def _binary(function: Callable, reflected: bool) -> Callable:
     def operator(self: Tensor, other: Any) -> Any:
         if not _usable(other):
             return NotImplemented
-        if _integers_only(self, other):
+        if self.dtype.kind != "f" and _integers_only(self, other):
             return Tensor(_on_arrays(function.__name__, (other, self) if reflected else (self, other)))
         return function(other, self) if reflected else function(self, other)
 

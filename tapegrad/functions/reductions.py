@@ -6,31 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..engine.jit import bits
-from ..errors import ArgumentError, IndexRangeError, ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..ops.nest import nest
 from ..ops.reduction import ROWS, SUM
 from ..recording import lift, record
 from ..tensor import Tensor, contiguous_strides
 from .elementwise import contiguous, sqrt
-from .layout import permute, reshape
+from .layout import one_axis, permute, reshape
 
 __all__ = [
     "amax", "amin", "cumprod", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "prod", "softmax", "std",
     "sum", "var",
 ]
 Axis = int | Sequence[int] | None
-
-
-def one_axis(axis: int, ndim: int, op: str) -> int:
-    """A non-negative axis number, or an error that names the op."""
-    if not isinstance(axis, (int, np.integer)):
-        raise ArgumentError(f"{op}: an axis is an integer, not {axis!r}")
-    if not -ndim <= axis < ndim:
-        raise IndexRangeError(f"{op}: axis {axis} is out of range for a tensor of {ndim} axes")
-    return int(axis) % ndim
 
 
 def axes_of(axis: Axis, dim: Axis, ndim: int, op: str) -> tuple[int, ...]:

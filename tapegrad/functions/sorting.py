@@ -13,8 +13,8 @@ from ..recording import record
 from ..tensor import INT64, Tensor, user_line, view
 from .elementwise import contiguous
 from .gathering import take_along_axis
-from .layout import as_tensor, moveaxis, reshape
-from .reductions import one_axis, reduced_shape
+from .layout import as_tensor, moveaxis, one_axis, reshape
+from .reductions import reduced_shape
 
 __all__ = ["argmax", "argmin", "argsort", "sort", "topk"]
 
