@@ -26,7 +26,7 @@ Tree = list[Any]
 _FIRST = -1  # the version that the forward walk makes
 
 
-@dataclass
+@dataclass(slots=True)
 class Event:
     """The adjoint of an instruction, or, where `again`, the instruction itself; `reads` are versions by variable."""
 
@@ -140,17 +140,21 @@ def events_of(operands: Operands, tree: Tree) -> list[Event]:
     events: list[Event] = []
     version: dict[int, int] = {}
     read: set[tuple[int, int]] = set()
+    nothing: set[int] = set()
 
     def happen(n: int, again: bool, variables: Sequence[int], inside: set[int]) -> None:
-        reads = {v: version.get(v, _FIRST) for v in variables}
-        read.update((v, at) for v, at in reads.items() if v not in inside)
+        reads = {}
+        for v in variables:
+            at = reads[v] = version.get(v, _FIRST)
+            if v not in inside:
+                read.add((v, at))
         events.append(Event(n, again, reads))
 
     def back(items: Tree) -> None:
         for item in reversed(items):
             if not isinstance(item, list):
                 if operands.live[item]:
-                    happen(item, False, operands.saved[item], set())
+                    happen(item, False, operands.saved[item], nothing)
                 continue
             outside, stretch = dict(version), instructions_in(item)
             inside = {v for n in stretch for v in operands.outputs[n]}
@@ -164,7 +168,7 @@ def events_of(operands: Operands, tree: Tree) -> list[Event]:
             version.update(outside)
 
     back(tree)
-    return _needed(events, operands)
+    return _needed(events, operands) if any(event.again for event in events) else events
 
 
 def _needed(events: list[Event], operands: Operands) -> list[Event]:
