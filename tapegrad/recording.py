@@ -118,84 +118,75 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     tape = state.tape(dtype)
     tape.sweep()
     out_dtype = out_dtype or dtype
-    wanted = 0
-    if state.grad_enabled and op.adjoint is not None:
-        for j, t in enumerate(inputs):
-            if t.requires_grad:
-                wanted |= 1 << j
-    itemsize = out_dtype.itemsize
+    itemsize, strides = out_dtype.itemsize, contiguous_strides(shape)
     nbytes = math.prod(shape) * itemsize
     buffer = tape.storage.allocate(nbytes, op.name)
-    words = [0, buffer.address // itemsize, 0]
-    for t in inputs:
+    words, operands, held = [0, buffer.address // itemsize, 0], [(shape, out_dtype, strides)], [buffer]
+    differentiated, wanted = state.grad_enabled and op.adjoint is not None, 0
+    for j, t in enumerate(inputs):
         if t.buffer is None:
             t._array()  # says why it has no value
-        words.append(t.buffer.address // t.dtype.itemsize + t.offset)
-        words.append(0)
-    aux_buffers = [tape.storage.allocate(n, op.name) for n, _ in aux]
-    for kept, (_, size) in zip(aux_buffers, aux):
-        words.append(kept.address // size)
-        words.append(0)
-    words.extend(attributes)
+        words += (t.buffer.address // t.dtype.itemsize + t.offset, 0)
+        operands.append((t.shape, t.dtype, t.strides))
+        held.append(t.buffer)
+        if differentiated and t.requires_grad:
+            wanted |= 1 << j
+    for n, size in aux:
+        held.append(tape.storage.allocate(n, op.name))
+        words += (held[-1].address // size, 0)
+    words += attributes
     address = op.forward._addresses.get(dtype) or op.ready_forward(dtype)
     if not wanted:
         status = jit.enter(address, tape.scratch_row(words), dtype)
         if status:
-            raise_status(op, status, [(shape,), *((t.shape,) for t in inputs)], None, words)
-        return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype)
-    variable = tape.new_variable(max(nbytes, itemsize), itemsize)
+            raise_status(op, status, operands, None, words)
+        return Tensor._made(buffer, 0, shape, strides, out_dtype)
+    variable = tape.new_variable(nbytes or itemsize, itemsize)
     variables, offsets, flags, parents = [variable], [0], [0], []
     for j, t in enumerate(inputs):
+        v = offset = flag = 0
         if wanted >> j & 1:
-            node = t.node
-            if type(node) is Node:
-                if node.tape is not tape and node.on_tape:
-                    raise TapegradError(f"{op.name}: an input was recorded on another tape (another thread's, or "
-                                        "outside this `with tg.Tape()`); detach() it")
-                if node.on_tape:
-                    v = node.variable
-                    parents.append(node)
-                else:
-                    v = tape.external(node, t.buffer.nbytes, t.dtype.itemsize)
+            node, offset = t.node, t.offset
+            if type(node) is Leaf:
+                v, extent = tape.external(node, node.nbytes, t.dtype.itemsize), node.nbytes
+                offset = leaf_relative(t, node)
+            elif not node.on_tape:
+                v, extent = tape.external(node, t.buffer.nbytes, t.dtype.itemsize), t.buffer.nbytes
+            elif node.tape is tape:
+                v, extent = node.variable, node.nbytes
+                parents.append(node)
             else:
-                v = tape.external(node, node.nbytes, t.dtype.itemsize)
-            variables.append(v)
-            offsets.append(leaf_relative(t, node))
-            whole = op.stores and not added >> (j + 1) & 1 and covers(t, int(tape._nbytes[v]))
-            flags.append(WANTED | STORABLE if whole else WANTED)
-        else:
-            variables.append(0)
-            offsets.append(0)
-            flags.append(0)
-    for _ in aux:
-        variables.append(0)
-        offsets.append(0)
-        flags.append(0)
+                raise TapegradError(f"{op.name}: an input was recorded on another tape (another thread's, or "
+                                    "outside this `with tg.Tape()`); detach() it")
+            whole = op.stores and not added >> (j + 1) & 1 and covers(t, extent)
+            flag = WANTED | STORABLE if whole else WANTED
+        variables.append(v)
+        offsets.append(offset)
+        flags.append(flag)
+    nothing = (0,) * len(aux)
+    variables += nothing
+    offsets += nothing
+    flags += nothing
     read = op.saved_operands(wanted)
-    n_inputs = len(inputs)
     saved: Any
     if tape.keep:
-        saved = (buffer, *(t.buffer for t in inputs), *aux_buffers)
+        saved = tuple(held)
     elif state.segment is not None:
-        written = {0: nbytes, **{n_inputs + 1 + k: n for k, (n, _) in enumerate(aux)}}
-        saved = Again(state.segment, (buffer, *(t.buffer for t in inputs), *aux_buffers),
-                      (itemsize, *(t.dtype.itemsize for t in inputs), *(size for _, size in aux)), written,
-                      [t.node for t in inputs], words)
+        written = {0: nbytes, **{len(inputs) + 1 + k: n for k, (n, _) in enumerate(aux)}}
+        saved = Again(state.segment, held, (itemsize, *(t.dtype.itemsize for t in inputs), *(size for _, size in aux)),
+                      written, [t.node for t in inputs], words)
     else:
-        saved = tuple([buffer if k == 0 else inputs[k - 1].buffer if k <= n_inputs else aux_buffers[k - 1 - n_inputs]
-                       for k in read])
-    operands = [(shape, out_dtype, contiguous_strides(shape))]
-    operands += [(t.shape, t.dtype, t.strides) for t in inputs]
+        saved = tuple([held[k] for k in read])
     row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None, None))
     status = jit.enter(address, row, dtype)
-    node = Node(tape, variable, tuple(parents))
+    node = Node(tape, variable, nbytes or itemsize, tuple(parents))
     if tape.keep:
         tape._kept_nodes.append(node)
     if status:
         raise_status(op, status, operands, None, words)
     if type(saved) is Again and not op.forward.own:
         saved.remember_result()
-    return Tensor._made(buffer, 0, shape, contiguous_strides(shape), out_dtype, node, True)
+    return Tensor._made(buffer, 0, shape, strides, out_dtype, node, True)
 
 
 def _depends(inputs: Sequence[Tensor]) -> bool:

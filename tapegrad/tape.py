@@ -40,10 +40,10 @@ def _packer(count: int) -> struct.Struct:
 class Node:
     """The output of an instruction; while it lives, so do the instruction and those before it that it needs."""
 
-    __slots__ = ("tape", "variable", "inputs", "epoch")
+    __slots__ = ("tape", "variable", "nbytes", "inputs", "epoch")
 
-    def __init__(self, tape: Tape, variable: int, inputs: tuple[Any, ...]) -> None:
-        self.tape, self.variable, self.inputs, self.epoch = tape, variable, inputs, tape.epoch
+    def __init__(self, tape: Tape, variable: int, nbytes: int, inputs: tuple[Any, ...]) -> None:
+        self.tape, self.variable, self.nbytes, self.inputs, self.epoch = tape, variable, nbytes, inputs, tape.epoch
 
     def __del__(self) -> None:
         self.tape._dead.append((self.variable, self.epoch))
