@@ -82,12 +82,14 @@ class Operands:
                 over = [j for j in shared.over if not offsets[first + j] and sizes[row[j]] == sizes[row[0]]
                         and row.count(row[j]) == 1]
                 parts = [(j, at * known[0][1].itemsize) for j, at in shared.parts
-                         if not offsets[first + j] and at * known[0][1].itemsize % 64 == 0 and row.count(row[j]) == 1]
+                         if not offsets[first + j] and at * known[0][1].itemsize % 64 == 0
+                         and row.count(row[j]) == 1] if shared.parts else parts
             self.over.append(tuple([row[j] for j in over]))
-            self.parts.append(tuple([(row[j], at) for j, at in parts]))
+            self.parts.append(tuple([(row[j], at) for j, at in parts]) if parts else ())
             mode = words[rows[n]]  # whose bit j says that the adjoint of input j is stored
             self.adjoint_over.append(tuple([row[j] for j in wanted[-1:] if j in over and mode >> j & 1]))
-            self.adjoint_parts.append(tuple([(row[j], at) for j, at in parts if j in wanted and mode >> j & 1]))
+            self.adjoint_parts.append(
+                tuple([(row[j], at) for j, at in parts if j in wanted and mode >> j & 1]) if parts else ())
         self.live = [bool(flag) for flag in tape._live[:count]]
         nbytes = (tape._nbytes[:tape._variable_count] + 63) // 64 * 64
         nbytes[[0, *tape._externals.values()]] = 0
