@@ -79,6 +79,12 @@ def _frame(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.bitcast(slot, _i64.as_pointer())
 
 
+@_primitive(jit.floats_at, lambda f, address: f, _any, types.Integer)
+def _floats_at(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    size = ir.Constant(_i64, context.get_abi_sizeof(context.get_value_type(signature.return_type.dtype)))
+    return builder.inttoptr(builder.mul(args[1], size), args[0].type)
+
+
 _SAME_BITS = {types.int64: types.float64, types.int32: types.float32,
               types.float64: types.int64, types.float32: types.int32}
 

@@ -44,7 +44,8 @@ from .storage import address_of, array_at, contiguous_strides
 
 __all__ = [
     "Kernel", "Memory", "array_of", "bits", "cache_folder", "call", "cast", "compile_seconds", "device", "device_pair",
-    "enabled", "float_bits", "bits_float", "frame", "integers", "real", "real64", "row_address", "word_of", "words_at",
+    "enabled", "float_bits", "floats_at", "bits_float", "frame", "integers", "real", "real64", "row_address", "word_of",
+    "words_at",
 ]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -146,6 +147,15 @@ def frame() -> Any:
 def word_of(value: Any) -> int:
     """`value` as a float64, as a word that `real` reads."""
     return bits(float(value))
+
+
+def floats_at(f: Any, address: int) -> Any:
+    """The elements of `f` from an element address on, as memory of its own.
+
+    LLVM does not vectorise a loop that reads and writes what it takes for one array in steps of different lengths;
+    between two arrays it checks for an overlap before the loop.
+    """
+    return Memory(f.dtype, address)
 
 
 def real64(op: Any, k: int) -> float:

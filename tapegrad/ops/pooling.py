@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast, device, real
+from ..engine.jit import cast, device, floats_at, real
 from ..engine.vecmath import where
 from .convolution import first_inside, last_inside
 from .table import Op
@@ -31,26 +31,51 @@ def last_tap(start: int, step: int, extent: int, taps: int) -> int:
     return (extent - 1 - start) // step + 1 if start < extent else 0
 
 
+# Which of two elements is greater is not predictable, so neither of these two branches on it: the greatest is a chain
+# of maxima, its place the number of elements before the first that equals it. A maximum drops NaN, so they count the
+# windows that hold one.
+
+
 @device
-def greatest(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int, stride: int, extent: int) -> int:
-    """y = the greatest of each of `count` square windows along a row; with an extent known here there is no loop."""
+def greatest_of_four(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int) -> Any:
+    """y = the greatest of each of `count` windows of 2 by 2, side by side; the number of windows that hold a NaN."""
+    upper, lower, holding = floats_at(f, x), floats_at(f, x + width), cast(0.0, f)
     for k in range(count):
-        best, at = cast(-INFINITY, f), 0
+        first, second, third, last = upper[2 * k], upper[2 * k + 1], lower[2 * k], lower[2 * k + 1]
+        above, below = where(second > first, second, first), where(last > third, last, third)
+        best = where(below > above, below, above)
+        f[y + k] = best
+        later = 1 if best != first else 0
+        after = later & (1 if best != second else 0)
+        b[place + k] = later + after + (after & (1 if best != third else 0))
+        holding += where((first != first) | (second != second) | (third != third) | (last != last), 1.0, 0.0)
+    return holding
+
+
+@device
+def greatest(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int, stride: int, extent: int) -> Any:
+    """The same of square windows along a row; with an extent known here there is no inner loop."""
+    holding = cast(0.0, f)
+    for k in range(count):
+        window = x + k * stride
+        best = f[window]
         for ki in range(extent):
             for kj in range(extent):
-                v = f[x + ki * width + k * stride + kj]
-                taken = (v > best) | (v != v)
-                best, at = where(taken, v, best), where(taken, ki * extent + kj, at)
+                v = f[window + ki * width + kj]
+                best = where(v > best, v, best)
+                holding += where(v != v, 1.0, 0.0)
         f[y + k] = best
+        before, at = 1, 0
+        for ki in range(extent):
+            for kj in range(extent):
+                before &= 1 if best != f[window + ki * width + kj] else 0
+                at += before
         b[place + k] = at
-    return 0
+    return holding
 
 
 def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = the greatest of a window, NaN if it holds one; the padding does not count.
-
-    Without branches, for which of two elements is greater is not predictable.
-    """
+    """y = the greatest of a window, NaN if it holds one; the padding does not count."""
     height, width, ho, wo, across, stride = op[8], op[9], op[10], op[11], op[13], op[15]
     behind = op[7] * ho * wo if op[12] * across > 256 else 0
     begin = first_inside(-op[17], stride, wo)  # windows that see no padding at their sides, where they are usual ones
@@ -66,13 +91,17 @@ def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
             source, usual = x + top * width + begin * stride - op[17], max(end - begin, 0)
             if last - first != across:
                 usual = 0
-            if usual > 0 and across == 2:
-                greatest(f, b, source, width, y + begin, place + begin, usual, stride, 2)
+            holding = cast(0.0, f)
+            if usual > 0 and across == 2 and stride == 2:
+                holding = greatest_of_four(f, b, source, width, y + begin, place + begin, usual)
+            elif usual > 0 and across == 2:
+                holding = greatest(f, b, source, width, y + begin, place + begin, usual, stride, 2)
             elif usual > 0:
-                greatest(f, b, source, width, y + begin, place + begin, usual, stride, 3)
-            for k in range(wo):
-                if begin <= k < begin + usual:
-                    continue
+                holding = greatest(f, b, source, width, y + begin, place + begin, usual, stride, 3)
+            if holding != 0.0:
+                usual = 0
+            for other in range(wo - usual):
+                k = other if other < begin else other + usual
                 left = k * stride - op[17]
                 best, at = cast(-INFINITY, f), 0
                 low, high = first_tap(left, op[19]), last_tap(left, op[19], width, across)
@@ -89,10 +118,31 @@ def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+@device
+def spread_over_tiles(op: Any, f: Any, b: Any) -> int:
+    """The adjoint where windows of 2 by 2 lie side by side: a row of them is cleared while it is at hand."""
+    height, width, ho, wo, zero = op[8], op[9], op[10], op[11], cast(0.0, f)
+    store = op[0] & 2 != 0
+    for plane in range(op[7]):
+        for row in range(ho):
+            out, dx = (plane * ho + row) * wo, op[4] + (plane * height + 2 * row) * width
+            g, place = op[2] + out, op[5] + out
+            if store:
+                for k in range((2 if row < ho - 1 else height - 2 * row) * width):
+                    f[dx + k] = 0.0
+            for k in range(wo):
+                at = dx + 2 * k + (b[place + k] >> 1) * width + (b[place + k] & 1)
+                f[at] = f[g + k] + (zero if store else f[at])
+    return 0
+
+
 def max_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += g at the place that was the greatest."""
     height, width, ho, wo, across = op[8], op[9], op[10], op[11], op[13]
     behind = op[7] * ho * wo if op[12] * across > 256 else 0
+    if (op[12] == 2 and across == 2 and op[14] == 2 and op[15] == 2 and op[16] == 0 and op[17] == 0
+            and op[18] == 1 and op[19] == 1 and 2 * ho <= height and 2 * wo <= width):
+        return spread_over_tiles(op, f, b)
     if op[0] & 2 != 0:
         for k in range(op[4], op[4] + op[7] * height * width):
             f[k] = 0.0

@@ -112,6 +112,32 @@ def test_of_several_nan_the_last_gets_the_gradient_as_in_pytorch():
     np.testing.assert_array_equal(x.grad.numpy(), [[[0, 1, 0], [2, 0, 0], [0, 1, 0]]])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (2, 1), (3, 3), (3, 2)])
+@pytest.mark.parametrize("size", [(6, 70), (5, 71), (4, 9)])
+def test_ties_nan_and_infinities_in_long_rows_find_their_place(size, kernel, stride, ceil_mode, dtype):
+    rng = np.random.default_rng(8)
+    values = rng.choice([0.0, 1.0, 2.0, -np.inf, np.inf, np.nan], (2, *size), p=[0.3, 0.3, 0.2, 0.1, 0.05, 0.05])
+    values = values.astype(dtype)
+    x = tg.tensor(values, requires_grad=True)
+    out = F.max_pool2d(x, kernel, stride, ceil_mode=ceil_mode)
+    g = rng.standard_normal(out.shape).astype(dtype)
+    expected, slopes = np.empty(out.shape, dtype), np.zeros_like(values)
+    for plane, row, column in np.ndindex(*out.shape):
+        top, left = row * stride, column * stride
+        window = values[plane, top:top + kernel, left:left + kernel]
+        nan = np.flatnonzero(np.isnan(window))  # the last of them, else the first of the greatest
+        at = np.unravel_index(nan[-1] if len(nan) else np.argmax(window), window.shape)
+        expected[plane, row, column] = window[at]
+        slopes[plane, top + at[0], left + at[1]] += g[plane, row, column]
+    np.testing.assert_array_equal(out.numpy(), expected)
+    out.backward(g, retain_graph=True)
+    np.testing.assert_allclose(x.grad.numpy(), slopes, rtol=1e-5, atol=1e-6)
+    out.backward(g)  # now added to what is there
+    np.testing.assert_allclose(x.grad.numpy(), 2 * slopes, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kernel", [2, 3, (4, 3)])
 def test_a_window_of_nothing_but_minus_infinity_gives_its_first_element_inside_the_gradient(kernel):
     x = tg.tensor(np.full((1, 3, 3), -np.inf), requires_grad=True)
