@@ -361,7 +361,7 @@ def _register_formula(function: Callable, single: Callable | None, double: Calla
     narrow = single and jit.specialised(single, np.dtype(np.float32))
 
     def choose(*args: Any) -> Callable | None:
-        return narrow if types.float32 in args else double
+        return narrow if types.float32 in args or types.int32 in args else double
 
     overload(function, jit_options=options, strict=False)(choose)
 

@@ -46,8 +46,9 @@ from . import vecmath32, vecmath64
 from .jit import device
 
 __all__ = [
-    "abs", "acos", "asin", "atan", "cos", "cosh", "erf", "exp", "expm1", "floor", "isnan", "log", "log1p",
-    "log_sigmoid", "power", "sigmoid", "sin", "sinh", "softplus", "sqrt", "tan", "tanh", "where",
+    "abs", "acos", "asin", "atan", "cos", "cosh", "erf", "exp", "expm1", "floor", "from_order", "gelu", "gelu_slope",
+    "isnan", "log", "log1p", "log_sigmoid", "order", "power", "sigmoid", "sin", "sinh", "softplus", "sqrt", "tan",
+    "tanh", "where",
 ]
 
 # ------------------------------------------------------------------ compiled as written
@@ -60,7 +61,7 @@ def _pair(name: str, doc: str) -> Callable:
     single, double = getattr(vecmath32, name), getattr(vecmath64, name)
 
     def pair(x: Any) -> Any:
-        return single(x) if type(x) is np.float32 else double(x)
+        return single(x) if type(x) in (np.float32, np.int32) else double(x)
 
     pair.__name__, pair.__qualname__, pair.__doc__ = name, name, doc
     _pairs.append((pair, single, double))
@@ -87,6 +88,11 @@ tanh = _pair("tanh", "The hyperbolic tangent.")
 sigmoid = _pair("sigmoid", "``1 / (1 + exp(-x))``.")
 erf = _pair("erf", "The error function.")
 softplus = _pair("softplus", "``log(1 + exp(x))``, without overflow.")
+gelu = _pair("gelu", "``x Phi(x)``, Phi the normal distribution function.")
+gelu_slope = _pair("gelu_slope", "The derivative of `gelu`.")
+# LLVM makes vector code of the greatest of whole numbers, but not of floats among which NaN counts
+order = _pair("order", "A whole number of the width of `x` that orders as `x` does, NaN above all.")
+from_order = _pair("from_order", "The number whose `order` is `n`.")
 
 
 @device

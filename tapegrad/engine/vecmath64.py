@@ -22,6 +22,11 @@ TWO_512, TWO_MINUS_512 = 2.0**512, 2.0**-512
 INF, NAN = np.float64(math.inf), np.float64(math.nan)
 #: exp(x) is 0 below -UNDERFLOW; expm1(x) is -1 below -EXPM1_FLAT; tanh and erf are 1 above TANH_FLAT and ERF_FLAT
 UNDERFLOW, EXPM1_FLAT, TANH_FLAT, ERF_FLAT = np.float64(746), np.float64(38), np.float64(20), np.float64(6)
+#: the normal density is 0 outside NORMAL_FLAT
+NORMAL_FLAT, INV_SQRT_2PI = np.float64(39), 0.3989422804014327
+ROOT_HALF = 0.7071067811865476
+#: `order` of NaN
+HIGHEST = np.int64(0x7FFFFFFFFFFFFFFF)
 #: ``n + ROUND`` for n = 1024, where 2**n overflows
 TOP = np.float64(ROUND + 1024.0)
 
@@ -143,6 +148,20 @@ def erf(x: Any) -> Any:
     return np.copysign(a + a * p if a < 1.0 else y, x)
 
 
+def _normal(x: Any) -> Any:
+    """The normal distribution function."""
+    return 0.5 * (1.0 + erf(x * ROOT_HALF))
+
+
+def gelu(x: Any) -> Any:
+    return (0.0 if x == -INF else x) * _normal(x)
+
+
+def gelu_slope(x: Any) -> Any:
+    c = -NORMAL_FLAT if x < -NORMAL_FLAT else (NORMAL_FLAT if x > NORMAL_FLAT else x)
+    return _normal(x) + c * INV_SQRT_2PI * exp(-0.5 * c * c)
+
+
 # ------------------------------------------------------------------ logarithms:  x = 2**n (1 + f)
 
 
@@ -192,3 +211,16 @@ def softplus(x: Any) -> Any:
     e = _exp_minus(abs(x))
     large = e > 0.41421356
     return (x if x > 0.0 else 0.0) + _log(1.0 if large else 0.0, 0.5 * e - 0.5 if large else e)
+
+
+# ------------------------------------------------------------------ order
+
+
+def order(x: Any) -> Any:
+    n = float_bits(x)
+    n = n ^ ((n >> 63) & 0x7FFFFFFFFFFFFFFF)  # of a negative number all bits but the sign are turned
+    return HIGHEST if x != x else n
+
+
+def from_order(n: Any) -> Any:
+    return bits_float(n ^ ((n >> 63) & 0x7FFFFFFFFFFFFFFF))

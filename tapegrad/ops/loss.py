@@ -69,6 +69,15 @@ def cross_entropy_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+@device
+def add_probabilities(f: Any, dx: int, x: int, n: int, slope: Any, level: Any, store: bool) -> int:
+    """dx += slope e^(x - level)."""
+    zero = cast(0.0, f)
+    for k in range(n):
+        f[dx + k] = (zero if store else f[dx + k]) + slope * m.exp(f[x + k] - level)
+    return 0
+
+
 def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx_c += g ((1 - s) w_t (p_c - [c = t]) + s/n (W p_c - w_c)), p = e^(x - L), W = sum w."""
     n, smoothing, reduction, store = op[12], real(op, 14, f), op[15], op[0] & 2 != 0
@@ -90,9 +99,7 @@ def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
         hard = g * (1.0 - smoothing) * weight_of(op, f, target)
         soft = g * smoothing / classes
         slope, level = hard + soft * all_weights, f[op[9] + row]
-        for k in range(n):
-            before = cast(0.0, f) if store else f[dx + k]
-            f[dx + k] = before + slope * m.exp(f[x + k] - level)
+        add_probabilities(f, dx, x, n, slope, level, store)
         if smoothing != 0.0:
             for k in range(n):
                 f[dx + k] -= soft * (f[op[7] + k] if op[16] != 0 else one)

@@ -10,62 +10,62 @@ from .table import Op
 #: by the name of the elementwise op: the same with a bit an element, which says where the slope is 1
 MASKED: dict[str, Op] = {}
 
-# Words: 1 y, 2 g, 3 x, 4 dx, 5 mask (int64: 64 elements of a row a word, each row begins a new one), 7 p, 8 q,
-# 9 nest of (x). They are those of the elementwise op with the mask's two put in between.
+# Words: 1 y, 2 g, 3 x, 4 dx, 5 mask (int64; each row of elements begins a new word), 7 p, 8 q, 9 nest of (x). They are
+# those of the elementwise op with the mask's two put in between.
+#
+# Of a row that is cut into eight equal parts, bit k of the mask's byte number `lane` belongs to element `lane` of part
+# k: so neighbours in memory are neighbours in a vector register, and no bit has to change its place.
 
 _FORWARD = """
 def masked_forward(op, f, i, b):
     p, q = real(op, 7, f), real(op, 8, f)
     columns, step = op[10], column_stride(op, 9, 0)
-    words = (columns + 63) >> 6
+    part, words = (columns + 7) >> 3, (columns + 63) >> 6
     for row in range(op[9]):
-        first = op[3] + row_offset(op, 9, 0, row)
-        for word in range(words):
-            at_x, at_y, bits = first + 64 * word * step, op[1] + row * columns + 64 * word, 0
-            count = min(64, columns - 64 * word)
-            if step == 1:
-                for k in range(count):  # before y, which may lie where x does; a loop for each becomes vector code
-                    x = f[at_x + k]
-                    bits |= (1 if {bit} else 0) << k
-                if at_y == at_x:
-                    for k in range(count):
-                        x = f[at_y + k]
-                        f[at_y + k] = {forward}
-                else:
-                    for k in range(count):
-                        x = f[at_x + k]
-                        f[at_y + k] = {forward}
+        mask, first = 8 * (op[5] + row * words), op[3] + row_offset(op, 9, 0, row)
+        for k in range(8):
+            at_x, at_y, own, before = first + k * part * step, op[1] + row * columns + k * part, 1 << k, (1 << k) - 1
+            count = min(part, columns - k * part)
+            if step == 1 and at_y == at_x:
+                for lane in range(count):
+                    x = f[at_y + lane]
+                    b[mask + lane] = (b[mask + lane] & before) | (own if {bit} else 0)
+                    f[at_y + lane] = {forward}
+            elif step == 1:
+                for lane in range(count):
+                    x = f[at_x + lane]
+                    b[mask + lane] = (b[mask + lane] & before) | (own if {bit} else 0)
+                    f[at_y + lane] = {forward}
             else:
-                for k in range(count):
-                    x = f[at_x + k * step]
-                    bits |= (1 if {bit} else 0) << k
-                    f[at_y + k] = {forward}
-            i[op[5] + row * words + word] = bits
+                for lane in range(count):
+                    x = f[at_x + lane * step]
+                    b[mask + lane] = (b[mask + lane] & before) | (own if {bit} else 0)
+                    f[at_y + lane] = {forward}
     return 0
 """
 
 _ADJOINT = """
 def masked_adjoint(op, f, i, b):
-    p, zero, store = real(op, 7, f), cast(0.0, f), op[0] & 2 != 0
+    p, zero, one, store = real(op, 7, f), cast(0.0, f), unknown_one(op, f), op[0] & 2 != 0
     columns, step = op[10], column_stride(op, 9, 0)
-    words = (columns + 63) >> 6
+    part, words = (columns + 7) >> 3, (columns + 63) >> 6
     for row in range(op[9]):
-        first = op[4] + row_offset(op, 9, 0, row)
-        for word in range(words):
-            at_dx, at_g = first + 64 * word * step, op[2] + row * columns + 64 * word
-            bits, count = i[op[5] + row * words + word], min(64, columns - 64 * word)
+        mask, first = 8 * (op[5] + row * words), op[4] + row_offset(op, 9, 0, row)
+        for k in range(8):
+            at_dx, at_g, bit = first + k * part * step, op[2] + row * columns + k * part, 1 << k
+            count = min(part, columns - k * part)
             if at_dx == at_g:
-                for k in range(count):
-                    g = f[at_g + k]
-                    f[at_g + k] = where((bits >> k) & 1 != 0, g, {outside})
-            elif step == 1:
-                for k in range(count):
-                    g = f[at_g + k]
-                    f[at_dx + k] = (zero if store else f[at_dx + k]) + where((bits >> k) & 1 != 0, g, {outside})
+                for lane in range(count):
+                    g = f[at_g + lane]
+                    f[at_g + lane] = one * where(b[mask + lane] & bit != 0, g, {outside})
+            elif step == 1 and store:
+                for lane in range(count):
+                    g = f[at_g + lane]
+                    f[at_dx + lane] = where(b[mask + lane] & bit != 0, g, {outside})
             else:
-                for k in range(count):
-                    g, at = f[at_g + k], at_dx + k * step
-                    f[at] = (zero if store else f[at]) + where((bits >> k) & 1 != 0, g, {outside})
+                for lane in range(count):
+                    g, at = f[at_g + lane], at_dx + lane * step
+                    f[at] = (zero if store else f[at]) + where(b[mask + lane] & bit != 0, g, {outside})
     return 0
 """
 

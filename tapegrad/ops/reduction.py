@@ -119,11 +119,11 @@ def accumulate(f: Any, at: int, value: Any, store: bool) -> int:
 @device
 def greatest(f: Any, x: int, n: int) -> Any:
     """Greatest of a row; NaN if it holds one."""
-    best = f[x]
+    best = m.order(f[x])
     for k in range(1, n):
-        v = f[x + k]
-        best = v if v > best or v != v else best
-    return best
+        v = m.order(f[x + k])
+        best = m.where(v > best, v, best)
+    return m.from_order(best)
 
 
 def max_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
@@ -132,11 +132,11 @@ def max_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
 
 
 def min_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    best = f[x]
+    best = m.order(-f[x])
     for k in range(1, n):
-        v = f[x + k]
-        best = v if v < best or v != v else best
-    f[y] = best
+        v = m.order(-f[x + k])
+        best = m.where(v > best, v, best)
+    f[y] = -m.from_order(best)
     return 0
 
 

@@ -28,6 +28,8 @@ def elementwise(name):
     return Kernel(f"test_{name}", kernel, own=False)
 
 
+#: which have other references than NumPy's function of the name
+OTHERS = {"where", "power", "gelu", "gelu_slope", "order", "from_order"}
 KERNELS = {name: elementwise(name) for name in m.__all__ if name not in ("where", "power")}
 
 
@@ -195,7 +197,7 @@ def test_small_arguments_come_through(dtype):
 def test_passed_through_functions_are_those_of_numpy(dtype):
     spellings = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
     x = np.random.default_rng(5).uniform(-1.5, 1.5, 300).astype(dtype)
-    for name in KERNELS.keys() - set(NAMES):
+    for name in KERNELS.keys() - set(NAMES) - OTHERS:
         with np.errstate(invalid="ignore"):
             expected = getattr(np, spellings.get(name, name))(x).astype(dtype)
         np.testing.assert_allclose(apply(name, x), expected, rtol=4 * np.finfo(dtype).eps, err_msg=name)
@@ -216,6 +218,43 @@ def test_where_and_power(dtype):
     np.testing.assert_allclose(y, np.where(x > 1, x**2.5, -0.5), rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gelu_and_its_slope_are_those_of_the_normal_distribution(dtype):
+    x = np.concatenate([np.linspace(-14.0, 14.0, 2001), [0.0, INF, -INF, NAN]]).astype(dtype)
+    exact, eps = x.astype(np.float64), np.finfo(dtype).eps
+    with np.errstate(all="ignore"):
+        value, density = exact * special.ndtr(exact), np.exp(-0.5 * exact * exact) / math.sqrt(2.0 * math.pi)
+        slope = special.ndtr(exact) + exact * density
+    value[-2:], slope[-3:-1] = (0.0, NAN), (1.0, 0.0)
+    np.testing.assert_allclose(apply("gelu", x), value, rtol=4 * eps, atol=2 * eps)
+    np.testing.assert_allclose(apply("gelu_slope", x), slope, rtol=4 * eps, atol=2 * eps)
+
+
+def test_float32_gelu_keeps_its_digits_far_below_zero():
+    x = np.linspace(-12.5, -1.0, 1000, dtype=np.float32)
+    exact = x.astype(np.float64)
+    error = np.abs(apply("gelu", x) / (exact * special.ndtr(exact)) - 1.0)
+    assert (error <= (0.5 * exact * exact + 4.0) * np.finfo(np.float32).eps).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_order_is_that_of_the_numbers_with_nan_above_all_and_is_undone(dtype):
+    def kernel(op, f, i, b):
+        for k in range(op[2]):
+            i[op[1] + k] = m.order(f[op[0] + k])
+            f[op[0] + k] = m.from_order(m.order(f[op[0] + k]))
+        return 0
+
+    tiny = np.finfo(dtype).smallest_subnormal
+    x = np.array([-INF, -2.0, -1.0, -tiny, -0.0, 0.0, tiny, 1.0, 1.5, INF, NAN, -NAN], dtype)
+    again, order = x.copy(), np.empty(x.size, np.int64)
+    row = np.array([again.ctypes.data // x.itemsize, order.ctypes.data // 8, x.size])
+    Kernel("test_order", kernel, own=False)(row.ctypes.data, x.dtype)
+    assert (np.diff(order[:-1]) > 0).all() and order[-1] == order[-2]
+    np.testing.assert_array_equal(again, x)
+    assert np.signbit(again[4])
+
+
 # ------------------------------------------------------------------ how they run
 
 
@@ -232,7 +271,7 @@ def test_plain_python_agrees_and_keeps_the_dtype(name, dtype):
 
 @pytest.mark.skipif(not jit.enabled(), reason="the JIT is disabled")
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "gelu", "gelu_slope"])
 def test_a_loop_becomes_vector_code(name, dtype):
     import numba
 
