@@ -43,6 +43,20 @@ def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 @device
+def clear(b: Any, at: int, nbytes: int) -> int:
+    """Zeros; those of a scalar without a call of the C library's `memset`, which a loop becomes."""
+    if nbytes == 4:
+        b[at], b[at + 1], b[at + 2], b[at + 3] = 0, 0, 0, 0
+        return 0
+    if nbytes == 8:
+        b[at], b[at + 1], b[at + 2], b[at + 3], b[at + 4], b[at + 5], b[at + 6], b[at + 7] = 0, 0, 0, 0, 0, 0, 0, 0
+        return 0
+    for k in range(nbytes):
+        b[at + k] = 0
+    return 0
+
+
+@device
 def run_adjoint(op: Any, n: int, f: Any, i: Any, b: Any) -> int:
     """Clear the adjoints that instruction `n` is the first to add to, and run its adjoint."""
     row = words_at(op[WORDS] + i[op[START] + n])
@@ -53,9 +67,7 @@ def run_adjoint(op: Any, n: int, f: Any, i: Any, b: Any) -> int:
         while fresh != 0:
             if fresh & 1 != 0:
                 v = i[operand + j]
-                at = i[op[ADJOINT] + v]
-                for k in range(i[op[NBYTES] + v]):
-                    b[at + k] = 0
+                clear(b, i[op[ADJOINT] + v], i[op[NBYTES] + v])
             fresh >>= 1
             j += 1
     status = call(i[op[ADJOINT_TABLE] + i[op[OPCODE] + n]], row, f, i, b)
