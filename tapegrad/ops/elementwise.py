@@ -73,6 +73,10 @@ def unknown_one(op: Any, f: Any) -> Any:
 _UNARY_FORWARD = """
 def unary_forward(op, f, i, b):
     p, q = real(op, 5, f), real(op, 6, f)
+    if op[7] == 1 and op[8] == 1:  # a scalar: no nest
+        x = f[op[3]]
+        f[op[1]] = {forward}
+        return 0
     columns, step = op[8], column_stride(op, 7, 0)
     for row in range(op[7]):
         at_y, at_x = op[1] + row * columns, op[3] + row_offset(op, 7, 0, row)
@@ -94,6 +98,10 @@ def unary_forward(op, f, i, b):
 _UNARY_ADJOINT = """
 def unary_adjoint(op, f, i, b):
     p, q, zero, one = real(op, 5, f), real(op, 6, f), cast(0.0, f), unknown_one(op, f)
+    if op[7] == 1 and op[8] == 1:
+        {scalar}
+        f[op[4]] = (zero if op[0] & 2 != 0 else f[op[4]]) + {adjoint}
+        return 0
     columns, step, store = op[8], column_stride(op, 7, 0), op[0] & 2 != 0
     for row in range(op[7]):
         offset = row_offset(op, 7, 0, row)
@@ -126,6 +134,7 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
     if adjoint is not None:
         rows = {"g": "at_g + k", "y": "at_y + k"}
         source = _UNARY_ADJOINT.format(adjoint=f"({adjoint})", contiguous=loads(adjoint, {**rows, "x": "at_x + k"}),
+                                       scalar=loads(adjoint, {"g": "op[2]", "y": "op[1]", "x": "op[3]"}),
                                        strided=loads(adjoint, {**rows, "x": "at_x + k * step"}))
         back, saves = partial(kernel, source, "unary_adjoint"), (saved(adjoint, "yx"),)
     op = UNARY[name] = Op(name, run, back, saves, stores=True, doc=doc, shares=partial(in_place, at=7, count=1))
@@ -138,6 +147,10 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
 _BINARY_FORWARD = """
 def binary_forward(op, f, i, b_):
     p = real(op, 7, f)
+    if op[8] == 1 and op[9] == 1:  # scalars: no nest
+        a, b = f[op[3]], f[op[5]]
+        f[op[1]] = {forward}
+        return 0
     columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
     for row in range(op[8]):
         at_y = op[1] + row * columns
@@ -212,6 +225,13 @@ _BINARY_PASS = """
 _BINARY_ADJOINT = """
 def binary_adjoint(op, f, i, b_):
     p, zero = real(op, 7, f), cast(0.0, f)
+    if op[8] == 1 and op[9] == 1:
+        {scalars}
+        if op[4] != 0:
+            f[op[4]] = (zero if op[0] & 2 != 0 else f[op[4]]) + {to_a}
+        if op[6] != 0:
+            f[op[6]] = (zero if op[0] & 4 != 0 else f[op[6]]) + {to_b}
+        return 0
     columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
 {first}
 {second}
@@ -233,7 +253,9 @@ def _binary_pass(rule: str, operand: int) -> str:
 def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     """Define y = forward(a, b, p) with da += to_a(g, a, b, y, p) and db += to_b(...)."""
     run = partial(kernel, _BINARY_FORWARD.format(forward=forward), "binary_forward")
-    source = _BINARY_ADJOINT.format(first=_binary_pass(to_a, 0), second=_binary_pass(to_b, 1))
+    source = _BINARY_ADJOINT.format(
+        first=_binary_pass(to_a, 0), second=_binary_pass(to_b, 1), to_a=f"({to_a})", to_b=f"({to_b})",
+        scalars=loads(f"({to_a}) + ({to_b})", {"g": "op[2]", "y": "op[1]", "a": "op[3]", "b": "op[5]"}))
     saves = saved(to_a, "yab"), saved(to_b, "yab")
     op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc,
                            shares=partial(in_place, at=8, count=2))

@@ -160,9 +160,9 @@ EMBEDDING_BAG_MAX = Op("embedding_bag_max", embedding_bag_max_forward, embedding
 
 def one_hot_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y[j, c] = 1 where c = index[j], else 0. Words: 1 y, 3 index, 5 indices, 6 classes."""
-    n = op[6]
+    n, whole = op[6], op[1]
     for k in range(op[5] * n):
-        f[op[1] + k] = 0.0
+        f[whole + k] = 0.0
     for j in range(op[5]):
         at = i[op[3] + j]
         if at < 0 or at >= n:

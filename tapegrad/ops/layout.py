@@ -88,7 +88,13 @@ def concatenate_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     width = op[20]
     at = 0
     for j in range(JOINED):
+        if at == width:
+            break
         n = op[21 + j]
+        if n == 1 and op[19] == 1:
+            f[op[1] + at] = f[op[3 + 2 * j]]
+            at += 1
+            continue
         for row in range(op[19]):
             y, x = op[1] + row * width + at, op[3 + 2 * j] + row * n
             if y != x:  # else it was computed there
@@ -103,15 +109,20 @@ def concatenate_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     width, zero = op[20], cast(0.0, f)
     at = 0
     for j in range(JOINED):
+        if at == width:
+            break
         n = op[21 + j]
         if op[4 + 2 * j] != 0:
             store = op[0] >> (j + 1) & 1 != 0
+            if n == 1 and op[19] == 1:
+                f[op[4 + 2 * j]] = (zero if store else f[op[4 + 2 * j]]) + f[op[2] + at]
+                at += 1
+                continue
             for row in range(op[19]):
                 g, dx = op[2] + row * width + at, op[4 + 2 * j] + row * n
                 if g != dx:
                     for k in range(n):
-                        before = zero if store else f[dx + k]
-                        f[dx + k] = before + f[g + k]
+                        f[dx + k] = (zero if store else f[dx + k]) + f[g + k]
         at += n
     return 0
 
@@ -181,9 +192,9 @@ TAKE = Op("take", take_forward, take_adjoint, ((2,), ()), errors=out_of_range(9)
 def put_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y = x with y[o, index[j], :] set to v[o, j, :], or v added. Words: 1 y, 3 x, 5 index, 7 v, 9 owner (which j wrote
     an element last, or -1), 11 outer, 12 count, 13 extent, 14 inner, 15 whether to add."""
-    count, extent, inner = op[12], op[13], op[14]
+    count, extent, inner, whole, source = op[12], op[13], op[14], op[1], op[3]
     for k in range(op[11] * extent * inner):
-        f[op[1] + k] = f[op[3] + k]
+        f[whole + k] = f[source + k]
     for e in range(extent):
         i[op[9] + e] = -1
     for j in range(count):
@@ -239,9 +250,9 @@ RAVEL = Op("ravel_index", ravel_forward, errors=out_of_range(8), doc="two indice
 
 def pad_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """A frame of a value around x. Words: 1 y, 3 x, 5 value, 6 elements of y, 7 offset of x in y, 8 nest of (y, x)."""
-    value = real(op, 5, f)
+    value, whole = real(op, 5, f), op[1]
     for k in range(op[6]):
-        f[op[1] + k] = value
+        f[whole + k] = value
     columns, to, step = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
     for row in range(op[8]):
         y, x = op[1] + op[7] + row_offset(op, 8, 0, row), op[3] + row_offset(op, 8, 1, row)

@@ -64,18 +64,19 @@ def row_norm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 @device
 def row_norm_affine(op: Any, f: Any) -> int:
     """dw += sum of g (x - mean) rstd, dbias += sum of g, over the rows."""
-    n, s, groups = op[14], op[16], op[15]
+    n, s, groups, to_w, to_bias = op[14], op[16], op[15], op[6], op[8]
     channels = n // s
-    for k in range(channels * groups):
-        if op[6] != 0 and op[0] & 4 != 0:
-            f[op[6] + k] = 0.0
-        if op[8] != 0 and op[0] & 8 != 0:
-            f[op[8] + k] = 0.0
+    if to_w != 0 and op[0] & 4 != 0:
+        for k in range(channels * groups):
+            f[to_w + k] = 0.0
+    if to_bias != 0 and op[0] & 8 != 0:
+        for k in range(channels * groups):
+            f[to_bias + k] = 0.0
     for row in range(op[13]):
         g = op[2] + row * n
         first = row % groups * channels
-        if op[6] != 0:
-            x, dw, mean, rstd = op[3] + row * n, op[6] + first, f[op[9] + row], f[op[11] + row]
+        if to_w != 0:
+            x, dw, mean, rstd = op[3] + row * n, to_w + first, f[op[9] + row], f[op[11] + row]
             if s == 1:
                 for k in range(n):
                     f[dw + k] += f[g + k] * ((f[x + k] - mean) * rstd)
@@ -85,13 +86,13 @@ def row_norm_affine(op: Any, f: Any) -> int:
                     for k in range(c * s, c * s + s):
                         part += f[g + k] * (f[x + k] - mean)
                     f[dw + c] += part * rstd
-        if op[8] != 0:
+        if to_bias != 0:
             if s == 1:
                 for k in range(n):
-                    f[op[8] + first + k] += f[g + k]
+                    f[to_bias + first + k] += f[g + k]
             else:
                 for c in range(channels):
-                    f[op[8] + first + c] += total_of(f, g + c * s, s, 1)
+                    f[to_bias + first + c] += total_of(f, g + c * s, s, 1)
     return 0
 
 

@@ -35,12 +35,12 @@ def total_of(f: Any, x: int, n: int, step: int) -> Any:
 
 def sum_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y = scale * sum x. Words: 1 y, 3 x, 5 scale, 6 elements of y, 7 nest of (y, x)."""
-    scale, count, columns = real(op, 5, f), op[6], op[8]
+    scale, count, columns, out = real(op, 5, f), op[6], op[8], op[1]
     for k in range(count):
-        f[op[1] + k] = 0.0
+        f[out + k] = 0.0
     to, step = column_stride(op, 7, 0), column_stride(op, 7, 1)
     for row in range(op[7]):
-        y, x = op[1] + row_offset(op, 7, 0, row), op[3] + row_offset(op, 7, 1, row)
+        y, x = out + row_offset(op, 7, 0, row), op[3] + row_offset(op, 7, 1, row)
         if to == 0:
             f[y] += total_of(f, x, columns, step)
         elif to == 1 and step == 1:
@@ -51,7 +51,7 @@ def sum_forward(op: Any, f: Any, i: Any, b: Any) -> int:
                 f[y + k * to] += f[x + k * step]
     if scale != 1.0:
         for k in range(count):
-            f[op[1] + k] *= scale
+            f[out + k] *= scale
     return 0
 
 
