@@ -27,6 +27,9 @@ function (any bit pattern, magnitudes of every order near 0 and, for logarithms,
 to another), against mpmath with 200 bits. Both compiled as kernels are; compiled without fused multiply-add, a sample
 stayed below 1.8.
 
+`gelu` and `gelu_slope` are products of such and have the error of a few roundings; float32 `gelu` keeps its digits far
+below 0 as well, but for those that the rounding of x**2 / 2 costs.
+
 The formulas subtract and add in an order on which their accuracy rests, so they are compiled without LLVM's leave to
 reassociate, whatever the kernel around them has. Their polynomials are minimax in the relative error of the result,
 found with the Remez exchange in 50 digits. Sources: the reduction by log(2) in two parts, W. J. Cody and W. Waite,
