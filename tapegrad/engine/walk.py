@@ -20,7 +20,8 @@ VALUE, ADJOINT, NBYTES, ITEMSIZE, STATE, PLACE = 11, 12, 13, 14, 15, 16
 BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
 SCHEDULE, STEPS = 24, 25  # what a recording's reverse walk runs: n an adjoint, ~n the instruction itself once more
 REUSE, HOLE, HOLE_BYTES = 26, 27, 28  # whether adjoints share bytes; gaps in their block while it is planned
-HEADER_WORDS = 29
+ORDER, SEEDED = 29, 30  # rows that the forward walk runs if not all; whether it needs the seed's adjoint (see `strips`)
+HEADER_WORDS = 31
 
 _GAPS = 64  # that are looked at for an adjoint
 
@@ -32,9 +33,10 @@ UNREACHED, REACHED, LEAF, LEAF_WITH_GRADIENT, LEAF_REACHED, LEAF_ADDED = 0, 1, 2
 
 
 def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Run instructions BEGIN to END."""
-    table, opcode, start, words = op[FORWARD_TABLE], op[OPCODE], op[START], op[WORDS]
-    for n in range(op[BEGIN], op[END]):
+    """Run instructions BEGIN to END, or those that stand there in ORDER."""
+    table, opcode, start, words, order = op[FORWARD_TABLE], op[OPCODE], op[START], op[WORDS], op[ORDER]
+    for step in range(op[BEGIN], op[END]):
+        n = step if order == 0 else i[order + step]
         status = call(i[table + i[opcode + n]], words_at(words + i[start + n]), f, i, b)
         if status != 0:
             op[FAILED] = n

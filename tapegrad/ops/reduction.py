@@ -11,25 +11,29 @@ from ..engine.jit import cast, device, real
 from .nest import column_stride, row_offset
 from .table import Op
 
-_BLOCK = 1024  # elements summed in one go, so that rounding grows with the number of blocks, not of elements
+BLOCK = 1024  # elements summed in one go, so that rounding grows with the number of blocks, not of elements
 INFINITY = math.inf
+
+
+@device
+def block_sum(f: Any, at: int, n: int, step: int) -> Any:
+    """Sum of `n` elements from `at` on."""
+    part = cast(0.0, f)
+    if step == 1:
+        for k in range(n):
+            part += f[at + k]
+    else:
+        for k in range(n):
+            part += f[at + k * step]
+    return part
 
 
 @device
 def total_of(f: Any, x: int, n: int, step: int) -> Any:
     """Sum of `n` elements from `x` on, in blocks."""
     total = cast(0.0, f)
-    for first in range(0, n, _BLOCK):
-        part = cast(0.0, f)
-        count = min(_BLOCK, n - first)
-        at = x + first * step
-        if step == 1:
-            for k in range(count):
-                part += f[at + k]
-        else:
-            for k in range(count):
-                part += f[at + k * step]
-        total += part
+    for first in range(0, n, BLOCK):
+        total += block_sum(f, x + first * step, min(BLOCK, n - first), step)
     return total
 
 
@@ -74,6 +78,29 @@ def sum_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 SUM = Op("sum", sum_forward, sum_adjoint, ((),), stores=True, doc="sum over axes, times a number (mean: 1/n)")
+
+
+# The same of one contiguous row that comes in strips of whole blocks: to the bit, for the blocks are added in order.
+
+
+def block_sums_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Sums of the blocks of x. Words: 1 y, 3 x, 5 elements of x."""
+    for first in range(0, op[5], BLOCK):
+        f[op[1] + first // BLOCK] = block_sum(f, op[3] + first, min(BLOCK, op[5] - first), 1)
+    return 0
+
+
+def ordered_sum_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = scale * sum x, one element after the other. Words: 1 y, 3 x, 5 scale, 6 elements of x."""
+    total = cast(0.0, f)
+    for k in range(op[6]):
+        total = m.minus(total, -f[op[3] + k])
+    f[op[1]] = total * real(op, 5, f)
+    return 0
+
+
+BLOCK_SUMS = Op("block_sums", block_sums_forward, doc="sums of the blocks that a sum is made of")
+ORDERED_SUM = Op("ordered_sum", ordered_sum_forward, doc="sum from the first to the last, times a number")
 
 
 # ------------------------------------------------------------------ rows

@@ -108,4 +108,7 @@ def _lives(program: Program) -> list[Life]:
             found.append(Life(f"{'d' if adjoint else ''}{name}", kind, int(tape._nbytes[v]), offset, int(births[v]),
                               int(deaths[v]), None if n < 0 else n, "" if n < 0 else tape.notes[n][2][2],
                               "" if adjoint else why.get(v, "")))
+    for group, offset in zip(lives.groups, layout.group_offsets):
+        found.append(Life(program.times.stretch(group), "temporary", group.nbytes, offset, group.first, group.last,
+                          program.times.instructions[group.first], "", ""))
     return found

@@ -24,6 +24,7 @@ from ..engine.placement import live_bytes
 from ..errors import ArgumentError, TapeMemoryError
 from .liveness import Layout, Lives, layout_of, lives_of
 from .schedule import Event, Operands, Tree, events_of
+from .strips import Forms
 
 _LEVELS = 512
 _STAGES = 64
@@ -67,18 +68,22 @@ class Plan:
     tree : Tree
         What runs again.
     ends : tuple
-        The arguments of `lives_of` from `inputs` on.
+        The arguments of `lives_of` from `inputs` to `read_adjoints`.
+    forms : Forms, optional
+        What may run in strips; nothing by default.
     """
 
-    def __init__(self, operands: Operands, tree: Tree, ends: tuple[Any, ...]) -> None:
-        self.operands, self.tree, self.ends = operands, tree, ends
+    def __init__(self, operands: Operands, tree: Tree, ends: tuple[Any, ...], forms: Forms | None = None) -> None:
+        self.operands, self.tree, self.ends, self.forms = operands, tree, ends, forms
         self.events: list[Event] = events_of(operands, tree)
 
     @cached_property
     def _placed(self) -> tuple[Lives, Layout]:
         """With parts in what they are joined to, if that needs no more bytes."""
         ways = (True, False) if any(self.operands.parts) else (False,)
-        lives = [lives_of(self.operands, self.events, joined, *self.ends) for joined in ways]
+        inputs, outputs, seed, read = self.ends
+        lives = [lives_of(self.operands, self.events, joined, inputs, outputs, seed, read, self.forms)
+                 for joined in ways]
         return min(((each, layout_of(each)) for each in lives), key=lambda placed: placed[1].total)
 
     @property
@@ -99,11 +104,18 @@ class Plan:
 
     def other(self, tree: Tree) -> Plan:
         """The same recording with other stretches run again."""
-        return Plan(self.operands, tree, self.ends)
+        return Plan(self.operands, tree, self.ends, self.forms)
+
+    def whole(self) -> Plan:
+        """The same without strips."""
+        return Plan(self.operands, self.tree, self.ends)
 
 
 def plan_within(plan: Plan, end: int, budget: Budget, standing: int) -> Plan:
-    """The plan itself if it keeps to the budget, else the fastest that is found to.
+    """The plan itself if it keeps to the budget, else the fastest that is found to, in which nothing runs in strips.
+
+    Strips and stretches that run again stand in each other's way: a group that spans the turn keeps nothing, and bytes
+    would no longer rise with the levels.
 
     Raises
     ------
@@ -116,8 +128,9 @@ def plan_within(plan: Plan, end: int, budget: Budget, standing: int) -> Plan:
     plain = plan.other(list(range(end)))
     if plain.layout.total <= room:
         return plain
-    chosen, least = _search(Stages(plain, end), room)
+    chosen, least = _search(Stages(plain.whole(), end), room)
     if chosen is None:
+        least = min(least, plan.layout.total, plain.layout.total)
         beside = budget.optimizer_bytes + standing
         raise TapeMemoryError(
             f"memory_budget={budget.nbytes:,} bytes: the smallest that this step can keep to is {least + beside:,} "

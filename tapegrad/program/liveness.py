@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ..engine.placement import lower_bound, place
 from .schedule import Event, Operands, versions_of
-from .sharing import Sharing, blocks_of, sharing_of
+from .sharing import Merge, Sharing, blocks_of, sharing_of
+from .strips import Forms, Group, Times, groups_of
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -35,6 +37,9 @@ class Lives:
         What lies in other ones' bytes.
     end : int
         The time after everything.
+    groups : list of Group
+        What runs in strips. The variables that live within one only are not born here.
+    times : Times
     """
 
     value_birth: np.ndarray
@@ -46,10 +51,17 @@ class Lives:
     nbytes: np.ndarray
     sharing: Sharing
     end: int
+    groups: list[Group]
+    times: Times
+
+    @property
+    def seeded_first(self) -> bool:
+        """Whether the reverse begins within a group of the forward walk, which needs the seed's adjoint before."""
+        return any(group.first < self.times.turn <= group.last for group in self.groups)
 
 
 def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: Sequence[int], outputs: Sequence[int],
-             seed: int | None, read_adjoints: Sequence[int]) -> Lives:
+             seed: int | None, read_adjoints: Sequence[int], forms: Forms | None = None) -> Lives:
     """The lives of every variable of a recording and its reverse.
 
     Parameters
@@ -65,6 +77,8 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
         Where the reverse walk starts.
     read_adjoints : sequence of int
         Variables whose adjoints are read after everything.
+    forms : Forms, optional
+        What may run in strips.
     """
     numbers, originals = versions_of(operands, events)
     n, count = len(operands.inputs), len(originals)
@@ -102,11 +116,89 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
                 adjoint_death[v] = end
     for v in outputs:
         death[v] = end
-    sharing = sharing_of(operands, events, numbers, birth, death, adjoint_birth, adjoint_death, joined)
-    births, deaths = np.array(birth, np.int64), np.array(death, np.int64)
+    times = Times(operands, events, numbers)
+    groups = groups_of(times, forms) if forms else []
+    if seed is not None and any(group.first < n <= group.last for group in groups):
+        adjoint_birth[seed] = -1
     nbytes = np.array(operands.nbytes, np.int64)[originals]
-    return Lives(births, deaths, np.array(adjoint_birth, np.int64), np.array(adjoint_death, np.int64),
-                 kept, np.array(originals, np.int64), nbytes, sharing, end)
+    homes = _homes(times, groups, nbytes, death, adjoint_birth, adjoint_death)
+    sharing = sharing_of(operands, events, numbers, birth, death, adjoint_birth, adjoint_death, joined, homes)
+    values = Lived(nbytes, np.array(birth, np.int64), np.array(death, np.int64), sharing.values)
+    adjoints = Lived(nbytes, np.array(adjoint_birth, np.int64), np.array(adjoint_death, np.int64), sharing.adjoints)
+    for k, group in enumerate(groups):
+        _arrange_group(group, [(values, homes[0] == k), (adjoints, homes[1] == k)])
+    kept[homes[0] >= 0] = False
+    return Lives(values.birth, values.death, adjoints.birth, adjoints.death, kept, np.array(originals, np.int64),
+                 nbytes, sharing, end, groups, times)
+
+
+def _homes(times: Times, groups: Sequence[Group], nbytes: np.ndarray, death: Sequence[int],
+           adjoint_birth: Sequence[int], adjoint_death: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each value and of each adjoint the group within which it lives and which needs a strip of it, or -1.
+
+    It is -2 of an array of which every strip reads the same element: nothing may lie over that.
+    """
+    values, adjoints = np.full(len(death), -1), np.full(len(death), -1)
+    for k, group in enumerate(groups):
+        values[[v for v in group.constants if nbytes[v] > 64]] = -2
+        for time in range(group.first, group.last + 1):
+            if time not in group.sums:
+                values[[v for v in times.written(time) if death[v] <= group.last]] = k
+            adjoints[[v for v in times.adjoints(time) if nbytes[v]
+                      and adjoint_birth[v] >= group.first and adjoint_death[v] <= group.last]] = k
+    return values, adjoints
+
+
+class Lived(NamedTuple):
+    """Values, or adjoints: by variable bytes, births and deaths, and what lies in other ones' bytes."""
+
+    nbytes: np.ndarray
+    birth: np.ndarray
+    death: np.ndarray
+    merges: list[Merge]
+
+
+def _arrange_group(group: Group, kinds: Sequence[tuple[Lived, np.ndarray]]) -> None:
+    """Place the strips of what lives within the group, which is not born otherwise; the rest of it lives throughout."""
+    strips = [Lived(np.where(inside, group.strip_bytes(lived.nbytes), 0), lived.birth.copy(), lived.death.copy(),
+                    [merge for merge in lived.merges if inside[merge[0]]]) for lived, inside in kinds]
+    variables, offsets, _, group.part_bytes, _ = arrange(strips)
+    (group.values, group.adjoints), (group.value_offsets, group.adjoint_offsets) = variables, offsets
+    group.place_sums()
+    for lived, inside in kinds:
+        lived.merges[:] = [merge for merge in lived.merges if not inside[merge[0]]]
+        lived.birth[inside], lived.death[inside] = _NEVER, -2
+        lived.birth[(lived.birth >= group.first) & (lived.birth <= group.last)] = group.first
+        lived.death[(lived.death >= group.first) & (lived.death <= group.last)] = group.last
+
+
+def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = ()) -> tuple[
+        list[np.ndarray], list[np.ndarray], list[int], int, int]:
+    """Place everything that lives, and what has no variable: ``(bytes, birth, death)``.
+
+    Returns
+    -------
+    variables, offsets : list of ndarray
+        By kind.
+    alone_offsets : list of int
+    total, lower_bound : int
+        Bytes, and the least that any placement needs.
+    """
+    blocks = []
+    for nbytes, birth, death, merges in kinds:
+        placed = np.flatnonzero((nbytes > 0) & (birth <= death))
+        block, shift = blocks_of(len(birth), merges)
+        first, last = birth.copy(), death.copy()
+        np.minimum.at(first, block[placed], birth[placed])
+        np.maximum.at(last, block[placed], death[placed])
+        own = np.unique(block[placed])
+        blocks.append((placed, block[placed], shift[placed], own, nbytes[own], first[own], last[own]))
+    rest = np.array(alone, np.int64).reshape(-1, 3)
+    sizes, births, deaths = (np.concatenate([*(b[4 + k] for b in blocks), rest[:, k]]) for k in range(3))
+    offsets, total = place(sizes, births, deaths)
+    *given, last_ones = np.split(offsets, np.cumsum([len(block[3]) for block in blocks]))
+    found = [at[np.searchsorted(block[3], block[1])] + block[2] for block, at in zip(blocks, given)]
+    return [block[0] for block in blocks], found, last_ones.tolist(), total, lower_bound(sizes, births, deaths)
 
 
 @dataclass
@@ -119,6 +211,8 @@ class Layout:
         Variables.
     value_offsets, adjoint_offsets : ndarray of int64
         Bytes from the arena's begin, one a variable.
+    group_offsets : list of int
+        Where the bytes of each group of strips begin.
     total, lower_bound : int
         Bytes of the arena, and the least that any placement needs.
     """
@@ -127,27 +221,15 @@ class Layout:
     adjoints: np.ndarray
     value_offsets: np.ndarray
     adjoint_offsets: np.ndarray
+    group_offsets: list[int]
     total: int
     lower_bound: int
 
 
 def layout_of(lives: Lives) -> Layout:
     """Place everything that lives."""
-    blocks = []
-    for birth, death, merges in ((lives.value_birth, lives.value_death, lives.sharing.values),
-                                 (lives.adjoint_birth, lives.adjoint_death, lives.sharing.adjoints)):
-        placed = np.flatnonzero((lives.nbytes > 0) & (birth <= death))
-        block, shift = blocks_of(len(birth), merges)
-        first, last = birth.copy(), death.copy()
-        np.minimum.at(first, block[placed], birth[placed])
-        np.maximum.at(last, block[placed], death[placed])
-        blocks.append((placed, block[placed], shift[placed], np.unique(block[placed]), first, last))
-    own = [block[3] for block in blocks]
-    sizes = lives.nbytes[np.concatenate(own)]
-    births = np.concatenate([block[4][block[3]] for block in blocks])
-    deaths = np.concatenate([block[5][block[3]] for block in blocks])
-    offsets, total = place(sizes, births, deaths)
-    found = []
-    for (_, block, shift, alone, *_), given in zip(blocks, np.split(offsets, [len(own[0])])):
-        found.append(given[np.searchsorted(alone, block)] + shift)
-    return Layout(blocks[0][0], blocks[1][0], found[0], found[1], total, lower_bound(sizes, births, deaths))
+    kinds = [Lived(lives.nbytes, lives.value_birth, lives.value_death, lives.sharing.values),
+             Lived(lives.nbytes, lives.adjoint_birth, lives.adjoint_death, lives.sharing.adjoints)]
+    alone = [(max(group.nbytes, 64), group.first, group.last) for group in lives.groups]
+    (values, adjoints), (at_values, at_adjoints), at_groups, total, least = arrange(kinds, alone)
+    return Layout(values, adjoints, at_values, at_adjoints, at_groups, total, least)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.jit import Kernel, call, cast, device, real, words_at
+from ..engine.walk import FAILED, SEEDED
 
 # Words of the row
 FORWARD, REVERSE, UPDATE_WALK = 1, 2, 3  # addresses of the walks
@@ -31,13 +32,19 @@ def train_steps(op: Any, f: Any, i: Any, b: Any) -> int:
                     source, target, width = (i[op[TABLE] + 3 * k], i[op[TABLE] + 3 * k + 1], i[op[TABLE] + 3 * k + 2])
                     first = op[INDEX] + (step * op[MICRO] + micro) * op[BATCH]
                     gather_rows(i, b, first, op[BATCH], source, target, width)
-            status = call(op[FORWARD], words_at(op[TAPE]), f, i, b)
+            header = words_at(op[TAPE] if micro == 0 else op[ADDING])
+            if header[SEEDED] != 0:
+                f[op[SEED]] = share
+            status = call(op[FORWARD], header, f, i, b)
             if status != 0:
+                i[op[TAPE] + FAILED] = header[FAILED]
                 return status
             loss += f[op[LOSS]] * share
-            f[op[SEED]] = share
-            status = call(op[REVERSE], words_at(op[TAPE] if micro == 0 else op[ADDING]), f, i, b)
+            if header[SEEDED] == 0:
+                f[op[SEED]] = share
+            status = call(op[REVERSE], header, f, i, b)
             if status != 0:
+                i[op[TAPE] + FAILED] = header[FAILED]
                 return status
             if op[RANDOM] != 0:
                 i[op[RANDOM] + 1] += 1

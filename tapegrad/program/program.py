@@ -19,6 +19,7 @@ from .budget import Budget, Plan, plan_within
 from .capture import Capture
 from .masks import keep_masks
 from .schedule import Operands, schedule_of, tree_of
+from .strips import STRIPS, Forms, GroupRows
 
 
 class Program:
@@ -56,9 +57,16 @@ class Program:
         if seed is not None:
             self._plan_reverse()
         operands = Operands(self.tape, self.count)
+        self.forms = Forms(self.tape, self.count)
         plan = self._plan(operands, budget)
         self.events, self.lives, self.layout, self.extra = plan.events, plan.lives, plan.layout, plan.extra
+        self.times = self.lives.times
         self.schedule = schedule_of(self.tape, operands, self.events)
+        #: by time, the number of the row that runs
+        self.rows = [*range(self.count), *np.where(self.schedule < 0, ~self.schedule, self.schedule).tolist()]
+        #: what the forward walk runs, by row, and how many; None: all instructions
+        self.order: np.ndarray | None = None
+        self.steps, self.seeded_first = self.count, self.lives.seeded_first
         if runs:
             self._link()
             self._ready()
@@ -111,7 +119,7 @@ class Program:
         """What runs again, and where everything lies."""
         ends = ([t.node.variable for t in self.inputs], [t.node.variable for t in self.outputs if t.is_symbolic],
                 None if self.seed is None else self.seed.node.variable, [t.node.variable for t in self.gradients_of])
-        plan = Plan(operands, tree_of(self.tape, self.end), ends)
+        plan = Plan(operands, tree_of(self.tape, self.end), ends, self.forms)
         return plan if budget is None else plan_within(plan, self.end, budget, self.standing_bytes)
 
     @property
@@ -127,13 +135,38 @@ class Program:
         layout, originals = self.layout, self.lives.originals
         tape._value[layout.values] = base + layout.value_offsets
         tape._adjoint[layout.adjoints] = base + layout.adjoint_offsets
+        for group, at in zip(self.lives.groups, layout.group_offsets):
+            tape._value[group.values] = base + at + group.value_offsets
+            tape._adjoint[group.adjoints] = base + at + group.adjoint_offsets
         tape._adjoint[:len(originals)] = tape._adjoint[originals]
         tape._state[:len(originals)] = tape._state[originals]
         tape.run(walk.LINK_VALUES, 0, tape.count)
         if self.seed is not None:
             tape.run(walk.LINK_REVERSE, 0, tape.count)
             self.seed_at = self._adjoint_place(self.seed)
+        if self.lives.groups:
+            self._link_groups()
         tape.count = self.count  # the rows behind are no part of the recording
+
+    def _link_groups(self) -> None:
+        """Give each group of strips a row, which the walks run in the place of its own."""
+        tape, turn = self.tape, self.count
+        entries = [*range(turn), *self.schedule.tolist()]
+        self.group_rows = self._rows_of_groups(tape._words)
+        self.group_numbers = []
+        for group, rows in zip(self.lives.groups, self.group_rows):
+            tape.append(STRIPS, rows.row, [tape.new_variable(0, 1)], [0], [0], (), ([], (), None, None))
+            self.group_numbers.append(tape.count - 1)
+            entries[group.first:group.last + 1] = [None] * (group.last - group.first + 1)
+            entries[group.first] = tape.count - 1 if group.first < turn else ~(tape.count - 1)
+        self.order = np.array([n for n in entries[:turn] if n is not None], np.int64)
+        self.steps = len(self.order)
+        self.schedule = np.array([n for n in entries[turn:] if n is not None], np.int64)
+
+    def _rows_of_groups(self, words: np.ndarray) -> list[GroupRows]:
+        base = address_of(self.arena)
+        return [GroupRows(self.tape, group, self.times, self.forms, self.rows, base + at, words)
+                for group, at in zip(self.lives.groups, self.layout.group_offsets)]
 
     def begin_lists(self) -> None:
         """Say of the gradients of tables whose rows are listed that the next runs write them."""
@@ -146,11 +179,15 @@ class Program:
         tape = self.tape
         words, header = tape._words[:tape._word_count].copy(), tape._header.copy()
         leaves = {v for source, v in tape._externals.items() if isinstance(source, Leaf)}
-        for n in self.schedule[self.schedule >= 0].tolist():
+        for n in (n for time, n in enumerate(self.rows) if self.times.is_adjoint[time]):
             first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
             for j, v in enumerate(tape._variable[first:last].tolist()):
                 if v in leaves:  # neither stored nor cleared before
                     words[tape._start[n]] &= ~(1 << j | 1 << (32 + j))
+        if self.lives.groups:
+            self.adding_rows = self._rows_of_groups(words)
+            for n, rows in zip(self.group_numbers, self.adding_rows):
+                words[tape._start[n]:tape._start[n + 1]] = rows.row
         header[walk.WORDS] = address_of(words) // 8
         return header, words
 
@@ -165,12 +202,15 @@ class Program:
         dtype = tape.dtype
         for code in np.unique(tape._opcode[:tape.count]).tolist():
             OPS[code].ready_forward(dtype)
-        for code in np.unique(tape._opcode[self.schedule[self.schedule >= 0]]).tolist():
+        for code in np.unique(tape._opcode[self.rows[self.count:]]).tolist():
             OPS[code].ready_adjoint(dtype)
         header = tape._header
         header[walk.FORWARD_TABLE] = address_of(FORWARD[dtype]) // 8
         header[walk.ADJOINT_TABLE] = address_of(ADJOINT[dtype]) // 8
-        header[walk.BEGIN], header[walk.END] = 0, self.count
+        if self.order is not None:
+            STRIPS.ready_forward(dtype)
+            header[walk.ORDER], header[walk.SEEDED] = address_of(self.order) // 8, self.seeded_first
+        header[walk.BEGIN], header[walk.END] = 0, self.steps
         header[walk.SCHEDULE], header[walk.STEPS] = address_of(self.schedule) // 8, len(self.schedule)
 
     # -------------------------------------------------------------- running
@@ -199,15 +239,22 @@ class Program:
             self.capture.random_state[:] = key, counter << 20
 
     def forward(self) -> None:
-        """Run the recording on the inputs it was given."""
+        """Run the recording on the inputs it was given, and what of the reverse is in one pass with it."""
         self.draw()
-        self.tape.run(walk.FORWARD_WALK, 0, self.tape.count)
+        if self.seeded_first:
+            self.give_seed()
+        self.tape.run(walk.FORWARD_WALK, 0, self.steps)
 
     def reverse(self) -> None:
         """Walk back from the seed, whose adjoint is 1."""
+        if not self.seeded_first:
+            self.give_seed()
+        self.tape.run(walk.SCHEDULED_WALK, 0, self.steps)
+
+    def give_seed(self) -> None:
+        """Write the seed's adjoint."""
         seed = self.seed
         array_at(self.seed_at, seed.shape, seed.strides, seed.dtype, self)[...] = 1.0
-        self.tape.run(walk.SCHEDULED_WALK, 0, self.count)
 
     def gradient(self, t: Tensor) -> np.ndarray:
         """The adjoint of one of `gradients_of`, copied; zeros if the result does not depend on it."""

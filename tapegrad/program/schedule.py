@@ -81,9 +81,11 @@ class Operands:
                 shared = op.shares(words[rows[n]:rows[n + 1]])
                 over = [j for j in shared.over if not offsets[first + j] and sizes[row[j]] == sizes[row[0]]
                         and row.count(row[j]) == 1]
-                parts = [(j, at * known[0][1].itemsize) for j, at in shared.parts
-                         if not offsets[first + j] and at * known[0][1].itemsize % 64 == 0
-                         and row.count(row[j]) == 1] if shared.parts else parts
+                size = known[0][1].itemsize
+                parts = [(j, at * size) for j, at in shared.parts
+                         if not offsets[first + j] and at * size % 64 == 0 and row.count(row[j]) == 1
+                         # a view's other elements lie elsewhere
+                         and math.prod(known[j][0]) * size == sizes[row[j]]] if shared.parts else parts
             self.over.append(tuple([row[j] for j in over]))
             self.parts.append(tuple([(row[j], at) for j, at in parts]) if parts else ())
             mode = words[rows[n]]  # whose bit j says that the adjoint of input j is stored

@@ -29,7 +29,8 @@ class Sharing:
 
 
 def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[int, int], int], birth: list[int],
-               death: list[int], adjoint_birth: list[int], adjoint_death: list[int], joined: bool) -> Sharing:
+               death: list[int], adjoint_birth: list[int], adjoint_death: list[int], joined: bool,
+               homes: tuple[np.ndarray, np.ndarray]) -> Sharing:
     """What can share bytes; the lives of what is overwritten then end just before.
 
     Parameters
@@ -42,6 +43,8 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
         By variable; changed in place.
     joined : bool
         Whether parts lie in what they are joined to.
+    homes : pair of ndarray of int, (variables,)
+        Of each value, and of each adjoint, the group of strips that it lives in; only what has the same shares bytes.
     """
     found = Sharing()
     n = len(operands.inputs)
@@ -67,7 +70,7 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
     for time, k, reads, y in written:
         for v in operands.over[k]:
             x = version(v, reads)
-            if death[x] == time and 0 <= birth[x] < time and not taken & {x, y}:
+            if death[x] == time and 0 <= birth[x] < time and not taken & {x, y} and homes[0][x] == homes[0][y]:
                 found.values.append((y, x, 0))
                 death[x] = time - 1
                 break
@@ -81,7 +84,8 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
                 taken |= {v, y}
     for time, k, y in walked:
         for v in operands.adjoint_over[k]:
-            if adjoint_birth[v] == time == adjoint_death[y] and adjoint_birth[y] < time and not taken & {v, y}:
+            if (adjoint_birth[v] == time == adjoint_death[y] and adjoint_birth[y] < time and not taken & {v, y}
+                    and homes[1][v] == homes[1][y]):
                 found.adjoints.append((v, y, 0))
                 adjoint_death[y] = time - 1
     return found

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..engine import walk
-from ..engine.storage import address_of, array_at
+from ..engine.storage import address_of
 from ..memory import Rows
 from .account import instructions_of
 from .program import Program
@@ -19,7 +19,8 @@ _AT_LEAST = 3
 def time_instructions(program: Program, batch: Sequence[np.ndarray], seconds: float) -> Rows:
     """Median times over passes of the whole recording on a batch, instruction by instruction, for about `seconds`.
 
-    The time of an empty walk, which the call itself takes, is taken off.
+    The time of an empty walk, which the call itself takes, is taken off. Instructions that run in strips share the time
+    of their group as their expected times are to each other.
 
     Returns
     -------
@@ -38,7 +39,7 @@ def time_instructions(program: Program, batch: Sequence[np.ndarray], seconds: fl
             ran.append(_one_pass(program, batch, empty))
     finally:
         header[:] = before
-    taken = np.maximum(np.median(ran, axis=0) - np.median(empty), 0.0) * 1e6
+    taken = _by_time(program, np.maximum(np.median(ran, axis=0) - np.median(empty), 0.0) * 1e6)
     reverse = np.zeros(n)
     np.add.at(reverse, [event.instruction for event in program.events], taken[n:])
     total = max(taken.sum(), 1e-9)
@@ -48,13 +49,28 @@ def time_instructions(program: Program, batch: Sequence[np.ndarray], seconds: fl
                       for k, i in enumerate(instructions_of(program))))
 
 
+def _by_time(program: Program, taken: np.ndarray) -> np.ndarray:
+    """What each instruction and event takes; one that runs in strips with others has its expected share."""
+    times, result = program.times, np.zeros(program.times.end)
+    began = {group.first: group for group in program.lives.groups}
+    inside = {k for group in began.values() for k in range(group.first + 1, group.last + 1)}
+    entries = [k for k in range(times.end) if k not in inside]
+    for first, microseconds in zip(entries, taken.tolist()):
+        end = began[first].last + 1 if first in began else first + 1
+        work = np.array([times.operands.work[times.instructions[k]] for k in range(first, end)])
+        result[first:end] = microseconds * work / work.sum()
+    return result
+
+
 def _one_pass(program: Program, batch: Sequence[np.ndarray], empty: list[float]) -> np.ndarray:
-    """Seconds of each instruction and each event of the reverse, and of two walks over nothing."""
-    tape, n, seed, clock = program.tape, program.tape.count, program.seed, time.perf_counter
+    """Seconds of each row that the walks run forward and in reverse, and of two walks over nothing."""
+    tape, n, clock = program.tape, program.steps, time.perf_counter
     header, schedule = tape._header, address_of(program.schedule) // 8
     taken = np.zeros(n + len(program.schedule))
     program.give(batch)
     program.draw()
+    if program.seeded_first:
+        program.give_seed()
     start = clock()
     tape.run(walk.FORWARD_WALK, 0, 0)
     empty.append(clock() - start)
@@ -62,7 +78,8 @@ def _one_pass(program: Program, batch: Sequence[np.ndarray], empty: list[float])
         start = clock()
         tape.run(walk.FORWARD_WALK, k, k + 1)
         taken[k] = clock() - start
-    array_at(program.seed_at, seed.shape, seed.strides, seed.dtype, program)[...] = 1.0
+    if not program.seeded_first:
+        program.give_seed()
     header[walk.STEPS] = 0
     start = clock()
     tape.run(walk.SCHEDULED_WALK, 0, n)
