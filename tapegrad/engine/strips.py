@@ -2,18 +2,20 @@
 
 What lives within the group only is then never more than a strip, which stays in the cache. The kernels are those of
 the whole arrays; they run on copies of the rows whose addresses are moved from strip to strip. A group's strips are
-dealt out to parts, each with rows and strip buffers of its own, so that parts may run at the same time.
+dealt out to parts, each with rows and strip buffers of its own, which threads share.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .jit import call, device, words_at
+from .jit import Kernel, call, words_at
+from .team import share
 
 # places in a group's row
-PARTS, PART, FINISHES, FINISH = 1, 2, 3, 4  # parts, their rows; what runs after all of them: pairs (kernel, row)
-GROUP_WORDS = 5
+TEAM, RUN_PART = 1, 2  # addresses of the threads and of `run_part`
+PARTS, PART = 3, 4  # parts, and their rows
+FINISHES, FINISH = 5, 6  # what runs after all of them: pairs (kernel, row)
 # places in a part's row
 FIRST, LAST, STRIP, ELEMENTS = 1, 2, 3, 4  # its strips; elements of a strip, and of the whole arrays
 TASKS, TASK = 5, 6  # triples: kernel, row, the row's word that holds the number of elements
@@ -21,9 +23,9 @@ MOVES, MOVE = 7, 8  # triples: a row's word, its address at strip 0, elements fr
 PART_WORDS = 9
 
 
-@device
-def run_part(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Run all tasks of a part on one strip after the other."""
+def run_part(words: Any, f: Any, i: Any, b: Any) -> int:
+    """Run all tasks of a part on one strip after the other; words: 0 the group's row, 1 the part's number."""
+    op = words_at(i[words[0] + PART] + words[1] * PART_WORDS)
     strip = op[STRIP]
     for s in range(op[FIRST], op[LAST]):
         for k in range(op[MOVES]):
@@ -41,10 +43,9 @@ def run_part(op: Any, f: Any, i: Any, b: Any) -> int:
 
 def run_strips(op: Any, f: Any, i: Any, b: Any) -> int:
     """Run the parts of a group, then what needs all of them."""
-    for part in range(op[PARTS]):
-        status = run_part(words_at(op[PART] + part * PART_WORDS), f, i, b)
-        if status != 0:
-            return status
+    status = share(op[TEAM], op[RUN_PART], op, op[PARTS], f, i, b)
+    if status != 0:
+        return status
     for k in range(op[FINISHES]):
         status = call(i[op[FINISH] + 2 * k], words_at(i[op[FINISH] + 2 * k + 1]), f, i, b)
         if status != 0:
@@ -52,8 +53,11 @@ def run_strips(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-def clear(op: Any, f: Any, i: Any, b: Any) -> int:
+def clear_strip(op: Any, f: Any, i: Any, b: Any) -> int:
     """y = 0. Words: 1 y, 2 elements."""
     for k in range(op[2]):
         f[op[1] + k] = 0.0
     return 0
+
+
+RUN, CLEAR = Kernel("strips.part", run_part), Kernel("strips.clear", clear_strip)

@@ -56,8 +56,7 @@ class CompiledFunction:
             recordings.append(recording)
         self._last = recording
         program = recording.program
-        program.give(arrays)
-        program.forward()
+        program.call(arrays)
         return recording.present(program)
 
     def _record(self, arrays: list[np.ndarray], structure: Any) -> _Recording:

@@ -15,6 +15,7 @@ from ..random import dropout_key
 from ..sparse import link_lists
 from ..tape import Leaf
 from ..tensor import Tensor
+from .binding import Place, places_of
 from .budget import Budget, Plan, plan_within
 from .capture import Capture
 from .masks import keep_masks
@@ -67,6 +68,9 @@ class Program:
         #: what the forward walk runs, by row, and how many; None: all instructions
         self.order: np.ndarray | None = None
         self.steps, self.seeded_first = self.count, self.lives.seeded_first
+        self.group_rows: list[GroupRows] = []
+        self._places: tuple[dict[int, Place], dict[int, Place]] | None = None
+        self._results: dict[int, np.ndarray] = {}
         if runs:
             self._link()
             self._ready()
@@ -227,6 +231,17 @@ class Program:
         for t, array in zip(self._input_arrays(), arrays):
             t[...] = array
 
+    def call(self, arrays: Sequence[np.ndarray]) -> None:
+        """Run on these arguments, of which the large ones are read where they are; gradients go to new arrays."""
+        if self._places is None:
+            self._places = places_of(self)
+        arguments, gradients = self._places
+        for k, (t, array) in enumerate(zip(self._input_arrays(), arrays)):
+            if k not in arguments or not arguments[k].take(array):
+                t[...] = array
+        self._results = {v: place.new() for v, place in gradients.items()} if gradients else {}
+        self.forward()
+
     def _input_arrays(self) -> list[np.ndarray]:
         if not hasattr(self, "_inputs"):
             self._inputs = [self.array(t) for t in self.inputs]
@@ -257,7 +272,9 @@ class Program:
         array_at(self.seed_at, seed.shape, seed.strides, seed.dtype, self)[...] = 1.0
 
     def gradient(self, t: Tensor) -> np.ndarray:
-        """The adjoint of one of `gradients_of`, copied; zeros if the result does not depend on it."""
+        """The adjoint of one of `gradients_of`, a new array; zeros if the result does not depend on it."""
+        if t.node.variable in self._results:
+            return self._results.pop(t.node.variable)
         at = self._adjoint_place(t)
         if not at:
             return np.zeros(t.shape, t.dtype)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..engine import strips
-from ..engine.jit import Kernel
 from ..engine.storage import address_of
+from ..engine.team import team_address
 from ..engine.walk import WANTED
 from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
@@ -27,10 +27,10 @@ from .schedule import Event, Operands
 
 STRIP_BYTES = 1 << 14  # of an operand; a group has some ten of them in use at a time
 FEWEST_STRIPS = 4  # below, a group runs whole: its arrays are in the cache in any case
-PARTS = 1  # that a group is dealt out to
+PARTS = 4  # that a group is dealt out to, at most
+PART_ELEMENTS = 1 << 16  # that a part has at least, counted once an instruction
 
 STRIPS = Op("strips", strips.run_strips, doc="a group of elementwise instructions, strip by strip")
-CLEAR = Kernel("strips.clear", strips.clear)
 
 #: by opcode, the word at which the nest begins and the operands that it is of
 _NESTS: dict[int, tuple[int, tuple[int, ...]]] = {
@@ -243,7 +243,7 @@ def groups_of(times: Times, forms: Forms) -> list[Group]:
                     if not times.is_adjoint[time] and not forms[times.instructions[time]].per[0]}
             constants = {v for time in range(begin, end) for j, v in times.read(time)
                          if not forms[times.instructions[time]].per[j]}
-            parts = min(PARTS, -(-elements // forms.strip))
+            parts = max(min(PARTS, (end - begin) * elements // PART_ELEMENTS, -(-elements // forms.strip)), 1)
             groups.append(Group(begin, end - 1, elements, forms.strip, forms.itemsize, parts, sums, constants))
 
     for time in range(times.end if forms else 0):
@@ -288,6 +288,10 @@ class GroupRows:
     ----------
     row : list of int
         The group's own.
+    places : list of (bool, variable, array, index)
+        Where the addresses of whole arrays stand: whether of an adjoint, and whose.
+    fixed : set of (bool, variable)
+        Those of which an address stands elsewhere too.
     """
 
     def __init__(self, tape: Tape, group: Group, times: Times, forms: Forms, rows: Sequence[int], at: int,
@@ -295,26 +299,34 @@ class GroupRows:
         self.tape, self.group, self.times, self.forms, self.rows = tape, group, times, forms, rows
         self.at, self.modes = at, modes
         self._kept: list[np.ndarray] = []
+        self.places: list[tuple[bool, int, np.ndarray, int]] = []
+        self.fixed: set[tuple[bool, int]] = set()
         local = (set(group.values.tolist()), set(group.adjoints.tolist()))
-        strips = -(-group.elements // group.strip)
+        count = -(-group.elements // group.strip)
         parts = []
         for part in range(group.parts):
             tasks: list[int] = []
             moves: list[int] = []
+            clears: list[int] = []  # the same of the clearing of adjoints
+            moved: list[tuple[bool, int, int]] = []
             for time in range(group.first, group.last + 1):
-                self._add(time, part, local, tasks, moves)
-            share = [strips * part // group.parts, strips * (part + 1) // group.parts]
+                self._add(time, part, local, tasks, moves, clears, moved)
+            moves += clears
+            share = [count * part // group.parts, count * (part + 1) // group.parts]
             parts += [0, *share, group.strip, group.elements, len(tasks) // 3, self._keep(tasks), len(moves) // 3,
                       self._keep(moves)]
+            self.places += [(adjoint, v, self._kept[-1], at) for adjoint, v, at in moved]
         finishes = [word for time, first in group.sums.items() for word in self._finish(time, first)]
-        self.row = [0, group.parts, self._keep(parts), len(finishes) // 2, self._keep(finishes)]
+        self.row = [0, team_address(tape.dtype), strips.RUN.address(tape.dtype), group.parts, self._keep(parts),
+                    len(finishes) // 2, self._keep(finishes)]
 
     def _keep(self, words: list[int]) -> int:
         """The address of these words from now on, in elements."""
         self._kept.append(np.array(words or [0], np.int64))
         return address_of(self._kept[-1]) // 8
 
-    def _add(self, time: int, part: int, local: tuple[set[int], set[int]], tasks: list[int], moves: list[int]) -> None:
+    def _add(self, time: int, part: int, local: tuple[set[int], set[int]], tasks: list[int], moves: list[int],
+             clears: list[int], places: list[tuple[bool, int, int]]) -> None:
         """What runs at `time`: a task, before it the clearing of adjoints, and how their addresses move."""
         tape, group, n = self.tape, self.group, self.rows[time]
         form, dtype, code = self.forms[self.times.instructions[time]], tape.dtype, int(tape._opcode[n])
@@ -325,26 +337,32 @@ class GroupRows:
         sums = time in group.sums
         if sums:
             words = [0, (self.at + group.sums[time]) // dtype.itemsize, 0, words[3], 0, 0]
-        used = [(j, 1 + 2 * j, values[j] in local[0]) for j, _ in self.times.read(time)]
+        used = [j for j, _ in self.times.read(time)]
+        if not reverse:
+            used += [j for j, per in enumerate(form.per) if j == 0 or per == 64]
+        named = [(j, False, values[j]) for j in used]
         if reverse:
             adjoints = self.times.variables(time)  # versions have one adjoint
             wanted = [j for j in range(1, len(form.per)) if tape._flags[first + j] & WANTED]
-            used += [(j, 2 + 2 * j, adjoints[j] in local[1]) for j in (0, *wanted)]
-        else:
-            used += [(j, 1 + 2 * j, values[j] in local[0]) for j, per in enumerate(form.per) if j == 0 or per == 64]
+            named += [(j, True, adjoints[j]) for j in (0, *wanted)]
         moved: list[tuple[int, int]] = []  # words, and elements from strip to strip
-        for j, word, inside in used:
-            if inside:
-                words[word] += part * group.part_bytes // int(tape._itemsize[values[j]])
+        for j, adjoint, v in named:
+            word = 1 + 2 * j + adjoint
+            if v in local[adjoint]:
+                words[word] += part * group.part_bytes // int(tape._itemsize[v])
             elif form.per[j]:
+                places.append((adjoint, v, len(moves) + 3 * len(moved) + 1))
                 moved.append((word, group.strip // form.per[j]))
+            else:
+                self.fixed.add((adjoint, v))
         if sums:
             moved.append((1, group.strip // BLOCK))
         fresh = words[0] >> 32 if reverse else 0
         for j in range(fresh.bit_length()):
             if fresh >> j & 1:
                 step = dict(moved).get(2 + 2 * j, 0)
-                self._task([0, words[2 + 2 * j], 0], 2, CLEAR.address(dtype), [(1, step)], tasks, moves)
+                self.fixed.add((True, adjoints[j]))
+                self._task([0, words[2 + 2 * j], 0], 2, strips.CLEAR.address(dtype), [(1, step)], tasks, clears)
         kernel = BLOCK_SUMS.forward if sums else OPS[code].adjoint if reverse else OPS[code].forward
         assert kernel is not None
         self._task(words, 5 if sums else form.count, kernel.address(dtype), moved, tasks, moves)
