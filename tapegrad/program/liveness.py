@@ -230,6 +230,6 @@ def layout_of(lives: Lives) -> Layout:
     """Place everything that lives."""
     kinds = [Lived(lives.nbytes, lives.value_birth, lives.value_death, lives.sharing.values),
              Lived(lives.nbytes, lives.adjoint_birth, lives.adjoint_death, lives.sharing.adjoints)]
-    alone = [(max(group.nbytes, 64), group.first, group.last) for group in lives.groups]
+    alone = [(group.nbytes, group.first, group.last) for group in lives.groups]
     (values, adjoints), (at_values, at_adjoints), at_groups, total, least = arrange(kinds, alone)
     return Layout(values, adjoints, at_values, at_adjoints, at_groups, total, least)

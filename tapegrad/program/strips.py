@@ -238,7 +238,7 @@ def groups_of(times: Times, forms: Forms) -> list[Group]:
     written: dict[int, int] = {}  # in the group so far: whether each has as many elements
 
     def close(end: int) -> None:
-        if 0 <= begin < end - 1:
+        if begin >= 0 and (end - begin > 1 or elements >= 2 * PART_ELEMENTS):  # one alone gains if threads share it
             sums = {time: 0 for time in range(begin, end)
                     if not times.is_adjoint[time] and not forms[times.instructions[time]].per[0]}
             constants = {v for time in range(begin, end) for j, v in times.read(time)

@@ -11,7 +11,6 @@ from tapegrad import nn, optim
 from tapegrad.program import strips
 from tapegrad.program.account import account
 
-pytestmark = pytest.mark.compiled
 N = 4 * 1024 + 77
 UNARY = [tg.tanh, tg.sin, tg.relu, tg.sigmoid, tg.square, tg.negative, tg.exp, lambda t: t * 0.5, lambda t: 1.5 - t,
          lambda t: tg.leaky_relu(t, 0.1), lambda t: tg.clip(t, -0.7, 0.7), lambda t: F.hardtanh(t)]
@@ -89,6 +88,7 @@ def groups_of(compiled):
     return compiled._last.program.lives.groups
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("seed", range(40))
 def test_random_functions_give_the_same_bits_in_strips(seed, parts, monkeypatch):
@@ -107,6 +107,7 @@ def test_random_functions_give_the_same_bits_in_strips(seed, parts, monkeypatch)
         assert groups_of(compiled)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("seed", range(0, 40, 3))
 def test_a_step_that_accumulates_and_one_within_a_budget_give_the_same_bits(seed):
     actions, (x, y, _) = Actions(seed), data(np.float32, 4 * N)
@@ -161,7 +162,7 @@ def price(spot, volatility, strike):
     return (spot * tg.sigmoid(above) - strike * tg.sigmoid(above - spread)).mean()
 
 
-@pytest.mark.parametrize("count", [4096, 4097, 5000, 7168])
+@pytest.mark.parametrize("count", [4097, 7168])
 def test_a_chain_and_its_reverse_are_one_pass_and_nothing_between_exists_whole(count):
     rng = np.random.default_rng(1)
     arrays = [rng.uniform(low, high, count).astype(np.float32) for low, high in ((80, 120), (0.1, 0.5), (80, 120))]
@@ -180,12 +181,14 @@ def test_a_chain_and_its_reverse_are_one_pass_and_nothing_between_exists_whole(c
     assert program.layout.total <= 5 * nbytes + 12 * group.parts * strips.STRIP_BYTES + 1024  # arguments, gradients
 
 
+@pytest.mark.compiled
 def test_arrays_of_less_than_four_strips_run_whole():
     compiled = tg.compile(tg.value_and_grad(price, argnums=(0, 1)))
     compiled(*(np.full(4095, x, np.float32) for x in (100.0, 0.2, 90.0)))
     assert not groups_of(compiled)
 
 
+@pytest.mark.compiled
 def test_no_number_depends_on_what_a_strip_is(monkeypatch):
     x = np.random.default_rng(2).normal(size=100_003).astype(np.float32)
     compiled, found = tg.value_and_grad(lambda x: (tg.exp(tg.sin(x)) * x).mean()), []
@@ -199,6 +202,7 @@ def test_no_number_depends_on_what_a_strip_is(monkeypatch):
         np.testing.assert_array_equal(gradient, found[0][1])
 
 
+@pytest.mark.compiled
 def test_nan_and_infinity_pass_through_strips():
     x = np.linspace(-2, 2, N)
     x[[0, 1500, N - 1]] = np.nan, np.inf, -np.inf
@@ -209,6 +213,7 @@ def test_nan_and_infinity_pass_through_strips():
     np.testing.assert_array_equal(gradient, slope)
 
 
+@pytest.mark.compiled
 def test_the_report_states_what_is_allocated_and_names_the_strips():
     weight = nn.Parameter(np.linspace(-1, 1, N).astype(np.float32))
     step = tg.TrainStep(lambda x: (tg.tanh(weight * x) * tg.exp(-x)).mean(), optim.SGD([weight], lr=0.1))
@@ -225,6 +230,7 @@ def test_the_report_states_what_is_allocated_and_names_the_strips():
     assert account(program, 0).to_json()
 
 
+@pytest.mark.compiled
 def test_a_profile_shares_the_time_of_a_group_among_its_instructions():
     weight = nn.Parameter(np.linspace(-1, 1, 40 * N).astype(np.float32))
     step = tg.TrainStep(lambda x: (tg.tanh(weight * x) * tg.exp(-x)).mean(), optim.SGD([weight], lr=0.1))
@@ -234,6 +240,7 @@ def test_a_profile_shares_the_time_of_a_group_among_its_instructions():
     assert abs(sum(row["share"] for row in rows) - 1) < 0.01
 
 
+@pytest.mark.compiled
 def test_rows_that_fail_are_named_beside_strips():
     table = nn.Parameter(np.zeros((4, N), np.float32))
     step = tg.TrainStep(lambda k: (tg.tanh(table[k] * 2.0) ** 2).mean(), optim.SGD([table], lr=0.1))
