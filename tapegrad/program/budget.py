@@ -26,6 +26,7 @@ from .liveness import Layout, Lives, layout_of, lives_of
 from .schedule import Event, Operands, Tree, events_of
 from .strips import Forms
 
+MORE_BYTES = 1 / 64  # share of a plan's bytes that strips may take on top
 _LEVELS = 512
 _STAGES = 64
 _LOOKED, _MOVES = 8, 8_000  # plans to look at: at least, and times instructions
@@ -79,11 +80,17 @@ class Plan:
 
     @cached_property
     def _placed(self) -> tuple[Lives, Layout]:
-        """With parts in what they are joined to, if that needs no more bytes."""
+        """With parts in what they are joined to, if that needs no more bytes, and with strips, if hardly more."""
+        whole = self._least(None)
+        if not self.forms:
+            return whole
+        strips = self._least(self.forms)
+        return strips if strips[1].total <= (1.0 + MORE_BYTES) * whole[1].total else whole
+
+    def _least(self, forms: Forms | None) -> tuple[Lives, Layout]:
         ways = (True, False) if any(self.operands.parts) else (False,)
         inputs, outputs, seed, read = self.ends
-        lives = [lives_of(self.operands, self.events, joined, inputs, outputs, seed, read, self.forms)
-                 for joined in ways]
+        lives = [lives_of(self.operands, self.events, joined, inputs, outputs, seed, read, forms) for joined in ways]
         return min(((each, layout_of(each)) for each in lives), key=lambda placed: placed[1].total)
 
     @property
