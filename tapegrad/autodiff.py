@@ -84,7 +84,7 @@ class ValueAndGrad:
             for t in leaves:
                 if not t.is_floating:
                     raise DtypeError(f"argument {k} holds {t.dtype} data, which has no gradient")
-                t.requires_grad = True
+                t._requires_grad = True  # of a symbol, which `requires_grad_` does not take for a leaf
             chosen.append(leaves)
         capture.trained = set()
         result, aux = self._split(self._function(*args, **kwargs))

@@ -60,7 +60,7 @@ class Tensor(TensorMethods):
     requires_grad : bool
     """
 
-    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "node", "requires_grad", "__weakref__")
+    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "node", "_requires_grad", "__weakref__")
     __array_priority__ = 1000.0
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
@@ -74,7 +74,7 @@ class Tensor(TensorMethods):
         self.offset, self.shape, self.dtype = 0, array.shape, array.dtype
         self.strides = contiguous_strides(array.shape)
         self.node: Any = None
-        self.requires_grad = False
+        self._requires_grad = False
         if requires_grad:
             self.requires_grad_(True)
 
@@ -225,6 +225,15 @@ class Tensor(TensorMethods):
     def _leaf_offset(self) -> int:
         return (self.node.buffer.address - self.buffer.address) // self.dtype.itemsize
 
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are wanted; to set it is to call `requires_grad_`."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Say whether gradients are wanted for this leaf. Returns the tensor."""
         if not self.is_leaf:
@@ -239,9 +248,9 @@ class Tensor(TensorMethods):
             buffer = Buffer(self.buffer.address + self.offset * self.dtype.itemsize, self.nbytes, self.buffer)
             self.node = Leaf(buffer, self.shape, self.dtype, max(self.nbytes, self.dtype.itemsize))
             self.buffer, self.offset = buffer, 0
-        self.requires_grad = bool(requires_grad)
+        self._requires_grad = bool(requires_grad)
         if self.node is not None:
-            self.node.requires_grad = self.requires_grad
+            self.node.requires_grad = self._requires_grad
             Modes.changes += 1
         return self
 
@@ -345,7 +354,7 @@ class Tensor(TensorMethods):
               dtype: np.dtype, node: Any = None, requires_grad: bool = False) -> Tensor:
         t = object.__new__(Tensor)
         t.buffer, t.offset, t.shape, t.strides, t.dtype = buffer, offset, shape, strides, dtype
-        t.node, t.requires_grad = node, requires_grad
+        t.node, t._requires_grad = node, requires_grad
         return t
 
 

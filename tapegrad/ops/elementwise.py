@@ -178,6 +178,16 @@ def binary_forward(op, f, i, b_):
                 for k in range(columns):
                     a = f[at_a + k]
                     f[at_y + k] = {forward}
+        elif left == 0 and right == 1:
+            a = f[at_a]
+            if at_y == at_b:
+                for k in range(columns):
+                    b = f[at_y + k]
+                    f[at_y + k] = {forward}
+            else:
+                for k in range(columns):
+                    b = f[at_b + k]
+                    f[at_y + k] = {forward}
         else:
             for k in range(columns):
                 a, b = f[at_a + k * left], f[at_b + k * right]
@@ -204,18 +214,33 @@ _BINARY_PASS = """
                         {strided}
                         total += {rule}
                 f[at_d] = total if store else f[at_d] + total
-            elif at_d == at_g:
-                for k in range(columns):
-                    {strided}
-                    f[at_g + k] = {rule}
-            elif left == 1 and right == 1 and store:
-                for k in range(columns):
-                    {contiguous}
-                    f[at_d + k] = {rule}
             elif left == 1 and right == 1:
-                for k in range(columns):
-                    {contiguous}
-                    f[at_d + k] += {rule}
+                if at_d == at_g:
+                    for k in range(columns):
+                        {contiguous}
+                        f[at_g + k] = {rule}
+                elif store:
+                    for k in range(columns):
+                        {contiguous}
+                        f[at_d + k] = {rule}
+                else:
+                    for k in range(columns):
+                        {contiguous}
+                        f[at_d + k] += {rule}
+            elif step == 1 and {other} == 0:
+                {alone}
+                if at_d == at_g:
+                    for k in range(columns):
+                        {beside}
+                        f[at_g + k] = {rule}
+                elif store:
+                    for k in range(columns):
+                        {beside}
+                        f[at_d + k] = {rule}
+                else:
+                    for k in range(columns):
+                        {beside}
+                        f[at_d + k] += {rule}
             else:
                 for k in range(columns):
                     {strided}
@@ -242,7 +267,9 @@ def binary_adjoint(op, f, i, b_):
 def _binary_pass(rule: str, operand: int) -> str:
     rows = {"g": "at_g + k", "y": "at_y + k"}
     summed = {"a": "at_a", "b": "at_b + k"} if operand == 0 else {"a": "at_a + k", "b": "at_b"}
+    alone, own = ("a", {"b": "at_b + k"}) if operand else ("b", {"a": "at_a + k"})
     return _BINARY_PASS.format(
+        alone=loads(rule, {alone: f"at_{alone}"}), beside=loads(rule, {**rows, **own}),
         operand=operand, target=4 + 2 * operand, bit=2 << operand, rule=f"({rule})",
         step="right" if operand else "left", other="left" if operand else "right",
         summed=loads(rule, {**rows, **summed}),

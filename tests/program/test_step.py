@@ -132,3 +132,23 @@ def test_the_gradient_is_there_again_after_zero_grad():
     optimizer.zero_grad()
     step(X)
     assert model.weight.grad.numpy().tolist() == X.tolist()
+
+
+def test_a_parameter_is_frozen_by_its_attribute_too():
+    """``p.requires_grad = False``, as PyTorch's users write it, is noticed by a recording and by the tape."""
+    model = nn.Linear(3, 2)
+    step = tg.TrainStep(lambda x: model(x).square().mean(), optim.SGD(model.parameters(), lr=0.1))
+    x = np.ones((4, 3), np.float32)
+    step(x)
+    model.weight.requires_grad = False
+    weight, bias = model.weight.numpy(), model.bias.numpy()
+    step(x)
+    assert step.recordings == 2
+    np.testing.assert_array_equal(model.weight.numpy(), weight)
+    assert (model.bias.numpy() != bias).all()
+    model.weight.grad = None
+    model(x).sum().backward()
+    assert model.weight.grad is None
+    model.weight.requires_grad = True
+    step(x)
+    assert step.recordings == 2 and (model.weight.numpy() != weight).any()
