@@ -80,7 +80,7 @@ def formulas() -> list[tuple[Callable, Callable | None, Callable | None]]:
 
     singles = [(f, f, None) for f in functions_of(vecmath32)]
     doubles = [(f, None, f) for f in functions_of(vecmath64)]
-    return [*singles, *doubles, *_pairs, (minus, minus, minus)]
+    return [*singles, *doubles, *_pairs, (minus, minus, minus), (times, times, times)]
 
 
 exp = _pair("exp", "``e**x``.")
@@ -116,6 +116,11 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 def minus(a: Any, b: Any) -> Any:
     """``a - b``, computed as it stands: never taken apart to be joined with terms around it."""
     return a - b
+
+
+def times(a: Any, b: Any) -> Any:
+    """``a * b``, computed as it stands: the factors of `b` are never joined with `a` in another order."""
+    return a * b
 
 
 @device

@@ -62,7 +62,7 @@ def in_place(row: list[int], at: int, count: int) -> Shares:
 @device
 def unknown_one(op: Any, f: Any) -> Any:
     """1, but LLVM does not know it. Of ``f[k] = where(c, f[k], a)`` it makes a masked store, which takes AMD's
-    processors five times as long as to store all; not so of 1 times that.
+    processors five times as long as to store all; not so of 1 times that (by `times`, or rounding would be other).
     """
     return cast(1 - (op[0] >> 62), f)  # of the mode, which has no such bits
 
@@ -109,7 +109,7 @@ def unary_adjoint(op, f, i, b):
         if at_dx == at_g:
             for k in range(columns):
                 {contiguous}
-                f[at_g + k] = one * {adjoint}
+                f[at_g + k] = times(one, {adjoint})
         elif step == 1 and store:
             for k in range(columns):
                 {contiguous}

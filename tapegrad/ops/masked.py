@@ -13,19 +13,26 @@ MASKED: dict[str, Op] = {}
 # Words: 1 y, 2 g, 3 x, 4 dx, 5 mask (int64; each row of elements begins a new word), 7 p, 8 q, 9 nest of (x). They are
 # those of the elementwise op with the mask's two put in between.
 #
-# Of a row that is cut into eight equal parts, bit k of the mask's byte number `lane` belongs to element `lane` of part
-# k: so neighbours in memory are neighbours in a vector register, and no bit has to change its place.
+# A row is cut into blocks, and each block into eight equal parts. Bit k of byte `lane` of the block's mask belongs to
+# element `lane` of part k: so neighbours in memory are neighbours in a vector register, and no bit has to change its
+# place.
+
+#: elements of a block; a row that comes in strips of whole blocks has the same mask as the whole row
+BLOCK = 1024
 
 _FORWARD = """
 def masked_forward(op, f, i, b):
     p, q = real(op, 7, f), real(op, 8, f)
     columns, step = op[10], column_stride(op, 9, 0)
-    part, words = (columns + 7) >> 3, (columns + 63) >> 6
-    for row in range(op[9]):
-        mask, first = 8 * (op[5] + row * words), op[3] + row_offset(op, 9, 0, row)
+    blocks, words = (columns + BLOCK - 1) // BLOCK, (columns + 63) >> 6
+    for block in range(op[9] * blocks):
+        row, begin = block // blocks, block % blocks * BLOCK
+        size = min(BLOCK, columns - begin)
+        part, mask = (size + 7) >> 3, 8 * (op[5] + row * words) + (begin >> 3)
+        first, to = op[3] + row_offset(op, 9, 0, row) + begin * step, op[1] + row * columns + begin
         for k in range(8):
-            at_x, at_y, own, before = first + k * part * step, op[1] + row * columns + k * part, 1 << k, (1 << k) - 1
-            count = min(part, columns - k * part)
+            at_x, at_y, own, before = first + k * part * step, to + k * part, 1 << k, (1 << k) - 1
+            count = min(part, size - k * part)
             if step == 1 and at_y == at_x:
                 for lane in range(count):
                     x = f[at_y + lane]
@@ -48,16 +55,19 @@ _ADJOINT = """
 def masked_adjoint(op, f, i, b):
     p, zero, one, store = real(op, 7, f), cast(0.0, f), unknown_one(op, f), op[0] & 2 != 0
     columns, step = op[10], column_stride(op, 9, 0)
-    part, words = (columns + 7) >> 3, (columns + 63) >> 6
-    for row in range(op[9]):
-        mask, first = 8 * (op[5] + row * words), op[4] + row_offset(op, 9, 0, row)
+    blocks, words = (columns + BLOCK - 1) // BLOCK, (columns + 63) >> 6
+    for block in range(op[9] * blocks):
+        row, begin = block // blocks, block % blocks * BLOCK
+        size = min(BLOCK, columns - begin)
+        part, mask = (size + 7) >> 3, 8 * (op[5] + row * words) + (begin >> 3)
+        first, to = op[4] + row_offset(op, 9, 0, row) + begin * step, op[2] + row * columns + begin
         for k in range(8):
-            at_dx, at_g, bit = first + k * part * step, op[2] + row * columns + k * part, 1 << k
-            count = min(part, columns - k * part)
+            at_dx, at_g, bit = first + k * part * step, to + k * part, 1 << k
+            count = min(part, size - k * part)
             if at_dx == at_g:
                 for lane in range(count):
                     g = f[at_g + lane]
-                    f[at_g + lane] = one * where(b[mask + lane] & bit != 0, g, {outside})
+                    f[at_g + lane] = times(one, where(b[mask + lane] & bit != 0, g, {outside}))
             elif step == 1 and store:
                 for lane in range(count):
                     g = f[at_g + lane]
@@ -72,8 +82,8 @@ def masked_adjoint(op, f, i, b):
 
 def masked(name: str, forward: str, bit: str, outside: str) -> None:
     """Define y = forward(x, p, q) with dx += g where `bit` holds of x, else `outside` of g."""
-    run = partial(kernel, _FORWARD.format(forward=forward, bit=bit), "masked_forward")
-    back = partial(kernel, _ADJOINT.format(outside=outside), "masked_adjoint")
+    run = partial(kernel, _FORWARD.replace("BLOCK", str(BLOCK)).format(forward=forward, bit=bit), "masked_forward")
+    back = partial(kernel, _ADJOINT.replace("BLOCK", str(BLOCK)).format(outside=outside), "masked_adjoint")
     MASKED[name] = Op(f"{name}_mask", run, back, ((2,),), stores=True, doc=f"{name}, a bit kept",
                       shares=partial(in_place, at=9, count=1))
 

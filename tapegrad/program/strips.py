@@ -8,6 +8,7 @@ group exists a strip at a time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from ..engine.team import team_address
 from ..engine.walk import WANTED
 from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
+from ..ops.masked import BLOCK as MASK_BLOCK
 from ..ops.masked import MASKED
 from ..ops.reduction import BLOCK, BLOCK_SUMS, ORDERED_SUM, SUM
 from ..ops.table import OPS, Op
@@ -76,14 +78,15 @@ class Forms:
     ----------
     found : list of Form or None
     strip : int
-        Elements of a strip: whole blocks of sums, and so whole words of masks.
+        Elements of a strip: whole blocks of sums and of masks.
     itemsize : int
         Bytes of a float.
     """
 
     def __init__(self, tape: Tape, count: int) -> None:
         self.itemsize = tape.dtype.itemsize
-        self.strip = max(STRIP_BYTES // self.itemsize // BLOCK, 1) * BLOCK
+        unit = math.lcm(BLOCK, MASK_BLOCK)
+        self.strip = max(STRIP_BYTES // self.itemsize // unit, 1) * unit
         self.found: list[Form | None] = []
         fewest = FEWEST_STRIPS * self.strip
         if int(tape._nbytes[:tape._variable_count].max(initial=0)) >= fewest * self.itemsize:

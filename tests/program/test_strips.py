@@ -256,3 +256,23 @@ def test_rows_that_fail_are_named_beside_strips():
     step(np.array([1, 3]))
     with pytest.raises(tg.IndexRangeError, match="7"):
         step(np.array([1, 7]))
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("function", [tg.relu, lambda t: tg.leaky_relu(t, 0.1), lambda t: tg.clip(t, -0.3, 0.3),
+                                      F.hardtanh], ids=["relu", "leaky_relu", "clip", "hardtanh"])
+def test_a_mask_that_strips_wrote_is_read_by_the_whole(function):
+    """The adjoint of the scalar, a sum, ends the group in reverse; forward the mask is written strip by strip."""
+    x, _, scale = data(np.float32)
+
+    def loss(x, scale):
+        return (tg.concatenate([function(x * scale), x]) * np.arange(2 * N)).mean()
+
+    compiled = tg.compile(tg.value_and_grad(loss, argnums=(0, 1)))
+    found, wanted = compiled(x, scale)[1], tg.value_and_grad(loss, argnums=(0, 1))(x, scale)[1]
+    times, groups = compiled._last.program.times, groups_of(compiled)
+    grouped = {(times.instructions[t], times.is_adjoint[t]) for g in groups for t in range(g.first, g.last + 1)}
+    masks = {n for n, op in enumerate(str(compiled._last.program.tape).splitlines()[1:]) if "_mask" in op}
+    assert masks and all((n, False) in grouped and (n, True) not in grouped for n in masks)
+    for one, other in zip(found, wanted):
+        np.testing.assert_array_equal(one, other)
