@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import jit, walk
+from ..engine import walk
 from ..engine.jit import bits
 from ..engine.storage import Changes, address_of
 from ..memory import MemoryReport
@@ -52,7 +52,7 @@ class Step:
         self._kinds = [(target, *kind) for target, kind in zip(self.inputs, signature)]
         self._written = [(p.node, p.node.buffer, p.node.home) for p in self.active]
         self.loss = program.array(seed).reshape(())
-        self._code = loop.TRAIN_STEPS.address(self.dtype)
+        self._walk = loop.TRAIN_STEPS.bound(self.address, self.dtype)
         self.prepare()
 
     def prepare(self) -> None:
@@ -99,7 +99,7 @@ class Step:
 
     def run(self) -> None:
         """Run the steps that the row names. Gradients stay readable as ``.grad``."""
-        status = jit.enter(self._code, self.address, self.dtype)
+        status = self._walk()
         count = Changes.count = Changes.count + 1
         for leaf, values, gradient in self._written:
             leaf.gradient, values.version = gradient, count
