@@ -12,6 +12,7 @@ import numpy as np
 
 from .jit import FLOATS, Kernel, call, device, words_at
 from .storage import address_of
+from .team import share
 
 # places in the header
 FORWARD_TABLE, ADJOINT_TABLE, OPCODE, START, WORDS = 1, 2, 3, 4, 5
@@ -21,7 +22,8 @@ BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
 SCHEDULE, STEPS = 24, 25  # what a recording's reverse walk runs: n an adjoint, ~n the instruction itself once more
 REUSE, HOLE, HOLE_BYTES = 26, 27, 28  # whether adjoints share bytes; gaps in their block while it is planned
 ORDER, SEEDED = 29, 30  # rows that the forward walk runs if not all; whether it needs the seed's adjoint (see `strips`)
-HEADER_WORDS = 31
+TEAM, PART_KERNEL, PARTS, BOUNDS = 31, 32, 33, 34  # of a shared walk: rows at which its parts begin, and the last's end
+HEADER_WORDS = 35
 
 _GAPS = 64  # that are looked at for an adjoint
 
@@ -32,16 +34,37 @@ WANTED, STORABLE = 1, 2
 UNREACHED, REACHED, LEAF, LEAF_WITH_GRADIENT, LEAF_REACHED, LEAF_ADDED = 0, 1, 2, 3, 4, 5
 
 
-def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Run instructions BEGIN to END, or those that stand there in ORDER."""
+@device
+def run_forward(op: Any, begin: int, end: int, f: Any, i: Any, b: Any) -> int:
+    """Run instructions `begin` to `end`, or those that stand there in ORDER."""
     table, opcode, start, words, order = op[FORWARD_TABLE], op[OPCODE], op[START], op[WORDS], op[ORDER]
-    for step in range(op[BEGIN], op[END]):
+    for step in range(begin, end):
         n = step if order == 0 else i[order + step]
         status = call(i[table + i[opcode + n]], words_at(words + i[start + n]), f, i, b)
         if status != 0:
             op[FAILED] = n
             return status
     return 0
+
+
+def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Run instructions BEGIN to END."""
+    return run_forward(op, op[BEGIN], op[END], f, i, b)
+
+
+def walk_part(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Part op[1] of a shared walk, whose header is at op[0]."""
+    header = words_at(op[0])
+    bounds = header[BOUNDS] + op[1]
+    return run_forward(header, i[bounds], i[bounds + 1], f, i, b)
+
+
+def shared_walk(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Run the instructions before the first part, then the parts, which threads share."""
+    status = run_forward(op, op[BEGIN], i[op[BOUNDS]], f, i, b)
+    if status != 0:
+        return status
+    return share(op[TEAM], op[PART_KERNEL], op, op[PARTS], f, i, b)
 
 
 @device
@@ -202,6 +225,7 @@ def link_values(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 FORWARD_WALK = Kernel("walk.forward", forward_walk)
+SHARED_WALK, WALK_PART = Kernel("walk.shared", shared_walk), Kernel("walk.part", walk_part)
 REVERSE_WALK = Kernel("walk.reverse", reverse_walk)
 SCHEDULED_WALK = Kernel("walk.scheduled", scheduled_walk)
 PLAN_REVERSE = Kernel("walk.plan_reverse", plan_reverse)

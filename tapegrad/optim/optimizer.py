@@ -289,7 +289,7 @@ class Optimizer:
                 opcodes=np.concatenate([np.full(len(starts), op.opcode, np.int64) for op, starts in program]),
                 starts=np.concatenate([starts for _, starts in program]), words=self._words,
                 lr_words=np.concatenate(columns), lr_groups=np.concatenate(owners).astype(np.int64),
-                layout=self.layout, dtype=self.dtype,
+                sizes=np.array([self._parameters[k].size for k in key], np.int64), layout=self.layout, dtype=self.dtype,
             )
         return rows
 

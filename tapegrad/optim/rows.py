@@ -28,6 +28,8 @@ class UpdateRows:
         Where in `words` the scheduled hyper-parameters lie (as float64 bits), and the column of
         `Optimizer.upcoming_lrs` that each takes: the index of its group, or, under a schedule that also cycles
         momentum, the number of groups plus that index.
+    sizes : ndarray of int64
+        Elements of the parameters that the last rows update, each independent of the others.
     layout : int
         `Optimizer.layout` when the rows were made; when that has moved on, ask for new rows.
     """
@@ -37,6 +39,7 @@ class UpdateRows:
     words: np.ndarray
     lr_words: np.ndarray
     lr_groups: np.ndarray
+    sizes: np.ndarray
     layout: int
     dtype: np.dtype
 

@@ -152,3 +152,33 @@ def test_a_parameter_is_frozen_by_its_attribute_too():
     model.weight.requires_grad = True
     step(x)
     assert step.recordings == 2 and (model.weight.numpy() != weight).any()
+
+
+@pytest.mark.parametrize("options", [{}, {"max_grad_norm": 0.1}], ids=["plain", "clipped"])
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
+def test_threads_share_the_updates_of_large_parameters(kind, options):
+    """Every parameter is updated once, whatever part it is in, after the norm of all gradients is known."""
+    before = tg.get_num_threads()
+    x = np.random.default_rng(0).normal(size=(8, 90)).astype(np.float32)
+    results = []
+    try:
+        for threads in (1, 3, None):
+            tg.set_num_threads(threads or 1)
+            tg.manual_seed(0)
+            model = nn.Sequential(nn.Linear(90, 300), nn.Tanh(), nn.Linear(300, 30), nn.Linear(30, 200))
+            optimizer = kind(model.parameters(), lr=0.1, **options)
+            step = tg.TrainStep(lambda x: model(x).square().mean(), optimizer)  # noqa: B023 (called within the turn)
+            for _ in range(4):
+                if threads:
+                    step(x)
+                else:
+                    optimizer.zero_grad()
+                    model(tg.tensor(x)).square().mean().backward()
+                    optimizer.step()
+            assert not threads or (np.diff(step._last.bounds) > 0).sum() > 1
+            results.append([p.numpy() for p in model.parameters()])
+    finally:
+        tg.set_num_threads(before)
+    for one, *others in zip(*results):
+        for other in others:
+            np.testing.assert_array_equal(one, other)
