@@ -20,6 +20,7 @@ the two sees the other.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import threading
@@ -236,8 +237,28 @@ def _grow(words: np.ndarray, dtype: np.dtype) -> None:
         words[SLEEPERS + 8 * (number - 1):][:3] = 0, *os.pipe()
         row = np.array([address_of(words) // 8, number], np.int64)
         HELP.address(dtype)
-        threading.Thread(target=_help, args=(row, dtype), name=f"tapegrad-{number}", daemon=True).start()
+        helper = threading.Thread(target=_help, args=(row, dtype), name=f"tapegrad-{number}", daemon=True)
+        helper.start()
+        _helpers.append(helper)
         words[1] = number
+
+
+_helpers: list[threading.Thread] = []
+
+
+@atexit.register
+def _dismiss() -> None:
+    """Have all helpers return before the interpreter takes away the code and the words that they look at."""
+    with _lock:
+        for words in _teams.values():
+            for number in range(int(words[1])):
+                sleeper = words[SLEEPERS + 8 * number:][:3]
+                sleeper[1] = -1
+                os.write(int(sleeper[2]), b"\0")
+            words[1] = 0
+        for helper in _helpers:
+            helper.join(1.0)
+        _helpers.clear()
 
 
 def _help(row: np.ndarray, dtype: np.dtype) -> None:
@@ -260,6 +281,7 @@ def _after_fork() -> None:
     """In a forked process there are no helpers until `grow`, and nobody holds a team."""
     global _lock
     _lock = threading.Lock()
+    _helpers.clear()
     for words in _teams.values():
         words[1] = words[TAKEN] = 0
         words[SLEEPERS:] = 0

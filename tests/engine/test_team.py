@@ -1,6 +1,8 @@
 """Sharing: every part once, whoever takes it; the first error; threads that come, sleep, or are not there."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -117,3 +119,19 @@ def test_products_are_the_same_to_the_bit_with_any_number_of_threads():
         made.append(tg.matmul(a, b).numpy())
     np.testing.assert_array_equal(made[0], made[1])
     np.testing.assert_array_equal(made[0], made[2])
+
+
+@pytest.mark.compiled
+def test_helpers_end_before_the_interpreter_does():
+    program = ("import threading, numpy as np, tapegrad as tg\n"
+               "tg.set_num_threads(3)\n"
+               "a = np.ones((200, 200), np.float32); tg.matmul(a, a)\n"
+               "import tapegrad.engine.team as team\n"
+               "print(len(team._helpers), sum(t.name.startswith('tapegrad') for t in threading.enumerate()))\n"
+               "team._dismiss()\n"
+               "print(sum(t.name.startswith('tapegrad') for t in threading.enumerate()))\n"
+               "print(float(tg.matmul(a, a).numpy()[0, 0]))\n")
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(tg.__file__))}
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stdout) == (0, "2 2\n0\n200.0\n"), done.stderr
