@@ -179,6 +179,7 @@ def _tiles(function: Callable, code: Callable) -> None:
 
 
 _tiles(tile.tile, tile_code.tile_code)
+_tiles(tile.placed_tile, tile_code.placed_tile_code)
 _tiles(tile.transpose, tile_code.transpose_code)
 _tiles(tile.move, tile_code.move_code)
 _tiles(tile.stack, tile_code.stack_code)

@@ -71,7 +71,7 @@ def multiply_block(op: Any, f: Any, i: Any, top: int, bottom: int, begin: int, e
                     if adds:
                         base, base_row = c, op[13]
                     tile(f, i, min(ROWS, low - row), lanes, depth, op[7] + row * a_row + first * a_step, a_row,
-                         a_step, panel, wide, 0, alpha, base, base_row, c, op[13])
+                         a_step, panel, wide, alpha, base, base_row, c, op[13])
     return 0
 
 
@@ -80,12 +80,13 @@ def multiply_part(op: Any, f: Any, i: Any, b: Any) -> int:
     row, part, parts, wide = words_at(op[0]), op[1], op[2], lanes_of(f)
     m, n = row[3], row[4]
     panels = (n + wide - 1) // wide
+    strips = (m + ROWS - 1) // ROWS
+    top, bottom, begin, end = 0, m, 0, n
     if panels > 1:
         begin, end = part * panels // parts * wide, min((part + 1) * panels // parts * wide, n)
-        return multiply_block(row, f, i, 0, m, begin, end)
-    strips = (m + ROWS - 1) // ROWS
-    top, bottom = part * strips // parts * ROWS, min((part + 1) * strips // parts * ROWS, m)
-    return multiply_block(row, f, i, top, bottom, 0, n)
+    else:
+        top, bottom = part * strips // parts * ROWS, min((part + 1) * strips // parts * ROWS, m)
+    return multiply_block(row, f, i, top, bottom, begin, end)
 
 
 def multiply(op: Any, f: Any, i: Any, b: Any) -> int:

@@ -23,7 +23,7 @@ def lanes_of(f: Any) -> int:
 
 
 def tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, a_step: int, b: int, b_step: int,
-         places: int, alpha: Any, base: int, base_row: int, c: int, c_row: int) -> int:
+         alpha: Any, base: int, base_row: int, c: int, c_row: int) -> int:
     """``C[r, j] = alpha * sum over p < depth of A[r, p] B[p, j] + D[r, j]``.
 
     Parameters
@@ -35,9 +35,6 @@ def tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, 
     b, b_step : int
         Row p of B begins at ``f[b + p b_step]``. As many as `lanes_of` elements of each are read, or half as many where
         `lanes` is no more: they must be readable.
-    places : int
-        If it is not 0, ``i[places + p]`` is in the place of ``p b_step``, and ``i[places + depth + p]`` in that of
-        ``p a_step``.
     base, base_row : int
         ``D[r, j]`` is ``f[base + r base_row + j]``, or 0 where `base` is 0; it may be C.
     c, c_row : int
@@ -47,10 +44,19 @@ def tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, 
         for j in range(lanes):
             total = cast(0.0, f)
             for p in range(depth):
-                left, right = p * a_step, p * b_step
-                if places != 0:
-                    left, right = i[places + depth + p], i[places + p]
-                total += f[a + r * a_row + left] * f[b + right + j]
+                total += f[a + r * a_row + p * a_step] * f[b + p * b_step + j]
+            f[c + r * c_row + j] = alpha * total + (f[base + r * base_row + j] if base != 0 else cast(0.0, f))
+    return 0
+
+
+def placed_tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, b: int, places: int, alpha: Any,
+                base: int, base_row: int, c: int, c_row: int) -> int:
+    """`tile` where ``i[places + p]`` stands for ``p b_step``, and ``i[places + depth + p]`` for ``p a_step``."""
+    for r in range(rows):
+        for j in range(lanes):
+            total = cast(0.0, f)
+            for p in range(depth):
+                total += f[a + r * a_row + i[places + depth + p]] * f[b + i[places + p] + j]
             f[c + r * c_row + j] = alpha * total + (f[base + r * base_row + j] if base != 0 else cast(0.0, f))
     return 0
 

@@ -130,14 +130,26 @@ class _Code:
 
 def tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `tile`."""
+    zero = _number(0)
+    _tile(builder, element, (*args[:10], zero, *args[10:]), False)
+    return zero
+
+
+def placed_tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
+    """Code of `placed_tile`."""
+    zero = _number(0)
+    _tile(builder, element, (*args[:7], zero, args[7], zero, *args[8:]), True)
+    return zero
+
+
+def _tile(builder: Any, element: Any, args: Sequence[Any], table: bool) -> None:
     f, i, rows, lanes, depth, a, a_row, a_step, b, b_step, places, alpha, base, base_row, c, c_row = args
     code = _Code(builder, element, f, i)
     wide = 64 // code.size
-    indirect = builder.icmp_signed("!=", places, _number(0))
     short = builder.icmp_signed("<=", lanes, _number(wide // 2))
     whole = builder.icmp_signed("==", lanes, _number(wide))
 
-    def variant(height: int, count: int, masked: bool, table: bool) -> None:
+    def variant(height: int, count: int, masked: bool) -> None:
         starts = [builder.add(a, builder.mul(a_row, code.least(_number(r), builder.sub(rows, _number(1)))))
                   for r in range(height)]
         mask = code.mask(lanes, count) if masked else None
@@ -169,30 +181,22 @@ def tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
             with no:
                 finish(False)
 
-    def by_lanes(height: int, table: bool) -> None:
+    def by_lanes(height: int) -> None:
         with builder.if_else(whole) as (full, partial):
             with full:
-                variant(height, wide, False, table)
+                variant(height, wide, False)
             with partial:
                 with builder.if_else(short) as (half, more):
                     with half:
-                        variant(height, wide // 2, True, table)
+                        variant(height, wide // 2, True)
                     with more:
-                        variant(height, wide, True, table)
+                        variant(height, wide, True)
 
-    def by_height(table: bool) -> None:
-        with builder.if_else(builder.icmp_signed(">", rows, _number(4))) as (high, low):
-            with high:
-                by_lanes(ROWS, table)
-            with low:
-                by_lanes(4, table)
-
-    with builder.if_else(indirect) as (yes, no):
-        with yes:
-            by_height(True)
-        with no:
-            by_height(False)
-    return _number(0)
+    with builder.if_else(builder.icmp_signed(">", rows, _number(4))) as (high, low):
+        with high:
+            by_lanes(ROWS)
+        with low:
+            by_lanes(4)
 
 
 def transpose_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:

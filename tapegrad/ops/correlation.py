@@ -3,7 +3,7 @@
 The rows of the image that some rows of the result see are copied into working memory, with the padding about them, and
 each row with its pixels in order of their number modulo the stride. Then every element of a patch is, for adjacent
 pixels of the result, adjacent numbers at a place that a table knows, and a tile of the result (channels by pixels) is
-one `tile`. The image's adjoint, where the stride is 1, is the same with a weight that is read backwards.
+one `placed_tile`. The image's adjoint, where the stride is 1, is the same with a weight that is read backwards.
 
 For the weight's adjoint the result's adjoint is turned over, channels side by side, and a tile is elements of a row of
 a patch by channels; the contraction is over the pixels of the block.
@@ -17,7 +17,7 @@ from typing import Any
 
 from ..engine.jit import Kernel, device, frame, words_at
 from ..engine.team import share
-from ..engine.tile import ROWS, lanes_of, tile, transposed
+from ..engine.tile import ROWS, lanes_of, placed_tile, transposed
 
 # Words of a view, what is seen and what is made: 0 result, 1 source, 2 whether to add, 3 weight, 4 samples, 5 groups;
 # of a group 6 channels of the source and 7 of the result; 8 and 9 height and width of the source, 10 and 11 of the
@@ -101,9 +101,9 @@ def result_part(op: Any, f: Any, i: Any, b: Any) -> int:
             for left in range(0, across, wide):
                 for channel in range(0, view[7], ROWS):
                     at = to + channel * pixels + row * across + left
-                    tile(f, i, min(ROWS, view[7] - channel), min(wide, across - left), depth,
-                         weight + channel * view[25], view[25], 0, line + left, 0, places, 1.0,
-                         at if view[2] != 0 else 0, pixels, at, pixels)
+                    placed_tile(f, i, min(ROWS, view[7] - channel), min(wide, across - left), depth,
+                                weight + channel * view[25], view[25], line + left, places, 1.0,
+                                at if view[2] != 0 else 0, pixels, at, pixels)
     return 0
 
 
@@ -138,8 +138,9 @@ def weigh_line(view: Any, f: Any, i: Any, places: int, pixels: int, row: int, tu
         for first in range(0, count, ROWS):
             for channel in range(0, view[7], wide):
                 at = to + (kj + first * step) * channels + channel
-                tile(f, i, min(ROWS, count - first), min(wide, view[7] - channel), pixels, start + first * apart, apart,
-                     0, turned + channel, 0, places, 1.0, at, step * channels, at, step * channels)
+                placed_tile(f, i, min(ROWS, count - first), min(wide, view[7] - channel), pixels,
+                            start + first * apart, apart, turned + channel, places, 1.0, at, step * channels, at,
+                            step * channels)
     return 0
 
 

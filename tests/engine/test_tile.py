@@ -5,14 +5,17 @@ import pytest
 
 from tapegrad.engine.jit import Kernel, bits, enabled, real
 from tapegrad.engine.storage import address_of
-from tapegrad.engine.tile import ROWS, lanes_of, tile, transposed
+from tapegrad.engine.tile import ROWS, lanes_of, placed_tile, tile, transposed
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def run_tile(op, f, i, b):
-    return tile(f, i, op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8], op[9], real(op, 10, f), op[11], op[12],
-                op[13], op[14])
+    if op[9] != 0:
+        return placed_tile(f, i, op[1], op[2], op[3], op[4], op[5], op[7], op[9], real(op, 10, f), op[11], op[12],
+                           op[13], op[14])
+    return tile(f, i, op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8], real(op, 10, f), op[11], op[12], op[13],
+                op[14])
 
 
 def run_transposed(op, f, i, b):
