@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import call, cast, device, frame, integers, real, word_of
+from .jit import call, device, frame, integers, real, word_of
 
 
 def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
@@ -28,13 +28,20 @@ def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: 
 
 
 @device
+def product_and_row(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
+                    ldb: int, add: int, c: int, ldc: int, bias: int, f: Any) -> int:
+    """`scaled_gemm`, plus a row, of which `bias` is the address, or nothing where that is 0."""
+    memory, row = integers(f), frame()
+    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = routine, ta, tb, m, n, k, word_of(alpha)
+    row[7], row[8], row[9], row[10], row[11], row[12], row[13], row[14] = a, lda, b, ldb, add, c, ldc, bias
+    return call(memory[routine], row, f, memory, memory)
+
+
+@device
 def scaled_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int, ldb: int,
                 add: int, c: int, ldc: int, f: Any) -> int:
     """Row-major C (m, n) = alpha op(A) op(B), or += where `add` is not 0; `routine` is a `gemm_address`."""
-    memory, row = integers(f), frame()
-    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = routine, ta, tb, m, n, k, word_of(alpha)
-    row[7], row[8], row[9], row[10], row[11], row[12], row[13], row[14] = a, lda, b, ldb, add, c, ldc, 0
-    return call(memory[routine], row, f, memory, memory)
+    return product_and_row(routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, add, c, ldc, 0, f)
 
 
 @device
@@ -47,10 +54,7 @@ def gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: in
 @device
 def gemm_and_row(routine: int, m: int, n: int, k: int, a: int, b: int, bias: int, c: int, f: Any) -> int:
     """Row-major C (m, n) = A B^T, plus a row, of which `bias` is the address, or nothing where that is 0."""
-    memory, row = integers(f), frame()
-    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = routine, 0, 1, m, n, k, word_of(cast(1.0, f))
-    row[7], row[8], row[9], row[10], row[11], row[12], row[13], row[14] = a, k, b, k, 0, c, n, bias
-    return call(memory[routine], row, f, memory, memory)
+    return product_and_row(routine, 0, 1, m, n, k, 1.0, a, k, b, k, 0, c, n, bias, f)
 
 
 @device

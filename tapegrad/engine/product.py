@@ -48,7 +48,7 @@ def pack(f: Any, to: int, b: int, ldb: int, across: int, depth: int, lanes: int)
 
 
 @device
-def multiply_block(op: Any, f: Any, i: Any, top: int, bottom: int, begin: int, end: int) -> int:
+def multiply_block(op: Any, f: Any, top: int, bottom: int, begin: int, end: int) -> int:
     """Rows `top` to `bottom` and columns `begin` to `end` of C."""
     n, k, alpha, wide, panel = op[4], op[5], real(op, 6, f), lanes_of(f), stack(f)
     a_row, a_step = op[8], 1
@@ -70,7 +70,7 @@ def multiply_block(op: Any, f: Any, i: Any, top: int, bottom: int, begin: int, e
                     base, base_row = op[14] + left if op[14] != 0 else 0, 0
                     if adds:
                         base, base_row = c, op[13]
-                    tile(f, i, min(ROWS, low - row), lanes, depth, op[7] + row * a_row + first * a_step, a_row,
+                    tile(f, min(ROWS, low - row), lanes, depth, op[7] + row * a_row + first * a_step, a_row,
                          a_step, panel, wide, alpha, base, base_row, c, op[13])
     return 0
 
@@ -86,7 +86,7 @@ def multiply_part(op: Any, f: Any, i: Any, b: Any) -> int:
         begin, end = part * panels // parts * wide, min((part + 1) * panels // parts * wide, n)
     else:
         top, bottom = part * strips // parts * ROWS, min((part + 1) * strips // parts * ROWS, m)
-    return multiply_block(row, f, i, top, bottom, begin, end)
+    return multiply_block(row, f, top, bottom, begin, end)
 
 
 def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -98,7 +98,7 @@ def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
     if work == 0 or work >= i[record + 4] or n < i[record + 5]:
         return library_gemm(op, f, i)
     if work < SHARED:
-        return multiply_block(op, f, i, 0, m, 0, n)
+        return multiply_block(op, f, 0, m, 0, n)
     panels, strips = (n + lanes_of(f) - 1) // lanes_of(f), (m + ROWS - 1) // ROWS
     parts = min(work // PART, panels if panels > 1 else strips, 32)
     return share(i[record + 3], i[record + 2], op, parts, f, i, b)

@@ -22,7 +22,7 @@ def lanes_of(f: Any) -> int:
     return 64 // f.dtype.itemsize
 
 
-def tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, a_step: int, b: int, b_step: int,
+def tile(f: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, a_step: int, b: int, b_step: int,
          alpha: Any, base: int, base_row: int, c: int, c_row: int) -> int:
     """``C[r, j] = alpha * sum over p < depth of A[r, p] B[p, j] + D[r, j]``.
 

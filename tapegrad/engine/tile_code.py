@@ -131,7 +131,7 @@ class _Code:
 def tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `tile`."""
     zero = _number(0)
-    _tile(builder, element, (*args[:10], zero, *args[10:]), False)
+    _tile(builder, element, (args[0], None, *args[1:9], zero, *args[9:]), False)
     return zero
 
 

@@ -14,7 +14,7 @@ def run_tile(op, f, i, b):
     if op[9] != 0:
         return placed_tile(f, i, op[1], op[2], op[3], op[4], op[5], op[7], op[9], real(op, 10, f), op[11], op[12],
                            op[13], op[14])
-    return tile(f, i, op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8], real(op, 10, f), op[11], op[12], op[13],
+    return tile(f, op[1], op[2], op[3], op[4], op[5], op[6], op[7], op[8], real(op, 10, f), op[11], op[12], op[13],
                 op[14])
 
 
