@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from actions import Actions
 
 import tapegrad as tg
 from tapegrad import nn, optim
@@ -19,54 +20,30 @@ BINARY = [tg.add, tg.subtract, tg.multiply, tg.maximum, lambda a, b: a / (2.0 + 
 DEPTH = 3
 
 
-class Actions:
-    """What a function does, drawn once: ``(kind, numbers)``, a stretch holding a list of its own."""
+class OnMatrices(Actions):
+    """On matrices of one shape."""
 
-    def __init__(self, seed):
-        self.rng = np.random.default_rng(seed)
-        self.actions = self.draw(30, 0)
+    COUNT, STRETCHES, DEPTH = 30, 3, DEPTH
+    KINDS = ["unary"] * 6 + ["binary"] * 4 + ["join", "view", "linear", "detach", "reduce"]
 
-    def draw(self, count, depth):
-        kinds = ["unary"] * 6 + ["binary"] * 4 + ["join", "view", "linear", "detach", "reduce"]
-        kinds += ["stretch"] * 3 if depth < DEPTH else []
-        found = []
-        for _ in range(count):
-            kind = self.rng.choice(kinds)
-            numbers = self.rng.integers(1 << 30, size=3).tolist()
-            found.append((kind, self.draw(int(self.rng.integers(1, 8)), depth + 1) if kind == "stretch" else numbers))
-        return found
-
-    def run(self, actions, pool, weight, checkpoint):
-        """Do the actions on a pool of tensors of one shape; returns the pool."""
-        pool = list(pool)
-        for kind, what in actions:
-            if kind == "stretch":
-                if checkpoint:
-                    pool += tg.checkpoint(lambda pool, what=what: self.run(what, pool, weight, True)[-2:], pool)
-                else:
-                    pool += self.run(what, pool, weight, False)[-2:]
-                continue
-            a, b = (pool[n % len(pool)] for n in what[:2])
-            if kind == "unary":
-                pool.append(UNARY[what[2] % len(UNARY)](a))
-            elif kind == "binary":
-                pool.append(BINARY[what[2] % len(BINARY)](a, b))
-            elif kind == "join":
-                rows = 1 + what[2] % (SHAPE[0] - 1)
-                pool.append(tg.concatenate([tg.sin(a[:rows]), tg.tanh(b[rows:])], axis=0))
-            elif kind == "view":
-                pool.append(tg.flip(a, axis=0) if what[2] % 2 else a.T.reshape(SHAPE) * 1.0)
-            elif kind == "linear":
-                pool.append(tg.tanh(tg.linear(a, weight)))
-            elif kind == "detach":
-                pool.append(a * tg.sigmoid(b.detach()))
-            else:
-                pool.append(a - a.mean(axis=1, keepdims=True))
-        return pool
+    def act(self, kind, a, b, number, other):
+        if kind == "unary":
+            return UNARY[number % len(UNARY)](a)
+        if kind == "binary":
+            return BINARY[number % len(BINARY)](a, b)
+        if kind == "join":
+            rows = 1 + number % (SHAPE[0] - 1)
+            return tg.concatenate([tg.sin(a[:rows]), tg.tanh(b[rows:])], axis=0)
+        if kind == "view":
+            return tg.flip(a, axis=0) if number % 2 else a.T.reshape(SHAPE) * 1.0
+        if kind == "linear":
+            return tg.tanh(tg.linear(a, other))
+        if kind == "detach":
+            return a * tg.sigmoid(b.detach())
+        return a - a.mean(axis=1, keepdims=True)
 
     def loss(self, x, weight, checkpoint):
-        pool = self.run(self.actions, [x, tg.sin(x)], weight, checkpoint)
-        return sum((tg.tanh(t) ** 2).mean() for t in pool[-3:])
+        return self.loss_of([x, tg.sin(x)], weight, checkpoint)
 
 
 def data(dtype):
@@ -76,7 +53,7 @@ def data(dtype):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_checkpoints_and_recordings_give_the_same_numbers(seed):
-    actions = Actions(seed)
+    actions = OnMatrices(seed)
     x, w = data(np.float64 if seed % 2 else np.float32)
     want, slopes = tg.value_and_grad(lambda x, w: actions.loss(x, w, False), argnums=(0, 1))(x, w)
     for checkpoint in (False, True):
@@ -92,7 +69,7 @@ def test_checkpoints_and_recordings_give_the_same_numbers(seed):
 
 @pytest.mark.parametrize("seed", range(0, 30, 2))
 def test_a_budget_keeps_to_its_bytes_and_gives_the_same_numbers(seed):
-    actions = Actions(seed)
+    actions = OnMatrices(seed)
     x, w = data(np.float32)
 
     def trained(**options):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from actions import Actions
 
 import tapegrad as tg
 import tapegrad.nn.functional as F
@@ -24,60 +25,36 @@ def _short_strips(monkeypatch):
     monkeypatch.setattr(budget, "MORE_BYTES", np.inf)
 
 
-class Actions:
-    """What a random function does on a pool of tensors of N elements, some of it within `tg.checkpoint`."""
+class InStrips(Actions):
+    """On tensors of N elements."""
 
-    def __init__(self, seed):
-        self.rng = np.random.default_rng(seed)
-        self.actions = self.draw(25, 0)
+    COUNT, STRETCHES, DEPTH = 25, 2, 2
+    KINDS = ["unary"] * 8 + ["binary"] * 6 + ["shift", "first", "mean", "flip", "detach", "scalar", "rows", "halves"]
 
-    def draw(self, count, depth):
-        kinds = ["unary"] * 8 + ["binary"] * 6
-        kinds += ["shift", "first", "mean", "flip", "detach", "scalar", "rows", "halves"]
-        kinds += ["stretch"] * 2 if depth < 2 else []
-        found = []
-        for _ in range(count):
-            kind = self.rng.choice(kinds)
-            numbers = self.rng.integers(1 << 30, size=3).tolist()
-            found.append((kind, self.draw(int(self.rng.integers(1, 8)), depth + 1) if kind == "stretch" else numbers))
-        return found
-
-    def run(self, actions, pool, scale, checkpoint):
-        pool = list(pool)
-        for kind, what in actions:
-            if kind == "stretch":
-                def inner(pool, what=what):
-                    return self.run(what, pool, scale, checkpoint)[-2:]
-
-                pool += tg.checkpoint(inner, pool) if checkpoint else inner(pool)
-                continue
-            a, b = (pool[n % len(pool)] for n in what[:2])
-            if kind == "unary":
-                pool.append(UNARY[what[2] % len(UNARY)](a))
-            elif kind == "binary":
-                pool.append(BINARY[what[2] % len(BINARY)](a, b))
-            elif kind == "shift":  # each element meets the one before
-                pool.append(tg.concatenate([a[:1], a[1:] - 0.5 * a[:-1]]))
-            elif kind == "first":  # one element of an array meets all of it
-                pool.append(a * tg.sin(b[:1].detach()) if what[2] % 2 else a.detach() + b.detach()[0] * a)
-            elif kind == "mean":
-                pool.append(a - (b.mean().detach() if what[2] % 2 else b.mean()))
-            elif kind == "flip":
-                pool.append(tg.flip(a, axis=0))
-            elif kind == "detach":
-                pool.append(a * tg.sigmoid(b.detach()))
-            elif kind == "scalar":
-                pool.append(tg.tanh(a * scale))
-            elif kind == "rows":
-                pool.append((a[:3072].reshape(32, 96) * b[:96]).reshape(-1).sum() * 1e-3 + a)
-            else:
-                whole = tg.concatenate([a, b])
-                pool.append(tg.tanh(whole[:N]) + tg.sin(whole[N:]))
-        return pool
+    def act(self, kind, a, b, number, other):
+        if kind == "unary":
+            return UNARY[number % len(UNARY)](a)
+        if kind == "binary":
+            return BINARY[number % len(BINARY)](a, b)
+        if kind == "shift":  # each element meets the one before
+            return tg.concatenate([a[:1], a[1:] - 0.5 * a[:-1]])
+        if kind == "first":  # one element of an array meets all of it
+            return a * tg.sin(b[:1].detach()) if number % 2 else a.detach() + b.detach()[0] * a
+        if kind == "mean":
+            return a - (b.mean().detach() if number % 2 else b.mean())
+        if kind == "flip":
+            return tg.flip(a, axis=0)
+        if kind == "detach":
+            return a * tg.sigmoid(b.detach())
+        if kind == "scalar":
+            return tg.tanh(a * other)
+        if kind == "rows":
+            return (a[:3072].reshape(32, 96) * b[:96]).reshape(-1).sum() * 1e-3 + a
+        whole = tg.concatenate([a, b])
+        return tg.tanh(whole[:N]) + tg.sin(whole[N:])
 
     def loss(self, x, y, scale, checkpoint=False):
-        pool = self.run(self.actions, [x, tg.sin(y), x * y], scale, checkpoint)
-        return sum((tg.tanh(t) ** 2).mean() for t in pool[-3:])
+        return self.loss_of([x, tg.sin(y), x * y], scale, checkpoint)
 
 
 def data(dtype, count=N):
@@ -95,7 +72,7 @@ def groups_of(compiled):
 def test_random_functions_give_the_same_bits_in_strips(seed, parts, monkeypatch):
     monkeypatch.setattr(strips, "PARTS", parts)
     monkeypatch.setattr(strips, "PART_ELEMENTS", 1)
-    actions, arguments = Actions(seed), data(np.float64 if seed % 2 else np.float32)
+    actions, arguments = InStrips(seed), data(np.float64 if seed % 2 else np.float32)
     want, slopes = tg.value_and_grad(actions.loss, argnums=(0, 1, 2))(*arguments)
     for checkpoint in (False, True):
         compiled = tg.compile(tg.value_and_grad(
@@ -111,7 +88,7 @@ def test_random_functions_give_the_same_bits_in_strips(seed, parts, monkeypatch)
 @pytest.mark.compiled
 @pytest.mark.parametrize("seed", range(0, 40, 3))
 def test_a_step_that_accumulates_and_one_within_a_budget_give_the_same_bits(seed):
-    actions, (x, y, _) = Actions(seed), data(np.float32, 4 * N)
+    actions, (x, y, _) = InStrips(seed), data(np.float32, 4 * N)
 
     def trained(**options):
         weights = nn.Parameter(y[:N].copy()), nn.Parameter(np.array(0.7, np.float32))
