@@ -53,11 +53,4 @@ def run_strips(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-def clear_strip(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = 0. Words: 1 y, 2 elements."""
-    for k in range(op[2]):
-        f[op[1] + k] = 0.0
-    return 0
-
-
-RUN, CLEAR = Kernel("strips.part", run_part), Kernel("strips.clear", clear_strip)
+RUN = Kernel("strips.part", run_part)

@@ -19,9 +19,9 @@ FORWARD_TABLE, ADJOINT_TABLE, OPCODE, START, WORDS = 1, 2, 3, 4, 5
 OPERAND_START, OPERAND_VARIABLE, OPERAND_OFFSET, OPERAND_FLAGS, LIVE = 6, 7, 8, 9, 10
 VALUE, ADJOINT, NBYTES, ITEMSIZE, STATE, PLACE = 11, 12, 13, 14, 15, 16
 BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
-SCHEDULE, STEPS = 24, 25  # what a recording's reverse walk runs: n an adjoint, ~n the instruction itself once more
-REUSE, HOLE, HOLE_BYTES = 26, 27, 28  # whether adjoints share bytes; gaps in their block while it is planned
-ORDER, SEEDED = 29, 30  # rows that the forward walk runs if not all; whether it needs the seed's adjoint (see `strips`)
+REUSE, HOLE, HOLE_BYTES = 24, 25, 26  # whether adjoints share bytes; gaps in their block while it is planned
+TASKS, TURN, LAST_TASK = 27, 28, 29  # what a recording runs: pairs (kernel, row); where its reverse begins and ends
+SEEDED = 30  # whether the seed's adjoint is needed before the turn (see `strips`)
 TEAM, PART_KERNEL, PARTS, BOUNDS = 31, 32, 33, 34  # of a shared walk: rows at which its parts begin, and the last's end
 HEADER_WORDS = 35
 
@@ -36,10 +36,9 @@ UNREACHED, REACHED, LEAF, LEAF_WITH_GRADIENT, LEAF_REACHED, LEAF_ADDED = 0, 1, 2
 
 @device
 def run_forward(op: Any, begin: int, end: int, f: Any, i: Any, b: Any) -> int:
-    """Run instructions `begin` to `end`, or those that stand there in ORDER."""
-    table, opcode, start, words, order = op[FORWARD_TABLE], op[OPCODE], op[START], op[WORDS], op[ORDER]
-    for step in range(begin, end):
-        n = step if order == 0 else i[order + step]
+    """Run instructions `begin` to `end`."""
+    table, opcode, start, words = op[FORWARD_TABLE], op[OPCODE], op[START], op[WORDS]
+    for n in range(begin, end):
         status = call(i[table + i[opcode + n]], words_at(words + i[start + n]), f, i, b)
         if status != 0:
             op[FAILED] = n
@@ -112,19 +111,30 @@ def reverse_walk(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-def scheduled_walk(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Run the STEPS entries of SCHEDULE."""
-    schedule = op[SCHEDULE]
-    for step in range(op[STEPS]):
-        n = i[schedule + step]
-        if n >= 0:
-            status = run_adjoint(op, n, f, i, b)
-        else:
-            n = -1 - n
-            status = call(i[op[FORWARD_TABLE] + i[op[OPCODE] + n]], words_at(op[WORDS] + i[op[START] + n]), f, i, b)
-            op[FAILED] = n
+@device
+def run_tasks(op: Any, begin: int, end: int, f: Any, i: Any, b: Any) -> int:
+    """Run tasks `begin` to `end`."""
+    tasks = op[TASKS]
+    for k in range(begin, end):
+        status = call(i[tasks + 2 * k], words_at(i[tasks + 2 * k + 1]), f, i, b)
         if status != 0:
+            op[FAILED] = k
             return status
+    return 0
+
+
+def task_walk(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Run tasks BEGIN to END."""
+    return run_tasks(op, op[BEGIN], op[END], f, i, b)
+
+
+def clear_floats(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = 0. Words: 1 y, 2 elements."""
+    if op[2] == 1:  # without a call of `memset`, which the loop becomes
+        f[op[1]] = 0.0
+        return 0
+    for k in range(op[2]):
+        f[op[1] + k] = 0.0
     return 0
 
 
@@ -227,7 +237,7 @@ def link_values(op: Any, f: Any, i: Any, b: Any) -> int:
 FORWARD_WALK = Kernel("walk.forward", forward_walk)
 SHARED_WALK, WALK_PART = Kernel("walk.shared", shared_walk), Kernel("walk.part", walk_part)
 REVERSE_WALK = Kernel("walk.reverse", reverse_walk)
-SCHEDULED_WALK = Kernel("walk.scheduled", scheduled_walk)
+TASK_WALK, CLEAR = Kernel("walk.tasks", task_walk), Kernel("walk.clear", clear_floats)
 PLAN_REVERSE = Kernel("walk.plan_reverse", plan_reverse)
 LINK_REVERSE = Kernel("walk.link_reverse", link_reverse)
 LINK_VALUES = Kernel("walk.link_values", link_values)

@@ -96,6 +96,9 @@ def _words_of(program: Program, wanted: dict[tuple[bool, int], Tensor]) -> dict[
                 word = at + 1 + 2 * j + adjoint
                 if (adjoint, v) in found and (not adjoint or tape._words[word]):
                     found[adjoint, v][0][1].append(word)
+    for v, index in program.tasks.places:
+        if (True, v) in found:
+            found[True, v].append((program.tasks.clears.reshape(-1), [index]))
     for rows in program.group_rows:
         for adjoint, v, array, index in rows.places:
             if (adjoint, v) in found:

@@ -10,7 +10,6 @@ import numpy as np
 from ..engine import walk
 from ..engine.storage import address_of, aligned_bytes, array_at
 from ..errors import TapegradError
-from ..ops.table import ADJOINT, FORWARD, OPS
 from ..random import dropout_key
 from ..sparse import link_lists
 from ..tape import Leaf
@@ -19,8 +18,9 @@ from .binding import Place, places_of
 from .budget import Budget, Plan, plan_within
 from .capture import Capture
 from .masks import keep_masks
-from .schedule import Operands, schedule_of, tree_of
+from .schedule import Operands, rows_of, tree_of
 from .strips import STRIPS, Forms, GroupRows
+from .tasks import Tasks
 
 
 class Program:
@@ -62,12 +62,9 @@ class Program:
         plan = self._plan(operands, budget)
         self.events, self.lives, self.layout, self.extra = plan.events, plan.lives, plan.layout, plan.extra
         self.times = self.lives.times
-        self.schedule = schedule_of(self.tape, operands, self.events)
         #: by time, the number of the row that runs
-        self.rows = [*range(self.count), *np.where(self.schedule < 0, ~self.schedule, self.schedule).tolist()]
-        #: what the forward walk runs, by row, and how many; None: all instructions
-        self.order: np.ndarray | None = None
-        self.steps, self.seeded_first = self.count, self.lives.seeded_first
+        self.rows = [*range(self.count), *rows_of(self.tape, operands, self.events)]
+        self.seeded_first = self.lives.seeded_first
         self.group_rows: list[GroupRows] = []
         self._places: tuple[dict[int, Place], dict[int, Place]] | None = None
         self._results: dict[int, np.ndarray] = {}
@@ -148,24 +145,14 @@ class Program:
         if self.seed is not None:
             tape.run(walk.LINK_REVERSE, 0, tape.count)
             self.seed_at = self._adjoint_place(self.seed)
-        if self.lives.groups:
-            self._link_groups()
+        self.group_rows = self._rows_of_groups(tape._words)
+        self.group_numbers = [self._append_group(rows) for rows in self.group_rows]
         tape.count = self.count  # the rows behind are no part of the recording
 
-    def _link_groups(self) -> None:
-        """Give each group of strips a row, which the walks run in the place of its own."""
-        tape, turn = self.tape, self.count
-        entries = [*range(turn), *self.schedule.tolist()]
-        self.group_rows = self._rows_of_groups(tape._words)
-        self.group_numbers = []
-        for group, rows in zip(self.lives.groups, self.group_rows):
-            tape.append(STRIPS, rows.row, [tape.new_variable(0, 1)], [0], [0], (), ([], (), None, None))
-            self.group_numbers.append(tape.count - 1)
-            entries[group.first:group.last + 1] = [None] * (group.last - group.first + 1)
-            entries[group.first] = tape.count - 1 if group.first < turn else ~(tape.count - 1)
-        self.order = np.array([n for n in entries[:turn] if n is not None], np.int64)
-        self.steps = len(self.order)
-        self.schedule = np.array([n for n in entries[turn:] if n is not None], np.int64)
+    def _append_group(self, rows: GroupRows) -> int:
+        """Give a group of strips a row; returns its number."""
+        self.tape.append(STRIPS, rows.row, [self.tape.new_variable(0, 1)], [0], [0], (), ([], (), None, None))
+        return self.tape.count - 1
 
     def _rows_of_groups(self, words: np.ndarray) -> list[GroupRows]:
         base = address_of(self.arena)
@@ -178,8 +165,8 @@ class Program:
             if leaf.touched is not None and leaf.home is not None:
                 leaf.touched.describe(leaf.home, leaf in self.listed)
 
-    def adding_header(self) -> tuple[np.ndarray, np.ndarray]:
-        """Header and words of the same recording whose reverse walk adds to the gradients that are there."""
+    def adding_header(self) -> tuple[np.ndarray, np.ndarray, Tasks]:
+        """Header, words and tasks of the same recording whose reverse walk adds to the gradients that are there."""
         tape = self.tape
         words, header = tape._words[:tape._word_count].copy(), tape._header.copy()
         leaves = {v for source, v in tape._externals.items() if isinstance(source, Leaf)}
@@ -192,8 +179,9 @@ class Program:
             self.adding_rows = self._rows_of_groups(words)
             for n, rows in zip(self.group_numbers, self.adding_rows):
                 words[tape._start[n]:tape._start[n + 1]] = rows.row
-        header[walk.WORDS] = address_of(words) // 8
-        return header, words
+        tasks = self._tasks(words)
+        tasks.write(header)
+        return header, words, tasks
 
     def _adjoint_place(self, t: Tensor) -> int:
         """Byte address of the adjoint of `t`, 0 if the walk does not reach it."""
@@ -202,20 +190,19 @@ class Program:
 
     def _ready(self) -> None:
         """Have every kernel compiled, and the header complete."""
-        tape = self.tape
-        dtype = tape.dtype
-        for code in np.unique(tape._opcode[:tape.count]).tolist():
-            OPS[code].ready_forward(dtype)
-        for code in np.unique(tape._opcode[self.rows[self.count:]]).tolist():
-            OPS[code].ready_adjoint(dtype)
-        header = tape._header
-        header[walk.FORWARD_TABLE] = address_of(FORWARD[dtype]) // 8
-        header[walk.ADJOINT_TABLE] = address_of(ADJOINT[dtype]) // 8
-        if self.order is not None:
-            STRIPS.ready_forward(dtype)
-            header[walk.ORDER], header[walk.SEEDED] = address_of(self.order) // 8, self.seeded_first
-        header[walk.BEGIN], header[walk.END] = 0, self.steps
-        header[walk.SCHEDULE], header[walk.STEPS] = address_of(self.schedule) // 8, len(self.schedule)
+        self.tasks = self._tasks(self.tape._words)
+        header = self.tape._header
+        self.tasks.write(header)
+        header[walk.SEEDED] = self.seeded_first
+
+    def _tasks(self, words: np.ndarray) -> Tasks:
+        """What the walks run, forward and in reverse: by time a row, or that of a group of times."""
+        rows, adjoint = np.array(self.rows, np.int64), np.array(self.times.is_adjoint, bool)
+        runs = np.ones(len(rows), bool)
+        for group, n in zip(self.lives.groups, self.group_numbers):
+            rows[group.first], adjoint[group.first] = n, False
+            runs[group.first + 1:group.last + 1] = False
+        return Tasks(self.tape, rows[runs], adjoint[runs], int(runs[:self.count].sum()), words)
 
     # -------------------------------------------------------------- running
 
@@ -258,13 +245,25 @@ class Program:
         self.draw()
         if self.seeded_first:
             self.give_seed()
-        self.tape.run(walk.FORWARD_WALK, 0, self.steps)
+        self.run(0, self.tasks.turn)
 
     def reverse(self) -> None:
         """Walk back from the seed, whose adjoint is 1."""
         if not self.seeded_first:
             self.give_seed()
-        self.tape.run(walk.SCHEDULED_WALK, 0, self.steps)
+        self.run(self.tasks.turn, len(self.tasks.pairs))
+
+    def run(self, begin: int, end: int) -> None:
+        """Run tasks `begin` to `end`."""
+        header = self.tape._header
+        header[walk.BEGIN], header[walk.END] = begin, end
+        status = walk.TASK_WALK(self.tape._header_address, self.tape.dtype)
+        if status:
+            self.fail(status)
+
+    def fail(self, status: int) -> None:
+        """Raise the error that a kernel reported."""
+        self.tape.fail(self.tasks.row_of(int(self.tape._header[walk.FAILED])), status)
 
     def give_seed(self) -> None:
         """Write the seed's adjoint."""

@@ -208,26 +208,21 @@ def versions_of(operands: Operands, events: Sequence[Event]) -> tuple[dict[tuple
     return numbers, originals
 
 
-def schedule_of(tape: Tape, operands: Operands, events: Sequence[Event]) -> np.ndarray:
-    """Rows for the events on the tape, and the walk's schedule.
+def rows_of(tape: Tape, operands: Operands, events: Sequence[Event]) -> list[int]:
+    """Of each event the number of its row on the tape.
 
     Events that read only what the forward walk left run the instruction's own row; the others get one of their own
     after the recording's.
-
-    Returns
-    -------
-    ndarray of int64, (events,)
-        A row's number for its adjoint, its complement for the instruction.
     """
     numbers, originals = versions_of(operands, events)
     tape._free_variables.clear()  # versions are numbered from the last variable on
     for v in originals[tape._variable_count:]:
         tape.new_variable(int(tape._nbytes[v]), int(tape._itemsize[v]))
-    schedule = []
+    rows = []
     for at, event in enumerate(events):
         n = event.instruction
         if not event.again and all(version == _FIRST for version in event.reads.values()):
-            schedule.append(n)
+            rows.append(n)
             continue
         first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
         row = tape._words[tape._start[n]:tape._start[n + 1]].tolist()
@@ -240,5 +235,5 @@ def schedule_of(tape: Tape, operands: Operands, events: Sequence[Event]) -> np.n
         tape.append(op, row, variables, tape._offset[first:last].tolist(), tape._flags[first:last].tolist(), (),
                     tape.notes[n])
         tape._live[tape.count - 1] = not event.again
-        schedule.append(~(tape.count - 1) if event.again else tape.count - 1)
-    return np.array(schedule, np.int64)
+        rows.append(tape.count - 1)
+    return rows

@@ -33,8 +33,6 @@ class Step:
         size = self.dtype.itemsize
         row = self.row = np.zeros(loop.ROW_WORDS, np.int64)
         self.address = address_of(row)
-        row[loop.FORWARD] = walk.FORWARD_WALK.address(self.dtype)
-        row[loop.REVERSE] = walk.SCHEDULED_WALK.address(self.dtype)
         row[loop.TAPE] = tape._header_address // 8
         row[loop.LOSS] = int(tape._value[seed.node.variable]) // size
         row[loop.SEED] = program.seed_at // size
@@ -120,7 +118,7 @@ class Step:
         for leaf, values, gradient in self._written:
             leaf.gradient, values.version = gradient, count
         if status:
-            self.program.tape.fail(int(self.program.tape._header[walk.FAILED]), status)
+            self.program.fail(status)
 
     @property
     def _scheduled(self) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from ..engine import strips
 from ..engine.storage import address_of
 from ..engine.team import team_address
-from ..engine.walk import WANTED
+from ..engine.walk import CLEAR, WANTED
 from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.masked import BLOCK as MASK_BLOCK
@@ -365,7 +365,7 @@ class GroupRows:
             if fresh >> j & 1:
                 step = dict(moved).get(2 + 2 * j, 0)
                 self.fixed.add((True, adjoints[j]))
-                self._task([0, words[2 + 2 * j], 0], 2, strips.CLEAR.address(dtype), [(1, step)], tasks, clears)
+                self._task([0, words[2 + 2 * j], 0], 2, CLEAR.address(dtype), [(1, step)], tasks, clears)
         kernel = BLOCK_SUMS.forward if sums else OPS[code].adjoint if reverse else OPS[code].forward
         assert kernel is not None
         self._task(words, 5 if sums else form.count, kernel.address(dtype), moved, tasks, moves)

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..engine import walk
-from ..engine.storage import address_of
 from ..memory import Rows
 from .account import instructions_of
 from .program import Program
@@ -28,17 +26,12 @@ def time_instructions(program: Program, batch: Sequence[np.ndarray], seconds: fl
         ``#``, ``op``, ``out``, ``layer``, then microseconds ``forward`` and ``reverse`` (runs again included), and
         ``share`` of the sum.
     """
-    tape, n = program.tape, program.tape.count
+    n = program.tape.count
     ran: list[np.ndarray] = []
     empty: list[float] = []
     began = time.perf_counter()
-    header = tape._header
-    before = header.copy()
-    try:
-        while len(ran) < _AT_LEAST or time.perf_counter() - began < seconds:
-            ran.append(_one_pass(program, batch, empty))
-    finally:
-        header[:] = before
+    while len(ran) < _AT_LEAST or time.perf_counter() - began < seconds:
+        ran.append(_one_pass(program, batch, empty))
     taken = _by_time(program, np.maximum(np.median(ran, axis=0) - np.median(empty), 0.0) * 1e6)
     reverse = np.zeros(n)
     np.add.at(reverse, [event.instruction for event in program.events], taken[n:])
@@ -63,30 +56,19 @@ def _by_time(program: Program, taken: np.ndarray) -> np.ndarray:
 
 
 def _one_pass(program: Program, batch: Sequence[np.ndarray], empty: list[float]) -> np.ndarray:
-    """Seconds of each row that the walks run forward and in reverse, and of two walks over nothing."""
-    tape, n, clock = program.tape, program.steps, time.perf_counter
-    header, schedule = tape._header, address_of(program.schedule) // 8
-    taken = np.zeros(n + len(program.schedule))
+    """Seconds of each row that the walks run, forward and in reverse, and of a walk over nothing."""
+    first, clock = program.tasks.first.tolist(), time.perf_counter
+    taken = np.zeros(len(first) - 1)
     program.give(batch)
     program.draw()
-    if program.seeded_first:
-        program.give_seed()
+    seeded = 0 if program.seeded_first else program.tasks.turn
     start = clock()
-    tape.run(walk.FORWARD_WALK, 0, 0)
+    program.run(0, 0)
     empty.append(clock() - start)
-    for k in range(n):
+    for k, (begin, end) in enumerate(zip(first, first[1:])):
+        if begin == seeded:
+            program.give_seed()
         start = clock()
-        tape.run(walk.FORWARD_WALK, k, k + 1)
+        program.run(begin, end)
         taken[k] = clock() - start
-    if not program.seeded_first:
-        program.give_seed()
-    header[walk.STEPS] = 0
-    start = clock()
-    tape.run(walk.SCHEDULED_WALK, 0, n)
-    empty.append(clock() - start)
-    for k in range(len(program.schedule)):
-        header[walk.SCHEDULE], header[walk.STEPS] = schedule + k, 1
-        start = clock()
-        tape.run(walk.SCHEDULED_WALK, 0, n)
-        taken[n + k] = clock() - start
     return taken
