@@ -8,14 +8,15 @@ from __future__ import annotations
 import inspect
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, compiler, cpu_options, registry
+from numba.core import cgutils, compiler, config, cpu_options, registry
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
@@ -334,6 +335,16 @@ def signature(dtype: np.dtype) -> Any:
     return types.int64(pointer(types.int64), pointer(element), pointer(types.int64), pointer(types.uint8))
 
 
+@contextmanager
+def _vector_code() -> Iterator[None]:
+    """Have LLVM make vector code of straight lines too, which numba by itself does not ask for."""
+    before, config.SLP_VECTORIZE = config.SLP_VECTORIZE, 1
+    try:
+        yield
+    finally:
+        config.SLP_VECTORIZE = before
+
+
 def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = True) -> tuple[str, bytes]:
     """Symbol and object code of `function`, compiled for `dtype`; if it is a user's (not `own`) it may allocate."""
     teach()
@@ -345,7 +356,7 @@ def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = T
     flags.fastmath = cpu_options.FastMathOptions(FASTMATH)
     target, sig = registry.cpu_target, signature(dtype)
     function.__qualname__ = name
-    with global_compiler_lock:
+    with global_compiler_lock, _vector_code():
         result = compiler.compile_extra(target.typing_context, target.target_context, function,
                                         sig.args, sig.return_type, flags, {})
         symbol = result.fndesc.llvm_func_name
@@ -358,7 +369,7 @@ def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = T
 
 def _register_formula(function: Callable, single: Callable | None, double: Callable | None) -> None:
     # without "reassoc", which would make zero of the error terms that the formulas rest on
-    options = {**OPTIONS, "fastmath": {"contract"}}
+    options = {**OPTIONS, "fastmath": {"contract"} if function not in (vecmath.minus, vecmath.times) else False}
     narrow = single and jit.specialised(single, np.dtype(np.float32))
 
     def choose(*args: Any) -> Callable | None:

@@ -114,12 +114,12 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 def minus(a: Any, b: Any) -> Any:
-    """``a - b``, computed as it stands: never taken apart to be joined with terms around it."""
+    """``a - b``, computed as it stands: never taken apart to be joined with terms around it, nor with a product."""
     return a - b
 
 
 def times(a: Any, b: Any) -> Any:
-    """``a * b``, computed as it stands: the factors of `b` are never joined with `a` in another order."""
+    """``a * b``, computed as it stands: no factor of `b` is joined with `a` in another order, and no term is added."""
     return a * b
 
 

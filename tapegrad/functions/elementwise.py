@@ -35,8 +35,10 @@ _ZERO = bits(0.0)
 def apply_unary(op: Op, x: Any, p: float = 0.0, q: float = 0.0) -> Tensor:
     """y = op(x) with attributes `p` and `q`."""
     x = x if type(x) is Tensor and x.dtype.kind == "f" else lift(x)[0]
-    words = (bits(p) if p else _ZERO, bits(q) if q else _ZERO, *nest(x.shape, (x.strides,)))
-    return record(op, (x,), x.shape, words, dtype=x.dtype)
+    attributes = (bits(p) if p else _ZERO, bits(q) if q else _ZERO)
+    if not x.shape and op.scalar is not None:
+        return record(op.scalar, (x,), (), attributes, dtype=x.dtype)
+    return record(op, (x,), x.shape, (*attributes, *nest(x.shape, (x.strides,))), dtype=x.dtype)
 
 
 _UNARY_DOC = """{}, elementwise.
@@ -152,6 +154,8 @@ def _is_summed(strides: tuple[int, ...], shape: tuple[int, ...], words: tuple[in
 def apply_binary(op: Op, a: Any, b: Any, p: float = 0.0) -> Tensor:
     """y = op(a, b), broadcast, with attribute `p`."""
     a, b = lift(a, b)
+    if not (a.shape or b.shape) and op.scalar is not None:
+        return record(op.scalar, (a, b), (), (bits(p) if p else _ZERO,), dtype=a.dtype)
     shape, words, added = _plan_binary(op.name, a.shape, a.strides, b.shape, b.strides)
     return record(op, (a, b), shape, (bits(p) if p else _ZERO, *words), dtype=a.dtype, added=added)
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..engine.jit import bits
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..ops.elementwise import UNARY
+from ..ops.few import STACKS
 from ..ops.layout import CONCATENATE, JOINED
 from ..ops.nest import broadcast_strides, nest
 from ..recording import common_dtype, lift_to, record
@@ -204,8 +205,10 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
     parts = [contiguous(p) for p in parts]
     rows = math.prod(first.shape[:d])
     widths = [math.prod(p.shape[d:]) for p in parts]
-    absent, nothing = JOINED - len(parts), _nothing(first.dtype)
     shape = (*first.shape[:d], sum(p.shape[d] for p in parts), *first.shape[d + 1:])
+    if rows == 1 and sum(widths) == len(parts) == widths.count(1):
+        return record(STACKS[len(parts)], parts, shape, (), dtype=first.dtype)
+    absent, nothing = JOINED - len(parts), _nothing(first.dtype)
     return record(CONCATENATE, (*parts, *(nothing,) * absent), shape, (rows, sum(widths), *widths, *(0,) * absent),
                   dtype=first.dtype)
 

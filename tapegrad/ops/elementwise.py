@@ -67,16 +67,48 @@ def unknown_one(op: Any, f: Any) -> Any:
     return cast(1 - (op[0] >> 62), f)  # of the mode, which has no such bits
 
 
+# ------------------------------------------------------------------ scalars
+# Words: 1 y, 2 g, 3 x, 4 dx, and so on for each input, then the attributes.
+
+_SCALAR = """
+def scalar_forward(op, f, i, bytes_):
+    {attributes}
+    {inputs}
+    f[op[1]] = {forward}
+    return 0
+
+def scalar_adjoint(op, f, i, bytes_):
+    mode, zero = op[0], cast(0.0, f)
+    {attributes}
+    {loads}
+    {adjoints}
+    return 0
+"""
+
+
+def scalar(op: Op, operands: tuple[str, ...], forward: str, adjoints: tuple[str, ...], attributes: str) -> Op:
+    """The same of scalars: there is no nest, and its kernels have no loop."""
+    inputs = {letter: f"op[{3 + 2 * j}]" for j, letter in enumerate(operands)}
+    added = [f"f[op[{at}]] = where(mode & {2 << j} != 0, zero, f[op[{at}]]) + ({rule})"
+             for j, (at, rule) in enumerate(zip((4, 6), adjoints))]
+    source = _SCALAR.format(
+        forward=forward, inputs="; ".join(f"{letter} = f[{place}]" for letter, place in inputs.items()),
+        attributes="; ".join(f"{letter} = real(op, {3 + 2 * len(operands) + k}, f)"
+                             for k, letter in enumerate(attributes.split(", "))),
+        loads=loads(" + ".join(f"({rule})" for rule in adjoints or ("0",)), {"g": "op[2]", "y": "op[1]", **inputs}),
+        adjoints="\n    ".join(added if len(added) == 1 else
+                               [f"if op[{at}] != 0: {line}" for at, line in zip((4, 6), added)]))
+    back = partial(kernel, source, "scalar_adjoint") if adjoints else None
+    return Op(op.name, partial(kernel, source, "scalar_forward"), back, op.saves, stores=True, doc=op.doc,
+              shares=lambda row: _PLACES[True, len(operands) == 2], form="scalar")
+
+
 # ------------------------------------------------------------------ one input
 # Words: 1 y, 2 g, 3 x, 4 dx, 5 p, 6 q, 7 nest of (x).
 
 _UNARY_FORWARD = """
 def unary_forward(op, f, i, b):
     p, q = real(op, 5, f), real(op, 6, f)
-    if op[7] == 1 and op[8] == 1:  # a scalar: no nest
-        x = f[op[3]]
-        f[op[1]] = {forward}
-        return 0
     columns, step = op[8], column_stride(op, 7, 0)
     for row in range(op[7]):
         at_y, at_x = op[1] + row * columns, op[3] + row_offset(op, 7, 0, row)
@@ -98,10 +130,6 @@ def unary_forward(op, f, i, b):
 _UNARY_ADJOINT = """
 def unary_adjoint(op, f, i, b):
     p, q, zero, one = real(op, 5, f), real(op, 6, f), cast(0.0, f), unknown_one(op, f)
-    if op[7] == 1 and op[8] == 1:
-        {scalar}
-        f[op[4]] = (zero if op[0] & 2 != 0 else f[op[4]]) + {adjoint}
-        return 0
     columns, step, store = op[8], column_stride(op, 7, 0), op[0] & 2 != 0
     for row in range(op[7]):
         offset = row_offset(op, 7, 0, row)
@@ -125,7 +153,6 @@ def unary_adjoint(op, f, i, b):
     return 0
 """
 
-
 def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
     """Define y = forward(x, p, q) with dx += adjoint(g, x, y, p, q)."""
     run = partial(kernel, _UNARY_FORWARD.format(forward=forward), "unary_forward")
@@ -134,10 +161,10 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
     if adjoint is not None:
         rows = {"g": "at_g + k", "y": "at_y + k"}
         source = _UNARY_ADJOINT.format(adjoint=f"({adjoint})", contiguous=loads(adjoint, {**rows, "x": "at_x + k"}),
-                                       scalar=loads(adjoint, {"g": "op[2]", "y": "op[1]", "x": "op[3]"}),
                                        strided=loads(adjoint, {**rows, "x": "at_x + k * step"}))
         back, saves = partial(kernel, source, "unary_adjoint"), (saved(adjoint, "yx"),)
     op = UNARY[name] = Op(name, run, back, saves, stores=True, doc=doc, shares=partial(in_place, at=7, count=1))
+    op.scalar = scalar(op, ("x",), forward, (adjoint,) if adjoint is not None else (), "p, q")
     return op
 
 
@@ -147,10 +174,6 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
 _BINARY_FORWARD = """
 def binary_forward(op, f, i, b_):
     p = real(op, 7, f)
-    if op[8] == 1 and op[9] == 1:  # scalars: no nest
-        a, b = f[op[3]], f[op[5]]
-        f[op[1]] = {forward}
-        return 0
     columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
     for row in range(op[8]):
         at_y = op[1] + row * columns
@@ -250,13 +273,6 @@ _BINARY_PASS = """
 _BINARY_ADJOINT = """
 def binary_adjoint(op, f, i, b_):
     p, zero = real(op, 7, f), cast(0.0, f)
-    if op[8] == 1 and op[9] == 1:
-        {scalars}
-        if op[4] != 0:
-            f[op[4]] = (zero if op[0] & 2 != 0 else f[op[4]]) + {to_a}
-        if op[6] != 0:
-            f[op[6]] = (zero if op[0] & 4 != 0 else f[op[6]]) + {to_b}
-        return 0
     columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
 {first}
 {second}
@@ -286,6 +302,7 @@ def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     saves = saved(to_a, "yab"), saved(to_b, "yab")
     op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc,
                            shares=partial(in_place, at=8, count=2))
+    op.scalar = scalar(op, ("a", "b"), forward, (to_a, to_b), "p")
     return op
 
 

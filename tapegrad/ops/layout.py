@@ -91,10 +91,6 @@ def concatenate_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         if at == width:
             break
         n = op[21 + j]
-        if n == 1 and op[19] == 1:
-            f[op[1] + at] = f[op[3 + 2 * j]]
-            at += 1
-            continue
         for row in range(op[19]):
             y, x = op[1] + row * width + at, op[3 + 2 * j] + row * n
             if y != x:  # else it was computed there
@@ -114,10 +110,6 @@ def concatenate_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
         n = op[21 + j]
         if op[4 + 2 * j] != 0:
             store = op[0] >> (j + 1) & 1 != 0
-            if n == 1 and op[19] == 1:
-                f[op[4 + 2 * j]] = (zero if store else f[op[4 + 2 * j]]) + f[op[2] + at]
-                at += 1
-                continue
             for row in range(op[19]):
                 g, dx = op[2] + row * width + at, op[4 + 2 * j] + row * n
                 if g != dx:

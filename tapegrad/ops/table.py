@@ -82,24 +82,33 @@ class Op:
     products : callable, optional
         Number of multiplications and additions in pairs, from the shapes of the output and the inputs; where it is
         more than a few an element.
+    form : str, optional
+        What tells its kernels from those of another op of the same name.
+
+    Attributes
+    ----------
+    scalar : Op or None
+        The same op over scalars, if it has a form for them.
     """
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
-                 "shares", "products", "lists", "saved_operands")
+                 "shares", "products", "lists", "saved_operands", "scalar")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
                  errors: Errors | None = None, doc: str = "", again: dict[int, int] | None = None,
                  lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
-                 shares: Callable[[list[int]], Shares] | None = None) -> None:
+                 shares: Callable[[list[int]], Shares] | None = None, form: str = "") -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
         self.errors, self.again, self.products = errors or {}, again or {}, products
         self.shares = shares
         self.opcode = len(OPS)
-        self.forward = Kernel(f"{name}.forward", forward, own)
-        self.adjoint = None if adjoint is None else Kernel(f"{name}.adjoint", adjoint, own)
+        self.scalar: Op | None = None
+        prefix = f"{name}.{form}" if form else name
+        self.forward = Kernel(f"{prefix}.forward", forward, own)
+        self.adjoint = None if adjoint is None else Kernel(f"{prefix}.adjoint", adjoint, own)
         self.saved_operands = lru_cache(maxsize=None)(self._saved_operands)
         OPS.append(self)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..rows import Rows, Symbol
 from ..state import state
 from ..tape import Leaf, Node, Tape
 from ..tensor import BOOL, Tensor, contiguous_strides, user_frame, user_line
+from .fusion import fuse
 
 
 class Capture:
@@ -80,9 +81,9 @@ class Capture:
         node = Symbol(self.tape, self._made.variable(nbytes, dtype.itemsize), nbytes, False)
         return Tensor._made(None, 0, shape, contiguous_strides(shape), dtype, node, requires_grad)
 
-    def finish(self) -> None:
-        """Put what was recorded on the tape."""
-        self.tape.load(self._made)
+    def finish(self, kept: Set[int]) -> None:
+        """Put what was recorded on the tape; `kept` are variables that are read after everything."""
+        self.tape.load(fuse(self._made, kept))
         self._made = Rows()
 
     def enter_module(self, module: Any) -> None:

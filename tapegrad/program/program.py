@@ -51,7 +51,8 @@ class Program:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.seed: Any = seed
         self.gradients_of = tuple(gradients_of)
-        capture.finish()
+        read = (*self.outputs, *(() if seed is None else (seed,)))
+        capture.finish({t.node.variable for t in read if t.is_symbolic})
         self._drop_dead()
         self.reached: list[Leaf] = []
         self.count, self.end = self.tape.count, 0

@@ -1,0 +1,99 @@
+"""Ops over a few numbers: their kernels are written out for each count, without loops and the nests that guide them.
+
+A call of such a kernel takes some nanoseconds, a tenth of what arrays of any shape need: in a graph of scalars that is
+most of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial, reduce
+
+from ..engine import vecmath as m
+from ..engine.jit import cast
+from .table import Op, kernel_of
+
+MOST = 8  # numbers
+_SCOPE = {"cast": cast, "where": m.where, "exp": m.exp, "order": m.order, "from_order": m.from_order, "max": max,
+          "minus": m.minus, "times": m.times}
+
+
+def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Iterable[str],
+         saves: tuple[tuple[int, ...], ...], doc: str) -> Op:
+    # the addresses are read before anything is written, for LLVM cannot know that they lie elsewhere
+    addresses = ["mode, y, g = op[0], op[1], op[2]",
+                 *(f"x{j}, dx{j} = op[{3 + 2 * j}], op[{4 + 2 * j}]" for j in range(inputs))]
+
+    def kernel(lines: Iterable[str]) -> Callable:
+        source = "\n    ".join(["def few(op, f, i, b):", *addresses, *lines, "return 0"])
+        return partial(kernel_of, source, "few", _SCOPE)
+
+    return Op(name, kernel(forward), kernel(adjoint), saves, stores=True, doc=doc, form=form)
+
+
+def _added(target: str, bit: int, value: str) -> str:
+    """A contribution to an adjoint, the first of which is stored."""
+    return f"f[{target}] = where(mode & {1 << bit} != 0, cast(0.0, f), f[{target}]) + {value}"
+
+
+def _given(values: list[str]) -> list[str]:
+    """A contribution to the adjoint of each input that wants one."""
+    return [f"if dx{j} != 0: " + _added(f"dx{j}", j + 1, value) for j, value in enumerate(values)]
+
+
+def _sum(terms: list[str]) -> str:
+    """A sum from the left to the right, which LLVM does not change."""
+    return reduce(_plus, terms)
+
+
+def _plus(left: str, right: str) -> str:
+    return f"minus({left}, -{right})"
+
+
+def _halves(join: Callable[[str, str], str], terms: list[str]) -> str:
+    """One half joined with the other half, and so on within each: what does not wait for one another."""
+    half = len(terms) // 2
+    return join(_halves(join, terms[:half]), _halves(join, terms[half:])) if half else terms[0]
+
+
+def stack(count: int) -> Op:
+    """Define y = x1, x2, ..."""
+    numbers = range(count)
+    return _few("stack", str(count), count, [f"f[y + {j}] = f[x{j}]" for j in numbers],
+                _given([f"f[g + {j}]" for j in numbers]), ((),) * count, "scalars side by side")
+
+
+def softmax(count: int, gathers: bool) -> Op:
+    """Define y = e^(x - max) / sum, of one row or of as many scalars."""
+    numbers = range(count)
+    top = _halves("max({}, {})".format, [f"order(v{k})" for k in numbers])
+    forward = [*(f"v{k} = f[x{k}]" if gathers else f"v{k} = f[x0 + {k}]" for k in numbers),
+               f"top = from_order({top})", *(f"e{k} = exp(v{k} - top)" for k in numbers),
+               f"scale = 1.0 / {_halves(_plus, [f'e{k}' for k in numbers])}",
+               *(f"f[y + {k}] = e{k} * scale" for k in numbers)]
+    inner = _halves(_plus, [f"times(y{k}, g{k})" for k in numbers])
+    slopes = [f"times(y{k}, minus(g{k}, inner))" for k in numbers]
+    adjoint = [*(f"y{k}, g{k} = f[y + {k}], f[g + {k}]" for k in numbers), f"inner = {inner}",
+               *(_given(slopes) if gathers else [_added(f"dx0 + {k}", 1, slope) for k, slope in enumerate(slopes)])]
+    inputs, form = (count, f"of{count}") if gathers else (1, str(count))
+    return _few("softmax", form, inputs, forward, adjoint, ((0,),) * inputs, "e^x / sum e^x")
+
+
+def total(count: int, scaled: bool) -> Op:
+    """Define y = x1 + x2 + ..., or that times a last input, to which no gradient flows."""
+    value = _sum([f"f[x{j}]" for j in range(count)])
+    if scaled:
+        return _few("scaled_total", str(count), count + 1, [f"f[y] = times({value}, f[x{count}])"],
+                    [f"v = times(f[g], f[x{count}])", *_given(["v"] * count)], (*((count + 1,),) * count, ()),
+                    "sum of scalars times another")
+    return _few("total", str(count), count, [f"f[y] = {value}"], ["v = f[g]", *_given(["v"] * count)], ((),) * count,
+                "sum of scalars")
+
+
+#: by the count of their numbers
+STACKS = {count: stack(count) for count in range(2, MOST + 1)}
+SOFTMAXES = {count: softmax(count, False) for count in STACKS}
+# what `program.fusion` makes of several instructions
+SOFTMAXES_OF_SCALARS = {count: softmax(count, True) for count in STACKS}
+TOTALS = {count: total(count, False) for count in STACKS}
+SCALED_TOTALS = {count: total(count, True) for count in STACKS}
