@@ -95,14 +95,14 @@ class ValueAndGrad:
         program = Program(capture, inputs, [value, *aux_tensors], value if differentiable else None,
                           [t for leaves in chosen for t in leaves])
 
+        structures = [flatten(args[k])[1] for k in positions]
+        number_view = program.array(value)
+
         def present(program: Program) -> Any:
-            number = program.array(value).copy()[()]
+            number = number_view.copy()[()]
             extra = [program.array(t).copy() if isinstance(t, Tensor) else t for t in aux_leaves]
-            if differentiable:
-                program.reverse()
-            gradients = [unflatten(flatten(args[k])[1],
-                                   [program.gradient(t) if differentiable else np.zeros(t.shape, t.dtype)
-                                    for t in leaves]) for k, leaves in zip(positions, chosen)]
+            gradients = [unflatten(tree, [program.gradient(t) if differentiable else np.zeros(t.shape, t.dtype)
+                                          for t in leaves]) for tree, leaves in zip(structures, chosen)]
             return self._arranged(number, unflatten(aux_structure, extra), gradients)
 
         return program, present

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import FLOATS, Kernel, call, device, words_at
+from .jit import FLOATS, Kernel, call, device, real, words_at
 from .storage import address_of
 from .team import share
 
@@ -20,10 +20,9 @@ OPERAND_START, OPERAND_VARIABLE, OPERAND_OFFSET, OPERAND_FLAGS, LIVE = 6, 7, 8, 
 VALUE, ADJOINT, NBYTES, ITEMSIZE, STATE, PLACE = 11, 12, 13, 14, 15, 16
 BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
 REUSE, HOLE, HOLE_BYTES = 24, 25, 26  # whether adjoints share bytes; gaps in their block while it is planned
-TASKS, TURN, LAST_TASK = 27, 28, 29  # what a recording runs: pairs (kernel, row); where its reverse begins and ends
-SEEDED = 30  # whether the seed's adjoint is needed before the turn (see `strips`)
-TEAM, PART_KERNEL, PARTS, BOUNDS = 31, 32, 33, 34  # of a shared walk: rows at which its parts begin, and the last's end
-HEADER_WORDS = 35
+TASKS, TASK_COUNT = 27, 28  # what a recording runs: pairs (kernel, row)
+TEAM, PART_KERNEL, PARTS, BOUNDS = 29, 30, 31, 32  # of a shared walk: rows at which its parts begin, and the last's end
+HEADER_WORDS = 33
 
 _GAPS = 64  # that are looked at for an adjoint
 
@@ -126,6 +125,12 @@ def run_tasks(op: Any, begin: int, end: int, f: Any, i: Any, b: Any) -> int:
 def task_walk(op: Any, f: Any, i: Any, b: Any) -> int:
     """Run tasks BEGIN to END."""
     return run_tasks(op, op[BEGIN], op[END], f, i, b)
+
+
+def put_float(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = value. Words: 1 y, 2 value."""
+    f[op[1]] = real(op, 2, f)
+    return 0
 
 
 def clear_floats(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -237,7 +242,8 @@ def link_values(op: Any, f: Any, i: Any, b: Any) -> int:
 FORWARD_WALK = Kernel("walk.forward", forward_walk)
 SHARED_WALK, WALK_PART = Kernel("walk.shared", shared_walk), Kernel("walk.part", walk_part)
 REVERSE_WALK = Kernel("walk.reverse", reverse_walk)
-TASK_WALK, CLEAR = Kernel("walk.tasks", task_walk), Kernel("walk.clear", clear_floats)
+TASK_WALK = Kernel("walk.tasks", task_walk)
+PUT, CLEAR = Kernel("walk.put", put_float), Kernel("walk.clear", clear_floats)
 PLAN_REVERSE = Kernel("walk.plan_reverse", plan_reverse)
 LINK_REVERSE = Kernel("walk.link_reverse", link_reverse)
 LINK_VALUES = Kernel("walk.link_values", link_values)

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial, reduce
+from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import cast
+from ..engine.jit import cast, device
 from .table import Op, kernel_of
 
 MOST = 8  # numbers
-_SCOPE = {"cast": cast, "where": m.where, "exp": m.exp, "order": m.order, "from_order": m.from_order, "max": max,
-          "minus": m.minus, "times": m.times}
+
+
+@device
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two numbers; if one is NaN, any of them, for a softmax is NaN then in any case."""
+    return m.where(a > b, a, b)
+
+
+_SCOPE = {"cast": cast, "where": m.where, "exp": m.exp, "minus": m.minus, "times": m.times, "larger": larger}
 
 
 def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Iterable[str],
@@ -66,9 +74,9 @@ def stack(count: int) -> Op:
 def softmax(count: int, gathers: bool) -> Op:
     """Define y = e^(x - max) / sum, of one row or of as many scalars."""
     numbers = range(count)
-    top = _halves("max({}, {})".format, [f"order(v{k})" for k in numbers])
+    top = _halves("larger({}, {})".format, [f"v{k}" for k in numbers])
     forward = [*(f"v{k} = f[x{k}]" if gathers else f"v{k} = f[x0 + {k}]" for k in numbers),
-               f"top = from_order({top})", *(f"e{k} = exp(v{k} - top)" for k in numbers),
+               f"top = {top}", *(f"e{k} = exp(v{k} - top)" for k in numbers),
                f"scale = 1.0 / {_halves(_plus, [f'e{k}' for k in numbers])}",
                *(f"f[y + {k}] = e{k} * scale" for k in numbers)]
     inner = _halves(_plus, [f"times(y{k}, g{k})" for k in numbers])

@@ -9,13 +9,16 @@ import numpy as np
 
 from ..errors import DtypeError
 from ..state import Modes
-from ..tensor import FLOAT32, FLOAT64, INT64, Tensor, user_line
+from ..tensor import BOOL, FLOAT32, FLOAT64, INT64, Tensor, user_line
 
 Signature = tuple[Any, ...]
+_NATIVE = {FLOAT32, FLOAT64, INT64, BOOL}
 
 
 def as_input(value: Any) -> np.ndarray:
     """An argument as an array: float32, float64, int64 or bool."""
+    if type(value) is np.ndarray and value.dtype in _NATIVE:
+        return value
     if isinstance(value, Tensor):
         array = value.detach()._array() if not value.is_symbolic else value._array()
     else:

@@ -36,7 +36,7 @@ class CompiledFunction:
     def __init__(self, function: Callable) -> None:
         self._function = function
         self._transformation = getattr(function, "trace", None)
-        self._kept: dict[Any, list[_Recording]] = {}
+        self._kept: dict[Any, tuple[_Recording, ...]] = {}
         self._last: _Recording | None = None
         self.recordings = 0
         update_wrapper(self, function, updated=())
@@ -46,14 +46,19 @@ class CompiledFunction:
         if state.capture is not None:
             raise CaptureError(f"{user_line()}: a compiled function called from a function that is being recorded; "
                                "call the plain function instead")
-        leaves, structure = flatten((args, kwargs))
+        if kwargs or any([type(value) is not np.ndarray for value in args]):
+            leaves, structure = flatten((args, kwargs))
+        else:
+            leaves, structure = list(args), len(args)  # which is quicker, and as good to tell calls apart
         arrays = [as_input(leaf) for leaf in leaves]
         key = (signature_of(arrays), structure)
-        recordings = self._kept.setdefault(key, [])
-        recording = next((r for r in recordings if r.conditions.hold()), None)
-        if recording is None:
-            recording = self._record(arrays, structure)
-            recordings.append(recording)
+        recordings = self._kept.get(key, ())
+        for recording in recordings:
+            if recording.conditions.hold():
+                break
+        else:
+            recording = self._record(arrays, flatten((args, kwargs))[1])
+            self._kept[key] = (*recordings, recording)
         self._last = recording
         program = recording.program
         program.call(arrays)

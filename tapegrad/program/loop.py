@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.jit import Kernel, call, cast, device, real, words_at
-from ..engine.walk import FAILED, LAST_TASK, SEEDED, TURN, run_tasks
+from ..engine.walk import FAILED, TASK_COUNT, run_tasks
 
 # Words of the row
 TAPE, UPDATES, UPDATE_WALK = 1, 2, 3  # headers, as element addresses of int64 (no updates: 0); address of their walk
 FIRST, LAST = 4, 5  # steps to run
 INDEX, BATCH, INPUTS, TABLE = 6, 7, 8, 9  # rows to gather (0: all in place), rows at once, inputs, their table
-LOSSES, LOSS, SEED = 10, 11, 12  # where losses go (0: nowhere), where a micro-batch's loss and its adjoint are
-RATES, COLUMNS, RATE_COUNT, RATE_WORDS, RATE_COLUMNS = 13, 14, 15, 16, 17  # learning rates by step and column
-RANDOM, DONE = 18, 19  # random state or 0; steps done
-MICRO, ADDING, SHARE = 20, 21, 22  # micro-batches a step; header whose gradients are all added to; 1/MICRO as real
-ROW_WORDS = 23
+LOSSES, LOSS = 10, 11  # where losses go (0: nowhere), where a micro-batch's loss is
+RATES, COLUMNS, RATE_COUNT, RATE_WORDS, RATE_COLUMNS = 12, 13, 14, 15, 16  # learning rates by step and column
+RANDOM, DONE = 17, 18  # random state or 0; steps done
+MICRO, ADDING, SHARE = 19, 20, 21  # micro-batches a step; header whose gradients are all added to; 1/MICRO as real
+ROW_WORDS = 22
 
 
 def train_steps(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -32,19 +32,11 @@ def train_steps(op: Any, f: Any, i: Any, b: Any) -> int:
                     first = op[INDEX] + (step * op[MICRO] + micro) * op[BATCH]
                     gather_rows(i, b, first, op[BATCH], source, target, width)
             header = words_at(op[TAPE] if micro == 0 else op[ADDING])
-            if header[SEEDED] != 0:
-                f[op[SEED]] = share
-            status = run_tasks(header, 0, header[TURN], f, i, b)
+            status = run_tasks(header, 0, header[TASK_COUNT], f, i, b)
             if status != 0:
                 i[op[TAPE] + FAILED] = header[FAILED]
                 return status
             loss += f[op[LOSS]] * share
-            if header[SEEDED] == 0:
-                f[op[SEED]] = share
-            status = run_tasks(header, header[TURN], header[LAST_TASK], f, i, b)
-            if status != 0:
-                i[op[TAPE] + FAILED] = header[FAILED]
-                return status
             if op[RANDOM] != 0:
                 i[op[RANDOM] + 1] += 1
         if op[LOSSES] != 0:

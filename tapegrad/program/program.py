@@ -41,12 +41,14 @@ class Program:
         False for a plan alone: nothing is allocated and nothing can be run.
     budget : Budget, optional
         The most bytes that it may need, which decides what runs again in the reverse walk.
+    slope : float, default 1.0
+        The seed's adjoint.
     """
 
     def __init__(self, capture: Capture, inputs: Sequence[Tensor], outputs: Sequence[Tensor],
                  seed: Tensor | None = None, gradients_of: Sequence[Tensor] = (), runs: bool = True,
-                 budget: Budget | None = None) -> None:
-        self.runs = runs
+                 budget: Budget | None = None, slope: float = 1.0) -> None:
+        self.runs, self.slope = runs, slope
         self.capture, self.tape = capture, capture.tape
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.seed: Any = seed
@@ -65,10 +67,10 @@ class Program:
         self.times = self.lives.times
         #: by time, the number of the row that runs
         self.rows = [*range(self.count), *rows_of(self.tape, operands, self.events)]
-        self.seeded_first = self.lives.seeded_first
         self.group_rows: list[GroupRows] = []
         self._places: tuple[dict[int, Place], dict[int, Place]] | None = None
         self._results: dict[int, np.ndarray] = {}
+        self._gradients: dict[int, np.ndarray | None] = {}
         if runs:
             self._link()
             self._ready()
@@ -145,7 +147,6 @@ class Program:
         tape.run(walk.LINK_VALUES, 0, tape.count)
         if self.seed is not None:
             tape.run(walk.LINK_REVERSE, 0, tape.count)
-            self.seed_at = self._adjoint_place(self.seed)
         self.group_rows = self._rows_of_groups(tape._words)
         self.group_numbers = [self._append_group(rows) for rows in self.group_rows]
         tape.count = self.count  # the rows behind are no part of the recording
@@ -192,9 +193,8 @@ class Program:
     def _ready(self) -> None:
         """Have every kernel compiled, and the header complete."""
         self.tasks = self._tasks(self.tape._words)
-        header = self.tape._header
-        self.tasks.write(header)
-        header[walk.SEEDED] = self.seeded_first
+        self.tasks.write(self.tape._header)
+        self._walk = walk.TASK_WALK.bound(self.tape._header_address, self.tape.dtype)
 
     def _tasks(self, words: np.ndarray) -> Tasks:
         """What the walks run, forward and in reverse: by time a row, or that of a group of times."""
@@ -203,7 +203,11 @@ class Program:
         for group, n in zip(self.lives.groups, self.group_numbers):
             rows[group.first], adjoint[group.first] = n, False
             runs[group.first + 1:group.last + 1] = False
-        return Tasks(self.tape, rows[runs], adjoint[runs], int(runs[:self.count].sum()), words)
+        seed = None
+        if self.seed is not None:
+            turn = 0 if self.lives.seeded_first else int(runs[:self.count].sum())
+            seed = turn, self._adjoint_place(self.seed), self.slope
+        return Tasks(self.tape, rows[runs], adjoint[runs], seed, words)
 
     # -------------------------------------------------------------- running
 
@@ -228,7 +232,8 @@ class Program:
             if k not in arguments or not arguments[k].take(array):
                 t[...] = array
         self._results = {v: place.new() for v, place in gradients.items()} if gradients else {}
-        self.forward()
+        self.draw()
+        self.run()
 
     def _input_arrays(self) -> list[np.ndarray]:
         if not hasattr(self, "_inputs"):
@@ -241,24 +246,11 @@ class Program:
             key, counter = dropout_key()
             self.capture.random_state[:] = key, counter << 20
 
-    def forward(self) -> None:
-        """Run the recording on the inputs it was given, and what of the reverse is in one pass with it."""
-        self.draw()
-        if self.seeded_first:
-            self.give_seed()
-        self.run(0, self.tasks.turn)
-
-    def reverse(self) -> None:
-        """Walk back from the seed, whose adjoint is 1."""
-        if not self.seeded_first:
-            self.give_seed()
-        self.run(self.tasks.turn, len(self.tasks.pairs))
-
-    def run(self, begin: int, end: int) -> None:
-        """Run tasks `begin` to `end`."""
+    def run(self, begin: int = 0, end: int | None = None) -> None:
+        """Run the recording on the inputs it was given, forward and back; or some tasks of it."""
         header = self.tape._header
-        header[walk.BEGIN], header[walk.END] = begin, end
-        status = walk.TASK_WALK(self.tape._header_address, self.tape.dtype)
+        header[walk.BEGIN], header[walk.END] = begin, len(self.tasks.pairs) if end is None else end
+        status = self._walk()
         if status:
             self.fail(status)
 
@@ -266,19 +258,16 @@ class Program:
         """Raise the error that a kernel reported."""
         self.tape.fail(self.tasks.row_of(int(self.tape._header[walk.FAILED])), status)
 
-    def give_seed(self) -> None:
-        """Write the seed's adjoint."""
-        seed = self.seed
-        array_at(self.seed_at, seed.shape, seed.strides, seed.dtype, self)[...] = 1.0
-
     def gradient(self, t: Tensor) -> np.ndarray:
         """The adjoint of one of `gradients_of`, a new array; zeros if the result does not depend on it."""
-        if t.node.variable in self._results:
-            return self._results.pop(t.node.variable)
-        at = self._adjoint_place(t)
-        if not at:
-            return np.zeros(t.shape, t.dtype)
-        return array_at(at, t.shape, t.strides, t.dtype, self).copy()
+        v = t.node.variable
+        if v in self._results:
+            return self._results.pop(v)
+        if v not in self._gradients:
+            at = self._adjoint_place(t)
+            self._gradients[v] = array_at(at, t.shape, t.strides, t.dtype, self) if at else None
+        gradient = self._gradients[v]
+        return np.zeros(t.shape, t.dtype) if gradient is None else gradient.copy()
 
 
 def scalar_seed(t: Any, what: str) -> Tensor:

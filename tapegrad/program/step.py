@@ -35,7 +35,6 @@ class Step:
         self.address = address_of(row)
         row[loop.TAPE] = tape._header_address // 8
         row[loop.LOSS] = int(tape._value[seed.node.variable]) // size
-        row[loop.SEED] = program.seed_at // size
         self.draws = program.capture.draws
         row[loop.RANDOM] = address_of(program.capture.random_state) // 8 if self.draws else 0
         row[loop.LAST] = 1

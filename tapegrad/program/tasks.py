@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..engine import walk
+from ..engine.jit import bits
 from ..engine.storage import address_of
 from ..ops.table import OPS
 from ..tape import Tape
@@ -21,8 +22,8 @@ class Tasks:
         Numbers of rows on the tape, in the order in which they run.
     adjoint : ndarray of bool
         Of each, whether it is its adjoint that runs.
-    turn : int
-        How many of them run forward.
+    seed : (int, int, float) or None
+        Before which of them the seed's adjoint is written, its byte address, and what it is.
     words : ndarray of int64
         The words of the tape, or other ones with other modes.
 
@@ -30,8 +31,6 @@ class Tasks:
     ----------
     pairs : ndarray of int64, (tasks, 2)
         Address of a kernel, and of its row in elements of int64.
-    turn : int
-        The first task of the reverse.
     first : ndarray of int64, (rows + 1,)
         By row, its first task.
     places : list of (variable, index)
@@ -40,7 +39,8 @@ class Tasks:
         Rows of `walk.CLEAR`.
     """
 
-    def __init__(self, tape: Tape, rows: np.ndarray, adjoint: np.ndarray, turn: int, words: np.ndarray) -> None:
+    def __init__(self, tape: Tape, rows: np.ndarray, adjoint: np.ndarray, seed: tuple[int, int, float] | None,
+                 words: np.ndarray) -> None:
         self.rows, opcodes, starts = rows, tape._opcode[rows], tape._start[rows]
         for code in np.unique(opcodes[~adjoint]).tolist():
             OPS[code].ready_forward(tape.dtype)
@@ -52,8 +52,8 @@ class Tasks:
         cleared: list[int] = []
         variables: list[int] = []
         for k in np.flatnonzero(fresh).tolist():
-            bits, first = int(fresh[k]), int(tape._operand_start[rows[k]])
-            of_row = [int(tape._variable[first + j]) for j in range(bits.bit_length()) if bits >> j & 1]
+            mask, first = int(fresh[k]), int(tape._operand_start[rows[k]])
+            of_row = [int(tape._variable[first + j]) for j in range(mask.bit_length()) if mask >> j & 1]
             cleared += [k] * len(of_row)
             variables += of_row
         size = tape.dtype.itemsize
@@ -61,18 +61,21 @@ class Tasks:
         self.clears[:, 1] = tape._adjoint[variables] // size
         self.clears[:, 2] = tape._nbytes[variables] // size
         self.places = [(v, 3 * k + 1) for k, v in enumerate(variables)]
-        before = np.array(cleared, np.int64)
-        clears = np.empty((len(variables), 2), np.int64)
-        clears[:, 0] = walk.CLEAR.address(tape.dtype) if variables else 0
-        clears[:, 1] = address_of(self.clears) // 8 + 3 * np.arange(len(variables))
-        self.pairs = np.insert(pairs, before, clears, axis=0)
-        self.first = np.arange(len(rows) + 1) + np.searchsorted(before, np.arange(len(rows) + 1))
-        self.turn = int(self.first[turn])
+        others = [(k, walk.CLEAR, address_of(row)) for k, row in zip(cleared, self.clears)]
+        if seed is not None:
+            at, address, value = seed
+            self.seed = np.array([0, address // size, bits(value)], np.int64)
+            others.insert(0, (at, walk.PUT, address_of(self.seed)))
+        before = np.array([k for k, *_ in others], np.int64)
+        more = np.array([(kernel.address(tape.dtype), row // 8) for _, kernel, row in others], np.int64).reshape(-1, 2)
+        self.pairs = np.insert(pairs, before, more, axis=0)
+        rows_before = np.arange(len(rows) + 1)
+        self.first = rows_before + np.searchsorted(np.sort(before), rows_before)
 
     def write(self, header: np.ndarray) -> None:
         """Have the walks of this header run them."""
         header[walk.TASKS] = address_of(self.pairs) // 8
-        header[walk.TURN], header[walk.LAST_TASK] = self.turn, len(self.pairs)
+        header[walk.TASK_COUNT] = len(self.pairs)
 
     def row_of(self, task: int) -> int:
         """The number of the row that a task belongs to."""

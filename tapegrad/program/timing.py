@@ -61,13 +61,10 @@ def _one_pass(program: Program, batch: Sequence[np.ndarray], empty: list[float])
     taken = np.zeros(len(first) - 1)
     program.give(batch)
     program.draw()
-    seeded = 0 if program.seeded_first else program.tasks.turn
     start = clock()
     program.run(0, 0)
     empty.append(clock() - start)
     for k, (begin, end) in enumerate(zip(first, first[1:])):
-        if begin == seeded:
-            program.give_seed()
         start = clock()
         program.run(begin, end)
         taken[k] = clock() - start

@@ -108,7 +108,7 @@ class TrainStep:
             if not (loss.is_symbolic and loss.requires_grad):
                 raise GradientError("the loss does not depend on any parameter that the optimiser trains")
             budget = None if self.memory_budget is None else Budget(self.memory_budget, self.optimizer.state_nbytes)
-            program = Program(capture, inputs, [loss], loss, budget=budget)
+            program = Program(capture, inputs, [loss], loss, budget=budget, slope=1.0 / self.accumulate)
         leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
         leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})
         self.recordings += 1

@@ -154,7 +154,7 @@ def test_a_chain_and_its_reverse_are_one_pass_and_nothing_between_exists_whole(c
     program = compiled._last.program
     group, = program.lives.groups
     assert (group.first, group.last + 1) == (0, program.times.end)
-    assert len(program.tasks.pairs) == 1
+    assert len(program.tasks.rows) == 1
     nbytes = (4 * count + 63) // 64 * 64
     assert program.layout.total <= 5 * nbytes + 12 * group.parts * strips.STRIP_BYTES + 1024  # arguments, gradients
 
