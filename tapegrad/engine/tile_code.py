@@ -43,9 +43,6 @@ class _Code:
         """Pointer to an element of the float memory."""
         return self.builder.gep(self.memory, [index])
 
-    def scalar(self, index: Any) -> Any:
-        return self.builder.load(self.at(index))
-
     def integer(self, index: Any) -> Any:
         return self.builder.load(self.builder.gep(self.integers, [index]))
 
@@ -102,6 +99,10 @@ class _Code:
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         return self._call(f"fmuladd.{self._suffix(a.type.count)}", a.type, [a, b, c])
 
+    def opaque(self, value: Any) -> Any:
+        """`value`, of which LLVM knows nothing: an index of several arrays stays one, and its loop is not unrolled."""
+        return self.builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
+
     def least(self, a: Any, b: Any) -> Any:
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
@@ -150,18 +151,20 @@ def _tile(builder: Any, element: Any, args: Sequence[Any], table: bool) -> None:
     whole = builder.icmp_signed("==", lanes, _number(wide))
 
     def variant(height: int, count: int, masked: bool) -> None:
-        starts = [builder.add(a, builder.mul(a_row, code.least(_number(r), builder.sub(rows, _number(1)))))
+        starts = [code.at(builder.add(a, builder.mul(a_row, code.least(_number(r), builder.sub(rows, _number(1))))))
                   for r in range(height)]
         mask = code.mask(lanes, count) if masked else None
 
-        def step(p: Any, totals: list[Any]) -> list[Any]:
+        def step(p: Any, carried: list[Any]) -> list[Any]:
+            shift, *totals = carried
             offset = code.integer(builder.add(places, p)) if table else builder.mul(p, b_step)
             along = code.load(builder.add(b, offset), count)
-            shift = code.integer(builder.add(builder.add(places, depth), p)) if table else builder.mul(p, a_step)
-            return [code.multiply_add(code.splat(code.scalar(builder.add(start, shift)), count), along, t)
-                    for start, t in zip(starts, totals)]
+            shift = code.integer(builder.add(builder.add(places, depth), p)) if table else code.opaque(shift)
+            totals = [code.multiply_add(code.splat(builder.load(builder.gep(start, [shift])), count), along, t)
+                      for start, t in zip(starts, totals)]
+            return [builder.add(shift, a_step), *totals]
 
-        _, totals = code.loop(_number(0), depth, 1, [code.zeros(count)] * height, step)
+        _, (_, *totals) = code.loop(_number(0), depth, 1, [_number(0), *[code.zeros(count)] * height], step)
         scale = code.splat(alpha, count)
 
         def finish(adding: bool) -> None:
