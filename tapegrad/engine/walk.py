@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import FLOATS, Kernel, call, device, real, words_at
+from .jit import FLOATS, Kernel, call, device, frame, real, words_at
 from .storage import address_of
 from .team import share
 
@@ -21,8 +21,10 @@ VALUE, ADJOINT, NBYTES, ITEMSIZE, STATE, PLACE = 11, 12, 13, 14, 15, 16
 BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
 REUSE, HOLE, HOLE_BYTES = 24, 25, 26  # whether adjoints share bytes; gaps in their block while it is planned
 TASKS, TASK_COUNT = 27, 28  # what a recording runs: pairs (kernel, row)
-TEAM, PART_KERNEL, PARTS, BOUNDS = 29, 30, 31, 32  # of a shared walk: rows at which its parts begin, and the last's end
-HEADER_WORDS = 33
+# of updates that threads share: the first of their rows, the elements of all, and which words of a row tell its number
+# of elements, are not 0 where it must be run whole, and come behind its last
+TEAM, PART_KERNEL, PARTS, UPDATES, ELEMENTS, COUNT, WHOLE, WIDTH = range(29, 37)
+HEADER_WORDS = 37
 
 _GAPS = 64  # that are looked at for an adjoint
 
@@ -50,19 +52,52 @@ def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
     return run_forward(op, op[BEGIN], op[END], f, i, b)
 
 
-def walk_part(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Part op[1] of a shared walk, whose header is at op[0]."""
-    header = words_at(op[0])
-    bounds = header[BOUNDS] + op[1]
-    return run_forward(header, i[bounds], i[bounds + 1], f, i, b)
+def update_part(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Part op[1] of the updates whose header is at op[0]: a stretch of the elements of all rows, one behind another."""
+    header, part, piece = words_at(op[0]), op[1], frame()
+    begin, end = header[ELEMENTS] * part // header[PARTS], header[ELEMENTS] * (part + 1) // header[PARTS]
+    count, at = header[COUNT], 0
+    for n in range(header[UPDATES], header[END]):
+        row = words_at(header[WORDS] + i[header[START] + n])
+        size, first = row[count], begin <= at and (at < end or part + 1 == header[PARTS])
+        low, high = bound(begin - at, size), bound(end - at, size)
+        if row[header[WHOLE]] != 0:
+            low, high = 0, size if first else 0
+        if low < high or (size == 0 and first):
+            for word in range(1, header[WIDTH]):
+                piece[word] = row[word]
+            for word in range(1, count):
+                if piece[word] != 0:
+                    piece[word] += low
+            piece[count] = high - low
+            status = call(i[header[FORWARD_TABLE] + i[header[OPCODE] + n]], piece, f, i, b)
+            if status != 0:
+                return status
+            if low == 0:
+                row[0] = piece[count + 1]
+        at += size
+    return 0
 
 
-def shared_walk(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Run the instructions before the first part, then the parts, which threads share."""
-    status = run_forward(op, op[BEGIN], i[op[BOUNDS]], f, i, b)
+@device
+def bound(at: int, size: int) -> int:
+    """Where a row of `size` elements is cut at `at`: vectors, and so bits, are those of the row run whole."""
+    return size if at >= size else max(at, 0) // 64 * 64
+
+
+def shared_updates(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Run the instructions before the updates, then those, of which threads share the elements.
+
+    A row of an update has addresses of arrays before COUNT, and behind it how often it has run.
+    """
+    status = run_forward(op, op[BEGIN], op[UPDATES], f, i, b)
     if status != 0:
         return status
-    return share(op[TEAM], op[PART_KERNEL], op, op[PARTS], f, i, b)
+    status = share(op[TEAM], op[PART_KERNEL], op, op[PARTS], f, i, b)
+    for n in range(op[UPDATES], op[END]):
+        row = words_at(op[WORDS] + i[op[START] + n])
+        row[op[COUNT] + 1] = row[0]
+    return status
 
 
 @device
@@ -240,7 +275,7 @@ def link_values(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 FORWARD_WALK = Kernel("walk.forward", forward_walk)
-SHARED_WALK, WALK_PART = Kernel("walk.shared", shared_walk), Kernel("walk.part", walk_part)
+SHARED_UPDATES, UPDATE_PART = Kernel("walk.updates", shared_updates), Kernel("walk.update_part", update_part)
 REVERSE_WALK = Kernel("walk.reverse", reverse_walk)
 TASK_WALK = Kernel("walk.tasks", task_walk)
 PUT, CLEAR = Kernel("walk.put", put_float), Kernel("walk.clear", clear_floats)

@@ -289,7 +289,9 @@ class Optimizer:
                 opcodes=np.concatenate([np.full(len(starts), op.opcode, np.int64) for op, starts in program]),
                 starts=np.concatenate([starts for _, starts in program]), words=self._words,
                 lr_words=np.concatenate(columns), lr_groups=np.concatenate(owners).astype(np.int64),
-                sizes=np.array([self._parameters[k].size for k in key], np.int64), layout=self.layout, dtype=self.dtype,
+                updates=len(key), elements=sum(self._parameters[k].size for k in key), count_word=self._n,
+                whole_word=self._n if self.scalar_states else self._list, width=self._clip, layout=self.layout,
+                dtype=self.dtype,
             )
         return rows
 

@@ -28,8 +28,11 @@ class UpdateRows:
         Where in `words` the scheduled hyper-parameters lie (as float64 bits), and the column of
         `Optimizer.upcoming_lrs` that each takes: the index of its group, or, under a schedule that also cycles
         momentum, the number of groups plus that index.
-    sizes : ndarray of int64
-        Elements of the parameters that the last rows update, each independent of the others.
+    updates, elements : int
+        How many rows at the end update parameters, each independent of the others, and the elements of those.
+    count_word, whole_word, width : int
+        Of a row that updates: the word with its number of elements, behind those with addresses and before the count
+        of its steps; a word that is not 0 where its elements depend on each other; the number of words.
     layout : int
         `Optimizer.layout` when the rows were made; when that has moved on, ask for new rows.
     """
@@ -39,7 +42,11 @@ class UpdateRows:
     words: np.ndarray
     lr_words: np.ndarray
     lr_groups: np.ndarray
-    sizes: np.ndarray
+    updates: int
+    elements: int
+    count_word: int
+    whole_word: int
+    width: int
     layout: int
     dtype: np.dtype
 

@@ -17,7 +17,7 @@ from . import loop
 from .arguments import Conditions, Signature
 from .program import Program
 
-_UPDATE_PART, _UPDATE_PARTS = 1 << 13, 8  # elements that a part of the updates has at least, and parts at most
+_UPDATE_PART, _UPDATE_PARTS = 1 << 13, 32  # elements that a part of the updates has at least, and parts at most
 
 
 class Step:
@@ -67,23 +67,21 @@ class Step:
             self.rate_columns = np.ascontiguousarray(rows.lr_groups, np.int64)
             self.row[loop.RATE_WORDS] = address_of(self.rate_words) // 8
             self.row[loop.RATE_COLUMNS] = address_of(self.rate_columns) // 8
-            self._share(rows.sizes, len(rows.opcodes))
+            self._share(rows)
             self.listed = any(leaf.touched is not None for leaf in self.program.reached)
         if self.listed:
             self.program.begin_lists()
 
-    def _share(self, sizes: np.ndarray, count: int) -> None:
-        """Have threads share the updates, the last of `count` rows, if the parameters are large enough."""
-        row, header, dtype, total = self.row, self.update_header, self.dtype, int(sizes.sum())
-        parts = min(total // _UPDATE_PART, len(sizes), _UPDATE_PARTS)
-        row[loop.UPDATE_WALK] = (walk.SHARED_WALK if parts > 1 else walk.FORWARD_WALK).address(dtype)
+    def _share(self, rows: Any) -> None:
+        """Have threads share the updates if the parameters are large enough."""
+        row, header, dtype = self.row, self.update_header, self.dtype
+        parts = min(rows.elements // _UPDATE_PART, _UPDATE_PARTS)
+        row[loop.UPDATE_WALK] = (walk.SHARED_UPDATES if parts > 1 else walk.FORWARD_WALK).address(dtype)
         if parts > 1:
-            bounds = np.searchsorted(np.cumsum(sizes), np.arange(parts + 1) * (total / parts), side="right")
-            bounds[-1] = len(sizes)
-            self.bounds = bounds.astype(np.int64) + (count - len(sizes))
             header[walk.TEAM], header[walk.PARTS] = team_address(dtype), parts
-            header[walk.PART_KERNEL] = walk.WALK_PART.address(dtype)
-            header[walk.BOUNDS] = address_of(self.bounds) // 8
+            header[walk.PART_KERNEL] = walk.UPDATE_PART.address(dtype)
+            header[walk.UPDATES], header[walk.ELEMENTS] = len(rows.opcodes) - rows.updates, rows.elements
+            header[walk.COUNT], header[walk.WHOLE], header[walk.WIDTH] = rows.count_word, rows.whole_word, rows.width
 
     def takes(self, arguments: Sequence[Any]) -> bool:
         """Copy arguments in and return True, if they are arrays as they were recorded, and the recording holds."""
