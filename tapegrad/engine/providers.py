@@ -45,7 +45,7 @@ class Provider:
     """
 
     def __init__(self, name: str, version: str, find: Callable[[np.dtype], int], get: Any, set: Any,
-                 limit: int = 1 << 27, few: int = 4) -> None:
+                 limit: int = 1 << 31, few: int = 4) -> None:
         self.name, self.version, self.limit, self.few = name, version, limit, few
         self._find, self._get, self._set = find, get, set
         self.file = None if get is None else _file_of(get)

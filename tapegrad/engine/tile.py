@@ -80,6 +80,11 @@ def move(f: Any, to: int, source: int) -> int:
     return 0
 
 
+def prefetch(f: Any, at: int) -> int:
+    """Have the cache line of an element read ahead of its use."""
+    return 0
+
+
 def stack(f: Any) -> int:
     """Element address of `PANEL` rows of `lanes_of` elements that belong to this call of the compiled function."""
     raise NotImplementedError("compiled functions only")

@@ -234,6 +234,15 @@ def move_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     return _number(0)
 
 
+def prefetch_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
+    """Code of `prefetch`: a read, into all caches, of data."""
+    pointer = builder.bitcast(_Code(builder, element, args[0], None).at(args[1]), ir.IntType(8).as_pointer())
+    numbers = [ir.Constant(ir.IntType(32), value) for value in (0, 3, 1)]
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[n.type for n in numbers]])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [pointer, *numbers])
+    return _number(0)
+
+
 def stack_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `stack`."""
     size = _Code(builder, element, None, None).size

@@ -58,11 +58,20 @@ def test_small(dtype, m, n, k, ta, tb, add, spare):
 @pytest.mark.parametrize("m, n, k", [
     (4, 20, PANEL + 1), (4, 20, 2 * PANEL), (product.BLOCK + ROWS + 1, 9, 33),  # several panels, several blocks
     (50, 50, 53), (51, 51, 51), (300, 8, 70), (70, 300, 8), (1000, 5, 60), (3, 700, 90),  # shared, by either side
-    (530, 510, 520),  # the library's
+    (520, 260, 40), (product.BLOCK + 200, 257, 2 * PANEL + 3),  # a transposed A in strips, one block and several
 ])
 def test_large(dtype, m, n, k):
     for ta, tb, add in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)):
         check(dtype, m, n, k, ta, tb, add)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_the_librarys(dtype, monkeypatch):
+    monkeypatch.setattr(product.providers.loaded(), "limit", 1000)
+    monkeypatch.setattr(product, "_records", {})
+    for ta, tb, add in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        check(dtype, 30, 21, 53, ta, tb, add)
+    check(dtype, 30, 21, 53, 0, 1, 0, kernel=WITH_ROW)
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
@@ -88,5 +97,29 @@ def test_parts_do_not_change_a_bit():
             for part in range(5):
                 words = np.array([address_of(row) // 8, part, 5], np.int64)
                 product.MULTIPLY_PART(address_of(words), dtype)
+        made.append(c)
+    np.testing.assert_array_equal(*made)
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_strips_do_not_change_a_bit(dtype):
+    """A transposed A with and without the memory for its strips, which another thread may use at that time."""
+    m, n, k = product.FAR + product.BLOCK // 2 + 1, 260, PANEL + 30
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=shape).astype(dtype) for shape in ((k, m), (k, n)))
+    product.gemm_address(dtype)
+    record, strips = product._records[dtype, product.providers.gemm_address(dtype)]
+    made = []
+    for taken in (0, 1):
+        c = np.zeros((m, n), dtype)
+        sizes = (1, 0, m, n, k, bits(1.0))
+        row = np.array([product.gemm_address(dtype), *sizes, at(a), m, at(b), n, 0, at(c), n, 0], np.int64)
+        strips[:], record[7] = 0, taken
+        try:
+            product.MULTIPLY(address_of(row), dtype)
+            assert record[7] == taken and strips.any() == (not taken)
+        finally:
+            record[7] = 0
         made.append(c)
     np.testing.assert_array_equal(*made)
