@@ -5,8 +5,8 @@ largest first, each in the tightest gap between the buffers that are placed alre
 
 To look through all that is placed takes longer the more there is. Where there are many buffers, a second kernel comes
 to the same: buffers of one size are placed in the order of their births, as an allocator would, so above all larger
-ones those that live now stand in a list by offset, and the gaps between them in a heap. Only what lies lower is looked
-through.
+ones those that live now stand in a list by offset, and the gaps between them in a heap. Only the larger ones, and what
+lives in their gaps now, are looked through.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .storage import address_of
 _WORDS = 16
 
 _MANY = 1000
-_GONE = -2  # the neighbour above of what has left the list
+_GONE, _LOW = -2, -3  # instead of a neighbour above: of what has died, and of what lies below the list
 
 
 @device
@@ -55,6 +55,17 @@ def insert(op: Any, i: Any, k: int, count: int) -> int:
         m -= 1
     i[placed + m] = k
     return 0
+
+
+@device
+def remove(i: Any, placed: int, count: int, k: int) -> int:
+    """Buffer `k` taken out of the `count` that are placed; returns their number."""
+    m = 0
+    while i[placed + m] != k:
+        m += 1
+    for later in range(m + 1, count):
+        i[placed + later - 1] = i[placed + later]
+    return count - 1
 
 
 def place_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -110,31 +121,50 @@ def pop(i: Any, heap: int, count: int, offset: int) -> int:
     return last
 
 
+@device
+def merge(i: Any, placed: int, count: int, apart: int, heap: int, gaps: int, offset: int) -> int:
+    """The buffers of the heap among the `count` that are placed, by way of `apart`; returns their number."""
+    more = 0
+    for left in range(gaps):
+        i[apart + more] = i[heap + 1]
+        more += 1
+        pop(i, heap, gaps - left, offset)
+    low, high = count - 1, more - 1
+    while high >= 0:
+        if low >= 0 and i[offset + i[placed + low]] > i[offset + i[apart + high]]:
+            i[placed + low + high + 1] = i[placed + low]
+            low -= 1
+        else:
+            i[placed + low + high + 1] = i[apart + high]
+            high -= 1
+    return count + more
+
+
 def place_many_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
-    """The same; `low` buffers are looked through, those of the present size above `floor` are in the list."""
+    """The same; `low` buffers are looked through, those of this size that live above `floor` are in the list."""
     order, size, birth, death, offset, placed = op[2], op[3], op[4], op[5], op[6], op[7]
     leaving, below, above, heap = op[12], op[13], op[14], op[15]
     low, floor, begin, gone, gaps, lowest, highest = 0, 0, 0, 0, 0, -1, -1
     for n in range(op[1]):
         k = i[order + n]
         wanted = i[size + k]
-        if wanted != i[size + i[order + begin]]:  # another size: what was above the floor is looked through from now on
+        if wanted != i[size + i[order + begin]]:  # another size: from now on those of the last one are looked through
             gaps = 0
             for m in range(begin, n):
                 other = i[order + m]
-                if i[offset + other] >= floor:
+                if i[above + other] != _LOW:
                     gaps = push(i, heap, gaps, i[offset + other], other, offset)
-            while gaps > 0:
-                i[placed + low] = i[heap + 1]
-                low += 1
-                gaps = pop(i, heap, gaps, offset)
+            low = merge(i, placed, low, below, heap, gaps, offset)
+            gaps = 0
             floor, begin, gone, lowest, highest = op[8], n, n, -1, -1
         while gone < n and i[death + i[leaving + gone]] < i[birth + k]:
             other = i[leaving + gone]
             gone += 1
-            if i[offset + other] >= floor:
-                under, over = i[below + other], i[above + other]
-                i[above + other] = _GONE
+            under, over = i[below + other], i[above + other]
+            i[above + other] = _GONE
+            if over == _LOW:
+                low = remove(i, placed, low, other)
+            else:
                 if under < 0:
                     lowest = over
                 else:
@@ -166,6 +196,7 @@ def place_many_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
             op[8] = at + wanted
         if at < floor:
             insert(op, i, k, low)
+            i[above + k] = _LOW
             low += 1
             continue
         over = i[above + under] if under >= 0 else lowest

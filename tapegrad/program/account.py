@@ -71,14 +71,14 @@ def _readers(program: Program) -> dict[int, str]:
     for event in program.events:
         n = event.instruction
         if event.again:
-            for v, version in event.reads.items():
-                if version < 0:
+            for v in program.times.operands.read_by(event):
+                if v not in event.versions:
                     why.setdefault(v, []).append(f"#{n} {OPS[tape._opcode[n]].name}, run again")
             continue
         op, first, last = OPS[tape._opcode[n]], int(tape._operand_start[n]), int(tape._operand_start[n + 1])
         variables = tape._variable[first:last].tolist()
         for j in tape.notes[n][1]:
-            if event.reads[variables[j]] >= 0:
+            if variables[j] in event.versions:
                 continue
             targets = [variables[k + 1] for k, read in enumerate(op.saves)
                        if j in read and tape._flags[first + k + 1] & WANTED]

@@ -68,8 +68,8 @@ def places_of(program: Program) -> tuple[dict[int, Place], dict[int, Place]]:
     """
     results = {t.node.variable for t in program.outputs if t.is_symbolic}
     merges = program.lives.sharing
-    taken = {False: {v for v, *_ in merges.values} | {v for _, v, _ in merges.values} | results,
-             True: {v for v, *_ in merges.adjoints} | {v for _, v, _ in merges.adjoints}}
+    taken = {False: {*merges.values[:, :2].ravel().tolist(), *results},
+             True: {*merges.adjoints[:, :2].ravel().tolist()}}
     wanted = [(False, t) for t in program.inputs] + [(True, t) for t in program.gradients_of]
     large = {(adjoint, t.node.variable): t for adjoint, t in wanted
              if t.nbytes >= LEAST_BYTES and t.node.variable not in taken[adjoint]}

@@ -88,7 +88,7 @@ class Plan:
         return strips if strips[1].total <= (1.0 + MORE_BYTES) * whole[1].total else whole
 
     def _least(self, forms: Forms | None) -> tuple[Lives, Layout]:
-        ways = (True, False) if any(self.operands.parts) else (False,)
+        ways = (True, False) if self.operands.parts else (False,)
         inputs, outputs, seed, read = self.ends
         lives = [lives_of(self.operands, self.events, joined, inputs, outputs, seed, read, forms) for joined in ways]
         return min(((each, layout_of(each)) for each in lives), key=lambda placed: placed[1].total)
@@ -174,7 +174,7 @@ def _search(stages: Stages, room: int) -> tuple[Plan | None, int]:
 
 def _with_less(plan: Plan, room: int) -> Plan:
     """The plan with stretches left out, or their ends, as long as that costs less time and still fits."""
-    left = max(_LOOKED, _MOVES // max(len(plan.operands.inputs), 1))
+    left = max(_LOOKED, _MOVES // max(len(plan.operands.results), 1))
     better = True
     while better and left > 0:
         better = False
@@ -230,7 +230,7 @@ class Stages:
         operands, inputs = self.operands, set(self.plan.ends[0])
         needed: set[int] = set()
         self.crossing: list[set[int]] = [set()] * (end + 1)
-        for n in range(len(operands.inputs) - 1, -1, -1):
+        for n in range(len(operands.results) - 1, -1, -1):
             needed -= set(operands.outputs[n]) - inputs
             needed |= {v for v in operands.inputs[n] if self._size[v]}
             if n <= end:
@@ -240,7 +240,7 @@ class Stages:
 
     def _overwritten(self, n: int, inputs: set[int]) -> int:
         """Bytes of an input in whose place instruction `n` can write in the forward pass."""
-        free = [v for v in self.operands.over[n] if v not in inputs and v not in self.crossing[n + 1]]
+        free = [v for v in self.operands.over.lists[n] if v not in inputs and v not in self.crossing[n + 1]]
         return self._size[free[0]] if free else 0
 
     def _cut(self, end: int) -> list[int]:
@@ -260,7 +260,7 @@ class Stages:
     def _measure(self) -> None:
         """Work, bytes and transients of the stages, in levels."""
         lives, operands, cuts = self.plan.lives, self.operands, self.cuts
-        count, n = len(cuts) - 1, len(operands.inputs)
+        count, n = len(cuts) - 1, len(operands.results)
         alive = (lives.nbytes > 0) & (lives.adjoint_birth <= lives.adjoint_death)
         adjoints = live_bytes(lives.nbytes[alive], lives.adjoint_birth[alive], lives.adjoint_death[alive], n, lives.end)
         adjoint_bytes = dict.fromkeys(range(cuts[-1]), 0)

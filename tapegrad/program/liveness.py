@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engine.placement import lower_bound, place
 from .schedule import Event, Operands, versions_of
-from .sharing import Merge, Sharing, blocks_of, sharing_of
+from .sharing import Sharing, blocks_of, sharing_of
 from .strips import Forms, Group, Times, groups_of
 
 _NEVER = np.iinfo(np.int64).max
@@ -81,59 +81,70 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
         What may run in strips.
     """
     numbers, originals = versions_of(operands, events)
-    n, count = len(operands.inputs), len(originals)
+    n, count = len(operands.results), len(originals)
     end = n + len(events)
-    birth, death = [_NEVER] * count, [-2] * count
-    adjoint_birth, adjoint_death = [_NEVER] * count, [-2] * count
-    for v in inputs:
-        birth[v] = death[v] = -1
-    for time in range(n):
-        for v in operands.outputs[time]:
-            birth[v] = min(birth[v], time)
-            death[v] = time
-        for v in operands.inputs[time]:
-            death[v] = time
-    for at, event in enumerate(events):
-        time, k = n + at, event.instruction
-        for v, version in event.reads.items():
-            death[v if version < 0 else numbers[v, version]] = time
-        if event.again:
-            for v in operands.outputs[k]:
-                w = numbers[v, at]
-                birth[w] = death[w] = time
-        else:
-            adjoint_death[operands.outputs[k][0]] = time
-            for v in operands.adjoints[k]:
-                adjoint_birth[v] = min(adjoint_birth[v], time)
-                adjoint_death[v] = time
-    kept = np.array([made < n <= read for made, read in zip(birth, death)], bool)
+    value, adjoint = Births(count), Births(count)
+    value.born[inputs] = value.read[inputs] = -1
+    value.write(operands.writes.values, operands.writes.owner)
+    value.use(operands.rows.values, operands.rows.owner)
+    instructions = np.array([event.instruction for event in events], np.int64)
+    again = np.array([event.again for event in events], bool)
+    rows = operands.saves.joined(operands.reads).rows(instructions + n * again)
+    for at in [at for at, event in enumerate(events) if event.versions]:
+        row, versions = slice(*rows.starts[at:at + 2]), events[at].versions
+        rows.values[row] = [numbers[v, versions[v]] if v in versions else v for v in rows.values[row].tolist()]
+    made, times_made = np.arange(len(operands.nbytes), count), n + np.array([at for _, at in numbers], np.int64)
+    value.write(made, times_made)
+    value.use(made, times_made)
+    value.use(rows.values, n + rows.owner)
+    walked, instructions = n + np.flatnonzero(~again), instructions[~again]
+    added = operands.adds.rows(instructions)
+    adjoint.write(added.values, walked[added.owner])
+    adjoint.use(added.values, walked[added.owner])
+    adjoint.use(operands.results[instructions], walked)
+    kept = (value.born < n) & (n <= value.read)
     if seed is not None:
-        adjoint_birth[seed] = n
-        adjoint_death[seed] = max(adjoint_death[seed], n)
-        death[seed] = max(death[seed], n)
-        for v in read_adjoints:
-            if adjoint_birth[v] != _NEVER:
-                adjoint_death[v] = end
-    for v in outputs:
-        death[v] = end
+        adjoint.born[seed] = n
+        adjoint.read[seed] = max(adjoint.read[seed], n)
+        value.read[seed] = max(value.read[seed], n)
+        adjoint.read[[v for v in read_adjoints if adjoint.born[v] != _NEVER]] = end
+    value.read[outputs] = end
     times = Times(operands, events, numbers)
     groups = groups_of(times, forms) if forms else []
     if seed is not None and any(group.first < n <= group.last for group in groups):
-        adjoint_birth[seed] = -1
-    nbytes = np.array(operands.nbytes, np.int64)[originals]
-    homes = _homes(times, groups, nbytes, death, adjoint_birth, adjoint_death)
-    sharing = sharing_of(operands, events, numbers, birth, death, adjoint_birth, adjoint_death, joined, homes)
-    values = Lived(nbytes, np.array(birth, np.int64), np.array(death, np.int64), sharing.values)
-    adjoints = Lived(nbytes, np.array(adjoint_birth, np.int64), np.array(adjoint_death, np.int64), sharing.adjoints)
+        adjoint.born[seed] = -1
+    nbytes = operands.nbytes[originals]
+    homes = _homes(times, groups, nbytes, value.read, adjoint.born, adjoint.read)
+    sharing = sharing_of(operands, events, numbers, value.born, value.read, adjoint.born, adjoint.read, joined, homes)
+    values = Lived(nbytes, value.born, value.read, sharing.values)
+    adjoints = Lived(nbytes, adjoint.born, adjoint.read, sharing.adjoints)
     for k, group in enumerate(groups):
         _arrange_group(group, [(values, homes[0] == k), (adjoints, homes[1] == k)])
+    sharing.values = sharing.values[homes[0][sharing.values[:, 0]] < 0]
+    sharing.adjoints = sharing.adjoints[homes[1][sharing.adjoints[:, 0]] < 0]
     kept[homes[0] >= 0] = False
-    return Lives(values.birth, values.death, adjoints.birth, adjoints.death, kept, np.array(originals, np.int64),
-                 nbytes, sharing, end, groups, times)
+    return Lives(values.birth, values.death, adjoints.birth, adjoints.death, kept, originals, nbytes,
+                 sharing, end, groups, times)
 
 
-def _homes(times: Times, groups: Sequence[Group], nbytes: np.ndarray, death: Sequence[int],
-           adjoint_birth: Sequence[int], adjoint_death: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+class Births:
+    """By variable, when it is first written and when it is last used."""
+
+    def __init__(self, count: int) -> None:
+        self.born, self.read = np.full(count, _NEVER), np.full(count, -2)
+
+    def write(self, variables: np.ndarray, times: np.ndarray) -> None:
+        """They are written at these times, which rise."""
+        unborn = self.born[variables] == _NEVER
+        self.born[variables[unborn][::-1]] = times[unborn][::-1]  # the first one stays
+
+    def use(self, variables: np.ndarray, times: np.ndarray) -> None:
+        """They are used at these times, which rise: the last one stays."""
+        self.read[variables] = times
+
+
+def _homes(times: Times, groups: Sequence[Group], nbytes: np.ndarray, death: np.ndarray,
+           adjoint_birth: np.ndarray, adjoint_death: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each value and of each adjoint the group within which it lives and which needs a strip of it, or -1.
 
     It is -2 of an array of which every strip reads the same element: nothing may lie over that.
@@ -155,18 +166,17 @@ class Lived(NamedTuple):
     nbytes: np.ndarray
     birth: np.ndarray
     death: np.ndarray
-    merges: list[Merge]
+    merges: np.ndarray
 
 
 def _arrange_group(group: Group, kinds: Sequence[tuple[Lived, np.ndarray]]) -> None:
     """Place the strips of what lives within the group, which is not born otherwise; the rest of it lives throughout."""
     strips = [Lived(np.where(inside, group.strip_bytes(lived.nbytes), 0), lived.birth.copy(), lived.death.copy(),
-                    [merge for merge in lived.merges if inside[merge[0]]]) for lived, inside in kinds]
+                    lived.merges[inside[lived.merges[:, 0]]]) for lived, inside in kinds]
     variables, offsets, _, group.part_bytes, _ = arrange(strips)
     (group.values, group.adjoints), (group.value_offsets, group.adjoint_offsets) = variables, offsets
     group.place_sums()
     for lived, inside in kinds:
-        lived.merges[:] = [merge for merge in lived.merges if not inside[merge[0]]]
         lived.birth[inside], lived.death[inside] = _NEVER, -2
         lived.birth[(lived.birth >= group.first) & (lived.birth <= group.last)] = group.first
         lived.death[(lived.death >= group.first) & (lived.death <= group.last)] = group.last

@@ -9,16 +9,17 @@ is read where it is, and what nobody reads is not computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..engine.walk import WANTED
 from ..ops.table import OPS, Op
 from ..tape import Tape
+from .ragged import Ragged
 
 #: instructions by number, and stretches of them that run again
 Tree = list[Any]
@@ -26,13 +27,15 @@ Tree = list[Any]
 _FIRST = -1  # the version that the forward walk makes
 
 
-@dataclass(slots=True)
-class Event:
-    """The adjoint of an instruction, or, where `again`, the instruction itself; `reads` are versions by variable."""
+class Event(NamedTuple):
+    """The adjoint of an instruction, or, where `again`, the instruction itself.
+
+    `versions` are those of the variables that it reads, where the forward walk has not made them.
+    """
 
     instruction: int
     again: bool
-    reads: dict[int, int]
+    versions: Mapping[int, int] = MappingProxyType({})
 
 
 class Operands:
@@ -40,66 +43,103 @@ class Operands:
 
     Attributes
     ----------
+    rows, reads, writes, saves, adds : Ragged
+        By instruction, variables: its operands, what it reads, what it writes, what its adjoint reads, and whose
+        adjoints that uses.
     inputs, outputs, saved, adjoints : list of tuple of int
-        By instruction, variables: what it reads, what it writes, what its adjoint reads, and whose adjoints that uses.
+        The last four in lists.
+    results : ndarray of int64
+        By instruction, the first variable that it writes.
     live : list of bool
         By instruction, whether the reverse comes to it.
-    over, adjoint_over : list of tuple of int
+    over, adjoint_over : Ragged
         By instruction, inputs whose bytes its output may take, and those whose adjoint may take its output's.
-    parts, adjoint_parts : list of tuple of (int, int)
+    parts, adjoint_parts : dict of int to list of (int, int)
         By instruction, inputs that its output is made of, or their adjoints of its output's, and at which byte.
-    nbytes : list of int
+    nbytes : ndarray of int64
         By variable, its bytes in the arena; 0 for one that lies elsewhere.
     work : list of float
         By instruction, its expected time: nanoseconds for a call, 7 bytes each, 20 multiplications each.
     """
 
     def __init__(self, tape: Tape, count: int) -> None:
-        self.inputs: list[tuple[int, ...]] = []
-        self.outputs: list[tuple[int, ...]] = []
-        self.saved: list[tuple[int, ...]] = []
-        self.adjoints: list[tuple[int, ...]] = []
-        self.over: list[tuple[int, ...]] = []
-        self.adjoint_over: list[tuple[int, ...]] = []
-        self.parts: list[tuple[tuple[int, int], ...]] = []
-        self.adjoint_parts: list[tuple[tuple[int, int], ...]] = []
-        starts, variables, flags, offsets, rows, words, sizes = (
-            a.tolist() for a in (tape._operand_start[:count + 1], tape._variable, tape._flags, tape._offset,
-                                 tape._start[:count + 1], tape._words, tape._nbytes))
-        self._instructions = [(OPS[code], tape.notes[n][0]) for n, code in enumerate(tape._opcode[:count].tolist())]
-        for n, (op, known) in enumerate(self._instructions):
-            first, last, own = starts[n], starts[n + 1], len(known)
-            row = variables[first:last]
-            wanted = [j for j, flag in enumerate(flags[first:last]) if flag & WANTED]
-            self.outputs.append((row[0], *row[own:]))
-            self.inputs.append(tuple(row[1:own]))
-            self.saved.append(tuple([row[j] for j in tape.notes[n][1]]))
-            self.adjoints.append(tuple([row[j] for j in wanted]))
-            over: list[int] = []
-            parts: list[tuple[int, int]] = []
-            if op.shares is not None:
-                shared = op.shares(words[rows[n]:rows[n + 1]])
-                over = [j for j in shared.over if not offsets[first + j] and sizes[row[j]] == sizes[row[0]]
-                        and row.count(row[j]) == 1]
-                size = known[0][1].itemsize
+        self._tape, self._codes = tape, tape._opcode[:count].tolist()
+        notes = tape.notes[:count]
+        rows = self.rows = Ragged(tape._variable[:tape._operand_start[count]], tape._operand_start[:count + 1])
+        operand = np.arange(len(rows.values)) - rows.starts[rows.owner]
+        written = (operand == 0) | (operand >= np.array([len(note[0]) for note in notes], np.int64)[rows.owner])
+        self.reads, self.writes, self.results = rows.where(~written), rows.where(written), rows.values[rows.starts[:-1]]
+        self.saves = Ragged.of([note[1] for note in notes])
+        self.saves.values = rows.values[rows.starts[self.saves.owner] + self.saves.values]
+        wanted = tape._flags[:len(rows.values)] & WANTED != 0
+        self.adds = rows.where(wanted)
+        self.live = (tape._live[:count] != 0).tolist()
+        self.nbytes = (tape._nbytes[:tape._variable_count] + 63) // 64 * 64
+        self.nbytes[[0, *tape._externals.values()]] = 0
+        self._find_shared(tape, rows, operand, wanted)
+
+    def _find_shared(self, tape: Tape, rows: Ragged, operand: np.ndarray, wanted: np.ndarray) -> None:
+        """What may share bytes, by the ops' own rules."""
+        starts, words = tape._start[:len(self._codes) + 1].tolist(), tape._words.tolist()
+        firsts, variables, offsets = rows.starts.tolist(), rows.values.tolist(), tape._offset.tolist()
+        mode = tape._words[tape._start[rows.owner]] >> operand & 1 != 0  # bit j says that that adjoint is stored
+        stored = wanted & mode
+        over: list[int] = []
+        self.parts: dict[int, list[tuple[int, int]]] = {}
+        self.adjoint_parts: dict[int, list[tuple[int, int]]] = {}
+        rules = {code: OPS[code].shares for code in set(self._codes)}
+        for n, code in enumerate(self._codes):
+            rule = rules[code]
+            if rule is None:
+                continue
+            shared, first = rule(words[starts[n]:starts[n + 1]]), firsts[n]
+            over += [first + j for j in shared.over]
+            if shared.parts:
+                row, known, size = variables[first:firsts[n + 1]], tape.notes[n][0], tape.dtype.itemsize
                 parts = [(j, at * size) for j, at in shared.parts
                          if not offsets[first + j] and at * size % 64 == 0 and row.count(row[j]) == 1
                          # a view's other elements lie elsewhere
-                         and math.prod(known[j][0]) * size == sizes[row[j]]] if shared.parts else parts
-            self.over.append(tuple([row[j] for j in over]))
-            self.parts.append(tuple([(row[j], at) for j, at in parts]) if parts else ())
-            mode = words[rows[n]]  # whose bit j says that the adjoint of input j is stored
-            self.adjoint_over.append(tuple([row[j] for j in wanted[-1:] if j in over and mode >> j & 1]))
-            self.adjoint_parts.append(
-                tuple([(row[j], at) for j, at in parts if j in wanted and mode >> j & 1]) if parts else ())
-        self.live = [bool(flag) for flag in tape._live[:count]]
-        nbytes = (tape._nbytes[:tape._variable_count] + 63) // 64 * 64
-        nbytes[[0, *tape._externals.values()]] = 0
-        self.nbytes: list[int] = nbytes.tolist()
+                         and math.prod(known[j][0]) * size == tape._nbytes[row[j]]]
+                if parts:
+                    self.parts[n] = [(row[j], at) for j, at in parts]
+                    self.adjoint_parts[n] = [(row[j], at) for j, at in parts if stored[first + j]]
+        places = np.array(over, np.int64)
+        owner, given = rows.owner[places], rows.values[places]
+        beside = rows.rows(owner)  # all operands of those instructions
+        same = beside.owner[beside.values == given[beside.owner]]
+        sizes = tape._nbytes
+        places = places[(tape._offset[places] == 0) & (sizes[given] == sizes[self.results[owner]])
+                        & (np.bincount(same, minlength=len(places)) == 1)]
+        chosen = np.zeros(len(wanted), bool)
+        chosen[places] = True
+        self.over = rows.where(chosen)
+        last = np.zeros(len(self._codes), np.int64)
+        last[rows.owner[wanted]] = np.flatnonzero(wanted)  # of each instruction the last wanted one stays
+        self.adjoint_over = rows.where(chosen & stored & (last[rows.owner] == np.arange(len(wanted))))
+
+    @property
+    def inputs(self) -> list[tuple[int, ...]]:
+        return self.reads.lists
+
+    @property
+    def outputs(self) -> list[tuple[int, ...]]:
+        return self.writes.lists
+
+    @property
+    def saved(self) -> list[tuple[int, ...]]:
+        return self.saves.lists
+
+    @property
+    def adjoints(self) -> list[tuple[int, ...]]:
+        return self.adds.lists
+
+    def read_by(self, event: Event) -> tuple[int, ...]:
+        """The variables that an event reads."""
+        return (self.inputs if event.again else self.saved)[event.instruction]
 
     @cached_property
     def work(self) -> list[float]:
-        return [_expected_time(*instruction) for instruction in self._instructions]
+        return [_expected_time(OPS[code], self._tape.notes[n][0]) for n, code in enumerate(self._codes)]
 
 
 def sizes_of(operands: Any) -> list[int]:
@@ -118,6 +158,8 @@ def _expected_time(op: Op, operands: Any) -> float:
 
 def tree_of(tape: Tape, end: int) -> Tree:
     """The instructions before `end`, those recorded within a `Segment` in a list of their own."""
+    if not any([note[3] for note in tape.notes[:end]]):
+        return list(range(end))
     tree: Tree = []
     open_segments: list[tuple[Any, Tree]] = [(None, tree)]
     for n in range(end):
@@ -141,18 +183,16 @@ def instructions_in(tree: Tree) -> list[int]:
 
 def events_of(operands: Operands, tree: Tree) -> list[Event]:
     """The events of the reverse."""
+    if not any([isinstance(item, list) for item in tree]):
+        return [Event(n, False) for n in reversed(tree) if operands.live[n]]
     events: list[Event] = []
     version: dict[int, int] = {}
     read: set[tuple[int, int]] = set()
     nothing: set[int] = set()
 
     def happen(n: int, again: bool, variables: Sequence[int], inside: set[int]) -> None:
-        reads = {}
-        for v in variables:
-            at = reads[v] = version.get(v, _FIRST)
-            if v not in inside:
-                read.add((v, at))
-        events.append(Event(n, again, reads))
+        read.update((v, version.get(v, _FIRST)) for v in variables if v not in inside)
+        events.append(Event(n, again, {v: version[v] for v in variables if v in version}))
 
     def back(items: Tree) -> None:
         for item in reversed(items):
@@ -180,32 +220,27 @@ def _needed(events: list[Event], operands: Operands) -> list[Event]:
     wanted = [not event.again for event in events]
     for k in range(len(events) - 1, -1, -1):
         if wanted[k]:
-            for at in events[k].reads.values():
-                if at != _FIRST:
-                    wanted[at] = True
+            for at in events[k].versions.values():
+                wanted[at] = True
     number = (np.cumsum(wanted) - 1).tolist()
-    return [Event(e.instruction, e.again, {v: at if at == _FIRST else number[at] for v, at in e.reads.items()})
+    return [Event(e.instruction, e.again, {v: number[at] for v, at in e.versions.items()})
             for e, keep in zip(events, wanted) if keep]
 
 
-def versions_of(operands: Operands, events: Sequence[Event]) -> tuple[dict[tuple[int, int], int], list[int]]:
+def versions_of(operands: Operands, events: Sequence[Event]) -> tuple[dict[tuple[int, int], int], np.ndarray]:
     """A number for each version that the events write, after those of the recording's own variables.
 
     Returns
     -------
     numbers : dict
         By variable and event.
-    originals : list of int
+    originals : ndarray of int64
         Of each variable the one whose further version it is, itself if none.
     """
-    originals = list(range(len(operands.nbytes)))
-    numbers = {}
-    for at, event in enumerate(events):
-        if event.again:
-            for v in operands.outputs[event.instruction]:
-                numbers[v, at] = len(originals)
-                originals.append(v)
-    return numbers, originals
+    own = len(operands.nbytes)
+    made = [(v, at) for at, event in enumerate(events) if event.again for v in operands.outputs[event.instruction]]
+    numbers = {version: own + k for k, version in enumerate(made)}
+    return numbers, np.concatenate([np.arange(own), np.array([v for v, _ in made], np.int64)])
 
 
 def rows_of(tape: Tape, operands: Operands, events: Sequence[Event]) -> list[int]:
@@ -216,17 +251,17 @@ def rows_of(tape: Tape, operands: Operands, events: Sequence[Event]) -> list[int
     """
     numbers, originals = versions_of(operands, events)
     tape._free_variables.clear()  # versions are numbered from the last variable on
-    for v in originals[tape._variable_count:]:
+    for v in originals[tape._variable_count:].tolist():
         tape.new_variable(int(tape._nbytes[v]), int(tape._itemsize[v]))
     rows = []
     for at, event in enumerate(events):
         n = event.instruction
-        if not event.again and all(version == _FIRST for version in event.reads.values()):
+        if not event.again and not event.versions:
             rows.append(n)
             continue
         first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
         row = tape._words[tape._start[n]:tape._start[n + 1]].tolist()
-        variables = [numbers.get((v, at), numbers.get((v, event.reads.get(v, _FIRST)), v))
+        variables = [numbers.get((v, at), numbers.get((v, event.versions.get(v, _FIRST)), v))
                      for v in tape._variable[first:last].tolist()]
         op = OPS[tape._opcode[n]]
         if event.again:

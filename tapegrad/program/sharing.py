@@ -14,22 +14,24 @@ import numpy as np
 
 from .schedule import Event, Operands
 
-Merge = tuple[int, int, int]
+
+def _none() -> np.ndarray:
+    return np.zeros((0, 3), np.int64)
 
 
 @dataclass
 class Sharing:
-    """Of values, and of adjoints: ``(variable, where, offset)``, each variable once.
+    """Of values, and of adjoints, a row of numbers each: variable, where, offset. Each variable comes once.
 
-    `variable` lies `offset` bytes from the begin of `where`.
+    It lies `offset` bytes from the begin of `where`.
     """
 
-    values: list[Merge] = field(default_factory=list)
-    adjoints: list[Merge] = field(default_factory=list)
+    values: np.ndarray = field(default_factory=_none)
+    adjoints: np.ndarray = field(default_factory=_none)
 
 
-def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[int, int], int], birth: list[int],
-               death: list[int], adjoint_birth: list[int], adjoint_death: list[int], joined: bool,
+def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[int, int], int], birth: np.ndarray,
+               death: np.ndarray, adjoint_birth: np.ndarray, adjoint_death: np.ndarray, joined: bool,
                homes: tuple[np.ndarray, np.ndarray]) -> Sharing:
     """What can share bytes; the lives of what is overwritten then end just before.
 
@@ -39,67 +41,86 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
         The recording and its reverse.
     numbers
         As `versions_of` gives them.
-    birth, death, adjoint_birth, adjoint_death : list of int
+    birth, death, adjoint_birth, adjoint_death : ndarray of int64
         By variable; changed in place.
     joined : bool
         Whether parts lie in what they are joined to.
     homes : pair of ndarray of int, (variables,)
         Of each value, and of each adjoint, the group of strips that it lives in; only what has the same shares bytes.
     """
-    found = Sharing()
-    n = len(operands.inputs)
+    n = len(operands.results)
+    again = [(n + at, e) for at, e in enumerate(events) if e.again]
+    values = _joined_values(operands, again, numbers, birth) if joined else _none()
+    time, x = operands.over.owner, operands.over.values
+    y = operands.results[time]
+    if again:
+        versions = [(at, numbers.get((v, e.versions.get(v, -1)), v), numbers[int(operands.results[k]), at - n])
+                    for at, e in again for k in [e.instruction] for v in operands.over.lists[k]]
+        time, x, y = np.concatenate([np.stack([time, x, y]), np.array(versions, np.int64).reshape(-1, 3).T], axis=1)
+    free = _unmarked(len(birth), values)
+    can = (death[x] == time) & (birth[x] >= 0) & (birth[x] < time) & free[x] & free[y] & (homes[0][x] == homes[0][y])
+    first = _first_of_each(can, time)
+    time, x, y = time[first], x[first], y[first]
+    death[x] = time - 1
+    values = np.concatenate([values, np.stack([y, x, np.zeros_like(x)], axis=1)])
+
+    walked = np.full(n, -1)  # by instruction, when its adjoint runs; -1: never
+    walked[[e.instruction for e in events if not e.again]] = [at for at, e in enumerate(events, n) if not e.again]
+    adjoints = _joined_adjoints(operands, walked, adjoint_birth) if joined else _none()
+    k, v = operands.adjoint_over.owner, operands.adjoint_over.values
+    time, y, free = walked[k], operands.results[k], _unmarked(len(birth), adjoints)
+    can = ((time >= 0) & (adjoint_birth[v] == time) & (adjoint_death[y] == time) & (adjoint_birth[y] < time)
+           & free[v] & free[y] & (homes[1][v] == homes[1][y]))
+    adjoint_death[y[can]] = time[can] - 1
+    adjoints = np.concatenate([adjoints, np.stack([v, y, np.zeros_like(v)], axis=1)[can]])
+    return Sharing(values, adjoints)
+
+
+def _joined_values(operands: Operands, again: Sequence[tuple[int, Event]], numbers: dict[tuple[int, int], int],
+                   birth: np.ndarray) -> np.ndarray:
+    """The parts that lie in what they are joined to."""
+    n, found = len(operands.results), []
     taken: set[int] = set()
-    #: when, which instruction, the versions that it reads, and its output's
-    written: list[tuple[int, int, dict[int, int], int]] = [(k, k, {}, operands.outputs[k][0]) for k in range(n)]
-    written += [(n + at, e.instruction, e.reads, numbers[operands.outputs[e.instruction][0], at])
-                for at, e in enumerate(events) if e.again]
-
-    def version(v: int, reads: dict[int, int]) -> int:
-        at = reads.get(v, -1)
-        return v if at < 0 else numbers[v, at]
-
-    if joined:
-        for _, k, reads, whole in written:
-            for v, offset in operands.parts[k]:
-                part = version(v, reads)
-                if birth[part] >= 0 and part not in taken and whole not in taken:
-                    found.values.append((part, whole, offset))
-                    taken.add(part)
-            if operands.parts[k]:
-                taken.add(whole)
-    for time, k, reads, y in written:
-        for v in operands.over[k]:
-            x = version(v, reads)
-            if death[x] == time and 0 <= birth[x] < time and not taken & {x, y} and homes[0][x] == homes[0][y]:
-                found.values.append((y, x, 0))
-                death[x] = time - 1
-                break
-    taken = set()
-    walked = [(time, e.instruction, operands.outputs[e.instruction][0])
-              for time, e in enumerate(events, n) if not e.again]
-    for time, k, y in walked if joined else ():
-        for v, offset in operands.adjoint_parts[k]:
-            if adjoint_birth[v] == time and adjoint_birth[y] < time:
-                found.adjoints.append((v, y, offset))
-                taken |= {v, y}
-    for time, k, y in walked:
-        for v in operands.adjoint_over[k]:
-            if (adjoint_birth[v] == time == adjoint_death[y] and adjoint_birth[y] < time and not taken & {v, y}
-                    and homes[1][v] == homes[1][y]):
-                found.adjoints.append((v, y, 0))
-                adjoint_death[y] = time - 1
-    return found
+    written = [(int(operands.results[k]), parts) for k, parts in operands.parts.items()]
+    written += [(numbers[int(operands.results[k]), at - n],
+                 [(numbers.get((v, e.versions.get(v, -1)), v), offset) for v, offset in operands.parts[k]])
+                for at, e in again for k in [e.instruction] if k in operands.parts]
+    for whole, parts in written:
+        for part, offset in parts:
+            if birth[part] >= 0 and part not in taken and whole not in taken:
+                found.append((part, whole, offset))
+                taken.add(part)
+        taken.add(whole)
+    return np.array(found, np.int64).reshape(-1, 3)
 
 
-def blocks_of(count: int, merges: Sequence[Merge]) -> tuple[np.ndarray, np.ndarray]:
+def _joined_adjoints(operands: Operands, walked: np.ndarray, birth: np.ndarray) -> np.ndarray:
+    """The parts whose adjoints are read where the adjoint of what they are joined to lies."""
+    found = []
+    for k in sorted(operands.adjoint_parts, key=walked.tolist().__getitem__):
+        y, time = operands.results[k], walked[k]
+        found += [(v, y, at) for v, at in operands.adjoint_parts[k] if birth[y] < time == birth[v] and time >= 0]
+    return np.array(found, np.int64).reshape(-1, 3)
+
+
+def _unmarked(count: int, merges: np.ndarray) -> np.ndarray:
+    """By variable, whether no merge names it."""
+    free = np.ones(count, bool)
+    free[merges[:, :2]] = False
+    return free
+
+
+def _first_of_each(can: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """Of what can be, the first at each time; times rise."""
+    at = np.flatnonzero(can)
+    return at[np.diff(time[at], prepend=-1) != 0]
+
+
+def blocks_of(count: int, merges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """By variable, in whose block it lies (its own if nobody's), and how many bytes from its begin."""
-    inside = {v: (where, offset) for v, where, offset in merges}
-    block, shift = list(range(count)), [0] * count
-    for v in inside:
-        path = [v]
-        while path[-1] in inside and block[path[-1]] == path[-1]:
-            path.append(inside[path[-1]][0])
-        for at in path[-2::-1]:
-            where, offset = inside[at]
-            block[at], shift[at] = block[where], shift[where] + offset
-    return np.array(block, np.int64), np.array(shift, np.int64)
+    block, shift = np.arange(count), np.zeros(count, np.int64)
+    block[merges[:, 0]], shift[merges[:, 0]] = merges[:, 1], merges[:, 2]
+    while (block[block] != block).any():  # each time as far again
+        shift += shift[block]
+        block = block[block]
+    return block, shift

@@ -199,7 +199,7 @@ class Times:
 
     def __init__(self, operands: Operands, events: Sequence[Event], numbers: dict[tuple[int, int], int]) -> None:
         self.operands, self.events, self.numbers = operands, events, numbers
-        self.turn = len(operands.inputs)
+        self.turn = len(operands.results)
         self.end = self.turn + len(events)
         self.instructions = [*range(self.turn), *[event.instruction for event in events]]
         self.is_adjoint = [False] * self.turn + [not event.again for event in events]
@@ -221,8 +221,9 @@ class Times:
         row = self.variables(time)
         if time < self.turn:
             return list(enumerate(row))[1:1 + len(self.operands.inputs[n])]
-        reads = self.events[time - self.turn].reads
-        return [(j, self.numbers.get((v, reads[v]), v)) for j, v in enumerate(row) if v in reads]
+        event = self.events[time - self.turn]
+        read, versions = self.operands.read_by(event), event.versions
+        return [(j, self.numbers[v, versions[v]] if v in versions else v) for j, v in enumerate(row) if v in read]
 
     def variables(self, time: int) -> tuple[int, ...]:
         """The variables of the operands, whatever their versions: the output, the inputs, auxiliary outputs."""
