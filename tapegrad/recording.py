@@ -25,12 +25,22 @@ def lift(*values: Any) -> list[Tensor]:
     The dtype comes from the recorded tensors, else from the other ones, else from the arrays; everything that is
     not recorded is cast to it.
     """
-    first = values[0]
-    if type(first) is Tensor and len(values) == 2 and type(values[1]) is Tensor:
-        if first.dtype is values[1].dtype and first.dtype.kind == "f":
-            return [first, values[1]]
-    dtype = common_dtype(values)
-    return [lift_to(v, dtype) for v in values]
+    dtype = _one_dtype(values) or common_dtype(values)
+    return [v if isinstance(v, Tensor) and v.dtype is dtype else lift_to(v, dtype) for v in values]
+
+
+def _one_dtype(values: Sequence[Any]) -> np.dtype | None:
+    """The dtype of the tensors among `values` if they have one, a float's, and the others are Python numbers."""
+    dtype: Any = None
+    for v in values:
+        if isinstance(v, Tensor):
+            if v.dtype is not dtype:
+                if dtype is not None or v.dtype.kind != "f":
+                    return None
+                dtype = v.dtype
+        elif type(v) is not float and type(v) is not int:
+            return None
+    return dtype
 
 
 def common_dtype(values: Sequence[Any]) -> np.dtype:
@@ -192,7 +202,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
 def _depends(inputs: Sequence[Tensor]) -> bool:
     """Whether some input has other values in another replay."""
     for t in inputs:
-        if t.buffer is None or t.requires_grad:
+        if t.buffer is None or t._requires_grad:
             return True
     return False
 

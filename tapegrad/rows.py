@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine.storage import Buffer
-    from .tape import Leaf, Note, Tape
+    from .tape import Leaf, Tape
 
 
 class Symbol:
@@ -19,22 +19,20 @@ class Symbol:
         self.tape, self.variable, self.nbytes, self.computed = tape, variable, nbytes, computed
 
 
-class Rows:
-    """Instructions in lists, which are quicker to append to: what `Tape.load` takes over."""
+#: an instruction: opcode, attributes, of each operand the variable, the offset there and flags, and the note
+Row = tuple[int, Sequence[int], list[tuple[int, int, int]], Any]
 
-    __slots__ = ("opcodes", "words", "starts", "variables", "offsets", "flags", "operand_starts", "notes",
-                 "nbytes", "itemsizes", "externals")
+
+class Rows:
+    """Instructions in a list, which is quicker to append to: what `Tape.load` takes over."""
+
+    __slots__ = ("instructions", "nbytes", "itemsizes", "externals", "free")
 
     def __init__(self) -> None:
-        self.opcodes: list[int] = []
-        self.words: list[int] = []
-        self.variables: list[int] = []
-        self.offsets: list[int] = []
-        self.flags: list[int] = []
-        self.notes: list[Any] = []
-        self.starts, self.operand_starts = [0], [0]
+        self.instructions: list[Row] = []
         self.nbytes, self.itemsizes = [0], [0]  # of variable 0, which stands for what has no adjoint
         self.externals: dict[Any, int] = {}
+        self.free: list[int] = []  # variables that nothing uses
 
     def variable(self, nbytes: int, itemsize: int) -> int:
         """A number for a new variable."""
@@ -49,15 +47,15 @@ class Rows:
             v = self.externals[source] = self.variable(nbytes, itemsize)
         return v
 
-    def append(self, opcode: int, attributes: Sequence[int], variables: list[int], offsets: list[int],
-               flags: list[int], note: Note) -> None:
-        """Append an instruction."""
-        self.opcodes.append(opcode)
-        self.words += [0] * (1 + 2 * len(variables))
-        self.words += attributes
-        self.variables += variables
-        self.offsets += offsets
-        self.flags += flags
-        self.notes.append(note)
-        self.starts.append(len(self.words))
-        self.operand_starts.append(len(self.variables))
+    def keep(self, results: Set[int]) -> None:
+        """Leave out the instructions that none of these variables needs."""
+        needed, kept = set(results), []
+        for row in reversed(self.instructions):
+            operands = row[2]
+            if operands[0][0] in needed:
+                needed.update([v for v, _, _ in operands])
+                kept.append(row)
+        if len(kept) < len(self.instructions):
+            self.instructions = kept[::-1]
+            self.free = [v for v in self.externals.values() if v not in needed]
+            self.externals = {source: v for source, v in self.externals.items() if v in needed}

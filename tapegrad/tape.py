@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from .engine.touched import TouchedRows
 from .errors import GradientError, TapegradError, TapeMemoryError
 from .listing import describe, listing
 from .ops.table import ADJOINT, FORWARD, OPS, Op
+from .ragged import starts_of
 from .rows import Rows
 
 #: shape, dtype and strides of every operand, the operands that are saved, the user's file and line with the layer
@@ -245,18 +247,26 @@ class Tape:
 
     def load(self, rows: Rows) -> None:
         """Take over the instructions that were recorded apart; the tape must be empty."""
-        count, variables = len(rows.opcodes), len(rows.nbytes)
-        self._make_arrays(count + 1, len(rows.words), len(rows.variables), variables)
-        for array, values in ((self._opcode, rows.opcodes), (self._start, rows.starts), (self._words, rows.words),
-                              (self._operand_start, rows.operand_starts), (self._variable, rows.variables),
-                              (self._offset, rows.offsets), (self._flags, rows.flags), (self._nbytes, rows.nbytes),
-                              (self._itemsize, rows.itemsizes)):
-            array[:len(values)] = values
+        opcodes, attributes, operands, notes = zip(*rows.instructions) if rows.instructions else ((),) * 4
+        count, variables = len(opcodes), len(rows.nbytes)
+        operand_starts = starts_of([len(row) for row in operands])
+        of_operands = 1 + 2 * np.diff(operand_starts)
+        of_attributes = np.array([len(row) for row in attributes], np.int64)
+        starts = starts_of(of_operands + of_attributes)
+        self._make_arrays(count + 1, int(starts[-1]), int(operand_starts[-1]), variables)
+        self._opcode[:count] = opcodes
+        self._start[:count + 1], self._operand_start[:count + 1] = starts, operand_starts
+        flat = np.fromiter(chain.from_iterable(chain.from_iterable(operands)), np.int64)
+        self._variable[:], self._offset[:], self._flags[:] = flat.reshape(-1, 3).T
+        self._nbytes[:], self._itemsize[:] = rows.nbytes, rows.itemsizes
+        is_attribute = np.repeat(np.tile([False, True], count), np.stack([of_operands, of_attributes], axis=1).ravel())
+        self._words[is_attribute] = list(chain.from_iterable(attributes))
         self._producer[:] = -1
-        self._producer[self._variable[self._operand_start[:count]]] = np.arange(count)
+        self._producer[self._variable[operand_starts[:-1]]] = np.arange(count)
         self.count, self._variable_count = count, variables
-        self._word_count, self._operand_count = len(rows.words), len(rows.variables)
-        self.saved, self.notes = [()] * count, rows.notes
+        self._word_count, self._operand_count = len(self._words), len(self._variable)
+        self.saved, self.notes = [()] * count, list(notes)
+        self._free_variables = rows.free
         for source, v in rows.externals.items():
             self._enter(source, v)
 

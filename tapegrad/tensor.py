@@ -38,6 +38,7 @@ INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 DEFAULT_DTYPE = FLOAT32
 _ONE = np.ones(())
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")
+_own_files: set[str] = set()  # that were seen to be the package's
 
 
 class Tensor(TensorMethods):
@@ -446,9 +447,14 @@ def view(t: Tensor, offset: int, shape: tuple[int, ...], strides: tuple[int, ...
 def user_frame() -> tuple[str, int]:
     """File and line of the innermost caller outside the package."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file not in _own_files:
+            if not file.startswith(_PACKAGE):
+                return file, frame.f_lineno
+            _own_files.add(file)
         frame = frame.f_back
-    return ("?", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+    return "?", 0
 
 
 def user_line() -> str:

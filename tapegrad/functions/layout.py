@@ -202,7 +202,12 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
         parts = [concatenate(parts[k:k + JOINED], d) for k in range(0, len(parts), JOINED)]
     if len(parts) == 1:
         return parts[0] + 0.0 if len(arrays) == 1 else parts[0]
-    parts = [contiguous(p) for p in parts]
+    return _joined([contiguous(p) for p in parts], d)
+
+
+def _joined(parts: list[Tensor], d: int) -> Tensor:
+    """From two parts to `JOINED`, contiguous and of shapes that fit, along axis `d`: one instruction."""
+    first = parts[0]
     rows = math.prod(first.shape[:d])
     widths = [math.prod(p.shape[d:]) for p in parts]
     shape = (*first.shape[:d], sum(p.shape[d] for p in parts), *first.shape[d + 1:])
@@ -221,7 +226,8 @@ def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Te
         raise ShapeError("stack: shapes " + ", ".join(str(list(p.shape)) for p in parts) + " differ")
     d = one_axis(axis if dim is None else dim, len(shape) + 1, "stack")
     one = (*shape[:d], 1, *shape[d:])
-    return concatenate([view(contiguous(p), 0, one, contiguous_strides(one)) for p in parts], d)
+    parts = [view(contiguous(p), 0, one, contiguous_strides(one)) for p in parts]
+    return _joined(parts, d) if 1 < len(parts) <= JOINED else concatenate(parts, d)
 
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> list[Tensor]:

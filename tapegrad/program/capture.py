@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Sequence, Set
 from typing import Any
@@ -64,7 +65,8 @@ class Capture:
         if state.capture is not None:
             raise CaptureError(f"{user_line()}: a recording inside a recording (tg.compile or TrainStep called from a "
                                "function that is being recorded); call the plain function instead")
-        self._grad_before = state.grad_enabled
+        self._grad_before, self._collects = state.grad_enabled, gc.isenabled()
+        gc.disable()  # what is recorded stays: to look through it again and again would take a fifth of the time
         state.grad_enabled = True
         state.capture = self
         return self
@@ -72,6 +74,8 @@ class Capture:
     def __exit__(self, *error: Any) -> None:
         state.capture = None
         state.grad_enabled = self._grad_before
+        if self._collects:
+            gc.enable()
 
     # -------------------------------------------------------------- what ops and tensors call
 
@@ -82,8 +86,10 @@ class Capture:
         return Tensor._made(None, 0, shape, contiguous_strides(shape), dtype, node, requires_grad)
 
     def finish(self, kept: Set[int]) -> None:
-        """Put what was recorded on the tape; `kept` are variables that are read after everything."""
-        self.tape.load(fuse(self._made, kept))
+        """Put on the tape what is needed for the variables `kept`, which are read after everything."""
+        self._made.keep(kept)
+        fuse(self._made, kept)
+        self.tape.load(self._made)
         self._made = Rows()
 
     def enter_module(self, module: Any) -> None:
@@ -119,33 +125,29 @@ class Capture:
                dtype: np.dtype, out_dtype: np.dtype, aux: Sequence[tuple[int, int]], added: int) -> Tensor:
         """Append an instruction whose addresses are written when the recording is placed."""
         tape, made = self.tape, self._made
-        if dtype != tape.dtype:
+        if dtype is not tape.dtype and dtype != tape.dtype:
             raise DtypeError(f"{op.name}: an op of {dtype} in a recording of {tape.dtype}")
         differentiated = state.grad_enabled and op.adjoint is not None
         itemsize, strides = out_dtype.itemsize, contiguous_strides(shape)
         nbytes = (math.prod(shape) or 1) * itemsize
         variable, wanted = made.variable(nbytes, itemsize), 0
-        variables, offsets, flags, operands = [variable], [0], [0], [(shape, out_dtype, strides)]
+        operands, known = [(variable, 0, 0)], [(shape, out_dtype, strides)]
         for j, t in enumerate(inputs):
-            operands.append((t.shape, t.dtype, t.strides))
+            known.append((t.shape, t.dtype, t.strides))
             node, flag = t.node, 0
             if t.buffer is None and node.tape is tape:
-                v, offset, wants = node.variable, t.offset, t.requires_grad
+                v, offset, wants = node.variable, t.offset, t._requires_grad
             else:
                 v, offset, wants = self._outside(t), leaf_relative(t, node), self.wants(t)
             if wants and differentiated:
                 wanted |= 1 << j
                 whole = op.stores and not added >> (j + 1) & 1 and covers(t, node.nbytes)
                 flag = WANTED | STORABLE if whole else WANTED
-            variables.append(v)
-            offsets.append(offset)
-            flags.append(flag)
+            operands.append((v, offset, flag))
         for size, of_one in aux:
-            variables.append(made.variable(max(size, of_one), of_one))
-            offsets.append(0)
-            flags.append(0)
-        note = operands, op.saved_operands(wanted), (*user_frame(), self.layer), state.segment
-        made.append(op.opcode, attributes, variables, offsets, flags, note)
+            operands.append((made.variable(max(size, of_one), of_one), 0, 0))
+        note = known, op.saved_operands(wanted), (*user_frame(), self.layer), state.segment
+        made.instructions.append((op.opcode, attributes, operands, note))
         return Tensor._made(None, 0, shape, strides, out_dtype, Symbol(tape, variable, nbytes, True), wanted != 0)
 
     def _outside(self, t: Tensor) -> int:

@@ -55,7 +55,6 @@ class Program:
         self.gradients_of = tuple(gradients_of)
         read = (*self.outputs, *(() if seed is None else (seed,)))
         capture.finish({t.node.variable for t in read if t.is_symbolic})
-        self._drop_dead()
         self.reached: list[Leaf] = []
         self.count, self.end = self.tape.count, 0
         if seed is not None:
@@ -76,30 +75,6 @@ class Program:
             self._ready()
 
     # -------------------------------------------------------------- planning
-
-    def _drop_dead(self) -> None:
-        """Leave out the instructions that no output needs."""
-        tape, n = self.tape, self.tape.count
-        starts, variables = tape._operand_start[:n + 1].tolist(), tape._variable.tolist()
-        producer = tape._producer.tolist()
-        needed = [False] * n
-        for t in (*self.outputs, *(() if self.seed is None else (self.seed,))):
-            if t.is_symbolic and producer[t.node.variable] >= 0:
-                needed[producer[t.node.variable]] = True
-        for k in range(n - 1, -1, -1):
-            if needed[k]:
-                for v in variables[starts[k] + 1:starts[k + 1]]:
-                    if producer[v] >= 0 and producer[v] < k:
-                        needed[producer[v]] = True
-        if not all(needed):
-            for k in range(n):
-                if not needed[k]:
-                    tape._kill(k)
-            if tape._dead_count == tape.count:
-                tape.count = tape._word_count = tape._operand_count = tape._dead_count = 0
-                tape.saved, tape.notes = [], []
-            else:
-                tape._compact()
 
     def _plan_reverse(self) -> None:
         """Find what the reverse walk visits, and where the leaves' gradients lie."""

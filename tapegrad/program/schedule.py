@@ -18,8 +18,8 @@ import numpy as np
 
 from ..engine.walk import WANTED
 from ..ops.table import OPS, Op
+from ..ragged import Ragged
 from ..tape import Tape
-from .ragged import Ragged
 
 #: instructions by number, and stretches of them that run again
 Tree = list[Any]

@@ -1,5 +1,6 @@
 """`tg.compile`: what is recorded, when it is recorded anew, and what a recording refuses."""
 
+import gc
 import re
 import threading
 
@@ -394,3 +395,21 @@ def test_threads_replay_their_own_compiled_functions_at_once():
         t = np.tanh(k * A)
         np.testing.assert_allclose(results[k][0], np.sum(t * t), rtol=1e-14)
         np.testing.assert_allclose(results[k][1], 2 * t * (1 - t * t) * k, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_a_recording_leaves_the_garbage_collector_as_it_was(collects):
+    def fail(x):
+        assert not gc.isenabled()
+        raise ValueError("no")
+
+    before = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        tg.compile(lambda x: x * 2.0)(np.ones(3))
+        assert gc.isenabled() == collects
+        with pytest.raises(ValueError, match="no"):
+            tg.compile(fail)(np.ones(3))
+        assert gc.isenabled() == collects
+    finally:
+        (gc.enable if before else gc.disable)()
