@@ -107,6 +107,7 @@ def _check_unchanged(tape: Tape, end: int) -> None:
     """Raise if a saved value was overwritten since it was saved."""
     live = np.flatnonzero(tape._live[:end])
     if len(live) and tape._stamp[live[0]] != Changes.count:
+        Changes.settle()
         for n in live.tolist():
             for buffer in _read_buffers(tape, n):
                 if buffer.version > tape._stamp[n]:

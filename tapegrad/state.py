@@ -22,6 +22,12 @@ class Modes:
     changes = 0
 
 
+class Forgotten:
+    """Counts how often gradients of leaves were set to None, in any thread."""
+
+    count = 0
+
+
 class ThreadState(threading.local):
     """A default tape a dtype, the tapes entered by ``with``, and the modes; one for each thread."""
 

@@ -30,7 +30,7 @@ from .errors import (
 )
 from .methods import TensorMethods
 from .rows import Symbol
-from .state import Modes, state
+from .state import Forgotten, Modes, state
 from .tape import Leaf, Node
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -213,6 +213,7 @@ class Tensor(TensorMethods):
             raise GradientError("only a leaf that requires a gradient has .grad")
         if value is None:
             leaf.gradient = None
+            Forgotten.count += 1
             return
         array = np.asarray(value, self.dtype)
         if array.shape != leaf.shape:

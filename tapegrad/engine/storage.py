@@ -6,6 +6,7 @@ more is a block of its own and goes back to the operating system when it dies.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -39,16 +40,40 @@ class Buffer:
         self.address, self.nbytes, self.owner, self.version = address, nbytes, owner, 0
 
 
+class Written:
+    """Buffers that are overwritten together, again and again."""
+
+    __slots__ = ("buffers", "version")
+
+    def __init__(self, buffers: Sequence[Buffer]) -> None:
+        self.buffers, self.version = buffers, 0
+
+
 class Changes:
     """Counts in-place changes of buffers, so that a reverse walk can tell whether it would read other numbers."""
 
     count = 0
+    _later: set[Written] = set()
 
     @classmethod
     def mark(cls, buffer: Buffer) -> None:
         """`buffer` is being overwritten."""
         cls.count += 1
         buffer.version = cls.count
+
+    @classmethod
+    def mark_together(cls, written: Written) -> None:
+        """These buffers are; their versions say so after `settle`."""
+        cls.count = written.version = cls.count + 1
+        cls._later.add(written)
+
+    @classmethod
+    def settle(cls) -> None:
+        """Have every buffer's version be that of its last change."""
+        while cls._later:
+            written = cls._later.pop()
+            for buffer in written.buffers:
+                buffer.version = max(buffer.version, written.version)
 
 
 class _Pooled(Buffer):

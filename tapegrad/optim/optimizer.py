@@ -11,6 +11,7 @@ from ..engine.storage import Changes, address_of
 from ..engine.touched import TouchedRows
 from ..errors import ArgumentError, DtypeError
 from ..ops.table import Op
+from ..state import Forgotten
 from ..tensor import Tensor
 from . import clip, rates
 from .checks import check_parameter, positive_or_none
@@ -195,7 +196,7 @@ class Optimizer:
     def _new_layout(self) -> None:
         self.layout += 1
         self._rows: dict[tuple[int, ...], UpdateRows] = {}
-        self._synced: list[tuple[float, ...] | None] = [None] * len(self.param_groups)
+        self._synced: list[dict[str, Any] | None] = [None] * len(self.param_groups)  # what the rows hold
 
     def _activate(self, indices: Sequence[int]) -> None:
         """Make rows runnable: home, state, addresses, sizes."""
@@ -259,7 +260,7 @@ class Optimizer:
         """Take over what a user has changed since the last step; returns `layout`, by which rows are still right."""
         if self._listed or self._lists_made != TouchedRows.made:
             self._take_lists()
-        if list(map(self._hyper, self.param_groups)) != self._synced:
+        if self.param_groups != self._synced:
             self._sync(only_changed=True)
         return self.layout
 
@@ -311,15 +312,17 @@ class Optimizer:
 
     def _sync(self, only_changed: bool) -> None:
         for g, group in enumerate(self.param_groups):
-            values = self._hyper(group)
-            if only_changed and values == self._synced[g]:
+            if only_changed and group == self._synced[g]:
                 continue
+            values = self._hyper(group)
             part = self._slices[g]
             refuse_lists(type(self).__name__, self._refusal(group),
                          [self._parameters[k] for k in self._listed if part.start <= k < part.stop])
             self._allocate()
             self._hyper_words[part] = values
-            self._synced[g] = values
+            # a list may be changed in place, and that of the parameters is compared by identity
+            self._synced[g] = {key: list(value) if isinstance(value, list) and key != "params" else value
+                               for key, value in group.items()}
 
     # ------------------------------------------------------------------ clipping
 
@@ -385,6 +388,7 @@ class Optimizer:
                     leaf.gradient = None
                 else:
                     zero_gradient(parameter)
+        Forgotten.count += set_to_none
 
     # ------------------------------------------------------------------ schedules
 

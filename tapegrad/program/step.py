@@ -9,9 +9,10 @@ import numpy as np
 
 from ..engine import walk
 from ..engine.jit import bits
-from ..engine.storage import Changes, address_of
+from ..engine.storage import Changes, Written, address_of
 from ..engine.team import team_address
 from ..memory import MemoryReport
+from ..state import Forgotten
 from ..tensor import Tensor
 from . import loop
 from .arguments import Conditions, Signature
@@ -49,7 +50,8 @@ class Step:
         self.rates = np.empty(0)
         self.inputs = program._input_arrays()
         self._kinds = [(target, *kind) for target, kind in zip(self.inputs, signature)]
-        self._written = [(p.node, p.node.buffer, p.node.home) for p in self.active]
+        self._written = Written([p.node.buffer for p in self.active])
+        self._forgotten = -1
         self.loss = program.array(seed).reshape(())
         self._walk = loop.TRAIN_STEPS.bound(self.address, self.dtype)
         self.prepare()
@@ -111,9 +113,11 @@ class Step:
     def run(self) -> None:
         """Run the steps that the row names. Gradients stay readable as ``.grad``."""
         status = self._walk()
-        count = Changes.count = Changes.count + 1
-        for leaf, values, gradient in self._written:
-            leaf.gradient, values.version = gradient, count
+        Changes.mark_together(self._written)
+        if self._forgotten != Forgotten.count:
+            self._forgotten = Forgotten.count
+            for p in self.active:
+                p.node.gradient = p.node.home
         if status:
             self.program.fail(status)
 

@@ -187,3 +187,24 @@ def test_threads_share_the_updates_of_large_parameters(kind, options):
     for one, *others in zip(*results):
         for other in others:
             np.testing.assert_array_equal(one, other)
+
+
+def test_a_gradient_that_was_set_to_none_is_there_again_after_the_next_step():
+    model, _, step = stepped()
+    model.weight.grad = None
+    assert model.weight.grad is None
+    step(X)
+    assert np.array_equal(model.weight.grad.numpy(), X)
+
+
+def test_a_hyper_parameter_that_is_changed_within_a_list_counts_from_the_next_step():
+    model = Model()
+    optimizer = optim.Adam(model.parameters(), lr=0.1)
+    optimizer.param_groups[0]["betas"] = [0.5, 0.9]
+    step = tg.TrainStep(model, optimizer)
+    step(X)
+    optimizer.param_groups[0]["betas"][0] = 0.0
+    optimizer.state[model.shift]["exp_avg"][...] = 100.0  # forgotten where the first beta is 0
+    before = model.shift.numpy()
+    step(X)
+    assert np.abs(model.shift.numpy() - before).max() < 0.2
