@@ -86,6 +86,34 @@ def _floats_at(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.inttoptr(builder.mul(args[1], size), args[0].type)
 
 
+def _inputs(builder: Any) -> Any:
+    """The scope of what `read` reads and `write` leaves alone."""
+    module = builder.module
+    return module.add_metadata([module.add_metadata(["inputs", module.add_metadata(["tapegrad"])])])
+
+
+@_primitive(jit.read, lambda f, k: f.dtype, _any, types.Integer)
+def _read(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    value = builder.load(builder.gep(args[0], [args[1]]))
+    value.set_metadata("alias.scope", _inputs(builder))
+    return value
+
+
+@_primitive(jit.write, lambda f, k, value: types.int64, _any, types.Integer, _any)
+def _write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    value = context.cast(builder, args[2], signature.args[2], signature.args[0].dtype)
+    builder.store(value, builder.gep(args[0], [args[1]])).set_metadata("noalias", _inputs(builder))
+    return ir.Constant(_i64, 0)
+
+
+@_primitive(jit.apart, lambda: types.int64)
+def _apart(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    attributes = builder.function.attributes
+    attributes.discard("alwaysinline")
+    attributes.add("noinline")
+    return ir.Constant(_i64, 0)
+
+
 _SAME_BITS = {types.int64: types.float64, types.int32: types.float32,
               types.float64: types.int64, types.float32: types.int32}
 

@@ -43,9 +43,9 @@ from ..errors import CompileError
 from .storage import address_of, array_at, contiguous_strides
 
 __all__ = [
-    "Kernel", "Memory", "array_of", "bits", "cache_folder", "call", "cast", "compile_seconds", "device", "device_pair",
-    "enabled", "float_bits", "floats_at", "bits_float", "frame", "integers", "real", "real64", "row_address", "word_of",
-    "words_at",
+    "Kernel", "Memory", "apart", "array_of", "bits", "cache_folder", "call", "cast", "compile_seconds", "device",
+    "device_pair", "enabled", "float_bits", "floats_at", "bits_float", "frame", "integers", "read", "real", "real64",
+    "row_address", "word_of", "words_at", "write",
 ]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -156,6 +156,28 @@ def floats_at(f: Any, address: int) -> Any:
     between two arrays it checks for an overlap before the loop.
     """
     return Memory(f.dtype, address)
+
+
+def read(f: Any, k: int) -> Any:
+    """Element `k`, which no `write` of the same loop changes but that at the same step, after it.
+
+    LLVM need not find out, so that one loop serves whether its result lies elsewhere or over what it reads.
+    """
+    return f[k]
+
+
+def write(f: Any, k: int, value: Any) -> int:
+    """Set element `k`; see `read`."""
+    f[k] = value
+    return 0
+
+
+def apart() -> int:
+    """Keep the function that calls this out of its callers.
+
+    In a loop within another, or beside others, LLVM reads the constants of long formulas again for every vector.
+    """
+    return 0
 
 
 def real64(op: Any, k: int) -> float:

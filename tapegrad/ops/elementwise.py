@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from ..engine import vecmath
-from ..engine.jit import cast, device, real
+from ..engine.jit import apart, cast, device, read, real, write
 from ..engine.vecmath import abs, log, where
 from .nest import column_stride, row_offset
 from .table import Op, Shares, kernel_of
@@ -25,7 +25,8 @@ BINARY: dict[str, Op] = {}
 COMPARE: dict[str, Op] = {}
 
 #: what the kernels' source calls; the rules' own functions stand below
-_NAMES = {"real": real, "cast": cast, "column_stride": column_stride, "row_offset": row_offset,
+_NAMES = {"apart": apart, "read": read, "write": write, "real": real, "cast": cast, "column_stride": column_stride,
+          "row_offset": row_offset,
           **{name: value for name, value in vars(vecmath).items() if callable(value) and not name.startswith("_")}}
 
 
@@ -40,14 +41,19 @@ def saved(rule: str, operands: str) -> tuple[int, ...]:
 
 
 def kernel(source: str, name: str) -> Callable:
-    """The function `name` that `source` defines, with the rules' functions in reach."""
-    return kernel_of(source, name, {**_NAMES, **{k: v for k, v in globals().items() if not k.startswith("_")}})
+    """The function `name` that `source` defines, with the rules' functions in reach and what else it defines."""
+    scope = {**_NAMES, **{k: v for k, v in globals().items() if not k.startswith("_")}}
+    made = kernel_of(source, name, scope)
+    for key, value in made.__globals__.items():
+        if key not in scope and callable(value) and value is not made:
+            device(value)
+    return made
 
 
 def loads(rule: str, places: dict[str, str]) -> str:
     """Assignments of the letters that `rule` reads from the places of the element."""
     read = letters(rule)
-    return "; ".join(f"{letter} = f[{place}]" for letter, place in places.items() if letter in read) or "pass"
+    return "; ".join(f"{letter} = read(f, {place})" for letter, place in places.items() if letter in read) or "pass"
 
 
 _PLACES = {(left, right): Shares((1,) * left + (2,) * right) for left in (False, True) for right in (False, True)}
@@ -57,14 +63,6 @@ def in_place(row: list[int], at: int, count: int) -> Shares:
     """The inputs over which the output may lie: in one row without gaps, as the nest of `count` at word `at` says."""
     one = row[at] == 1
     return _PLACES[one and row[at + 3] == 1, one and count == 2 and row[at + 4] == 1]
-
-
-@device
-def unknown_one(op: Any, f: Any) -> Any:
-    """1, but LLVM does not know it. Of ``f[k] = where(c, f[k], a)`` it makes a masked store, which takes AMD's
-    processors five times as long as to store all; not so of 1 times that (by `times`, or rounding would be other).
-    """
-    return cast(1 - (op[0] >> 62), f)  # of the mode, which has no such bits
 
 
 # ------------------------------------------------------------------ scalars
@@ -107,51 +105,45 @@ def scalar(op: Op, operands: tuple[str, ...], forward: str, adjoints: tuple[str,
 # Words: 1 y, 2 g, 3 x, 4 dx, 5 p, 6 q, 7 nest of (x).
 
 _UNARY_FORWARD = """
+def unary_row(f, at_y, at_x, step, n, p, q):
+    apart()
+    for k in range(n):
+        x = read(f, at_x + k * step)
+        write(f, at_y + k, {forward})
+    return 0
+
 def unary_forward(op, f, i, b):
     p, q = real(op, 5, f), real(op, 6, f)
     columns, step = op[8], column_stride(op, 7, 0)
     for row in range(op[7]):
-        at_y, at_x = op[1] + row * columns, op[3] + row_offset(op, 7, 0, row)
-        if at_x == at_y:
-            for k in range(columns):
-                x = f[at_y + k]
-                f[at_y + k] = {forward}
-        elif step == 1:
-            for k in range(columns):
-                x = f[at_x + k]
-                f[at_y + k] = {forward}
-        else:
-            for k in range(columns):
-                x = f[at_x + k * step]
-                f[at_y + k] = {forward}
+        unary_row(f, op[1] + row * columns, op[3] + row_offset(op, 7, 0, row), step, columns, p, q)
     return 0
 """
 
 _UNARY_ADJOINT = """
+def unary_row(f, at_dx, at_g, at_y, at_x, step, n, p, q, store):
+    apart()
+    zero = cast(0.0, f)
+    if store:
+        for k in range(n):
+            {element}
+            write(f, at_dx + k * step, {adjoint})
+    else:
+        for k in range(n):
+            {element}
+            write(f, at_dx + k * step, f[at_dx + k * step] + {adjoint})
+    return 0
+
 def unary_adjoint(op, f, i, b):
-    p, q, zero, one = real(op, 5, f), real(op, 6, f), cast(0.0, f), unknown_one(op, f)
+    p, q = real(op, 5, f), real(op, 6, f)
     columns, step, store = op[8], column_stride(op, 7, 0), op[0] & 2 != 0
     for row in range(op[7]):
         offset = row_offset(op, 7, 0, row)
-        at_y, at_g, at_x, at_dx = op[1] + row * columns, op[2] + row * columns, op[3] + offset, op[4] + offset
-        if at_dx == at_g:
-            for k in range(columns):
-                {contiguous}
-                f[at_g + k] = times(one, {adjoint})
-        elif step == 1 and store:
-            for k in range(columns):
-                {contiguous}
-                f[at_dx + k] = {adjoint}
-        elif step == 1:
-            for k in range(columns):
-                {contiguous}
-                f[at_dx + k] += {adjoint}
-        else:
-            for k in range(columns):
-                {strided}
-                f[at_dx + k * step] = (zero if store else f[at_dx + k * step]) + {adjoint}
+        unary_row(f, op[4] + offset, op[2] + row * columns, op[1] + row * columns, op[3] + offset, step, columns,
+                  p, q, store)
     return 0
 """
+
 
 def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
     """Define y = forward(x, p, q) with dx += adjoint(g, x, y, p, q)."""
@@ -159,9 +151,8 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
     back: Callable | None = None
     saves: tuple[tuple[int, ...], ...] = ()
     if adjoint is not None:
-        rows = {"g": "at_g + k", "y": "at_y + k"}
-        source = _UNARY_ADJOINT.format(adjoint=f"({adjoint})", contiguous=loads(adjoint, {**rows, "x": "at_x + k"}),
-                                       strided=loads(adjoint, {**rows, "x": "at_x + k * step"}))
+        element = loads(adjoint, {"g": "at_g + k", "y": "at_y + k", "x": "at_x + k * step"})
+        source = _UNARY_ADJOINT.format(adjoint=f"({adjoint})", element=element)
         back, saves = partial(kernel, source, "unary_adjoint"), (saved(adjoint, "yx"),)
     op = UNARY[name] = Op(name, run, back, saves, stores=True, doc=doc, shares=partial(in_place, at=7, count=1))
     op.scalar = scalar(op, ("x",), forward, (adjoint,) if adjoint is not None else (), "p, q")
@@ -172,133 +163,99 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
 # Words: 1 y, 2 g, 3 a, 4 da, 5 b, 6 db, 7 p, 8 nest of (a, b).
 
 _BINARY_FORWARD = """
+def binary_row(f, at_y, at_a, left, at_b, right, n, p):
+    apart()
+    if right == 0:
+        b = f[at_b]
+        for k in range(n):
+            a = read(f, at_a + k * left)
+            write(f, at_y + k, {forward})
+    elif left == 0:
+        a = f[at_a]
+        for k in range(n):
+            b = read(f, at_b + k * right)
+            write(f, at_y + k, {forward})
+    else:
+        for k in range(n):
+            a, b = read(f, at_a + k * left), read(f, at_b + k * right)
+            write(f, at_y + k, {forward})
+    return 0
+
 def binary_forward(op, f, i, b_):
     p = real(op, 7, f)
     columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
     for row in range(op[8]):
-        at_y = op[1] + row * columns
-        at_a, at_b = op[3] + row_offset(op, 8, 0, row), op[5] + row_offset(op, 8, 1, row)
-        if left == 1 and right == 1:
-            if at_y == at_a:
-                for k in range(columns):
-                    a, b = f[at_y + k], f[at_b + k]
-                    f[at_y + k] = {forward}
-            elif at_y == at_b:
-                for k in range(columns):
-                    a, b = f[at_a + k], f[at_y + k]
-                    f[at_y + k] = {forward}
-            else:
-                for k in range(columns):
-                    a, b = f[at_a + k], f[at_b + k]
-                    f[at_y + k] = {forward}
-        elif left == 1 and right == 0:
-            b = f[at_b]
-            if at_y == at_a:
-                for k in range(columns):
-                    a = f[at_y + k]
-                    f[at_y + k] = {forward}
-            else:
-                for k in range(columns):
-                    a = f[at_a + k]
-                    f[at_y + k] = {forward}
-        elif left == 0 and right == 1:
-            a = f[at_a]
-            if at_y == at_b:
-                for k in range(columns):
-                    b = f[at_y + k]
-                    f[at_y + k] = {forward}
-            else:
-                for k in range(columns):
-                    b = f[at_b + k]
-                    f[at_y + k] = {forward}
-        else:
-            for k in range(columns):
-                a, b = f[at_a + k * left], f[at_b + k * right]
-                f[at_y + k] = {forward}
+        binary_row(f, op[1] + row * columns, op[3] + row_offset(op, 8, 0, row), left,
+                   op[5] + row_offset(op, 8, 1, row), right, columns, p)
     return 0
 """
 
-# One input's adjoint, summed over the axes along which the input is broadcast.
-_BINARY_PASS = """
-    if op[{target}] != 0:
-        store, step = op[0] & {bit} != 0, {step}
-        for row in range(op[8]):
-            at_y, at_g = op[1] + row * columns, op[2] + row * columns
-            at_a, at_b = op[3] + row_offset(op, 8, 0, row), op[5] + row_offset(op, 8, 1, row)
-            at_d = op[{target}] + row_offset(op, 8, {operand}, row)
-            if step == 0:
-                total = zero
-                if {other} == 1:
-                    for k in range(columns):
-                        {summed}
-                        total += {rule}
-                else:
-                    for k in range(columns):
-                        {strided}
-                        total += {rule}
-                f[at_d] = total if store else f[at_d] + total
-            elif left == 1 and right == 1:
-                if at_d == at_g:
-                    for k in range(columns):
-                        {contiguous}
-                        f[at_g + k] = {rule}
-                elif store:
-                    for k in range(columns):
-                        {contiguous}
-                        f[at_d + k] = {rule}
-                else:
-                    for k in range(columns):
-                        {contiguous}
-                        f[at_d + k] += {rule}
-            elif step == 1 and {other} == 0:
-                {alone}
-                if at_d == at_g:
-                    for k in range(columns):
-                        {beside}
-                        f[at_g + k] = {rule}
-                elif store:
-                    for k in range(columns):
-                        {beside}
-                        f[at_d + k] = {rule}
-                else:
-                    for k in range(columns):
-                        {beside}
-                        f[at_d + k] += {rule}
-            else:
-                for k in range(columns):
-                    {strided}
-                    f[at_d + k * step] = (zero if store else f[at_d + k * step]) + {rule}
+# One input's adjoint over a row, summed if the input is broadcast along it.
+_BINARY_ROW = """
+def row_to_{letter}(f, at_d, at_g, at_y, at_a, left, at_b, right, n, p, store):
+    apart()
+    zero = cast(0.0, f)
+    if {own} == 0:
+        total = zero
+        for k in range(n):
+            {element}
+            total += {rule}
+        f[at_d] = total if store else f[at_d] + total
+    elif {other} == 0:
+        {alone}
+        if store:
+            for k in range(n):
+                {beside}
+                write(f, at_d + k * {own}, {rule})
+        else:
+            for k in range(n):
+                {beside}
+                write(f, at_d + k * {own}, f[at_d + k * {own}] + {rule})
+    elif store:
+        for k in range(n):
+            {element}
+            write(f, at_d + k * {own}, {rule})
+    else:
+        for k in range(n):
+            {element}
+            write(f, at_d + k * {own}, f[at_d + k * {own}] + {rule})
+    return 0
 """
 
 _BINARY_ADJOINT = """
+{rows}
 def binary_adjoint(op, f, i, b_):
-    p, zero = real(op, 7, f), cast(0.0, f)
+    p = real(op, 7, f)
     columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
-{first}
-{second}
+    if op[4] != 0 and ({moves_a} or op[4] != op[2]):
+        for row in range(op[8]):
+            to_a, to_b = row_offset(op, 8, 0, row), row_offset(op, 8, 1, row)
+            row_to_a(f, op[4] + to_a, op[2] + row * columns, op[1] + row * columns, op[3] + to_a, left, op[5] + to_b,
+                     right, columns, p, op[0] & 2 != 0)
+    if op[6] != 0 and ({moves_b} or op[6] != op[2]):
+        for row in range(op[8]):
+            to_a, to_b = row_offset(op, 8, 0, row), row_offset(op, 8, 1, row)
+            row_to_b(f, op[6] + to_b, op[2] + row * columns, op[1] + row * columns, op[3] + to_a, left, op[5] + to_b,
+                     right, columns, p, op[0] & 4 != 0)
     return 0
 """
 
 
-def _binary_pass(rule: str, operand: int) -> str:
-    rows = {"g": "at_g + k", "y": "at_y + k"}
-    summed = {"a": "at_a", "b": "at_b + k"} if operand == 0 else {"a": "at_a + k", "b": "at_b"}
-    alone, own = ("a", {"b": "at_b + k"}) if operand else ("b", {"a": "at_a + k"})
-    return _BINARY_PASS.format(
-        alone=loads(rule, {alone: f"at_{alone}"}), beside=loads(rule, {**rows, **own}),
-        operand=operand, target=4 + 2 * operand, bit=2 << operand, rule=f"({rule})",
-        step="right" if operand else "left", other="left" if operand else "right",
-        summed=loads(rule, {**rows, **summed}),
-        contiguous=loads(rule, {**rows, "a": "at_a + k", "b": "at_b + k"}),
-        strided=loads(rule, {**rows, "a": "at_a + k * left", "b": "at_b + k * right"}))
+def _binary_row(rule: str, letter: str) -> str:
+    own, other = ("left", "right") if letter == "a" else ("right", "left")
+    places = {"g": "at_g + k", "y": "at_y + k", "a": "at_a + k * left", "b": "at_b + k * right"}
+    neighbour = "b" if letter == "a" else "a"
+    return _BINARY_ROW.format(letter=letter, own=own, other=other, rule=f"({rule})", element=loads(rule, places),
+                              alone=loads(rule, {neighbour: f"at_{neighbour}"}),
+                              beside=loads(rule, {key: place for key, place in places.items() if key != neighbour}))
 
 
 def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     """Define y = forward(a, b, p) with da += to_a(g, a, b, y, p) and db += to_b(...)."""
     run = partial(kernel, _BINARY_FORWARD.format(forward=forward), "binary_forward")
     source = _BINARY_ADJOINT.format(
-        first=_binary_pass(to_a, 0), second=_binary_pass(to_b, 1), to_a=f"({to_a})", to_b=f"({to_b})",
-        scalars=loads(f"({to_a}) + ({to_b})", {"g": "op[2]", "y": "op[1]", "a": "op[3]", "b": "op[5]"}))
+        rows=_binary_row(to_a, "a") + _binary_row(to_b, "b"),
+        moves_a=to_a != "g", moves_b=to_b != "g")  # the adjoint itself may be in its place already
     saves = saved(to_a, "yab"), saved(to_b, "yab")
     op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc,
                            shares=partial(in_place, at=8, count=2))
@@ -315,8 +272,8 @@ def compare_forward(op, f, i, bytes_):
         at_y = op[1] + row * columns
         at_a, at_b = op[3] + row_offset(op, 8, 0, row), op[5] + row_offset(op, 8, 1, row)
         for k in range(columns):
-            a, b = f[at_a + k * left], f[at_b + k * right]
-            bytes_[at_y + k] = 1 if {rule} else 0
+            a, b = read(f, at_a + k * left), read(f, at_b + k * right)
+            write(bytes_, at_y + k, 1 if {rule} else 0)
     return 0
 """
 

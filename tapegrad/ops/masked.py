@@ -21,6 +21,14 @@ MASKED: dict[str, Op] = {}
 BLOCK = 1024
 
 _FORWARD = """
+def whole_block(f, b, at_y, at_x, mask, p, q):
+    apart()
+    for lane in range(BLOCK // 8):
+        bits = 0
+{lines}
+        write(b, mask + lane, bits)
+    return 0
+
 def masked_forward(op, f, i, b):
     p, q = real(op, 7, f), real(op, 8, f)
     columns, step = op[10], column_stride(op, 9, 0)
@@ -29,60 +37,60 @@ def masked_forward(op, f, i, b):
         row, begin = block // blocks, block % blocks * BLOCK
         size = min(BLOCK, columns - begin)
         part, mask = (size + 7) >> 3, 8 * (op[5] + row * words) + (begin >> 3)
-        first, to = op[3] + row_offset(op, 9, 0, row) + begin * step, op[1] + row * columns + begin
+        at_x, at_y = op[3] + row_offset(op, 9, 0, row) + begin * step, op[1] + row * columns + begin
+        if size == BLOCK and step == 1:
+            whole_block(f, b, at_y, at_x, mask, p, q)
+            continue
         for k in range(8):
-            at_x, at_y, own, before = first + k * part * step, to + k * part, 1 << k, (1 << k) - 1
-            count = min(part, size - k * part)
-            if step == 1 and at_y == at_x:
-                for lane in range(count):
-                    x = f[at_y + lane]
-                    b[mask + lane] = (b[mask + lane] & before) | (own if {bit} else 0)
-                    f[at_y + lane] = {forward}
-            elif step == 1:
-                for lane in range(count):
-                    x = f[at_x + lane]
-                    b[mask + lane] = (b[mask + lane] & before) | (own if {bit} else 0)
-                    f[at_y + lane] = {forward}
-            else:
-                for lane in range(count):
-                    x = f[at_x + lane * step]
-                    b[mask + lane] = (b[mask + lane] & before) | (own if {bit} else 0)
-                    f[at_y + lane] = {forward}
+            own, before = 1 << k, (1 << k) - 1
+            for lane in range(min(part, size - k * part)):
+                x = read(f, at_x + (k * part + lane) * step)
+                write(b, mask + lane, (read(b, mask + lane) & before) | (own if {bit} else 0))
+                write(f, at_y + k * part + lane, {forward})
     return 0
 """
 
+# the element of part k; its eight copies are independent of each other, and their bits make one byte
+_LANE = """
+        x = read(f, at_x + {at} + lane)
+        bits |= {own} if {bit} else 0
+        write(f, at_y + {at} + lane, {forward})"""
+
 _ADJOINT = """
+def masked_part(f, b, at_dx, step, at_g, mask, bit, n, p, store):
+    apart()
+    zero = cast(0.0, f)
+    if store:
+        for lane in range(n):
+            g = read(f, at_g + lane)
+            write(f, at_dx + lane * step, where(read(b, mask + lane) & bit != 0, g, {outside}))
+    else:
+        for lane in range(n):
+            g, at = read(f, at_g + lane), at_dx + lane * step
+            write(f, at, f[at] + where(read(b, mask + lane) & bit != 0, g, {outside}))
+    return 0
+
 def masked_adjoint(op, f, i, b):
-    p, zero, one, store = real(op, 7, f), cast(0.0, f), unknown_one(op, f), op[0] & 2 != 0
+    p, store = real(op, 7, f), op[0] & 2 != 0
     columns, step = op[10], column_stride(op, 9, 0)
     blocks, words = (columns + BLOCK - 1) // BLOCK, (columns + 63) >> 6
     for block in range(op[9] * blocks):
         row, begin = block // blocks, block % blocks * BLOCK
         size = min(BLOCK, columns - begin)
         part, mask = (size + 7) >> 3, 8 * (op[5] + row * words) + (begin >> 3)
-        first, to = op[4] + row_offset(op, 9, 0, row) + begin * step, op[2] + row * columns + begin
+        at_dx, at_g = op[4] + row_offset(op, 9, 0, row) + begin * step, op[2] + row * columns + begin
         for k in range(8):
-            at_dx, at_g, bit = first + k * part * step, to + k * part, 1 << k
-            count = min(part, size - k * part)
-            if at_dx == at_g:
-                for lane in range(count):
-                    g = f[at_g + lane]
-                    f[at_g + lane] = times(one, where(b[mask + lane] & bit != 0, g, {outside}))
-            elif step == 1 and store:
-                for lane in range(count):
-                    g = f[at_g + lane]
-                    f[at_dx + lane] = where(b[mask + lane] & bit != 0, g, {outside})
-            else:
-                for lane in range(count):
-                    g, at = f[at_g + lane], at_dx + lane * step
-                    f[at] = (zero if store else f[at]) + where(b[mask + lane] & bit != 0, g, {outside})
+            masked_part(f, b, at_dx + k * part * step, step, at_g + k * part, mask, 1 << k,
+                        min(part, size - k * part), p, store)
     return 0
 """
 
 
 def masked(name: str, forward: str, bit: str, outside: str) -> None:
     """Define y = forward(x, p, q) with dx += g where `bit` holds of x, else `outside` of g."""
-    run = partial(kernel, _FORWARD.replace("BLOCK", str(BLOCK)).format(forward=forward, bit=bit), "masked_forward")
+    lines = "".join(_LANE.format(at=k * BLOCK // 8, own=1 << k, bit=bit, forward=forward) for k in range(8))
+    source = _FORWARD.replace("BLOCK", str(BLOCK)).format(forward=forward, bit=bit, lines=lines)
+    run = partial(kernel, source, "masked_forward")
     back = partial(kernel, _ADJOINT.replace("BLOCK", str(BLOCK)).format(outside=outside), "masked_adjoint")
     MASKED[name] = Op(f"{name}_mask", run, back, ((2,),), stores=True, doc=f"{name}, a bit kept",
                       shares=partial(in_place, at=9, count=1))
