@@ -23,11 +23,15 @@ from .table import Op, Shares, kernel_of
 UNARY: dict[str, Op] = {}
 BINARY: dict[str, Op] = {}
 COMPARE: dict[str, Op] = {}
+#: by opcode, what an element costs forward and in its adjoint: 1 for an addition
+COSTS: dict[int, tuple[int, int]] = {}
 
 #: what the kernels' source calls; the rules' own functions stand below
 _NAMES = {"apart": apart, "read": read, "write": write, "real": real, "cast": cast, "column_stride": column_stride,
           "row_offset": row_offset,
           **{name: value for name, value in vars(vecmath).items() if callable(value) and not name.startswith("_")}}
+
+_CHEAP = {"abs", "clipped", "floor", "huber_of", "negative_part", "share", "sign", "sqrt", "where"}
 
 
 def letters(rule: str) -> set[str]:
@@ -38,6 +42,12 @@ def letters(rule: str) -> set[str]:
 def saved(rule: str, operands: str) -> tuple[int, ...]:
     """The operands (0 the output) whose letters `rule` names."""
     return tuple(k for k, letter in enumerate(operands) if letter in letters(rule))
+
+
+def cost_of(rule: str) -> int:
+    """What an expression costs: 1, and for each function that is more than an instruction or two as much as 5."""
+    calls = [node.func for node in ast.walk(ast.parse(rule, mode="eval")) if isinstance(node, ast.Call)]
+    return 1 + sum(5 for function in calls if isinstance(function, ast.Name) and function.id not in _CHEAP)
 
 
 def kernel(source: str, name: str) -> Callable:
@@ -156,6 +166,7 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
         back, saves = partial(kernel, source, "unary_adjoint"), (saved(adjoint, "yx"),)
     op = UNARY[name] = Op(name, run, back, saves, stores=True, doc=doc, shares=partial(in_place, at=7, count=1))
     op.scalar = scalar(op, ("x",), forward, (adjoint,) if adjoint is not None else (), "p, q")
+    COSTS[op.opcode] = cost_of(forward), cost_of(adjoint or "0.0")
     return op
 
 
@@ -260,6 +271,7 @@ def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc,
                            shares=partial(in_place, at=8, count=2))
     op.scalar = scalar(op, ("a", "b"), forward, (to_a, to_b), "p")
+    COSTS[op.opcode] = cost_of(forward), cost_of(to_a) + cost_of(to_b)
     return op
 
 

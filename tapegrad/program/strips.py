@@ -35,13 +35,13 @@ PART_ELEMENTS = 1 << 16  # that a part has at least, counted once an instruction
 STRIPS = Op("strips", strips.run_strips, doc="a group of elementwise instructions, strip by strip")
 
 #: by opcode, the word at which the nest begins and the operands that it is of
-_NESTS: dict[int, tuple[int, tuple[int, ...]]] = {
+NESTS: dict[int, tuple[int, tuple[int, ...]]] = {
     **{op.opcode: (7, (1,)) for op in UNARY.values()}, **{op.opcode: (9, (1,)) for op in MASKED.values()},
     **{op.opcode: (8, (1, 2)) for op in (*BINARY.values(), *COMPARE.values())},
     **{op.opcode: (5, (1,)) for op in (COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL)},
     WHERE.opcode: (9, (1, 2, 3)), SUM.opcode: (7, (0, 1)),
 }
-_MASKED = {op.opcode for op in MASKED.values()}
+MASKED_OPS = {op.opcode for op in MASKED.values()}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Forms:
         fewest = FEWEST_STRIPS * self.strip
         if int(tape._nbytes[:tape._variable_count].max(initial=0)) >= fewest * self.itemsize:
             rows = zip(tape._opcode[:count].tolist(), tape._start[:count].tolist(), tape._start[1:count + 1].tolist())
-            self.found = [form_of(tape, n, code, tape._words[at:end].tolist(), fewest) if code in _NESTS else None
+            self.found = [form_of(tape, n, code, tape._words[at:end].tolist(), fewest) if code in NESTS else None
                            for n, (code, at, end) in enumerate(rows)]
 
     def __bool__(self) -> bool:
@@ -105,9 +105,9 @@ class Forms:
 
 def form_of(tape: Tape, n: int, code: int, row: list[int], fewest: int) -> Form | None:
     """The form of instruction `n` if its elements are at least so many."""
-    nest, operands = _NESTS[code]
+    nest, operands = NESTS[code]
     rows, columns, outer, *steps = row[nest:nest + 3 + len(operands)]
-    per = (*(() if 0 in operands else (1,)), *steps, *((64,) if code in _MASKED else ()))
+    per = (*(() if 0 in operands else (1,)), *steps, *((64,) if code in MASKED_OPS else ()))
     if rows != 1 or outer or columns < fewest or not set(steps) <= {0, 1} or (code == SUM.opcode and per != (0, 1)):
         return None
     return Form(columns, nest + 1, per, _reverses(tape, n, columns, per))

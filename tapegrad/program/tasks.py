@@ -9,6 +9,7 @@ from ..engine.jit import bits
 from ..engine.storage import address_of
 from ..ops.table import OPS
 from ..tape import Tape
+from .parts import share_out
 
 
 class Tasks:
@@ -37,6 +38,8 @@ class Tasks:
         Variables whose adjoints are cleared, and which word of `clears` holds the address.
     clears : ndarray of int64, (cleared, 3)
         Rows of `walk.CLEAR`.
+    shared : list of ndarray of int64
+        Rows of what threads share (`parts`).
     """
 
     def __init__(self, tape: Tape, rows: np.ndarray, adjoint: np.ndarray, seed: tuple[int, int, float] | None,
@@ -48,6 +51,7 @@ class Tasks:
             OPS[code].ready_adjoint(tape.dtype)
         pairs = np.stack([np.where(adjoint, walk.ADJOINT_OF[tape.dtype][opcodes], walk.FORWARD[tape.dtype][opcodes]),
                           address_of(words) // 8 + starts], axis=1)
+        self.shared = share_out(tape, opcodes, starts, adjoint, words, pairs)
         fresh = np.where(adjoint, words[starts] >> 32, 0)  # the operands whose adjoints are cleared, a bit each
         cleared: list[int] = []
         variables: list[int] = []
