@@ -8,8 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 import platform
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -364,18 +363,13 @@ def signature(dtype: np.dtype) -> Any:
     return types.int64(pointer(types.int64), pointer(element), pointer(types.int64), pointer(types.uint8))
 
 
-@contextmanager
-def _vector_code() -> Iterator[None]:
-    """Have LLVM make vector code of straight lines too, which numba by itself does not ask for."""
-    before, config.SLP_VECTORIZE = config.SLP_VECTORIZE, 1
-    try:
-        yield
-    finally:
-        config.SLP_VECTORIZE = before
+def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = True, straight: bool = False) -> tuple[
+        str, bytes]:
+    """Symbol and object code of `function`, compiled for `dtype`; if it is a user's (not `own`) it may allocate.
 
-
-def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = True) -> tuple[str, bytes]:
-    """Symbol and object code of `function`, compiled for `dtype`; if it is a user's (not `own`) it may allocate."""
+    For `straight` see `Kernel`. What the function calls is compiled without that, for numba keeps it, and of what is
+    vector code in part LLVM makes none in the loops of other functions: so it is compiled twice.
+    """
     teach()
     flags = compiler.Flags()
     flags.no_cpython_wrapper = True
@@ -385,9 +379,19 @@ def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = T
     flags.fastmath = cpu_options.FastMathOptions(FASTMATH)
     target, sig = registry.cpu_target, signature(dtype)
     function.__qualname__ = name
-    with global_compiler_lock, _vector_code():
-        result = compiler.compile_extra(target.typing_context, target.target_context, function,
-                                        sig.args, sig.return_type, flags, {})
+
+    def compiled() -> Any:
+        return compiler.compile_extra(target.typing_context, target.target_context, function, sig.args,
+                                      sig.return_type, flags, {})
+
+    with global_compiler_lock:
+        result = compiled()
+        if straight:
+            before, config.SLP_VECTORIZE = config.SLP_VECTORIZE, 1
+            try:
+                result = compiled()
+            finally:
+                config.SLP_VECTORIZE = before
         symbol = result.fndesc.llvm_func_name
         result.library.get_pointer_to_function(symbol)
         return symbol, result.library._get_compiled_object()

@@ -234,12 +234,14 @@ class Kernel:
     own : bool, default True
         Whether it is the package's. A user's may allocate, and is not kept on disk, for what it calls lies outside
         the package and cannot be hashed.
+    straight : bool, default False
+        Whether LLVM shall make vector code of lines that do the same to neighbours, not only of loops.
     """
 
-    __slots__ = ("name", "function", "own", "_addresses", "_engines")
+    __slots__ = ("name", "function", "own", "straight", "_addresses", "_engines")
 
-    def __init__(self, name: str, function: Callable, own: bool = True) -> None:
-        self.name, self.function, self.own = name, function, own
+    def __init__(self, name: str, function: Callable, own: bool = True, straight: bool = False) -> None:
+        self.name, self.function, self.own, self.straight = name, function, own, straight
         self._addresses: dict[np.dtype, int] = {}
         self._engines: list[Any] = []
 
@@ -362,7 +364,8 @@ def _machine_code(kernel: Kernel, dtype: np.dtype) -> tuple[int, Any]:
         from .intrinsics import compile_object
 
         try:
-            kept = compile_object(specialised(kernel.function, dtype), f"tapegrad.{kernel.name}", dtype, kernel.own)
+            kept = compile_object(specialised(kernel.function, dtype), f"tapegrad.{kernel.name}", dtype, kernel.own,
+                                  kernel.straight)
         except Exception as error:
             if kernel.own or not type(error).__module__.startswith("numba"):
                 raise

@@ -36,7 +36,7 @@ def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Ite
         source = "\n    ".join(["def few(op, f, i, b):", *addresses, *lines, "return 0"])
         return partial(kernel_of, source, "few", _SCOPE)
 
-    return Op(name, kernel(forward), kernel(adjoint), saves, stores=True, doc=doc, form=form)
+    return Op(name, kernel(forward), kernel(adjoint), saves, stores=True, doc=doc, form=form, straight=True)
 
 
 def _added(target: str, bit: int, value: str) -> str:

@@ -84,6 +84,8 @@ class Op:
         more than a few an element.
     form : str, optional
         What tells its kernels from those of another op of the same name.
+    straight : bool
+        See `Kernel`.
 
     Attributes
     ----------
@@ -98,7 +100,8 @@ class Op:
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
                  errors: Errors | None = None, doc: str = "", again: dict[int, int] | None = None,
                  lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
-                 shares: Callable[[list[int]], Shares] | None = None, form: str = "") -> None:
+                 shares: Callable[[list[int]], Shares] | None = None, form: str = "",
+                 straight: bool = False) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
@@ -107,8 +110,8 @@ class Op:
         self.opcode = len(OPS)
         self.scalar: Op | None = None
         prefix = f"{name}.{form}" if form else name
-        self.forward = Kernel(f"{prefix}.forward", forward, own)
-        self.adjoint = None if adjoint is None else Kernel(f"{prefix}.adjoint", adjoint, own)
+        self.forward = Kernel(f"{prefix}.forward", forward, own, straight)
+        self.adjoint = None if adjoint is None else Kernel(f"{prefix}.adjoint", adjoint, own, straight)
         self.saved_operands = lru_cache(maxsize=None)(self._saved_operands)
         OPS.append(self)
 
