@@ -13,7 +13,7 @@ from ..engine.jit import bits
 from ..engine.product import gemm_address
 from ..engine.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.attention import ADJOINT_PART, ATTENTION, BLOCK, FORWARD_PART, LEAST_ROWS, MOST_ROWS, PARTS, ROTARY
+from ..ops.attention import ADJOINT_PART, ATTENTION, FORWARD_PART, PARTS, ROTARY, rows_of_block
 from ..ops.nest import broadcast_strides, nest
 from ..recording import lift, record
 from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, view
@@ -95,7 +95,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     steps = contiguous_strides(shape)
     strides = ((*steps[:lead], *steps[lead + 1:-1]),
                *(broadcast_strides(t.shape[:-2], t.strides[:-2], batch) for t in (q, k, v)), mask_strides)
-    rows = max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), MOST_ROWS, tokens), 1)
+    rows = rows_of_block(tokens, keys, is_causal)
     heads_nest = nest(batch, strides)
     adding = strides[1:] if kind == _FLOAT_MASK and mask.requires_grad else strides[1:4]
     grain = _shared_heads(batch, adding)

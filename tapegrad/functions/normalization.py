@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..engine.jit import bits
+from ..engine.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, ROW_NORM
+from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, PART_ELEMENTS, PARTS, ROW_NORM, ROW_NORM_PARTS
 from ..recording import lift, lift_to, record
 from ..tensor import FLOAT32, INT64, Tensor, constant
 from .elementwise import contiguous
@@ -43,7 +44,9 @@ def _row_norm(x: Tensor, w: Tensor, b: Tensor, rows: int, groups: int, s: int, e
     if has[1] and not has[0]:
         raise ArgumentError("a normalisation with a bias needs a weight")
     size = x.dtype.itemsize
-    words = (rows, n, groups, s, bits(float(eps)), int(centred), int(has[0]), int(has[1]))
+    parts = min(max(x.size // PART_ELEMENTS, 1), PARTS, rows)
+    words = (rows, n, groups, s, bits(float(eps)), int(centred), int(has[0]), int(has[1]), team_address(x.dtype),
+             *(kernel.address(x.dtype) for kernel in ROW_NORM_PARTS), parts)
     return record(ROW_NORM, (x, w, b), x.shape, words, dtype=x.dtype, aux=((rows * size, size), (rows * size, size)))
 
 

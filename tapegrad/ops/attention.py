@@ -15,7 +15,7 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.blas import scaled_gemm
-from ..engine.jit import Kernel, cast, device, real, words_at
+from ..engine.jit import Kernel, apart, cast, device, read, real, words_at, write
 from ..engine.philox import philox, random_word
 from ..engine.team import share
 from .dropout import key_of, stream_of
@@ -24,8 +24,10 @@ from .table import Op
 
 #: scores of a block: with the block of their adjoints a part of what a core's second cache holds
 BLOCK = 1 << 14
-#: rows of a block: at least, for products of fewer are slow; at most, for causality spares whole blocks of keys
+#: rows of a block: at least, for products of fewer are slow; at most
 LEAST_ROWS, MOST_ROWS = 16, 128
+#: blocks of a causal head at least, as far as its rows allow: causality spares whole blocks of keys
+CAUSAL_BLOCKS = 8
 #: parts of the heads at most
 PARTS = 8
 _INFINITY = math.inf
@@ -39,6 +41,12 @@ _INFINITY = math.inf
 # Scratch, of each part: a block of weights, a block of their adjoints or of what dropout leaves of them, a sum for each
 # row. A head is a number that counts through the nest.
 _DROPOUT, _NEST = 31, 41
+
+
+def rows_of_block(tokens: int, keys: int, causal: bool) -> int:
+    """Query rows that are taken at once."""
+    most = max(keys // CAUSAL_BLOCKS, LEAST_ROWS) if causal else MOST_ROWS
+    return max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), most, tokens), 1)
 
 
 @device
@@ -139,6 +147,16 @@ def drop_weights(op: Any, f: Any, i: Any, row: int, p: int, to: int, n: int) -> 
     return 0
 
 
+@device
+def level_of_rows(f: Any, level: int, sums: int, rows: int) -> int:
+    """The logarithm of each row's sum before it was shifted; infinity where nothing is summed."""
+    apart()
+    for row in range(rows):
+        total = read(f, sums + row)
+        write(f, level + row, _INFINITY if total == 0.0 else read(f, level + row) + m.log(total))
+    return 0
+
+
 def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
     """Some heads of `attention_forward`."""
     op = words_at(part[0])
@@ -164,7 +182,8 @@ def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
                 for k in range(n, keys):
                     f[s + k] = 0.0
                 f[sums + row] = total
-                f[op[13] + head * rows + first + row] = _INFINITY if total == 0.0 else shift + m.log(total)
+                f[op[13] + head * rows + first + row] = shift
+            level_of_rows(f, op[13] + head * rows + first, sums, count)
             if op[30] != 0:
                 weights = other
                 for row in range(count):

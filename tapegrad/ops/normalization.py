@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import cast, device, real
+from ..engine.jit import Kernel, cast, device, read, real, words_at, write
+from ..engine.team import share
 from .reduction import total_of
 from .table import Op
 
 _BLOCK = 1024  # elements summed in one go, as in `total_of`
+PART_ELEMENTS, PARTS = 1 << 14, 4  # elements that a part of rows has at least, and parts at most
 
 # ------------------------------------------------------------------ rows
 
 # Words: 1 y, 2 g, 3 x, 4 dx, 5 w, 6 dw, 7 bias, 8 dbias, 9 mean, 11 rstd, 13 rows, 14 elements of a row n,
 # 15 groups (a row is a sample's group), 16 elements of a channel s, 17 eps, 18 whether the mean is taken off,
-# 19 and 20 whether there are w and bias. A row holds n / s channels, from number (row % groups) n / s on.
+# 19 and 20 whether there are w and bias, 21 team, 22 and 23 addresses of the kernels of a part, 24 parts. A row holds
+# n / s channels, from number (row % groups) n / s on. A part is some of the rows, and of dw and dbias some of the
+# channels, over all rows.
 
 
 @device
@@ -33,9 +37,15 @@ def square_deviation(f: Any, x: int, n: int, mean: Any) -> Any:
 
 def row_norm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y = w (x - mean) rstd + bias, rstd = 1 / sqrt(mean of (x - mean)^2 + eps)."""
+    return share(op[21], op[22], op, op[24], f, i, b)
+
+
+def row_norm_forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
+    """Some rows of `row_norm_forward`."""
+    op = words_at(part[0])
     n, s, eps = op[14], op[16], real(op, 17, f)
     channels, count = n // s, cast(n, f)
-    for row in range(op[13]):
+    for row in range(part[1] * op[13] // part[2], (part[1] + 1) * op[13] // part[2]):
         x, y = op[3] + row * n, op[1] + row * n
         mean = total_of(f, x, n, 1) / count if op[18] != 0 else cast(0.0, f)
         rstd = 1.0 / m.sqrt(square_deviation(f, x, n, mean) / count + eps)
@@ -62,36 +72,36 @@ def row_norm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 @device
-def row_norm_affine(op: Any, f: Any) -> int:
-    """dw += sum of g (x - mean) rstd, dbias += sum of g, over the rows."""
+def row_norm_affine(op: Any, f: Any, low: int, high: int) -> int:
+    """dw += sum of g (x - mean) rstd, dbias += sum of g, over the rows, for channels `low` to `high` of a row's."""
     n, s, groups, to_w, to_bias = op[14], op[16], op[15], op[6], op[8]
     channels = n // s
-    if to_w != 0 and op[0] & 4 != 0:
-        for k in range(channels * groups):
-            f[to_w + k] = 0.0
-    if to_bias != 0 and op[0] & 8 != 0:
-        for k in range(channels * groups):
-            f[to_bias + k] = 0.0
+    for group in range(groups):
+        if to_w != 0 and op[0] & 4 != 0:
+            for k in range(to_w + group * channels + low, to_w + group * channels + high):
+                f[k] = 0.0
+        if to_bias != 0 and op[0] & 8 != 0:
+            for k in range(to_bias + group * channels + low, to_bias + group * channels + high):
+                f[k] = 0.0
     for row in range(op[13]):
-        g = op[2] + row * n
-        first = row % groups * channels
+        g, first = op[2] + row * n, row % groups * channels
         if to_w != 0:
             x, dw, mean, rstd = op[3] + row * n, to_w + first, f[op[9] + row], f[op[11] + row]
             if s == 1:
-                for k in range(n):
-                    f[dw + k] += f[g + k] * ((f[x + k] - mean) * rstd)
+                for k in range(low, high):
+                    write(f, dw + k, f[dw + k] + read(f, g + k) * ((read(f, x + k) - mean) * rstd))
             else:
-                for c in range(channels):
+                for c in range(low, high):
                     part = cast(0.0, f)
                     for k in range(c * s, c * s + s):
                         part += f[g + k] * (f[x + k] - mean)
                     f[dw + c] += part * rstd
         if to_bias != 0:
             if s == 1:
-                for k in range(n):
-                    f[to_bias + first + k] += f[g + k]
+                for k in range(low, high):
+                    write(f, to_bias + first + k, f[to_bias + first + k] + read(f, g + k))
             else:
-                for c in range(channels):
+                for c in range(low, high):
                     f[to_bias + first + c] += total_of(f, g + c * s, s, 1)
     return 0
 
@@ -110,13 +120,23 @@ def row_norm_step(f: Any, dx: int, x: int, g: int, n: int, slope: Any, a: Any, c
 
 def row_norm_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += rstd (h - mean(h) - z mean(h z)), h = w g, z = (x - mean) rstd; dw += sum g z; dbias += sum g."""
-    if op[6] != 0 or op[8] != 0:
-        row_norm_affine(op, f)
-    if op[4] == 0:
-        return 0
+    return share(op[21], op[23], op, op[24], f, i, b)
+
+
+def row_norm_adjoint_part(part: Any, f: Any, i: Any, b: Any) -> int:
+    """Some rows and some channels of `row_norm_adjoint`."""
+    op = words_at(part[0])
     n, s, store = op[14], op[16], op[0] & 2 != 0
     channels, count, one = n // s, cast(n, f), cast(1.0, f)
-    for row in range(op[13]):
+    # a part of less than two vectors of channels would spend its time on the rows
+    slices = max(min(part[2], channels * s // 32), 1)
+    every = part[2] // slices
+    if (op[6] != 0 or op[8] != 0) and part[1] % every == 0 and part[1] // every < slices:
+        own = part[1] // every
+        row_norm_affine(op, f, own * channels // slices, (own + 1) * channels // slices)
+    if op[4] == 0:
+        return 0
+    for row in range(part[1] * op[13] // part[2], (part[1] + 1) * op[13] // part[2]):
         x, g, dx, mean, rstd = op[3] + row * n, op[2] + row * n, op[4] + row * n, f[op[9] + row], f[op[11] + row]
         w = op[5] + row % op[15] * channels
         total, inner = cast(0.0, f), cast(0.0, f)
@@ -151,6 +171,7 @@ def row_norm_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+ROW_NORM_PARTS = Kernel("row_norm.forward_part", row_norm_forward_part), Kernel("row_norm.part", row_norm_adjoint_part)
 ROW_NORM = Op("row_norm", row_norm_forward, row_norm_adjoint, ((1, 2, 4, 5), (1, 4, 5), ()), stores=True,
               doc="w (x - mean) / sqrt(var + eps) + bias over rows")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ..engine import parts
-from ..engine.jit import FRAME_WORDS
 from ..engine.storage import address_of
 from ..engine.team import team_address
 from ..engine.walk import CAPACITY
@@ -39,45 +38,47 @@ def share_out(tape: Tape, opcodes: np.ndarray, starts: np.ndarray, adjoint: np.n
 
     Returns
     -------
-    list of ndarray of int64
+    list of ndarray of int64, (rows, words)
         The new rows, which must live as long as the pairs.
     """
     costs = np.where(adjoint, _ADJOINT_COSTS[opcodes], _FORWARD_COSTS[opcodes])
     found = np.flatnonzero(costs)
-    nest = starts[found] + _NEST_WORDS[opcodes[found]]
-    whole = (words[nest] == 1) & (words[nest + 2] == 0)
+    if not len(found):
+        return []
+    codes, nest = opcodes[found], starts[found] + _NEST_WORDS[opcodes[found]]
+    elements, steps = words[nest + 1], words[np.minimum(nest[:, None] + (3, 4), len(words) - 1)]
+    steps[_OPERANDS[codes] == 1, 1] = 1
     awake = any(OPS[code].products is not None for code in np.unique(opcodes).tolist())
-    count = np.minimum(words[nest + 1] * costs[found] // (PART_COST if awake else WAKING_COST),
-                       words[nest + 1] // parts.UNIT)
+    count = np.minimum(elements * costs[found] // (PART_COST if awake else WAKING_COST), elements // parts.UNIT)
+    count = np.minimum(count, PARTS) // 2 * 2
+    # one row without gaps; an adjoint that is summed up is no element's own
+    own = (words[nest] == 1) & (words[nest + 2] == 0) & (((steps == 0) & ~adjoint[found, None]) | (steps == 1)).all(1)
+    kept = np.flatnonzero(own & (count > 1))
     rows = []
-    for k, at, most in zip(found[whole & (count > 1)].tolist(), nest[whole & (count > 1)].tolist(),
-                           count[whole & (count > 1)].tolist()):
-        row = _row(tape, int(opcodes[k]), int(starts[k]), at, bool(adjoint[k]), words, min(most, PARTS) // 2 * 2)
-        if row is not None:
-            row[parts.KERNEL], row[parts.ROW] = pairs[k]
-            pairs[k] = parts.RUN.address(tape.dtype), address_of(row) // 8
-            rows.append(row)
+    kinds = np.stack([codes, steps[:, 0], steps[:, 1], count], axis=1)[kept]
+    for kind in {tuple(kind) for kind in kinds.tolist()}:
+        members = found[kept[(kinds == kind).all(axis=1)]]
+        own_rows = np.repeat(_row(tape, *kind)[None], len(members), axis=0)
+        own_rows[:, parts.KERNEL:parts.ROW + 1] = pairs[members]
+        pairs[members, 0] = parts.RUN.address(tape.dtype)
+        pairs[members, 1] = address_of(own_rows) // 8 + own_rows.shape[1] * np.arange(len(members))
+        rows.append(own_rows)
     return rows
 
 
-def _row(tape: Tape, code: int, start: int, nest: int, adjoint: bool, words: np.ndarray, count: int) -> (
-        np.ndarray | None):
-    """The row of `count` parts, None if some adjoint is summed up."""
-    operands = NESTS[code][1]
-    steps = words[nest + 3:nest + 3 + len(operands)].tolist()
-    length = nest + 3 + len(operands) - start
-    if not set(steps) <= ({1} if adjoint else {0, 1}) or length > FRAME_WORDS:
-        return None
-    row = np.zeros(parts.PER + length, np.int64)
+def _row(tape: Tape, code: int, left: int, right: int, count: int) -> np.ndarray:
+    """The row of `count` parts of an instruction whose inputs have these steps, kernel and row left out."""
+    at, operands = NESTS[code]
+    row = np.zeros(parts.PER + at + 3 + len(operands), np.int64)
     row[parts.TEAM], row[parts.RUN_PART] = team_address(tape.dtype), parts.PART.address(tape.dtype)
-    row[parts.PARTS], row[parts.WORDS], row[parts.COUNT] = count, length, nest + 1 - start
-    per = [1, *steps, *([64] if code in MASKED_OPS else [])]  # of the output, the inputs, a mask
+    row[parts.PARTS], row[parts.WORDS], row[parts.COUNT] = count, at + 3 + len(operands), at + 1
+    per = [1, *(left, right)[:len(operands)], *([64] if code in MASKED_OPS else [])]  # of output, inputs, mask
     row[parts.PER + 1:parts.PER + 1 + 2 * len(per)] = np.repeat(per, 2)
     return row
 
 
 #: by opcode: what an element costs, 0 for what is not elementwise or is cheaper than its threads' meeting
-_FORWARD_COSTS, _ADJOINT_COSTS, _NEST_WORDS = (np.zeros(CAPACITY, np.int64) for _ in range(3))
+_FORWARD_COSTS, _ADJOINT_COSTS, _NEST_WORDS, _OPERANDS = (np.zeros(CAPACITY, np.int64) for _ in range(4))
 for _op in (*UNARY.values(), *BINARY.values(), *MASKED.values()):
     _FORWARD_COSTS[_op.opcode], _ADJOINT_COSTS[_op.opcode] = COSTS.get(_op.opcode, (1, 1))
-    _NEST_WORDS[_op.opcode] = NESTS[_op.opcode][0]
+    _NEST_WORDS[_op.opcode], _OPERANDS[_op.opcode] = NESTS[_op.opcode][0], len(NESTS[_op.opcode][1])

@@ -6,6 +6,7 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad.errors import ArgumentError, ShapeError
+from tapegrad.functions import normalization
 
 from .contract import Case, OpContract, close, uniform
 
@@ -111,3 +112,23 @@ def test_shapes_that_do_not_fit_are_named():
         F.batch_norm(tg.tensor(np.ones((1, 3))), None, None, training=True)
     with pytest.raises(ArgumentError, match="running_mean"):
         F.batch_norm(x, None, None)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["layer", "rms", "group"])
+def test_rows_and_channels_in_parts_give_the_same_bits(kind, dtype, monkeypatch):
+    shape, own = ((37, 70), (70,)) if kind != "group" else ((9, 12, 7, 5), (12,))
+    x, g, w, b = (uniform(s, -1.0, 2.0, 3 + k).astype(dtype) for k, s in enumerate((shape, shape, own, own)))
+    functions = {"layer": lambda x, w, b: F.layer_norm(x, own, w, b), "rms": lambda x, w, b: F.rms_norm(x, own, w) + b,
+                 "group": lambda x, w, b: F.group_norm(x, 3, w, b)}
+    found = {}
+    for elements in (1 << 40, 128):
+        monkeypatch.setattr(normalization, "PART_ELEMENTS", elements)
+        for wanted in ((0, 1, 2), (1, 2), (2,), (0,)):
+            function = tg.value_and_grad(lambda *a: (functions[kind](*a) * g).sum(), argnums=wanted)
+            found[elements, wanted] = function(x, w, b)
+    for wanted in ((0, 1, 2), (1, 2), (2,), (0,)):
+        (value, slopes), (want, want_slopes) = found[128, wanted], found[1 << 40, wanted]
+        assert value == want
+        for slope, wanted_slope in zip(slopes, want_slopes):
+            np.testing.assert_array_equal(slope, wanted_slope)
