@@ -27,8 +27,8 @@ from ..ops.table import OPS, Op
 from ..tape import Tape
 from .schedule import Event, Operands
 
-STRIP_BYTES = 1 << 14  # of an operand; a group has some ten of them in use at a time
-FEWEST_STRIPS = 4  # below, a group runs whole: its arrays are in the cache in any case
+STRIP_BYTES = 1 << 13  # of an operand: those of an instruction and of the next fit into a first cache
+FEWEST_STRIPS = 8  # below, a group runs whole: its arrays are in the cache in any case
 PARTS = 4  # that a group is dealt out to, at most
 PART_ELEMENTS = 1 << 16  # that a part has at least, counted once an instruction
 

@@ -22,6 +22,7 @@ BINARY = [tg.add, tg.subtract, tg.multiply, tg.maximum, lambda a, b: a / (2.0 + 
 @pytest.fixture(autouse=True)
 def _short_strips(monkeypatch):
     monkeypatch.setattr(strips, "STRIP_BYTES", 4096)
+    monkeypatch.setattr(strips, "FEWEST_STRIPS", 4)
     monkeypatch.setattr(budget, "MORE_BYTES", np.inf)
 
 
