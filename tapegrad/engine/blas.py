@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .jit import call, device, frame, integers, real, word_of
+from .jit import call, cast, device, frame, integers, real, word_of
+from .team import share
 
 
 def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
@@ -55,6 +56,33 @@ def gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: in
 def gemm_and_row(routine: int, m: int, n: int, k: int, a: int, b: int, bias: int, c: int, f: Any) -> int:
     """Row-major C (m, n) = A B^T, plus a row, of which `bias` is the address, or nothing where that is 0."""
     return product_and_row(routine, 0, 1, m, n, k, 1.0, a, k, b, k, 0, c, n, bias, f)
+
+
+#: elements from which on threads share the sums of a matrix's columns; columns of a part at least
+SHARED_SUMS, SUMMED = 1 << 14, 32
+
+
+@device
+def column_sums(routine: int, m: int, n: int, a: int, add: int, to: int, f: Any) -> int:
+    """Sums of the columns of a row-major A (m, n), row after row; added to what is there if `add` is not 0."""
+    parts = min(m * n // SHARED_SUMS, n // SUMMED, 16)
+    if parts < 2:
+        return sum_columns(m, n, a, add, to, 0, n, f)
+    memory, row = integers(f), frame()
+    row[0], row[1], row[2], row[3], row[4] = m, n, a, add, to
+    return share(memory[routine + 3], memory[routine + 9], row, parts, f, memory, memory)
+
+
+@device
+def sum_columns(m: int, n: int, a: int, add: int, to: int, begin: int, end: int, f: Any) -> int:
+    """`column_sums` of columns `begin` to `end`."""
+    if add == 0:
+        for column in range(begin, end):
+            f[to + column] = cast(0.0, f)
+    for row in range(m):
+        for column in range(begin, end):
+            f[to + column] += f[a + row * n + column]
+    return 0
 
 
 @device

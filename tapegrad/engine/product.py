@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import providers
-from .blas import library_gemm
+from .blas import SUMMED, library_gemm, sum_columns
 from .jit import Kernel, device, enabled, frame, real, row_address, words_at
 from .storage import address_of, aligned_bytes
 from .team import publish, replace, run_part, share, team_address
@@ -31,7 +31,7 @@ STRIP = 8
 # 6 alpha, 7 a, 8 lda, 9 b, 10 ldb, 11 whether to add, 12 c, 13 ldc, 14 a row that is added to each of C's, or 0.
 # Words of a routine's record: 0 address of `multiply`, 1 of the library's routine, 2 of `multiply_part`, 3 the team,
 # 4 multiplications from which on, and 5 columns below which the library is used, 6 address of `pack_part`, 7 whether
-# somebody uses the memory for strips, 8 where that is.
+# somebody uses the memory for strips, 8 where that is, 9 address of `sums_part`.
 
 @device
 def pack(f: Any, to: int, b: int, ldb: int, across: int, depth: int, lanes: int) -> int:
@@ -131,6 +131,13 @@ def pack_part(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def sums_part(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Part op[1] of op[2] of the column sums whose row (rows, columns, matrix, whether to add, sums) is at op[0]."""
+    row, part, blocks = words_at(op[0]), op[1], (words_at(op[0])[1] + SUMMED - 1) // SUMMED
+    begin, end = part * blocks // op[2] * SUMMED, min((part + 1) * blocks // op[2] * SUMMED, row[1])
+    return sum_columns(row[0], row[1], row[2], row[3], row[4], begin, end, f)
+
+
 def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
     """C = alpha op(A) op(B) + row, or +=."""
     m, n, k, record = op[3], op[4], op[5], op[0]
@@ -167,7 +174,7 @@ def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 MULTIPLY, MULTIPLY_PART = Kernel("product.multiply", multiply), Kernel("product.part", multiply_part)
-PACK_PART = Kernel("product.pack", pack_part)
+PACK_PART, SUMS_PART = Kernel("product.pack", pack_part), Kernel("product.sums", sums_part)
 
 _records: dict[tuple[np.dtype, int], tuple[np.ndarray, np.ndarray]] = {}
 
@@ -181,6 +188,7 @@ def gemm_address(dtype: np.dtype) -> int:
         limit = provider.limit if enabled() else 0  # in plain Python the library does everything
         strips = aligned_bytes(BLOCK // ROWS * STRIP * PANEL * dtype.itemsize)
         record = [MULTIPLY.address(dtype), routine, MULTIPLY_PART.address(dtype), team_address(dtype), limit,
-                  provider.few, PACK_PART.address(dtype), 0, address_of(strips) // dtype.itemsize]
+                  provider.few, PACK_PART.address(dtype), 0, address_of(strips) // dtype.itemsize,
+                  SUMS_PART.address(dtype)]
         kept = _records.setdefault((dtype, routine), (np.array(record, np.int64), strips))
     return address_of(kept[0]) // 8

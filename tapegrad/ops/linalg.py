@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.blas import gemm, gemm_and_row
-from ..engine.jit import cast
+from ..engine.blas import column_sums, gemm, gemm_and_row
 from .nest import column_stride, row_offset
 from .table import Op
 
@@ -67,14 +66,8 @@ def linear_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
         gemm(routine, 0, 0, m, k, n, op[2], n, op[5], k, 0 if op[0] & 2 != 0 else 1, op[4], k, f)
     if op[6] != 0:
         gemm(routine, 1, 0, n, k, m, op[2], n, op[3], k, 0 if op[0] & 4 != 0 else 1, op[6], k, f)
-    g, db = op[2], op[8]  # a word that is read in a loop that writes is read every time
-    if db != 0:
-        if op[0] & 8 != 0:
-            for column in range(n):
-                f[db + column] = cast(0.0, f)
-        for row in range(m):
-            for column in range(n):
-                f[db + column] += f[g + row * n + column]
+    if op[8] != 0:
+        column_sums(routine, m, n, op[2], 0 if op[0] & 8 != 0 else 1, op[8], f)
     return 0
 
 

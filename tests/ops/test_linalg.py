@@ -167,7 +167,8 @@ def test_products_of_every_size_agree_with_float64_numpy(m, k, n, dtype):
 @pytest.mark.compiled
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "batch, out_features, in_features", [(1, 1, 1), (32, 32, 8), (64, 10, 128), (128, 256, 300), (5, 300, 1)]
+    "batch, out_features, in_features",
+    [(1, 1, 1), (32, 32, 8), (64, 10, 128), (128, 256, 300), (5, 300, 1), (1000, 70, 5)],
 )
 def test_linear_layers_of_every_size_agree_with_float64_numpy(batch, out_features, in_features, dtype):
     x = uniform((batch, in_features), -1, 1, 1).astype(dtype)
