@@ -14,6 +14,7 @@ SCRIPTS = sorted(path.name for path in PERF.glob("*.py") if "report.parser(" in 
 
 #: the smallest setting of each script
 SMALLEST = {
+    "calls.py": ["--repeats", "2", "--steps", "256"],
     "compare.py": ["--list"],
     "embedding.py": ["--rows", "50", "--width", "4", "--batch", "4", "--repeats", "2", "--seconds", "0.001"],
     "growth.py": ["--calls", "200"],

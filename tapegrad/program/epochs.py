@@ -73,7 +73,7 @@ def run_epochs(train: TrainStep, given: Sequence[Any], batch_size: int, epochs: 
     rng = np.random.default_rng(seed) if seed is not None else generator()
     history = train.history = History()
     began = time.perf_counter()
-    losses: list[np.ndarray] = []
+    losses, epoch_of = _Growing(train.optimizer.dtype), _Growing(np.dtype(np.int64))
     order = np.arange(n, dtype=np.int64)
     with progress_bar(progress, epochs * (full + (rest > 0))) as bar:
         for epoch in range(epochs):
@@ -86,18 +86,39 @@ def run_epochs(train: TrainStep, given: Sequence[Any], batch_size: int, epochs: 
             try:
                 run_parts(train, source, parts, of_epoch, bar)
             finally:
-                losses += of_epoch
-                done = int(sum(map(len, losses)))
-                history.loss = np.concatenate(losses) if losses else history.loss
-                history.epoch = np.append(history.epoch, np.full(done - len(history.epoch), epoch))
+                for loss in of_epoch:
+                    losses.extend(loss, len(loss))
+                    epoch_of.extend(epoch, len(loss))
+                history.loss, history.epoch = losses.array, epoch_of.array
                 history.samples += sum(len(loss) * part.size for loss, part in zip(of_epoch, parts))
                 history.seconds = time.perf_counter() - began
-            mean = float(np.concatenate(of_epoch).mean())
-            train.optimizer.advance("epoch", metric=mean)
-            bar.describe(epoch, mean)
+            if progress or train.optimizer.schedulers:
+                mean = float(np.concatenate(of_epoch).mean())
+                train.optimizer.advance("epoch", metric=mean)
+                bar.describe(epoch, mean)
             if callback is not None and callback(epoch, history):
                 break
     return history
+
+
+class _Growing:
+    """An array that grows at its end, by doubling; views of what it was stay true."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self._held, self._count = np.empty(64, dtype), 0
+
+    def extend(self, values: Any, count: int) -> None:
+        """So many elements more."""
+        last = self._count + count
+        if last > len(self._held):
+            self._held = np.concatenate([self.array, np.empty(max(last, self._count), self._held.dtype)])
+        self._held[self._count:last] = values
+        self._count = last
+
+    @property
+    def array(self) -> np.ndarray:
+        """All elements, a view."""
+        return self._held[:self._count]
 
 
 def run_whole(train: TrainStep, batch: Sequence[np.ndarray]) -> float:
@@ -130,7 +151,6 @@ def _run_batches(train: TrainStep, stretches: Iterator[Stretch], losses: list[np
     row[loop.LOSSES] = address_of(loss) // step.dtype.itemsize
     step.program.draw()
     step.set_rates(batches.steps)
-    chunk = 1
     row[loop.DONE] = 0
     try:
         for stretch in chain([first], stretches):
@@ -143,13 +163,13 @@ def _run_batches(train: TrainStep, stretches: Iterator[Stretch], losses: list[np
             done = stretch.first
             while done < stretch.last:
                 began = time.perf_counter()
-                last = min(done + chunk, stretch.last)
+                last = min(done + step.chunk, stretch.last)
                 row[loop.FIRST], row[loop.LAST] = done, last
                 step.run()
                 bar.advance(last - done)
-                seconds = time.perf_counter() - began
+                seconds = max(time.perf_counter() - began, 1e-9)
+                step.chunk = max(1, min(4 * step.chunk, math.ceil((last - done) * _CHUNK_SECONDS / seconds)))
                 done = last
-                chunk = max(1, min(4 * chunk, math.ceil(chunk * _CHUNK_SECONDS / max(seconds, 1e-9))))
     finally:
         finished = int(row[loop.DONE])
         losses.append(loss[:finished])

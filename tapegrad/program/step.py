@@ -12,7 +12,7 @@ from ..engine.jit import bits
 from ..engine.storage import Changes, Written, address_of
 from ..engine.team import team_address
 from ..memory import MemoryReport
-from ..state import Forgotten
+from ..state import Forgotten, Modes
 from ..tensor import Tensor
 from . import loop
 from .arguments import Conditions, Signature
@@ -48,6 +48,7 @@ class Step:
         self.layout = -1
         self.report: MemoryReport | None = None
         self.rates = np.empty(0)
+        self.chunk = 1  # how many steps a run makes at a time, by what they took so far
         self.inputs = program._input_arrays()
         self._kinds = [(target, *kind) for target, kind in zip(self.inputs, signature)]
         self._written = Written([p.node.buffer for p in self.active])
@@ -87,7 +88,7 @@ class Step:
 
     def takes(self, arguments: Sequence[Any]) -> bool:
         """Copy arguments in and return True, if they are arrays as they were recorded, and the recording holds."""
-        if len(arguments) != len(self._kinds) or not self.conditions.hold():
+        if len(arguments) != len(self._kinds) or self.conditions.seen != Modes.changes and not self.conditions.hold():
             return False
         for given, (target, shape, dtype) in zip(arguments, self._kinds):
             if type(given) is not np.ndarray or given.dtype is not dtype or given.shape != shape:
