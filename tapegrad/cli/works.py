@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -219,15 +220,7 @@ class Scalars:
 
     def plan(self) -> list[tuple[int, list[int]]]:
         """Kind and operands of each op; values are numbered in the order of their making, inputs first."""
-        import numpy as np
-
-        rng = np.random.default_rng(0)
-        made, result = self.inputs, []
-        for kind in rng.integers(0, len(KINDS), self.ops).tolist():
-            back = rng.integers(0, min(made, self.window), COUNTS[kind]).tolist()
-            result.append((kind, [made - 1 - k for k in back]))
-            made += 4 if KINDS[kind] == "softmax" else 1
-        return result
+        return _drawn(self.ops, self.inputs, self.window)
 
     def data(self) -> np.ndarray:
         """The inputs."""
@@ -260,6 +253,19 @@ class Scalars:
 
         return lambda x: self.value([x[k] for k in range(self.inputs)], tg.softplus, softmax,
                                     lambda last: tg.stack(last).mean())
+
+
+@cache  # or drawing it would be a good part of what those take that run the graph op by op
+def _drawn(ops: int, inputs: int, window: int) -> list[tuple[int, list[int]]]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    made, result = inputs, []
+    for kind in rng.integers(0, len(KINDS), ops).tolist():
+        back = rng.integers(0, min(made, window), COUNTS[kind]).tolist()
+        result.append((kind, [made - 1 - k for k in back]))
+        made += 4 if KINDS[kind] == "softmax" else 1
+    return result
 
 
 WORKS: dict[str, Network | Chain | Scalars] = {

@@ -44,6 +44,8 @@ class Capture:
         Leaves that were read, and whether they required a gradient.
     draws : int
         Number of ops that draw random numbers.
+    recorded : int
+        Number of instructions that were recorded, with those that no result needs and those that were joined.
     """
 
     def __init__(self, dtype: np.dtype, trained: set[Leaf] | None = None) -> None:
@@ -59,7 +61,7 @@ class Capture:
         self.leaves: dict[Leaf, bool] = {}
         self.kept: list[Any] = []
         self.random_state = np.zeros(2, np.int64)
-        self.draws = 0
+        self.draws = self.recorded = 0
 
     def __enter__(self) -> Capture:
         if state.capture is not None:
@@ -87,6 +89,7 @@ class Capture:
 
     def finish(self, kept: Set[int]) -> None:
         """Put on the tape what is needed for the variables `kept`, which are read after everything."""
+        self.recorded = len(self._made.instructions)
         self._made.keep(kept)
         fuse(self._made, kept)
         self.tape.load(self._made)
