@@ -27,7 +27,7 @@ _SCOPE = {"cast": cast, "where": m.where, "exp": m.exp, "minus": m.minus, "times
 
 
 def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Iterable[str],
-         saves: tuple[tuple[int, ...], ...], doc: str) -> Op:
+         saves: tuple[tuple[int, ...], ...], doc: str, straight: bool = False) -> Op:
     # the addresses are read before anything is written, for LLVM cannot know that they lie elsewhere
     addresses = ["mode, y, g = op[0], op[1], op[2]",
                  *(f"x{j}, dx{j} = op[{3 + 2 * j}], op[{4 + 2 * j}]" for j in range(inputs))]
@@ -36,7 +36,7 @@ def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Ite
         source = "\n    ".join(["def few(op, f, i, b):", *addresses, *lines, "return 0"])
         return partial(kernel_of, source, "few", _SCOPE)
 
-    return Op(name, kernel(forward), kernel(adjoint), saves, stores=True, doc=doc, form=form, straight=True)
+    return Op(name, kernel(forward), kernel(adjoint), saves, stores=True, doc=doc, form=form, straight=straight)
 
 
 def _added(target: str, bit: int, value: str) -> str:
@@ -84,7 +84,8 @@ def softmax(count: int, gathers: bool) -> Op:
     adjoint = [*(f"y{k}, g{k} = f[y + {k}], f[g + {k}]" for k in numbers), f"inner = {inner}",
                *(_given(slopes) if gathers else [_added(f"dx0 + {k}", 1, slope) for k, slope in enumerate(slopes)])]
     inputs, form = (count, f"of{count}") if gathers else (1, str(count))
-    return _few("softmax", form, inputs, forward, adjoint, ((0,),) * inputs, "e^x / sum e^x")
+    return _few("softmax", form, inputs, forward, adjoint, ((0,),) * inputs, "e^x / sum e^x",
+                straight=True)
 
 
 def total(count: int, scaled: bool) -> Op:
