@@ -19,8 +19,9 @@ class Symbol:
         self.tape, self.variable, self.nbytes, self.computed = tape, variable, nbytes, computed
 
 
-#: an instruction: opcode, attributes, of each operand the variable, the offset there and flags, and the note
-Row = tuple[int, Sequence[int], list[tuple[int, int, int]], Any]
+Operand = tuple[int, int, int]  # a variable, the offset there, and flags
+#: an instruction: opcode, attributes, operands, and the note
+Row = tuple[int, Sequence[int], list[Operand], Any]
 
 
 class Rows:

@@ -13,9 +13,7 @@ from ..engine.walk import WANTED
 from ..ops.elementwise import BINARY
 from ..ops.few import MOST, SCALED_TOTALS, SOFTMAXES, SOFTMAXES_OF_SCALARS, STACKS, TOTALS
 from ..ops.table import Op
-from ..rows import Row, Rows
-
-Operand = tuple[int, int, int]  # variable, offset, flags
+from ..rows import Operand, Row, Rows
 
 _ADD, _MULTIPLY = (op.scalar.opcode for op in (BINARY["add"], BINARY["multiply"]) if op.scalar is not None)
 _STACKED = {op.opcode: count for count, op in STACKS.items()}
