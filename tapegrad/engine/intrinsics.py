@@ -19,7 +19,7 @@ from numba.core import cgutils, compiler, config, cpu_options, registry
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
-from . import blas, jit, team, tile, tile_code, vecmath
+from . import blas, jit, processor, team, tile, tile_code, vecmath
 
 #: NaN and infinity are honoured: neither "nnan" nor "ninf"
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -215,7 +215,7 @@ _tiles(tile.stack, tile_code.stack_code)
 
 
 _primitive(tile.lanes_of, lambda f: types.int64, _any)(
-    lambda context, builder, signature, args: ir.Constant(_i64, 64 // (signature.args[0].dtype.bitwidth // 8)))
+    lambda context, builder, signature, args: ir.Constant(_i64, 16 * processor.VECTOR // signature.args[0].dtype.bitwidth))
 
 
 # ------------------------------------------------------------------ between threads

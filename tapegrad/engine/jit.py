@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CompileError
+from . import processor
 from .storage import address_of, array_at, contiguous_strides
 
 __all__ = [
@@ -428,12 +429,10 @@ def cache_folder() -> Path:
     """The folder that holds this version's machine code (it may not exist yet)."""
     global _folder
     if _folder is None:
-        llvm = _llvm()
         from .._version import __version__
 
         compilers = f"numba{metadata.version('numba')}-llvmlite{metadata.version('llvmlite')}"
-        cpu = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-        cpu_hash = hashlib.sha256(cpu.encode()).hexdigest()[:8]
+        cpu_hash = hashlib.sha256(f"{processor.NAME} {processor.FEATURES}".encode()).hexdigest()[:8]
         _folder = _user_cache() / f"{__version__}-{_sources_hash()}-{compilers}-{cpu_hash}"
     return _folder
 

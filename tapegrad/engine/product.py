@@ -87,6 +87,7 @@ def multiply_block(op: Any, f: Any, top: int, bottom: int, begin: int, end: int)
                 for row in range(high, low, ROWS):
                     for p in range(each):  # the next panel's rows, which lie too far from each other to be foreseen
                         prefetch(f, ahead + p * b_row)
+                        prefetch(f, ahead + p * b_row + wide // 2)
                     ahead += each * b_row
                     c = op[12] + row * op[13] + left
                     base, base_row = op[14] + left if op[14] != 0 else 0, 0

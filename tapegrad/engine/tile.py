@@ -10,16 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 from .jit import cast, device
+from .processor import MANY, VECTOR
 
-#: rows of a tile at most
-ROWS = 6
+#: rows of a tile at most: what registers hold, and enough for each multiplication to have ended before the next to the
+#: same register
+ROWS = 8 if MANY else 6
 #: rows of a panel, the part of B that all rows of A are multiplied with before the next: half of a first cache
-PANEL = 320
+PANEL = 192 if VECTOR == 64 else 320
 
 
 def lanes_of(f: Any) -> int:
     """Columns of a tile at most: two vector registers of elements of `f`."""
-    return 64 // f.dtype.itemsize
+    return 2 * VECTOR // f.dtype.itemsize
 
 
 def tile(f: Any, rows: int, lanes: int, depth: int, a: int, a_row: int, a_step: int, b: int, b_step: int,

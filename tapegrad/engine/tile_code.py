@@ -1,4 +1,4 @@
-"""LLVM code of what `tile` declares: vectors of 64 and 32 bytes, which LLVM splits where registers are smaller.
+"""LLVM code of what `tile` declares: vectors of one and two registers, which LLVM splits where registers are smaller.
 
 Imported only when something has to be compiled.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
+from .processor import MANY, VECTOR
 from .tile import PANEL, ROWS
 
 _i64, _i1 = ir.IntType(64), ir.IntType(1)
@@ -58,12 +59,17 @@ class _Code:
                           [pointer, align, mask, self.zeros(count)])
 
     def store(self, value: Any, index: Any, count: int, lanes: Any = None) -> None:
-        """Store a vector, or the first of its elements: `lanes`, at least half of them where they are 64 bytes."""
+        """Store a vector, or the first of its elements: `lanes`, at least half of them where they are two registers."""
         if lanes is None:
             self.builder.store(value, self._vector_at(index, count), align=self.size)
             return
+        if MANY:
+            align = ir.Constant(ir.IntType(32), self.size)
+            self._call(f"masked.store.{self._suffix(count)}.p0", ir.VoidType(),
+                       [value, self._vector_at(index, count), align, self.mask(lanes, count)])
+            return
         # one by one by way of the stack: some processors' masked stores take ten times as long
-        half = 32 // self.size
+        half = VECTOR // self.size
         if count > half:
             kind = ir.VectorType(ir.IntType(32), half)
             undefined = ir.Constant(value.type, ir.Undefined)
@@ -146,7 +152,7 @@ def placed_tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
 def _tile(builder: Any, element: Any, args: Sequence[Any], table: bool) -> None:
     f, i, rows, lanes, depth, a, a_row, a_step, b, b_step, places, alpha, base, base_row, c, c_row = args
     code = _Code(builder, element, f, i)
-    wide = 64 // code.size
+    wide = 2 * VECTOR // code.size
     short = builder.icmp_signed("<=", lanes, _number(wide // 2))
     whole = builder.icmp_signed("==", lanes, _number(wide))
 
@@ -206,7 +212,7 @@ def transpose_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `transpose`: blocks of half the side change places, then quarters, down to single elements."""
     f, to, to_row, source, source_row, count = args
     code = _Code(builder, element, f, None)
-    side = 32 // code.size
+    side = VECTOR // code.size
     last = builder.sub(count, _number(1))
     rows = [code.load(builder.add(source, builder.mul(source_row, code.least(_number(j), last))), side)
             for j in range(side)]
@@ -230,7 +236,8 @@ def move_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `move`."""
     f, to, source = args
     code = _Code(builder, element, f, None)
-    code.store(code.load(source, 64 // code.size), to, 64 // code.size)
+    count = 2 * VECTOR // code.size
+    code.store(code.load(source, count), to, count)
     return _number(0)
 
 
@@ -247,6 +254,6 @@ def stack_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `stack`."""
     size = _Code(builder, element, None, None).size
     with builder.goto_entry_block():
-        slot = builder.alloca(ir.ArrayType(element, PANEL * 64 // size))
+        slot = builder.alloca(ir.ArrayType(element, PANEL * 2 * VECTOR // size))
         slot.align = 64
     return builder.sdiv(builder.ptrtoint(slot, _i64), _number(size))

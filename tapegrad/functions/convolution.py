@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.jit import enabled
+from ..engine.processor import VECTOR
 from ..engine.product import gemm_address
 from ..engine.team import team_address
 from ..errors import ArgumentError, ShapeError
@@ -240,7 +241,7 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
     if slabs != 1 or slab_kernel != 1 or slabs_out != 1:
         return _NO_TILES
 
-    vector = 64 // dtype.itemsize
+    vector = 2 * VECTOR // dtype.itemsize  # columns of a tile
 
     def view(channels: int, rows: int, columns: int, step_down: int, step_across: int,
              made: int) -> tuple[int, int, int, int]:
@@ -266,7 +267,7 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
         turned, sums = there[0] * turned_width, at_once * line
     if spread:
         places, copied = max(places, outputs * kh * kw), max(copied, elements_back)
-    # a tile reads up to a vector behind what it needs
+    # a tile reads up to its width behind what it needs
     table, copied, turned = 16 * places // dtype.itemsize, copied + vector, turned + vector
     table, copied, turned, sums = (_whole(n, vector) for n in (table, copied, turned, sums))
     part = table + copied + turned + sums

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.jit import Kernel, device, frame, words_at
+from ..engine.processor import VECTOR
 from ..engine.team import share
 from ..engine.tile import ROWS, lanes_of, placed_tile, transposed
 
@@ -81,7 +82,7 @@ def copy_rows(view: Any, f: Any, source: int, first: int, to: int) -> int:
 @device
 def places_of(view: Any, f: Any, part: int) -> int:
     """Element address, in int64, of a part's table of places; the copied rows and the rest lie behind it."""
-    return (view[24] + part * view[23]) * (64 // lanes_of(f)) // 8
+    return (view[24] + part * view[23]) * (2 * VECTOR // lanes_of(f)) // 8
 
 
 def result_part(op: Any, f: Any, i: Any, b: Any) -> int:

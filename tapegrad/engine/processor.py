@@ -1,0 +1,22 @@
+"""The processor that code is compiled for: this machine's, unless numba's environment variables name another."""
+
+from __future__ import annotations
+
+import os
+
+import llvmlite.binding as llvm
+
+
+def _features() -> str:
+    chosen = os.environ.get("NUMBA_CPU_FEATURES")
+    if chosen is not None:
+        return chosen
+    return "" if NAME == "generic" else llvm.get_host_cpu_features().flatten()
+
+
+#: its family and what it can do, as LLVM names them
+NAME = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+FEATURES = _features()
+#: bytes of a vector register for the tiles of a product, which take those of smaller ones in pairs, and whether there
+#: are 32 of them, or 16
+VECTOR, MANY = (64, True) if "+avx512f" in FEATURES.split(",") else (32, False)
