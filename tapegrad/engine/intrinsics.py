@@ -183,8 +183,8 @@ _elementary(vecmath.power, _library(math.pow), 2)
 
 @_primitive(jit.call, lambda address, op, f, i, b: types.int64, types.Integer, _any, _any, _any, _any)
 def _call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    result = cgutils.alloca_once(builder, _i64)
-    exception = cgutils.alloca_once(builder, _byte_pointer)
+    with builder.goto_entry_block():  # not by numba's way, which writes zeros into them at every call
+        result, exception = builder.alloca(_i64), builder.alloca(_byte_pointer)
     arguments = [result, exception, *args[1:]]
     function = ir.FunctionType(_i32, [a.type for a in arguments])
     code = builder.call(builder.inttoptr(args[0], function.as_pointer()), arguments)

@@ -20,11 +20,12 @@ OPERAND_START, OPERAND_VARIABLE, OPERAND_OFFSET, OPERAND_FLAGS, LIVE = 6, 7, 8, 
 VALUE, ADJOINT, NBYTES, ITEMSIZE, STATE, PLACE = 11, 12, 13, 14, 15, 16
 BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
 REUSE, HOLE, HOLE_BYTES = 24, 25, 26  # whether adjoints share bytes; gaps in their block while it is planned
-TASKS, TASK_COUNT = 27, 28  # what a recording runs: pairs (kernel, row)
+TASKS, TASK_COUNT = 27, 28  # what a recording runs: pairs (kernel, row); for the kernel see `run_task`
 # of updates that threads share: the first of their rows, the elements of all, and which words of a row tell its number
 # of elements, are not 0 where it must be run whole, and come behind its last
 TEAM, PART_KERNEL, PARTS, UPDATES, ELEMENTS, COUNT, WHOLE, WIDTH = range(29, 37)
-HEADER_WORDS = 37
+COMMON, COMMON_KERNELS = 37, 8  # the kernels that most tasks run
+HEADER_WORDS = COMMON + COMMON_KERNELS
 
 _GAPS = 64  # that are looked at for an adjoint
 
@@ -146,11 +147,29 @@ def reverse_walk(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 @device
+def run_task(op: Any, kernel: int, row: Any, f: Any, i: Any, b: Any) -> int:
+    """Call a kernel by its address, or one of the header's common ones by its number.
+
+    Each of those is called from a place of its own, found by branches: over a graph of thousands of instructions
+    processors foresee which way a branch goes, but not where one and the same call leads to the next time.
+    """
+    if kernel >= COMMON_KERNELS:
+        return call(kernel, row, f, i, b)
+    if kernel < 4:
+        if kernel < 2:
+            return call(op[COMMON], row, f, i, b) if kernel == 0 else call(op[COMMON + 1], row, f, i, b)
+        return call(op[COMMON + 2], row, f, i, b) if kernel == 2 else call(op[COMMON + 3], row, f, i, b)
+    if kernel < 6:
+        return call(op[COMMON + 4], row, f, i, b) if kernel == 4 else call(op[COMMON + 5], row, f, i, b)
+    return call(op[COMMON + 6], row, f, i, b) if kernel == 6 else call(op[COMMON + 7], row, f, i, b)
+
+
+@device
 def run_tasks(op: Any, begin: int, end: int, f: Any, i: Any, b: Any) -> int:
     """Run tasks `begin` to `end`."""
     tasks = op[TASKS]
     for k in range(begin, end):
-        status = call(i[tasks + 2 * k], words_at(i[tasks + 2 * k + 1]), f, i, b)
+        status = run_task(op, i[tasks + 2 * k], words_at(i[tasks + 2 * k + 1]), f, i, b)
         if status != 0:
             op[FAILED] = k
             return status

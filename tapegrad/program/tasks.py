@@ -31,7 +31,9 @@ class Tasks:
     Attributes
     ----------
     pairs : ndarray of int64, (tasks, 2)
-        Address of a kernel, and of its row in elements of int64.
+        A kernel as `walk.run_task` takes it, and where its row is, in elements of int64.
+    common : ndarray of int64, (kinds,)
+        Addresses of the kernels that pairs number.
     first : ndarray of int64, (rows + 1,)
         By row, its first task.
     places : list of (variable, index)
@@ -73,6 +75,11 @@ class Tasks:
         before = np.array([k for k, *_ in others], np.int64)
         more = np.array([(kernel.address(tape.dtype), row // 8) for _, kernel, row in others], np.int64).reshape(-1, 2)
         self.pairs = np.insert(pairs, before, more, axis=0)
+        kernels, kind, count = np.unique(self.pairs[:, 0], return_inverse=True, return_counts=True)
+        most = np.argsort(-count, kind="stable")[:walk.COMMON_KERNELS]
+        self.common, numbers = kernels[most], kernels.copy()
+        numbers[most] = np.arange(len(most))
+        self.pairs[:, 0] = numbers[kind]
         rows_before = np.arange(len(rows) + 1)
         self.first = rows_before + np.searchsorted(np.sort(before), rows_before)
 
@@ -80,6 +87,7 @@ class Tasks:
         """Have the walks of this header run them."""
         header[walk.TASKS] = address_of(self.pairs) // 8
         header[walk.TASK_COUNT] = len(self.pairs)
+        header[walk.COMMON:walk.COMMON + len(self.common)] = self.common
 
     def row_of(self, task: int) -> int:
         """The number of the row that a task belongs to."""
