@@ -214,8 +214,9 @@ _tiles(tile.prefetch, tile_code.prefetch_code)
 _tiles(tile.stack, tile_code.stack_code)
 
 
-_primitive(tile.lanes_of, lambda f: types.int64, _any)(
-    lambda context, builder, signature, args: ir.Constant(_i64, 16 * processor.VECTOR // signature.args[0].dtype.bitwidth))
+@_primitive(tile.lanes_of, lambda f: types.int64, _any)
+def _lanes_of(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return ir.Constant(_i64, 16 * processor.VECTOR // signature.args[0].dtype.bitwidth)
 
 
 # ------------------------------------------------------------------ between threads

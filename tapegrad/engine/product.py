@@ -37,20 +37,11 @@ STRIP = 8
 def pack(f: Any, to: int, b: int, ldb: int, across: int, depth: int, lanes: int) -> int:
     """`depth` rows of `lanes` columns of op(B), one behind the other; filled up to half or whole tiles."""
     wide = lanes_of(f)
-    half = wide // 2
-    if across == 0 and lanes == wide:
-        for p in range(depth):
-            move(f, to + p * wide, b + p * ldb)
-        return 0
-    if across == 0:
-        for p in range(depth):
-            at, source = to + p * wide, b + p * ldb
-            for j in range(lanes):
-                f[at + j] = f[source + j]
-            for j in range(lanes, half if lanes <= half else wide):
-                f[at + j] = 0.0
-        return 0
-    return transposed(f, to, wide, b, ldb, lanes, depth)
+    if across != 0:
+        return transposed(f, to, wide, b, ldb, lanes, depth, wide // 2)
+    for p in range(depth):
+        move(f, to + p * wide, b + p * ldb, lanes)
+    return 0
 
 
 @device

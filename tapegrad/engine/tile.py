@@ -63,22 +63,24 @@ def placed_tile(f: Any, i: Any, rows: int, lanes: int, depth: int, a: int, a_row
     return 0
 
 
-def transpose(f: Any, to: int, to_row: int, source: int, source_row: int, rows: int) -> int:
-    """``f[to + p to_row + j] = f[source + j source_row + p]`` for j and p below half of `lanes_of`.
+def transpose(f: Any, to: int, to_row: int, source: int, source_row: int, rows: int, columns: int, filled: int) -> int:
+    """``f[to + p to_row + j] = f[source + j source_row + p]`` for j and p below half of `lanes_of`, p below `columns`.
 
-    From j = `rows` on the last row is repeated.
+    From j = `rows` on the last row is repeated. Where `filled` is less than half of `lanes_of`, j stays below half of
+    that.
     """
     half = lanes_of(f) // 2
-    for j in range(half):
-        for p in range(half):
+    for j in range(half if filled >= half else half // 2):
+        for p in range(min(half, columns)):
             f[to + p * to_row + j] = f[source + min(j, rows - 1) * source_row + p]
     return 0
 
 
-def move(f: Any, to: int, source: int) -> int:
-    """Copy `lanes_of` elements."""
-    for j in range(lanes_of(f)):
-        f[to + j] = f[source + j]
+def move(f: Any, to: int, source: int, lanes: int) -> int:
+    """Copy `lanes` elements, at most `lanes_of`, and zeros up to that, or to half of it where `lanes` is no more."""
+    half = lanes_of(f) // 2
+    for j in range(half if lanes <= half else 2 * half):
+        f[to + j] = f[source + j] if j < lanes else cast(0.0, f)
     return 0
 
 
@@ -93,18 +95,20 @@ def stack(f: Any) -> int:
 
 
 @device
-def transposed(f: Any, to: int, to_row: int, source: int, source_row: int, rows: int, columns: int) -> int:
+def unit_of(f: Any) -> int:
+    """Elements to whole numbers of which `transposed` may fill: 32 bytes."""
+    return 16 * lanes_of(f) // VECTOR
+
+
+@device
+def transposed(f: Any, to: int, to_row: int, source: int, source_row: int, rows: int, columns: int, unit: int) -> int:
     """``f[to + p to_row + j] = f[source + j source_row + p]`` for j below `rows`, p below `columns`.
 
-    The places behind, up to a multiple of half of `lanes_of`, are filled with the last row.
+    The places behind, up to a multiple of `unit`, are filled with the last row: half of `lanes_of`, or `unit_of`.
     """
     side = lanes_of(f) // 2
-    wide = columns // side * side
     for j in range(0, rows, side):
-        for p in range(0, wide, side):
-            transpose(f, to + p * to_row + j, to_row, source + j * source_row + p, source_row, rows - j)
-        for k in range(j, j + side):
-            row = source + min(k, rows - 1) * source_row
-            for p in range(wide, columns):
-                f[to + p * to_row + k] = f[row + p]
+        for p in range(0, columns, side):
+            transpose(f, to + p * to_row + j, to_row, source + j * source_row + p, source_row, rows - j, columns - p,
+                      side if rows - j > unit else unit)
     return 0

@@ -6,6 +6,7 @@ Imported only when something has to be compiled.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -71,10 +72,7 @@ class _Code:
         # one by one by way of the stack: some processors' masked stores take ten times as long
         half = VECTOR // self.size
         if count > half:
-            kind = ir.VectorType(ir.IntType(32), half)
-            undefined = ir.Constant(value.type, ir.Undefined)
-            low, high = (self.builder.shuffle_vector(value, undefined, ir.Constant(kind, list(range(k, k + half))))
-                         for k in (0, half))
+            low, high = (self.shuffle(value, value, list(range(k, k + half))) for k in (0, half))
             self.store(low, index, half)
             value, index, lanes = high, self.builder.add(index, _number(half)), self.builder.sub(lanes, _number(half))
         slot = cgutils.alloca_once(self.builder, value.type)
@@ -94,6 +92,24 @@ class _Code:
         function = cgutils.get_or_insert_function(
             self.builder.module, ir.FunctionType(result, [a.type for a in args]), f"llvm.{name}")
         return self.builder.call(function, args, **options)
+
+    def by_lanes(self, lanes: Any, generate: Callable[[int, bool], None]) -> None:
+        """Code for as many lanes: by the elements of a vector, and whether `lanes` may be fewer."""
+        builder, wide = self.builder, 2 * VECTOR // self.size
+        with builder.if_else(builder.icmp_signed("==", lanes, _number(wide))) as (full, partial):
+            with full:
+                generate(wide, False)
+            with partial:
+                with builder.if_else(builder.icmp_signed("<=", lanes, _number(wide // 2))) as (half, more):
+                    with half:
+                        generate(wide // 2, True)
+                    with more:
+                        generate(wide, True)
+
+    def shuffle(self, a: Any, b: Any, places: Sequence[int]) -> Any:
+        """The elements of two vectors at these places, those of `b` after those of `a`."""
+        kind = ir.VectorType(ir.IntType(32), len(places))
+        return self.builder.shuffle_vector(a, b, ir.Constant(kind, places))
 
     def mask(self, lanes: Any, count: int) -> Any:
         """True for the first `lanes` of a vector."""
@@ -152,9 +168,6 @@ def placed_tile_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
 def _tile(builder: Any, element: Any, args: Sequence[Any], table: bool) -> None:
     f, i, rows, lanes, depth, a, a_row, a_step, b, b_step, places, alpha, base, base_row, c, c_row = args
     code = _Code(builder, element, f, i)
-    wide = 2 * VECTOR // code.size
-    short = builder.icmp_signed("<=", lanes, _number(wide // 2))
-    whole = builder.icmp_signed("==", lanes, _number(wide))
 
     def variant(height: int, count: int, masked: bool) -> None:
         starts = [code.at(builder.add(a, builder.mul(a_row, code.least(_number(r), builder.sub(rows, _number(1))))))
@@ -190,31 +203,20 @@ def _tile(builder: Any, element: Any, args: Sequence[Any], table: bool) -> None:
             with no:
                 finish(False)
 
-    def by_lanes(height: int) -> None:
-        with builder.if_else(whole) as (full, partial):
-            with full:
-                variant(height, wide, False)
-            with partial:
-                with builder.if_else(short) as (half, more):
-                    with half:
-                        variant(height, wide // 2, True)
-                    with more:
-                        variant(height, wide, True)
-
     with builder.if_else(builder.icmp_signed(">", rows, _number(4))) as (high, low):
         with high:
-            by_lanes(ROWS)
+            code.by_lanes(lanes, partial(variant, ROWS))
         with low:
-            by_lanes(4)
+            code.by_lanes(lanes, partial(variant, 4))
 
 
 def transpose_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `transpose`: blocks of half the side change places, then quarters, down to single elements."""
-    f, to, to_row, source, source_row, count = args
+    f, to, to_row, source, source_row, count, columns, filled = args
     code = _Code(builder, element, f, None)
     side = VECTOR // code.size
-    last = builder.sub(count, _number(1))
-    rows = [code.load(builder.add(source, builder.mul(source_row, code.least(_number(j), last))), side)
+    last, mask = builder.sub(count, _number(1)), code.mask(columns, side)
+    rows = [code.load(builder.add(source, builder.mul(source_row, code.least(_number(j), last))), side, mask)
             for j in range(side)]
     step = side // 2
     while step:
@@ -223,21 +225,32 @@ def transpose_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
                 a, b = rows[j], rows[j + step]
                 first = [side + k - step if k & step else k for k in range(side)]
                 second = [side + k if k & step else k + step for k in range(side)]
-                kind = ir.VectorType(ir.IntType(32), side)
-                rows[j] = builder.shuffle_vector(a, b, ir.Constant(kind, first))
-                rows[j + step] = builder.shuffle_vector(a, b, ir.Constant(kind, second))
+                rows[j], rows[j + step] = code.shuffle(a, b, first), code.shuffle(a, b, second)
         step //= 2
-    for p in range(side):
-        code.store(rows[p], builder.add(to, builder.mul(to_row, _number(p))), side)
+
+    def store(count: int) -> None:
+        for p in range(side):
+            with builder.if_then(builder.icmp_signed("<", _number(p), columns)):
+                part = code.shuffle(rows[p], rows[p], list(range(count)))
+                code.store(part, builder.add(to, builder.mul(to_row, _number(p))), count)
+
+    with builder.if_else(builder.icmp_signed("<", filled, _number(side))) as (half, full):
+        with half:
+            store(side // 2)
+        with full:
+            store(side)
     return _number(0)
 
 
 def move_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `move`."""
-    f, to, source = args
+    f, to, source, lanes = args
     code = _Code(builder, element, f, None)
-    count = 2 * VECTOR // code.size
-    code.store(code.load(source, count), to, count)
+
+    def copy(count: int, masked: bool) -> None:
+        code.store(code.load(source, count, code.mask(lanes, count) if masked else None), to, count)
+
+    code.by_lanes(lanes, copy)
     return _number(0)
 
 

@@ -241,7 +241,7 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
     if slabs != 1 or slab_kernel != 1 or slabs_out != 1:
         return _NO_TILES
 
-    vector = 2 * VECTOR // dtype.itemsize  # columns of a tile
+    lanes, unit = 2 * VECTOR // dtype.itemsize, 32 // dtype.itemsize  # columns of a tile, and what fills channels
 
     def view(channels: int, rows: int, columns: int, step_down: int, step_across: int,
              made: int) -> tuple[int, int, int, int]:
@@ -252,7 +252,7 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
         lines = (max(block, 1) - 1) * step_down + (kh - 1) * gap_down + 1
         return max(block, 1), lines, seen, line * lines
 
-    turned_width = width_out * _whole(outputs, vector // 2)
+    turned_width = width_out * _whole(outputs, unit)
     *there, elements = view(inputs, height_out, width_out, down, across, turned_width)
     respond = width_out >= LEAST_WIDTH and max(elements, turned_width) <= MOST_BLOCK
     *back, elements_back = view(outputs, height, width, 1, 1, width)
@@ -261,15 +261,15 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
         return _NO_TILES
     places = copied = turned = at_once = sums = 0
     if respond:
-        lines, line = inputs * kh, kw * _whole(outputs, vector // 2)
+        lines, line = inputs * kh, kw * _whole(outputs, unit)
         at_once = min(max(TILE_BLOCK // line, 1), lines)
         places, copied = max(inputs * kh * kw, there[0] * width_out), elements
         turned, sums = there[0] * turned_width, at_once * line
     if spread:
         places, copied = max(places, outputs * kh * kw), max(copied, elements_back)
     # a tile reads up to its width behind what it needs
-    table, copied, turned = 16 * places // dtype.itemsize, copied + vector, turned + vector
-    table, copied, turned, sums = (_whole(n, vector) for n in (table, copied, turned, sums))
+    table, copied, turned = 16 * places // dtype.itemsize, copied + lanes, turned + lanes
+    table, copied, turned, sums = (_whole(n, 2 * unit) for n in (table, copied, turned, sums))
     part = table + copied + turned + sums
     parts = max(min(samples * groups * -(-height_out // there[0]), MOST_PARTS), 1)
     # each part for the weight copies all rows: not many where there is little to do with them

@@ -18,7 +18,7 @@ from typing import Any
 from ..engine.jit import Kernel, device, frame, words_at
 from ..engine.processor import VECTOR
 from ..engine.team import share
-from ..engine.tile import ROWS, lanes_of, placed_tile, transposed
+from ..engine.tile import ROWS, lanes_of, placed_tile, transposed, unit_of
 
 # Words of a view, what is seen and what is made: 0 result, 1 source, 2 whether to add, 3 weight, 4 samples, 5 groups;
 # of a group 6 channels of the source and 7 of the result; 8 and 9 height and width of the source, 10 and 11 of the
@@ -120,9 +120,9 @@ def fill_pixels(view: Any, f: Any, i: Any, places: int, count: int) -> int:
 
 @device
 def padded(view: Any, f: Any) -> int:
-    """Channels of the result, whole vectors of them."""
-    half = lanes_of(f) // 2
-    return (view[7] + half - 1) // half * half
+    """Channels of the result, and what fills the last unit of them."""
+    unit = unit_of(f)
+    return (view[7] + unit - 1) // unit * unit
 
 
 @device
@@ -169,7 +169,7 @@ def weight_part(op: Any, f: Any, i: Any, b: Any) -> int:
                     known = count
                 copy_rows(view, f, view[1] + plane * view[6] * view[8] * view[9], first, copied)
                 transposed(f, turned, channels, view[0] + plane * view[7] * pixels + first * view[11], pixels, view[7],
-                           count)
+                           count, unit_of(f))
                 for line in range(low, high):
                     row = line // view[12] * view[21] + line % view[12] * view[18]
                     weigh_line(view, f, i, places, count, copied + row * view[15] * view[22], turned,

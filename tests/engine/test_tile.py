@@ -5,7 +5,7 @@ import pytest
 
 from tapegrad.engine.jit import Kernel, bits, enabled, real
 from tapegrad.engine.storage import address_of
-from tapegrad.engine.tile import ROWS, lanes_of, placed_tile, tile, transposed
+from tapegrad.engine.tile import ROWS, lanes_of, move, placed_tile, tile, transposed
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -19,11 +19,15 @@ def run_tile(op, f, i, b):
 
 
 def run_transposed(op, f, i, b):
-    return transposed(f, op[1], op[2], op[3], op[4], op[5], op[6])
+    return transposed(f, op[1], op[2], op[3], op[4], op[5], op[6], op[7])
 
 
-TILE, TRANSPOSED = (Kernel(f"test.{function.__name__}", function, own=False)
-                    for function in (run_tile, run_transposed))
+def run_move(op, f, i, b):
+    return move(f, op[1], op[2], op[3])
+
+
+TILE, TRANSPOSED, MOVE = (Kernel(f"test.{function.__name__}", function, own=False)
+                          for function in (run_tile, run_transposed, run_move))
 
 
 def at(array):
@@ -77,15 +81,41 @@ def test_an_infinity_or_a_nan_stays_in_its_row_and_column(dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_transposed(dtype):
+@pytest.mark.parametrize("whole", [True, False])
+def test_transposed(dtype, whole):
     half = wide(dtype) // 2
-    for rows in (1, 2, half - 1, half, half + 1, 2 * half):
-        for columns in (1, half - 1, half, 2 * half + 3):
+    unit = half if whole else 32 // dtype.itemsize
+    for rows in (1, 2, half // 2, half // 2 + 1, half - 1, half, half + 1, 2 * half):
+        for columns in (1, 3, half - 1, half, 2 * half + 3):
             source = np.random.default_rng(1).normal(size=(rows, columns + 2)).astype(dtype)
             to = np.full((columns + 1, 2 * half + 1), 9.0, dtype)
-            row = np.array([0, at(to), 2 * half + 1, at(source), columns + 2, rows, columns], np.int64)
+            row = np.array([0, at(to), 2 * half + 1, at(source), columns + 2, rows, columns, unit], np.int64)
             TRANSPOSED(address_of(row), dtype)
             np.testing.assert_array_equal(to[:columns, :rows], source[:, :columns].T)
-            filled = -(-rows // half) * half
+            filled = -(-rows // unit) * unit
             np.testing.assert_array_equal(to[:columns, rows:filled], source[-1:, :columns].T.repeat(filled - rows, 1))
             assert (to[:, filled:] == 9).all() and (to[columns] == 9).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_transposed_in_units_is_exact_where_rows_of_the_result_adjoin(dtype):
+    """Rows of an odd number of units, none of which may be written over by its neighbour."""
+    unit, columns = 32 // dtype.itemsize, 2 * wide(dtype) + 1
+    for units in (1, 2, 3, 5):
+        for rows in (units * unit, units * unit - 1):
+            source = np.random.default_rng(1).normal(size=(rows, columns)).astype(dtype)
+            to = np.full((columns, units * unit), 9.0, dtype)
+            row = np.array([0, at(to), units * unit, at(source), columns, rows, columns, unit], np.int64)
+            TRANSPOSED(address_of(row), dtype)
+            np.testing.assert_array_equal(to, source.T[:, [*range(rows), *[-1] * (units * unit - rows)]])
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_move(dtype):
+    most = wide(dtype)
+    for lanes in range(1, most + 1):
+        source, to = np.random.default_rng(1).normal(size=lanes).astype(dtype), np.full(most + 1, 9.0, dtype)
+        row = np.array([0, at(to), at(source), lanes], np.int64)
+        MOVE(address_of(row), dtype)
+        filled = most // 2 if lanes <= most // 2 else most
+        np.testing.assert_array_equal(to, [*source, *[0.0] * (filled - lanes), *[9.0] * (most + 1 - filled)])
