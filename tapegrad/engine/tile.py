@@ -7,10 +7,15 @@ helpers mean, as plain Python; `tile_code` has the vector code that LLVM is give
 
 from __future__ import annotations
 
+from functools import cache
+from threading import get_ident
 from typing import Any
+
+import numpy as np
 
 from .jit import cast, device
 from .processor import MANY, VECTOR
+from .storage import address_of, aligned_bytes
 
 #: rows of a tile at most: what registers hold, and enough for each multiplication to have ended before the next to the
 #: same register
@@ -91,7 +96,12 @@ def prefetch(f: Any, at: int) -> int:
 
 def stack(f: Any) -> int:
     """Element address of `PANEL` rows of `lanes_of` elements that belong to this call of the compiled function."""
-    raise NotImplementedError("compiled functions only")
+    return address_of(_memory(f.dtype, get_ident())) // f.dtype.itemsize
+
+
+@cache
+def _memory(dtype: np.dtype, thread: int) -> np.ndarray:
+    return aligned_bytes(PANEL * 2 * VECTOR).view(dtype)
 
 
 @device

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import cast, device, real
+from ..engine.jit import apart, cast, device, read, real, write
+from ..engine.tile import stack
 from ..errors import IndexRangeError
 from .layout import outside
 from .reduction import accumulate, greatest
 from .table import Errors, Op
 
+#: classes up to which rows are taken together, and how many at once: together less than a `stack`
+SHORT, AT_ONCE = 32, 64
 NONE, MEAN, SUM = 0, 1, 2
 REDUCTIONS = {"none": NONE, "mean": MEAN, "sum": SUM}
 BAD_TARGET: Errors = {
@@ -38,28 +41,76 @@ def divisor(op: Any, f: Any, i: Any) -> Any:
     return total
 
 
+@device
+def exponentials(f: Any, to: int, x: int, n: int, rows: int, levels: int) -> int:
+    """e^(x - level) of some rows, all of them in one loop, for a short row fills no vectors."""
+    for row in range(rows):
+        level = f[levels + row]
+        for k in range(row * n, row * n + n):
+            f[to + k] = m.minus(f[x + k], level)
+    return exponentiate(f, to, rows * n)
+
+
+@device
+def exponentiate(f: Any, x: int, n: int) -> int:
+    """x = e^x."""
+    apart()
+    for k in range(n):
+        write(f, x + k, m.exp(read(f, x + k)))
+    return 0
+
+
+@device
+def logarithms(f: Any, x: int, n: int) -> int:
+    """x = ln x."""
+    apart()
+    for k in range(n):
+        write(f, x + k, m.log(read(f, x + k)))
+    return 0
+
+
+@device
+def log_sums(f: Any, to: int, x: int, n: int, rows: int, tops: int) -> int:
+    """ln sum e^(x - top) of some rows, at most AT_ONCE, and their greatest elements; what follows is overwritten."""
+    for row in range(rows):
+        f[tops + row] = greatest(f, x + row * n, n)
+    if n <= SHORT:
+        own = to + AT_ONCE
+        exponentials(f, own, x, n, rows, tops)
+        for row in range(rows):
+            s = cast(0.0, f)
+            for k in range(n):
+                s += f[own + row * n + k]
+            f[to + row] = s
+    else:
+        for row in range(rows):
+            s, top = cast(0.0, f), f[tops + row]
+            for k in range(row * n, row * n + n):
+                s += m.exp(f[x + k] - top)
+            f[to + row] = s
+    return logarithms(f, to, rows)
+
+
 def cross_entropy_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """(1 - s) w_t (L - x_t) + s/n sum_c w_c (L - x_c), L = ln sum e^x kept in the auxiliary output."""
-    n, smoothing, reduction = op[12], real(op, 14, f), op[15]
+    n, smoothing, reduction, sums = op[12], real(op, 14, f), op[15], stack(f)
     classes, total = cast(n, f), cast(0.0, f)
     for row in range(op[11]):
-        target, x = i[op[5] + row], op[3] + row * n
+        target, x, level = i[op[5] + row], op[3] + row * n, op[9] + row
         if target != op[13] and (target < 0 or target >= n):
             return outside(target)
-        top = greatest(f, x, n)
-        s = cast(0.0, f)
-        for k in range(n):
-            s += m.exp(f[x + k] - top)
-        level = top + m.log(s)
-        f[op[9] + row] = level
+        if row % AT_ONCE == 0:
+            log_sums(f, sums, x, n, min(AT_ONCE, op[11] - row), level)
+        top, log_sum = f[level], f[sums + row % AT_ONCE]
+        f[level] = top + log_sum
         loss = cast(0.0, f)
         if target != op[13]:
-            loss = (1.0 - smoothing) * weight_of(op, f, target) * m.minus(m.log(s), m.minus(f[x + target], top))
+            loss = (1.0 - smoothing) * weight_of(op, f, target) * m.minus(log_sum, m.minus(f[x + target], top))
             if smoothing != 0.0:
                 spread = cast(0.0, f)
                 for k in range(n):
                     w = f[op[7] + k] if op[16] != 0 else cast(1.0, f)
-                    spread += w * m.minus(m.log(s), m.minus(f[x + k], top))
+                    spread += w * m.minus(log_sum, m.minus(f[x + k], top))
                 loss += smoothing / classes * spread
         if reduction == NONE:
             f[op[1] + row] = loss
@@ -78,6 +129,15 @@ def add_probabilities(f: Any, dx: int, x: int, n: int, slope: Any, level: Any, s
     return 0
 
 
+@device
+def add_scaled(f: Any, dx: int, x: int, n: int, slope: Any, store: bool) -> int:
+    """dx += slope x."""
+    zero = cast(0.0, f)
+    for k in range(n):
+        f[dx + k] = (zero if store else f[dx + k]) + slope * f[x + k]
+    return 0
+
+
 def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx_c += g ((1 - s) w_t (p_c - [c = t]) + s/n (W p_c - w_c)), p = e^(x - L), W = sum w."""
     n, smoothing, reduction, store = op[12], real(op, 14, f), op[15], op[0] & 2 != 0
@@ -87,9 +147,11 @@ def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
         all_weights = cast(0.0, f)
         for k in range(n):
             all_weights += f[op[7] + k]
-    scale = one / divisor(op, f, i)
+    scale, own = one / divisor(op, f, i), stack(f)
     for row in range(op[11]):
         target, x, dx = i[op[5] + row], op[3] + row * n, op[4] + row * n
+        if n <= SHORT and row % AT_ONCE == 0:
+            exponentials(f, own, x, n, min(AT_ONCE, op[11] - row), op[9] + row)
         if target == op[13]:
             if store:
                 for k in range(n):
@@ -98,8 +160,11 @@ def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
         g = f[op[2] + row] if reduction == NONE else f[op[2]] * scale
         hard = g * (1.0 - smoothing) * weight_of(op, f, target)
         soft = g * smoothing / classes
-        slope, level = hard + soft * all_weights, f[op[9] + row]
-        add_probabilities(f, dx, x, n, slope, level, store)
+        slope = hard + soft * all_weights
+        if n <= SHORT:
+            add_scaled(f, dx, own + row % AT_ONCE * n, n, slope, store)
+        else:
+            add_probabilities(f, dx, x, n, slope, f[op[9] + row], store)
         if smoothing != 0.0:
             for k in range(n):
                 f[dx + k] -= soft * (f[op[7] + k] if op[16] != 0 else one)
