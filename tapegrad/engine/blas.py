@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .jit import call, cast, device, frame, integers, real, word_of
+from .jit import call, device, frame, integers, real, word_of
 from .team import share
+from .tile import add_rows, lanes_of
 
 
 def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
@@ -64,7 +65,7 @@ SHARED_SUMS, SUMMED = 1 << 14, 32
 
 @device
 def column_sums(routine: int, m: int, n: int, a: int, add: int, to: int, f: Any) -> int:
-    """Sums of the columns of a row-major A (m, n), row after row; added to what is there if `add` is not 0."""
+    """Sums of the columns of a row-major A (m, n); added to what is there if `add` is not 0."""
     parts = min(m * n // SHARED_SUMS, n // SUMMED, 16)
     if parts < 2:
         return sum_columns(m, n, a, add, to, 0, n, f)
@@ -76,12 +77,8 @@ def column_sums(routine: int, m: int, n: int, a: int, add: int, to: int, f: Any)
 @device
 def sum_columns(m: int, n: int, a: int, add: int, to: int, begin: int, end: int, f: Any) -> int:
     """`column_sums` of columns `begin` to `end`."""
-    if add == 0:
-        for column in range(begin, end):
-            f[to + column] = cast(0.0, f)
-    for row in range(m):
-        for column in range(begin, end):
-            f[to + column] += f[a + row * n + column]
+    for left in range(begin, end, lanes_of(f)):
+        add_rows(f, to + left, a + left, n, m, min(lanes_of(f), end - left), to + left if add != 0 else 0)
     return 0
 
 

@@ -210,6 +210,7 @@ _tiles(tile.tile, tile_code.tile_code)
 _tiles(tile.placed_tile, tile_code.placed_tile_code)
 _tiles(tile.transpose, tile_code.transpose_code)
 _tiles(tile.move, tile_code.move_code)
+_tiles(tile.add_rows, tile_code.add_rows_code)
 _tiles(tile.prefetch, tile_code.prefetch_code)
 _tiles(tile.stack, tile_code.stack_code)
 
