@@ -232,11 +232,23 @@ def _look(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.load_atomic(_word_at(builder, *args), "seq_cst", 8)
 
 
-@_primitive(team.publish, lambda i, at, value: types.int64, _any, types.Integer, types.Integer)
-def _publish(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    value = context.cast(builder, args[2], signature.args[2], types.int64)
-    builder.store_atomic(value, _word_at(builder, *args[:2]), "seq_cst", 8)
-    return value
+def _publication(function: Callable, ordering: str) -> None:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = context.cast(builder, args[2], signature.args[2], types.int64)
+        builder.store_atomic(value, _word_at(builder, *args[:2]), ordering, 8)
+        return value
+
+    _primitive(function, lambda i, at, value: types.int64, _any, types.Integer, types.Integer)(generate)
+
+
+_publication(team.publish, "seq_cst")
+_publication(team.offer, "release")
+
+
+@_primitive(team.settle, lambda: types.int64)
+def _settle(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    builder.fence("seq_cst")
+    return ir.Constant(_i64, 0)
 
 
 @_primitive(team.replace, lambda i, at, expected, value: types.int64, _any, *[types.Integer] * 3)

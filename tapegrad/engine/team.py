@@ -13,9 +13,14 @@ threadpoolctl hold here too.
 The protocol. Parts are dealt in stretches, one a thread; everybody begins with his own, and takes from the others when
 that is done. The ticket of a stretch holds the number of the piece of work and how many parts nobody has taken. Taking
 one is a compare-and-swap of the ticket, which succeeds only while that piece of work is the present one, so what was
-read of it after the ticket is valid. A piece of work is over when as many parts are done as there are. A helper says
-that it sleeps, looks once more, and then sleeps; a giver publishes the tickets first and then looks who sleeps: one of
-the two sees the other.
+read beside the ticket is valid. The first part is the giver's without that. A piece of work is over when the helpers
+have done as many parts as the giver has not. A helper says that it sleeps, looks once more, and then sleeps; a giver
+publishes the tickets first and then looks who sleeps: one of the two sees the other.
+
+Memory that changes cores takes some ten nanoseconds each time, and a processor that has to wait until it has changed
+does nothing else meanwhile. So a helper that waits looks at its ticket alone, beside which lies all that it needs, and
+the giver goes on at once: what makes sure that nobody sleeps on comes after its first part, if a look before did not
+find somebody asleep already.
 """
 
 from __future__ import annotations
@@ -37,10 +42,11 @@ LOOKS = 1500
 
 # Words of a team, those that threads write 64 bytes apart: 0 address of the kernel `share_parts`, 1 helpers there are,
 # 2 address of a C function that tells how many threads may run, 3 and 4 of ``read`` and ``write``, 5 of a function that
-# lets others run; 8 parts done, 16 whether the team is taken, 24 kernel, 25 row, 26 parts, 27 threads, 28 status; from
-# TICKETS on 8 words a thread, its ticket; from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where
-# others write to wake it.
-DONE, TAKEN, KERNEL, ROW, PARTS, THREADS, STATUS = 8, 16, 24, 25, 26, 27, 28
+# lets others run; 8 parts that helpers have done, 16 whether the team is taken, 17 parts that helpers had done before
+# this piece of work, 24 status; from TICKETS on 8 words a thread: its ticket, and of the piece of work kernel, row,
+# parts and threads; from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where others write to wake it.
+DONE, TAKEN, BEFORE, STATUS = 8, 16, 17, 24
+KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4  # beside a ticket
 MOST = 64
 TICKETS, SLEEPERS = 32, 32 + 8 * MOST
 LEFT = (1 << 32) - 1
@@ -55,8 +61,19 @@ def look(i: Any, at: int) -> int:
 
 
 def publish(i: Any, at: int, value: int) -> int:
-    """Write a word that other threads read."""
+    """Write a word that other threads read, and what was written before it; go on when they can."""
     i[at] = value
+    return 0
+
+
+def offer(i: Any, at: int, value: int) -> int:
+    """`publish`, but go on at once."""
+    i[at] = value
+    return 0
+
+
+def settle() -> int:
+    """Go on when others can read all that was written."""
     return 0
 
 
@@ -96,27 +113,40 @@ def run_part(kernel: int, row: int, part: int, parts: int, f: Any, i: Any, b: An
 
 
 @device
-def take(team: int, number: int, f: Any, i: Any, b: Any) -> int:
-    """Run one part of the present work as thread `number` (0 has the work); 0 if there is none to take.
-
-    Everybody begins with a stretch of parts of his own, so that what follows finds its data in his cache.
-    """
-    threads = i[team + THREADS]
-    if number >= threads:
-        return 0
-    for turn in range(threads):
-        stretch = (number + turn) % threads
-        at = team + TICKETS + 8 * stretch
+def take(team: int, stretch: int, number: int, f: Any, i: Any, b: Any) -> int:
+    """Run one part of a stretch as thread `number`; 0 if there is none to take."""
+    at = team + TICKETS + 8 * stretch
+    while True:
         ticket = look(i, at)
-        if ticket & LEFT != 0:
-            kernel, row, parts = i[team + KERNEL], i[team + ROW], i[team + PARTS]
-            end = (stretch + 1) * parts // i[team + THREADS]  # of this piece of work, which `threads` may not be
-            if replace(i, at, ticket, ticket - 1) != 0:
-                status = run_part(kernel, row, end - (ticket & LEFT), parts, f, i, b)
-                if status != 0:
-                    publish(i, team + STATUS, status)
-                increase(i, team + DONE, 1)
+        kernel, row, parts, threads = i[at + KERNEL], i[at + ROW], i[at + PARTS], i[at + THREADS]
+        if ticket & LEFT == 0 or number >= threads:
+            return 0
+        if replace(i, at, ticket, ticket - 1) != 0:
+            status = run_part(kernel, row, (stretch + 1) * parts // threads - (ticket & LEFT), parts, f, i, b)
+            if status != 0:
+                publish(i, team + STATUS, status)
             return 1
+
+
+@device
+def take_any(team: int, number: int, f: Any, i: Any, b: Any) -> int:
+    """Run one part as thread `number`, of its own stretch (so that what follows finds its data in its cache) or else
+    of another; 0 if there is none to take.
+    """
+    threads = i[team + TICKETS + 8 * number + THREADS]
+    for turn in range(threads):
+        if take(team, (number + turn) % threads, number, f, i, b) != 0:
+            return 1
+    return 0
+
+
+@device
+def wake(team: int, helpers: int, i: Any) -> int:
+    """Wake those of the first `helpers` that sleep."""
+    for helper in range(helpers):
+        sleeper = team + SLEEPERS + 8 * helper
+        if look(i, sleeper) != 0 and replace(i, sleeper, 1, 0) != 0:
+            c_call(i[team + 4], i[sleeper + 2], sleeper * 8, 1)
     return 0
 
 
@@ -131,46 +161,49 @@ def share_parts(op: Any, f: Any, i: Any, b: Any) -> int:
             if status != 0:
                 return status
         return 0
-    i[team + KERNEL], i[team + ROW], i[team + PARTS], i[team + THREADS] = op[1], op[2], parts, threads
     i[team + STATUS] = 0
-    publish(i, team + DONE, 0)
-    number = (i[team + TICKETS] >> 32) + 1 << 32
+    work = (i[team + TICKETS] >> 32) + 1 << 32
     for stretch in range(threads):
+        at = team + TICKETS + 8 * stretch
         count = (stretch + 1) * parts // threads - stretch * parts // threads
-        publish(i, team + TICKETS + 8 * stretch, number + count)
-    for helper in range(threads - 1):
-        sleeper = team + SLEEPERS + 8 * helper
-        if look(i, sleeper) != 0 and replace(i, sleeper, 1, 0) != 0:
-            c_call(i[team + 4], i[sleeper + 2], sleeper * 8, 1)
-    while take(team, 0, f, i, b) != 0:
-        pass
-    looks = 0
-    while look(i, team + DONE) != parts:
+        i[at + KERNEL], i[at + ROW], i[at + PARTS], i[at + THREADS] = op[1], op[2], parts, threads
+        offer(i, at, work + count - (1 if stretch == 0 else 0))
+    wake(team, threads - 1, i)
+    status, own, looks = run_part(op[1], op[2], 0, parts, f, i, b), 1, 0
+    settle()
+    wake(team, threads - 1, i)
+    while take_any(team, 0, f, i, b) != 0:
+        own += 1
+    done = i[team + BEFORE] + parts - own
+    while look(i, team + DONE) != done:
         pause()
         looks += 1
         if looks >= LOOKS:
             c_call(i[team + 5], 0, 0, 0)
-    status = i[team + STATUS]
-    publish(i, team + TAKEN, 0)
+    status = status if status != 0 else i[team + STATUS]
+    i[team + BEFORE] = done
+    offer(i, team + TAKEN, 0)
     return status
 
 
 def help_team(op: Any, f: Any, i: Any, b: Any) -> int:
     """The life of a helper; words: 0 team, 1 its number, from 1 on."""
     team, number = op[0], op[1]
-    sleeper = team + SLEEPERS + 8 * (number - 1)
+    sleeper, ticket = team + SLEEPERS + 8 * (number - 1), team + TICKETS + 8 * number
     buffer = frame()
     looks = 0
     while look(i, sleeper + 1) >= 0:
-        if take(team, number, f, i, b) != 0:
+        if look(i, ticket) & LEFT != 0:
             looks = 0
+            while take_any(team, number, f, i, b) != 0:
+                increase(i, team + DONE, 1)
             continue
         pause()
         looks += 1
         if looks >= LOOKS:
             looks = 0
             publish(i, sleeper, 1)
-            if look(i, team + TICKETS + 8 * number) & LEFT == 0:
+            if look(i, ticket) & LEFT == 0:
                 c_call(i[team + 3], i[sleeper + 1], row_address(buffer) * 8, 1)
             publish(i, sleeper, 0)
     return 0
@@ -283,7 +316,7 @@ def _after_fork() -> None:
     _lock = threading.Lock()
     _helpers.clear()
     for words in _teams.values():
-        words[1] = words[TAKEN] = 0
+        words[1] = words[DONE] = words[TAKEN] = words[BEFORE] = 0
         words[SLEEPERS:] = 0
         words[TICKETS:SLEEPERS] = 0
 
