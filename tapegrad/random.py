@@ -18,9 +18,11 @@ import threading
 
 import numpy as np
 
+from .engine.philox import SHUFFLE
+from .engine.storage import address_of
 from .errors import ArgumentError
 
-__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "seed"]
+__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "permutation", "seed"]
 
 _WORD = 1 << 64
 _LARGEST_KEY = (1 << 63) - 1
@@ -110,6 +112,21 @@ def generator() -> np.random.Generator:
         share it; which thread gets which numbers is then up to the order in which they come.
     """
     return _streams.generator
+
+
+def permutation(rng: np.random.Generator, n: int) -> np.ndarray:
+    """The numbers below `n` in random order: int64, (n,). One word of `rng` is drawn, the others follow from it.
+
+    The same as ``rng.permutation(n)`` in a third of the time, but in another order.
+
+    >>> order = permutation(np.random.default_rng(0), 5)
+    >>> sorted(order.tolist())
+    [0, 1, 2, 3, 4]
+    """
+    order = np.arange(n, dtype=np.int64)
+    row = np.array([0, address_of(order) // 8, n, rng.bit_generator.random_raw() & _LARGEST_KEY], np.int64)
+    SHUFFLE(address_of(row), np.dtype(np.float32))
+    return order
 
 
 def dropout_key() -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ArgumentError, DataError, IndexRangeError, ShapeError
 from ..program.epochs import count
 from ..program.source import drawing_generator
-from ..random import generator
+from ..random import generator, permutation
 from .shards import Shards
 
 __all__ = ["ArrayDataset", "Dataset", "Transform", "batches"]
@@ -200,7 +200,7 @@ def batches(dataset: Dataset, batch_size: int, *, shuffle: bool = True, seed: in
     size, n = count("batch_size", batch_size), len(dataset)
     if seed is None:
         seed = int(generator().integers(1 << 63))
-    order = np.random.default_rng(seed).permutation(n) if shuffle else np.arange(n)
+    order = permutation(np.random.default_rng(seed), n) if shuffle else np.arange(n)
     return _batches(dataset, order[:n - n % size] if drop_last else order, size, drawing_generator(seed))
 
 

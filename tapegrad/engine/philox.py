@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .jit import cast, device, device_pair
+from .jit import Kernel, cast, device, device_pair
 
-__all__ = ["philox", "random_word", "scale_survivors", "uniform"]
+__all__ = ["SHUFFLE", "philox", "random_word", "scale_survivors", "uniform"]
 
 WORD = 0xFFFFFFFF
 
@@ -110,3 +110,29 @@ def _uniform64(element: Any, stream: Any, seed: Any, zero: Any) -> Any:
 
 
 uniform = device_pair("uniform", _uniform32, _uniform64)
+
+
+def shuffle(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Bring numbers into random order; words: 1 where they are, 2 how many (at most 2**32), 3 seed.
+
+    R. Durstenfeld, Algorithm 235: random permutation, CACM 1964. A number below a bound is the high half of the bound
+    times a word, unless the low half says that some numbers would come more often (D. Lemire, Fast random integer
+    generation in an interval, ACM TOMACS 2019).
+    """
+    at, bound, counter = op[1], op[2], 0
+    while bound > 1:
+        w, x, y, z = philox(counter, 0, op[3])
+        counter += 1
+        for turn in range(4):
+            word = (w if turn == 0 else x) if turn < 2 else (y if turn == 2 else z)
+            product = word * bound
+            if bound > 1 and ((product & WORD) >= bound or (product & WORD) >= (WORD + 1) % bound):
+                bound -= 1
+                other = at + ((product >> 32) & WORD)
+                kept = i[other]
+                i[other] = i[at + bound]
+                i[at + bound] = kept
+    return 0
+
+
+SHUFFLE = Kernel("philox.shuffle", shuffle)

@@ -44,7 +44,8 @@ LOOKS = 1500
 # 2 address of a C function that tells how many threads may run, 3 and 4 of ``read`` and ``write``, 5 of a function that
 # lets others run; 8 parts that helpers have done, 16 whether the team is taken, 17 parts that helpers had done before
 # this piece of work, 24 status; from TICKETS on 8 words a thread: its ticket, and of the piece of work kernel, row,
-# parts and threads; from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where others write to wake it.
+# parts and threads; from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where others write to wake
+# it.
 DONE, TAKEN, BEFORE, STATUS = 8, 16, 17, 24
 KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4  # beside a ticket
 MOST = 64

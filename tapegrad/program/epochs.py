@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engine.storage import address_of
 from ..errors import ArgumentError, ShapeError
-from ..random import generator
+from ..random import generator, permutation
 from . import loop
 from .progress import NoBar, progress_bar
 from .source import Batches, Source, Stretch, check_alike, source_of, table_of
@@ -78,7 +78,7 @@ def run_epochs(train: TrainStep, given: Sequence[Any], batch_size: int, epochs: 
     with progress_bar(progress, epochs * (full + (rest > 0))) as bar:
         for epoch in range(epochs):
             if shuffle:
-                order = rng.permutation(n)
+                order = permutation(rng, n)
             parts = [Batches(order[:full * batch_size], batch_size, full)] if full else []
             if rest:
                 parts.append(Batches(order[full * batch_size:full * batch_size + rest], rest, 1))

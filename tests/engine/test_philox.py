@@ -1,11 +1,13 @@
 """Random numbers from counters, against the vectors that the authors of Philox publish and against chance."""
 
+import collections
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from tapegrad.engine.jit import Kernel, bits, cast, real
-from tapegrad.engine.philox import philox, random_word, scale_survivors, uniform
+from tapegrad.engine.jit import Kernel, Memory, bits, cast, enabled, real
+from tapegrad.engine.philox import SHUFFLE, philox, random_word, scale_survivors, shuffle, uniform
 
 DTYPES = [np.float32, np.float64]
 
@@ -161,3 +163,33 @@ def test_the_share_of_survivors_is_as_asked(rate):
     x, y = np.ones(40_000), np.empty(40_000)
     survivors(y, x, 1.0, round(rate * 2**32), 2, 3, store=1)
     assert abs(y.mean() - (1.0 - rate)) <= 4 * np.sqrt(rate * (1.0 - rate) / x.size)
+
+
+def shuffled(count, seed, dtype=np.float32):
+    order = np.arange(count, dtype=np.int64)
+    row = np.array([0, order.__array_interface__["data"][0] // 8, count, seed], np.int64)
+    SHUFFLE(row.__array_interface__["data"][0], np.dtype(dtype))
+    return order
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 63, 1000])
+def test_a_shuffle_keeps_every_number_and_depends_on_the_seed_alone(count):
+    one, again, other = shuffled(count, 7), shuffled(count, 7, np.float64), shuffled(count, 8)
+    np.testing.assert_array_equal(np.sort(one), np.arange(count))
+    np.testing.assert_array_equal(one, again)
+    assert count < 5 or (one != other).any()
+
+
+def test_every_order_comes_as_often():
+    trials = 12_000 if enabled() else 600
+    orders = collections.Counter(tuple(shuffled(4, seed).tolist()) for seed in range(trials))
+    assert len(orders) == 24
+    expected = trials / 24
+    assert sum((n - expected) ** 2 / expected for n in orders.values()) < 56  # chi-squared, 23 degrees: once in 10,000
+
+
+def test_a_shuffle_in_plain_python_is_the_compiled_one():
+    memory = Memory(np.int64)
+    plain = np.arange(50, dtype=np.int64)
+    shuffle(np.array([0, plain.__array_interface__["data"][0] // 8, 50, 9]), None, memory, None)
+    np.testing.assert_array_equal(plain, shuffled(50, 9))
