@@ -73,10 +73,15 @@ def _integers(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.bitcast(args[0], _i64.as_pointer())
 
 
+def _slot(builder: Any, kind: Any) -> Any:
+    """Memory of the function's, without the zeros that numba writes into it at every use."""
+    with builder.goto_entry_block():
+        return builder.alloca(kind)
+
+
 @_primitive(jit.frame, lambda: _row)
 def _frame(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    slot = cgutils.alloca_once(builder, ir.ArrayType(_i64, jit.FRAME_WORDS))
-    return builder.bitcast(slot, _i64.as_pointer())
+    return builder.bitcast(_slot(builder, ir.ArrayType(_i64, jit.FRAME_WORDS)), _i64.as_pointer())
 
 
 @_primitive(jit.floats_at, lambda f, address: f, _any, types.Integer)
@@ -183,8 +188,7 @@ _elementary(vecmath.power, _library(math.pow), 2)
 
 @_primitive(jit.call, lambda address, op, f, i, b: types.int64, types.Integer, _any, _any, _any, _any)
 def _call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    with builder.goto_entry_block():  # not by numba's way, which writes zeros into them at every call
-        result, exception = builder.alloca(_i64), builder.alloca(_byte_pointer)
+    result, exception = _slot(builder, _i64), _slot(builder, _byte_pointer)
     arguments = [result, exception, *args[1:]]
     function = ir.FunctionType(_i32, [a.type for a in arguments])
     code = builder.call(builder.inttoptr(args[0], function.as_pointer()), arguments)

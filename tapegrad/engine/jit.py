@@ -141,8 +141,8 @@ FRAME_WORDS = 32
 
 
 def frame() -> Any:
-    """A row of `FRAME_WORDS` words for the time of this call of the compiled function."""
-    return np.zeros(FRAME_WORDS, np.int64)
+    """A row of `FRAME_WORDS` words for the time of this call of the compiled function; anything stands in it."""
+    return np.full(FRAME_WORDS, -1, np.int64)
 
 
 def word_of(value: Any) -> int:
