@@ -197,6 +197,18 @@ def clear_floats(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def clear_several(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = 0, of some rows of `clear_floats` one behind the other. Words: 1 the first, 2 how many."""
+    for row in range(op[1], op[1] + 3 * op[2], 3):
+        at, count = i[row + 1], i[row + 2]
+        if count == 4:
+            f[at], f[at + 1], f[at + 2], f[at + 3] = 0.0, 0.0, 0.0, 0.0
+        else:
+            for k in range(count):
+                f[at + k] = 0.0
+    return 0
+
+
 @device
 def take_place(op: Any, v: int, holes: int, i: Any) -> int:
     """Place the adjoint of variable `v` in the tightest of the last gaps, or at the end; returns the number of gaps."""
@@ -298,6 +310,7 @@ SHARED_UPDATES, UPDATE_PART = Kernel("walk.updates", shared_updates), Kernel("wa
 REVERSE_WALK = Kernel("walk.reverse", reverse_walk)
 TASK_WALK = Kernel("walk.tasks", task_walk)
 PUT, CLEAR = Kernel("walk.put", put_float), Kernel("walk.clear", clear_floats)
+CLEAR_SEVERAL = Kernel("walk.clear_several", clear_several)
 PLAN_REVERSE = Kernel("walk.plan_reverse", plan_reverse)
 LINK_REVERSE = Kernel("walk.link_reverse", link_reverse)
 LINK_VALUES = Kernel("walk.link_values", link_values)

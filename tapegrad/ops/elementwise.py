@@ -17,6 +17,7 @@ from typing import Any
 from ..engine import vecmath
 from ..engine.jit import apart, cast, device, read, real, write
 from ..engine.vecmath import abs, log, where
+from .few import kept
 from .nest import column_stride, row_offset
 from .table import Op, Shares, kernel_of
 
@@ -28,7 +29,7 @@ COSTS: dict[int, tuple[int, int]] = {}
 
 #: what the kernels' source calls; the rules' own functions stand below
 _NAMES = {"apart": apart, "read": read, "write": write, "real": real, "cast": cast, "column_stride": column_stride,
-          "row_offset": row_offset,
+          "row_offset": row_offset, "kept": kept,
           **{name: value for name, value in vars(vecmath).items() if callable(value) and not name.startswith("_")}}
 
 _CHEAP = {"abs", "clipped", "floor", "huber_of", "negative_part", "share", "sign", "sqrt", "where"}
@@ -86,7 +87,7 @@ def scalar_forward(op, f, i, bytes_):
     return 0
 
 def scalar_adjoint(op, f, i, bytes_):
-    mode, zero = op[0], cast(0.0, f)
+    mode = op[0]
     {attributes}
     {loads}
     {adjoints}
@@ -97,7 +98,8 @@ def scalar_adjoint(op, f, i, bytes_):
 def scalar(op: Op, operands: tuple[str, ...], forward: str, adjoints: tuple[str, ...], attributes: str) -> Op:
     """The same of scalars: there is no nest, and its kernels have no loop."""
     inputs = {letter: f"op[{3 + 2 * j}]" for j, letter in enumerate(operands)}
-    added = [f"f[op[{at}]] = where(mode & {2 << j} != 0, zero, f[op[{at}]]) + ({rule})"
+    # a sum that LLVM does not join with a product in it: of two contributions, each may be the first
+    added = [f"f[op[{at}]] = minus(kept(f[op[{at}]], mode >> {j + 1} & 1), -({rule}))"
              for j, (at, rule) in enumerate(zip((4, 6), adjoints))]
     source = _SCALAR.format(
         forward=forward, inputs="; ".join(f"{letter} = f[{place}]" for letter, place in inputs.items()),

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable
 from functools import partial, reduce
 from typing import Any
 
+import numpy as np
+
 from ..engine import vecmath as m
-from ..engine.jit import cast, device
+from ..engine.jit import bits_float, cast, device, device_pair, float_bits
 from .table import Op, kernel_of
 
 MOST = 8  # numbers
@@ -23,7 +25,20 @@ def larger(a: Any, b: Any) -> Any:
     return m.where(a > b, a, b)
 
 
-_SCOPE = {"cast": cast, "where": m.where, "exp": m.exp, "minus": m.minus, "times": m.times, "larger": larger}
+def _kept_single(value: Any, stored: Any) -> Any:
+    """`value`, or 0 where `stored` is 1: by its bits, for a branch here is foreseen no better than a coin."""
+    return bits_float(np.int32(float_bits(value) & (stored - 1)))
+
+
+def _kept_double(value: Any, stored: Any) -> Any:
+    """`value`, or 0 where `stored` is 1: by its bits, for a branch here is foreseen no better than a coin."""
+    return bits_float(float_bits(value) & (stored - 1))
+
+
+kept = device_pair("kept", _kept_single, _kept_double)
+
+_SCOPE = {"cast": cast, "kept": kept, "where": m.where, "exp": m.exp, "minus": m.minus, "times": m.times,
+          "larger": larger}
 
 
 def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Iterable[str],
@@ -41,7 +56,7 @@ def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Ite
 
 def _added(target: str, bit: int, value: str) -> str:
     """A contribution to an adjoint, the first of which is stored."""
-    return f"f[{target}] = where(mode & {1 << bit} != 0, cast(0.0, f), f[{target}]) + {value}"
+    return f"f[{target}] = kept(f[{target}], mode >> {bit} & 1) + {value}"
 
 
 def _given(values: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ from ..state import state
 from ..tape import Leaf, Node, Tape
 from ..tensor import BOOL, Tensor, contiguous_strides, user_frame, user_line
 from .fusion import fuse
+from .runs import in_runs
 
 
 class Capture:
@@ -92,6 +93,7 @@ class Capture:
         self.recorded = len(self._made.instructions)
         self._made.keep(kept)
         fuse(self._made, kept)
+        self._made.instructions = in_runs(self._made.instructions)
         self.tape.load(self._made)
         self._made = Rows()
 

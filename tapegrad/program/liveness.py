@@ -18,6 +18,9 @@ from .sharing import Sharing, blocks_of, sharing_of
 from .strips import Forms, Group, Times, groups_of
 
 _NEVER = np.iinfo(np.int64).max
+#: events of the reverse whose small adjoints are cleared together, before the first of them; bytes of a small one, and
+#: how many there are at least, or else each is cleared by itself
+TOGETHER, SMALL, MANY = 64, 64, 64
 
 
 @dataclass
@@ -40,6 +43,8 @@ class Lives:
     groups : list of Group
         What runs in strips. The variables that live within one only are not born here.
     times : Times
+    together : bool
+        Whether small adjoints are cleared together.
     """
 
     value_birth: np.ndarray
@@ -53,6 +58,7 @@ class Lives:
     end: int
     groups: list[Group]
     times: Times
+    together: bool
 
     @property
     def seeded_first(self) -> bool:
@@ -114,6 +120,12 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
     if seed is not None and any(group.first < n <= group.last for group in groups):
         adjoint.born[seed] = -1
     nbytes = operands.nbytes[originals]
+    cleared = operands.clears.rows(instructions)
+    small = nbytes[cleared.values] <= SMALL
+    together = not groups and int(small.sum()) >= MANY
+    if together:
+        born = walked[cleared.owner[small]]
+        adjoint.born[cleared.values[small]] = born - (born - n) % TOGETHER
     homes = _homes(times, groups, nbytes, value.read, adjoint.born, adjoint.read)
     sharing = sharing_of(operands, events, numbers, value.born, value.read, adjoint.born, adjoint.read, joined, homes)
     values = Lived(nbytes, value.born, value.read, sharing.values)
@@ -124,7 +136,7 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
     sharing.adjoints = sharing.adjoints[homes[1][sharing.adjoints[:, 0]] < 0]
     kept[homes[0] >= 0] = False
     return Lives(values.birth, values.death, adjoints.birth, adjoints.death, kept, originals, nbytes,
-                 sharing, end, groups, times)
+                 sharing, end, groups, times, together)
 
 
 class Births:

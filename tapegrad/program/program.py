@@ -182,7 +182,7 @@ class Program:
         if self.seed is not None:
             turn = 0 if self.lives.seeded_first else int(runs[:self.count].sum())
             seed = turn, self._adjoint_place(self.seed), self.slope
-        return Tasks(self.tape, rows[runs], adjoint[runs], seed, words)
+        return Tasks(self.tape, rows[runs], adjoint[runs], seed, words, self.lives.together)
 
     # -------------------------------------------------------------- running
 

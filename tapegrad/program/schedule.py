@@ -43,9 +43,9 @@ class Operands:
 
     Attributes
     ----------
-    rows, reads, writes, saves, adds : Ragged
-        By instruction, variables: its operands, what it reads, what it writes, what its adjoint reads, and whose
-        adjoints that uses.
+    rows, reads, writes, saves, adds, clears : Ragged
+        By instruction, variables: its operands, what it reads, what it writes, what its adjoint reads, whose adjoints
+        that uses, and of those the ones that are cleared before.
     inputs, outputs, saved, adjoints : list of tuple of int
         The last four in lists.
     results : ndarray of int64
@@ -73,6 +73,7 @@ class Operands:
         self.saves.values = rows.values[rows.starts[self.saves.owner] + self.saves.values]
         wanted = tape._flags[:len(rows.values)] & WANTED != 0
         self.adds = rows.where(wanted)
+        self.clears = rows.where(wanted & (tape._words[tape._start[rows.owner]] >> (32 + operand) & 1 != 0))
         self.live = (tape._live[:count] != 0).tolist()
         self.nbytes = (tape._nbytes[:tape._variable_count] + 63) // 64 * 64
         self.nbytes[[0, *tape._externals.values()]] = 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..engine import walk
-from ..engine.jit import bits
+from ..engine.jit import Kernel, bits
 from ..engine.storage import address_of
 from ..ops.table import OPS
 from ..tape import Tape
+from .liveness import SMALL, TOGETHER
 from .parts import share_out
 
 
@@ -27,6 +28,8 @@ class Tasks:
         Before which of them the seed's adjoint is written, its byte address, and what it is.
     words : ndarray of int64
         The words of the tape, or other ones with other modes.
+    together : bool
+        Whether small adjoints are cleared together (see `liveness`).
 
     Attributes
     ----------
@@ -38,14 +41,14 @@ class Tasks:
         By row, its first task.
     places : list of (variable, index)
         Variables whose adjoints are cleared, and which word of `clears` holds the address.
-    clears : ndarray of int64, (cleared, 3)
-        Rows of `walk.CLEAR`.
+    clears, several : ndarray of int64, (tasks, 3)
+        Rows of `walk.CLEAR` and of `walk.CLEAR_SEVERAL`.
     shared : list of ndarray of int64
         Rows of what threads share (`parts`).
     """
 
     def __init__(self, tape: Tape, rows: np.ndarray, adjoint: np.ndarray, seed: tuple[int, int, float] | None,
-                 words: np.ndarray) -> None:
+                 words: np.ndarray, together: bool) -> None:
         self.rows, opcodes, starts = rows, tape._opcode[rows], tape._start[rows]
         for code in np.unique(opcodes[~adjoint]).tolist():
             OPS[code].ready_forward(tape.dtype)
@@ -55,22 +58,14 @@ class Tasks:
                           address_of(words) // 8 + starts], axis=1)
         self.shared = share_out(tape, opcodes, starts, adjoint, words, pairs)
         fresh = np.where(adjoint, words[starts] >> 32, 0)  # the operands whose adjoints are cleared, a bit each
-        cleared: list[int] = []
-        variables: list[int] = []
+        cleared: list[tuple[int, int]] = []
         for k in np.flatnonzero(fresh).tolist():
             mask, first = int(fresh[k]), int(tape._operand_start[rows[k]])
-            of_row = [int(tape._variable[first + j]) for j in range(mask.bit_length()) if mask >> j & 1]
-            cleared += [k] * len(of_row)
-            variables += of_row
-        size = tape.dtype.itemsize
-        self.clears = np.zeros((len(variables), 3), np.int64)
-        self.clears[:, 1] = tape._adjoint[variables] // size
-        self.clears[:, 2] = tape._nbytes[variables] // size
-        self.places = [(v, 3 * k + 1) for k, v in enumerate(variables)]
-        others = [(k, walk.CLEAR, address_of(row)) for k, row in zip(cleared, self.clears)]
+            cleared += [(k, int(tape._variable[first + j])) for j in range(mask.bit_length()) if mask >> j & 1]
+        others = self._clear(tape, np.array(cleared, np.int64).reshape(-1, 2), seed[0] if together and seed else None)
         if seed is not None:
             at, address, value = seed
-            self.seed = np.array([0, address // size, bits(value)], np.int64)
+            self.seed = np.array([0, address // tape.dtype.itemsize, bits(value)], np.int64)
             others.insert(0, (at, walk.PUT, address_of(self.seed)))
         before = np.array([k for k, *_ in others], np.int64)
         more = np.array([(kernel.address(tape.dtype), row // 8) for _, kernel, row in others], np.int64).reshape(-1, 2)
@@ -82,6 +77,27 @@ class Tasks:
         self.pairs[:, 0] = numbers[kind]
         rows_before = np.arange(len(rows) + 1)
         self.first = rows_before + np.searchsorted(np.sort(before), rows_before)
+
+    def _clear(self, tape: Tape, cleared: np.ndarray, turn: int | None) -> list[tuple[int, Kernel, int]]:
+        """What clears adjoints: before which row, the kernel, and the byte address of its row.
+
+        `cleared` holds before which row an adjoint is needed, and its variable; from `turn` on small ones are cleared
+        together.
+        """
+        before, variables = cleared.T
+        if turn is not None:
+            before = before - np.where(tape._nbytes[variables] <= SMALL, (before - turn) % TOGETHER, 0)
+        order = np.argsort(before, kind="stable")
+        before, variables, size = before[order], variables[order], tape.dtype.itemsize
+        self.clears = np.zeros((len(variables), 3), np.int64)
+        self.clears[:, 1] = tape._adjoint[variables] // size
+        self.clears[:, 2] = tape._nbytes[variables] // size
+        self.places = [(v, 3 * k + 1) for k, v in enumerate(variables.tolist())]
+        first = np.flatnonzero(np.diff(before, prepend=-1))
+        self.several = np.stack([first, address_of(self.clears) // 8 + 3 * first,
+                                 np.diff(first, append=len(before))], axis=1)
+        return [(k, walk.CLEAR, 8 * row[1]) if row[2] == 1 else (k, walk.CLEAR_SEVERAL, address_of(row))
+                for k, row in zip(before[first].tolist(), self.several)]
 
     def write(self, header: np.ndarray) -> None:
         """Have the walks of this header run them."""
