@@ -29,6 +29,8 @@ import atexit
 import ctypes
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,11 +44,11 @@ LOOKS = 1500
 
 # Words of a team, those that threads write 64 bytes apart: 0 address of the kernel `share_parts`, 1 helpers there are,
 # 2 address of a C function that tells how many threads may run, 3 and 4 of ``read`` and ``write``, 5 of a function that
-# lets others run; 8 parts that helpers have done, 16 whether the team is taken, 17 parts that helpers had done before
-# this piece of work, 24 status; from TICKETS on 8 words a thread: its ticket, and of the piece of work kernel, row,
-# parts and threads; from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where others write to wake
-# it.
-DONE, TAKEN, BEFORE, STATUS = 8, 16, 17, 24
+# lets others run, 6 how many may run at most (0: any number); 8 parts that helpers have done, 16 whether the team is
+# taken, 17 parts that helpers had done before this piece of work, 24 status; from TICKETS on 8 words a thread: its
+# ticket, and of the piece of work kernel, row, parts and threads; from SLEEPERS on 8 words a helper: whether it sleeps,
+# where it reads, where others write to wake it.
+MOST_NOW, DONE, TAKEN, BEFORE, STATUS = 6, 8, 16, 17, 24
 KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4  # beside a ticket
 MOST = 64
 TICKETS, SLEEPERS = 32, 32 + 8 * MOST
@@ -156,6 +158,8 @@ def share_parts(op: Any, f: Any, i: Any, b: Any) -> int:
     team, parts, threads = op[0], op[3], 1
     if parts > 1 and i[team + 1] > 0:
         threads = min(c_call(i[team + 2], 0, 0, 0), i[team + 1] + 1, parts)
+        if i[team + MOST_NOW] > 0:
+            threads = min(threads, i[team + MOST_NOW])
     if threads < 2 or replace(i, team + TAKEN, 0, 1) == 0:
         for part in range(parts):
             status = run_part(op[1], op[2], part, parts, f, i, b)
@@ -251,6 +255,20 @@ def team_address(dtype: np.dtype) -> int:
             words[0] = SHARE_PARTS.address(dtype)
             _grow(words, dtype)
         return address_of(words) // 8
+
+
+@contextmanager
+def at_most(count: int, dtype: np.dtype) -> Iterator[None]:
+    """Have no more threads than `count` share work of `dtype` meanwhile, whoever's; 0: any number."""
+    words = _teams.get(dtype)
+    if words is None:
+        yield
+        return
+    words[MOST_NOW] = count
+    try:
+        yield
+    finally:
+        words[MOST_NOW] = 0
 
 
 def grow() -> None:

@@ -16,6 +16,7 @@ from ..state import Forgotten, Modes
 from ..tensor import Tensor
 from . import loop
 from .arguments import Conditions, Signature
+from .pace import Pace
 from .program import Program
 
 _UPDATE_PART, _UPDATE_PARTS = 1 << 13, 32  # elements that a part of the updates has at least, and parts at most
@@ -49,6 +50,7 @@ class Step:
         self.report: MemoryReport | None = None
         self.rates = np.empty(0)
         self.chunk = 1  # how many steps a run makes at a time, by what they took so far
+        self.pace = Pace()
         self.inputs = program._input_arrays()
         self._kinds = [(target, *kind) for target, kind in zip(self.inputs, signature)]
         self._written = Written([p.node.buffer for p in self.active])

@@ -1,0 +1,49 @@
+"""Whether a recording runs faster on all threads or on one: found out while it runs.
+
+Threads that share small pieces of work hand numbers to each other all the time. How long that takes is the machine's
+matter: between cores of one chip it pays from some microseconds on, between distant ones, or where a core is somebody
+else's half of the time, a step can take twice as long as on one thread. Results are the same to the bit either way.
+"""
+
+from __future__ import annotations
+
+#: how many stretches of steps are run between the first comparisons; after each that changes nothing twice as many, up
+#: to so many
+FIRST, LAST = 2, 256
+#: shares of a step's time: by how much the other way must be faster, and by how much a stretch must have become slower
+#: for the other way to be tried again
+FASTER, SLOWER = 0.95, 1.3
+
+
+class Pace:
+    """Which way the next stretch of steps runs.
+
+    Attributes
+    ----------
+    alone : bool
+        Whether on one thread.
+    """
+
+    def __init__(self) -> None:
+        self.alone = False
+        self._tries = False  # whether this stretch is one of the other way
+        self._wait = self._left = FIRST
+        self._usual = 0.0  # seconds of a step, the way that was chosen
+
+    def took(self, steps: int, seconds: float) -> None:
+        """A stretch of so many steps has taken so long."""
+        each = seconds / steps
+        if self._tries:
+            self._tries = False
+            if each < FASTER * self._usual:
+                self._usual, self._wait = each, FIRST
+            else:
+                self.alone, self._wait = not self.alone, min(2 * self._wait, LAST)
+            self._left = self._wait
+            return
+        slower = 0.0 < SLOWER * self._usual < each
+        self._usual = each if slower or self._usual == 0.0 else min(each, 1.01 * self._usual)
+        self._left -= 1
+        if self._left <= 0 or (slower and self._wait - self._left > FIRST):
+            self._wait = FIRST if slower else self._wait
+            self.alone, self._tries = not self.alone, True
