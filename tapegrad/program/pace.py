@@ -7,11 +7,11 @@ else's half of the time, a step can take twice as long as on one thread. Results
 
 from __future__ import annotations
 
-#: how many stretches of steps are run between the first comparisons; after each that changes nothing twice as many, up
-#: to so many
+#: how many stretches of steps are run between the first comparisons, and at most; after each that changes nothing there
+#: are twice as many, or eight times where the other way was much slower
 FIRST, LAST = 2, 256
-#: shares of a step's time: by how much the other way must be faster, and by how much a stretch must have become slower
-#: for the other way to be tried again
+#: shares of a step's time: how fast the other way must be to be taken, and how slow to be much slower, which is also how
+#: slow a stretch must have become for the other way to be tried again
 FASTER, SLOWER = 0.95, 1.3
 
 
@@ -38,7 +38,8 @@ class Pace:
             if each < FASTER * self._usual:
                 self._usual, self._wait = each, FIRST
             else:
-                self.alone, self._wait = not self.alone, min(2 * self._wait, LAST)
+                more = 8 if each > SLOWER * self._usual else 2
+                self.alone, self._wait = not self.alone, min(more * self._wait, LAST)
             self._left = self._wait
             return
         slower = 0.0 < SLOWER * self._usual < each
