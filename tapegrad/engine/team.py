@@ -28,6 +28,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from . import jit, providers
-from .jit import Kernel, call, device, frame, row_address
+from .jit import FRAME_WORDS, Kernel, call, device, frame, row_address
 from .storage import address_of, aligned_bytes
 
 #: how often a helper looks for work before it sleeps, and how often somebody who waits looks before it lets others run
@@ -44,14 +45,17 @@ LOOKS = 1500
 
 # Words of a team, those that threads write 64 bytes apart: 0 address of the kernel `share_parts`, 1 helpers there are,
 # 2 address of a C function that tells how many threads may run, 3 and 4 of ``read`` and ``write``, 5 of a function that
-# lets others run, 6 how many may run at most (0: any number); 8 parts that helpers have done, 16 whether the team is
-# taken, 17 parts that helpers had done before this piece of work, 24 status; from TICKETS on 8 words a thread: its
-# ticket, and of the piece of work kernel, row, parts and threads; from SLEEPERS on 8 words a helper: whether it sleeps,
-# where it reads, where others write to wake it.
-MOST_NOW, DONE, TAKEN, BEFORE, STATUS = 6, 8, 16, 17, 24
+# lets others run, 6 how many may run at most (0: any number), 7 the number 1; 8 parts that helpers have done, 16
+# whether the team is taken, 17 parts that helpers had done before this piece of work, 24 status, 32 and 33 addresses of
+# ``sched_getcpu`` and ``sched_setaffinity`` (0: there are none), 34 where the set of processors that helpers may use is
+# and 35 its words; from TICKETS on 8 words a thread: its ticket, and of the piece of work kernel, row, parts and
+# threads; from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where others write to wake it, its
+# number for the system, and 1 + the processor that it is kept away from.
+MOST_NOW, ONE, DONE, TAKEN, BEFORE, STATUS = 6, 7, 8, 16, 17, 24
+GET_CPU, SET_AFFINITY, PROCESSORS, PROCESSOR_WORDS = 32, 33, 34, 35
 KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4  # beside a ticket
 MOST = 64
-TICKETS, SLEEPERS = 32, 32 + 8 * MOST
+TICKETS, SLEEPERS = 40, 40 + 8 * MOST
 LEFT = (1 << 32) - 1
 
 
@@ -144,12 +148,36 @@ def take_any(team: int, number: int, f: Any, i: Any, b: Any) -> int:
 
 
 @device
+def keep_away(team: int, sleeper: int, i: Any) -> int:
+    """Have a helper that sleeps wake on another processor than this one.
+
+    Left to itself Linux lets it wake beside the thread that wakes it, most often where processors are virtual, and
+    the two take turns for as long as 20 ms.
+    """
+    if i[team + GET_CPU] == 0:
+        return 0
+    here, others, mask = c_call(i[team + GET_CPU], 0, 0, 0), 0, frame()
+    if here < 0 or i[sleeper + 4] == here + 1:
+        return 0
+    for k in range(i[team + PROCESSOR_WORDS]):
+        mask[k] = i[i[team + PROCESSORS] + k]
+        if k == here >> 6:
+            mask[k] &= ~(1 << (here & 63))
+        others |= mask[k]
+    if others != 0:
+        c_call(i[team + SET_AFFINITY], i[sleeper + 3], 8 * i[team + PROCESSOR_WORDS], row_address(mask) * 8)
+    i[sleeper + 4] = here + 1
+    return 0
+
+
+@device
 def wake(team: int, helpers: int, i: Any) -> int:
     """Wake those of the first `helpers` that sleep."""
     for helper in range(helpers):
         sleeper = team + SLEEPERS + 8 * helper
         if look(i, sleeper) != 0 and replace(i, sleeper, 1, 0) != 0:
-            c_call(i[team + 4], i[sleeper + 2], sleeper * 8, 1)
+            keep_away(team, sleeper, i)
+            c_call(i[team + 4], i[sleeper + 2], (team + ONE) * 8, 8)
     return 0
 
 
@@ -209,7 +237,7 @@ def help_team(op: Any, f: Any, i: Any, b: Any) -> int:
             looks = 0
             publish(i, sleeper, 1)
             if look(i, ticket) & LEFT == 0:
-                c_call(i[team + 3], i[sleeper + 1], row_address(buffer) * 8, 1)
+                c_call(i[team + 3], i[sleeper + 1], row_address(buffer) * 8, 8)
             publish(i, sleeper, 0)
     return 0
 
@@ -252,6 +280,7 @@ def team_address(dtype: np.dtype) -> int:
         if words is None:
             words = _teams[dtype] = aligned_bytes(8 * (SLEEPERS + 8 * MOST)).view(np.int64)
             words[:] = 0
+            words[ONE] = 1
             words[0] = SHARE_PARTS.address(dtype)
             _grow(words, dtype)
         return address_of(words) // 8
@@ -285,12 +314,15 @@ def _grow(words: np.ndarray, dtype: np.dtype) -> None:
     if not jit.enabled() or count <= words[1] or provider.threads_address == 0 or system is None:
         return
     words[2], words[3:6] = provider.threads_address, system
+    _find_processors(words)
     for number in range(int(words[1]) + 1, count + 1):
-        words[SLEEPERS + 8 * (number - 1):][:3] = 0, *os.pipe()
+        sleeper = words[SLEEPERS + 8 * (number - 1):]
+        sleeper[:3] = 0, *os.pipe()
         row = np.array([address_of(words) // 8, number], np.int64)
         HELP.address(dtype)
         helper = threading.Thread(target=_help, args=(row, dtype), name=f"tapegrad-{number}", daemon=True)
         helper.start()
+        sleeper[3:5] = helper.native_id, 0
         _helpers.append(helper)
         words[1] = number
 
@@ -306,11 +338,28 @@ def _dismiss() -> None:
             for number in range(int(words[1])):
                 sleeper = words[SLEEPERS + 8 * number:][:3]
                 sleeper[1] = -1
-                os.write(int(sleeper[2]), b"\0")
+                os.write(int(sleeper[2]), words[ONE:ONE + 1].tobytes())
             words[1] = 0
         for helper in _helpers:
             helper.join(1.0)
         _helpers.clear()
+
+
+def _find_processors(words: np.ndarray) -> None:
+    """Write where the functions are that keep helpers away from a processor, and which processors they may use."""
+    library = ctypes.CDLL(None) if hasattr(os, "sched_getaffinity") else None
+    functions: list[Any] = [getattr(library, name, None) for name in ("sched_getcpu", "sched_setaffinity")]
+    allowed = sum(1 << cpu for cpu in os.sched_getaffinity(0)) if library is not None else 0
+    count = -(-allowed.bit_length() // 64)
+    if None in functions or not 0 < count <= FRAME_WORDS:
+        return
+    mask = np.frombuffer(allowed.to_bytes(8 * count, sys.byteorder), np.int64)
+    _kept.append(mask)
+    words[GET_CPU:PROCESSOR_WORDS + 1] = (*(ctypes.cast(f, ctypes.c_void_p).value for f in functions),
+                                          address_of(mask) // 8, count)
+
+
+_kept: list[np.ndarray] = []  # what the words of teams point at
 
 
 def _help(row: np.ndarray, dtype: np.dtype) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 #: how many stretches of steps are run between the first comparisons, and at most; after each that changes nothing there
 #: are twice as many, or eight times where the other way was much slower
 FIRST, LAST = 2, 256
-#: shares of a step's time: how fast the other way must be to be taken, and how slow to be much slower, which is also how
-#: slow a stretch must have become for the other way to be tried again
+#: shares of a step's time: how fast the other way must be to be taken, and how slow to be much slower, which is also
+#: how slow a stretch must have become for the other way to be tried again
 FASTER, SLOWER = 0.95, 1.3
 
 

@@ -135,3 +135,24 @@ def test_helpers_end_before_the_interpreter_does():
     for _ in range(5):
         done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stdout) == (0, "2 2\n0\n200.0\n"), done.stderr
+
+
+@pytest.mark.compiled
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are not bound to processors on this system")
+@pytest.mark.parametrize("processors", [1, None])
+def test_a_helper_wakes_on_another_processor_if_there_is_one(processors):
+    program = ("import os, sys, time, numpy as np, tapegrad as tg\n"
+               "from tapegrad.engine import team\n"
+               f"allowed = set(sorted(os.sched_getaffinity(0))[:{processors}])\n"
+               "os.sched_setaffinity(0, allowed)\n"
+               "tg.set_num_threads(2)\n"
+               "a = np.ones((200, 200), np.float32)\n"
+               "for _ in range(3):\n"
+               "    assert float(tg.matmul(a, a).numpy()[0, 0]) == 200.0\n"
+               "    time.sleep(0.05)  # longer than a helper looks for work\n"
+               "helper, = team._helpers\n"
+               "kept = os.sched_getaffinity(helper.native_id)\n"
+               "assert kept <= allowed and len(kept) == max(len(allowed) - 1, 1), (kept, allowed)\n")
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(tg.__file__))}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
