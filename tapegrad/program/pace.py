@@ -7,9 +7,9 @@ else's half of the time, a step can take twice as long as on one thread. Results
 
 from __future__ import annotations
 
-#: how many stretches of steps are run between the first comparisons, and at most; after each that changes nothing there
-#: are twice as many, or eight times where the other way was much slower
-FIRST, LAST = 2, 256
+#: how many stretches of steps are run between the first comparisons, and at most on one thread and on all; after each
+#: that changes nothing there are twice as many, or eight times where the other way was much slower
+FIRST, LAST = 2, (64, 256)
 #: shares of a step's time: how fast the other way must be to be taken, and how slow to be much slower, which is also
 #: how slow a stretch must have become for the other way to be tried again
 FASTER, SLOWER = 0.95, 1.3
@@ -39,7 +39,8 @@ class Pace:
                 self._usual, self._wait = each, FIRST
             else:
                 more = 8 if each > SLOWER * self._usual else 2
-                self.alone, self._wait = not self.alone, min(more * self._wait, LAST)
+                self.alone = not self.alone
+                self._wait = min(more * self._wait, LAST[not self.alone])
             self._left = self._wait
             return
         slower = 0.0 < SLOWER * self._usual < each

@@ -40,7 +40,7 @@ def test_threads_that_become_slow_are_left_soon_and_taken_again():
     assert not pace.alone
     run(pace, 12, lambda alone, k: 2.0 if alone else 4.0)
     assert pace.alone
-    run(pace, 2 * LAST, lambda alone, k: 2.0 if alone else 1.0)
+    run(pace, 2 * LAST[0], lambda alone, k: 2.0 if alone else 1.0)
     assert not pace.alone
 
 
