@@ -288,7 +288,7 @@ def team_address(dtype: np.dtype) -> int:
 
 @contextmanager
 def at_most(count: int, dtype: np.dtype) -> Iterator[None]:
-    """Have no more threads than `count` share work of `dtype` meanwhile, whoever's; 0: any number."""
+    """Have no more threads than `count` share work of `dtype` meanwhile, whoever's."""
     words = _teams.get(dtype)
     if words is None:
         yield

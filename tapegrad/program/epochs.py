@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine.storage import address_of
-from ..engine.team import at_most
 from ..errors import ArgumentError, ShapeError
 from ..random import generator, permutation
 from . import loop
@@ -166,9 +165,7 @@ def _run_batches(train: TrainStep, stretches: Iterator[Stretch], losses: list[np
                 began = time.perf_counter()
                 last = min(done + step.chunk, stretch.last)
                 row[loop.FIRST], row[loop.LAST] = done, last
-                with at_most(1 if step.pace.alone else 0, step.dtype):
-                    step.run()
-                step.pace.took(last - done, time.perf_counter() - began)
+                step.run(last - done)
                 bar.advance(last - done)
                 seconds = max(time.perf_counter() - began, 1e-9)
                 step.chunk = max(1, min(4 * step.chunk, math.ceil((last - done) * _CHUNK_SECONDS / seconds)))

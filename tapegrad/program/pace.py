@@ -10,6 +10,8 @@ from __future__ import annotations
 #: how many stretches of steps are run between the first comparisons, and at most on one thread and on all; after each
 #: that changes nothing there are twice as many, or eight times where the other way was much slower
 FIRST, LAST = 2, (64, 256)
+#: steps, or seconds, that make a stretch at least: one step alone says little
+STEPS, SECONDS = 16, 1e-3
 #: shares of a step's time: how fast the other way must be to be taken, and how slow to be much slower, which is also
 #: how slow a stretch must have become for the other way to be tried again
 FASTER, SLOWER = 0.95, 1.3
@@ -29,10 +31,18 @@ class Pace:
         self._tries = False  # whether this stretch is one of the other way
         self._wait = self._left = FIRST
         self._usual = 0.0  # seconds of a step, the way that was chosen
+        self._steps, self._seconds = 0, 0.0  # of this stretch so far
 
     def took(self, steps: int, seconds: float) -> None:
-        """A stretch of so many steps has taken so long."""
-        each = seconds / steps
+        """So many steps have taken so long."""
+        self._steps += steps
+        self._seconds += seconds
+        if self._steps >= STEPS or self._seconds >= SECONDS:
+            each, self._steps, self._seconds = self._seconds / self._steps, 0, 0.0
+            self._judge(each)
+
+    def _judge(self, each: float) -> None:
+        """A step of this stretch has taken so long."""
         if self._tries:
             self._tries = False
             if each < FASTER * self._usual:

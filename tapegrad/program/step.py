@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..engine import walk
 from ..engine.jit import bits
 from ..engine.storage import Changes, Written, address_of
-from ..engine.team import team_address
+from ..engine.team import at_most, team_address
 from ..memory import MemoryReport
 from ..state import Forgotten, Modes
 from ..tensor import Tensor
@@ -113,9 +114,15 @@ class Step:
             self.advance(int(self.row[loop.DONE]))
         return float(self.loss)
 
-    def run(self) -> None:
-        """Run the steps that the row names. Gradients stay readable as ``.grad``."""
-        status = self._walk()
+    def run(self, steps: int = 1) -> None:
+        """Run the steps that the row names, so many. Gradients stay readable as ``.grad``."""
+        began = time.perf_counter()
+        if self.pace.alone:
+            with at_most(1, self.dtype):
+                status = self._walk()
+        else:
+            status = self._walk()
+        self.pace.took(steps, time.perf_counter() - began)
         Changes.mark_together(self._written)
         if self._forgotten != Forgotten.count:
             self._forgotten = Forgotten.count

@@ -14,7 +14,7 @@ def run(pace, stretches, seconds, noise=0.0, seed=0):
     rng, total = np.random.default_rng(seed), 0.0
     for k in range(stretches):
         taken = seconds(pace.alone, k) * (1.0 + noise * abs(rng.standard_normal()))
-        pace.took(8, 8 * taken)
+        pace.took(16, 16 * taken)
         total += taken
     return total
 
@@ -49,6 +49,13 @@ def test_a_machine_that_becomes_slow_as_a_whole_changes_nothing():
     run(pace, 100, lambda alone, k: 2.0 if alone else 1.0)
     total = run(pace, 400, lambda alone, k: 6.0 if alone else 3.0)
     assert not pace.alone and total < 1.03 * 3.0 * 400
+
+
+def test_one_step_that_takes_long_says_nothing():
+    pace = Pace()
+    for k in range(16 * 100):
+        pace.took(1, 1e-4 if k % 50 == 49 else 2e-5 if not pace.alone else 4e-5)
+    assert not pace.alone
 
 
 @pytest.mark.compiled
