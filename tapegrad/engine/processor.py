@@ -6,17 +6,18 @@ import os
 
 import llvmlite.binding as llvm
 
+_CHOSEN = os.environ.get("NUMBA_CPU_NAME", "")
+
 
 def _features() -> str:
     chosen = os.environ.get("NUMBA_CPU_FEATURES")
     if chosen is not None:
         return chosen
-    return "" if NAME == "generic" else llvm.get_host_cpu_features().flatten()
+    return "" if _CHOSEN.lower() == "generic" else llvm.get_host_cpu_features().flatten()
 
 
 #: its family and what it can do, as LLVM names them
-NAME = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-FEATURES = _features()
+NAME, FEATURES = _CHOSEN or llvm.get_host_cpu_name(), _features()
 #: bytes of a vector register for the tiles of a product, which take those of smaller ones in pairs, and whether there
 #: are 32 of them, or 16
 VECTOR, MANY = (64, True) if "+avx512f" in FEATURES.split(",") else (32, False)
