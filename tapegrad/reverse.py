@@ -68,7 +68,7 @@ def backward(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stride
             tape._kept_adjoint = tape._adjoint[:tape._variable_count].copy()
             tape._kept_adjoint[seed] = at
     except BaseException:
-        for n in np.flatnonzero(tape._live[:end]).tolist():
+        for n in tape._live[:end].nonzero()[0].tolist():
             if tape.saved[n] is None:  # what was walked and given back cannot be walked again
                 tape._kill(n)
         raise
@@ -78,7 +78,7 @@ def backward(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stride
         for _, v in leaves:
             tape._state[v] = walk.LEAF
     if not keeps:
-        tape.forget(np.flatnonzero(tape._live[:end]).tolist())
+        tape.forget(tape._live[:end].nonzero()[0].tolist())
 
 
 def _stretches(tape: Tape, end: int, keeps: bool) -> Iterator[tuple[int, int]]:
@@ -105,7 +105,7 @@ def _ready_adjoints(tape: Tape, end: int) -> None:
 
 def _check_unchanged(tape: Tape, end: int) -> None:
     """Raise if a saved value was overwritten since it was saved."""
-    live = np.flatnonzero(tape._live[:end])
+    live = tape._live[:end].nonzero()[0]
     if len(live) and tape._stamp[live[0]] != Changes.count:
         Changes.settle()
         for n in live.tolist():
@@ -126,7 +126,7 @@ def _read_buffers(tape: Tape, n: int) -> Iterable[Buffer]:
 def _check_released(tape: Tape) -> None:
     """Raise if the walk would reach a result whose own instruction is gone."""
     count = tape._variable_count
-    if np.any((tape._state[:count] == walk.REACHED) & (tape._producer[:count] < 0)):
+    if ((tape._state[:count] == walk.REACHED) & (tape._producer[:count] < 0)).any():
         raise GraphReleasedError(
             "the gradient reaches a tensor whose stretch of tape was walked already and given back; "
             "detach() it, or call the first backward() with retain_graph=True")

@@ -25,7 +25,7 @@ from .engine.storage import Buffer, Changes, Storage, address_of, array_at
 from .engine.touched import TouchedRows
 from .errors import GradientError, TapegradError, TapeMemoryError
 from .listing import describe, listing
-from .ops.table import ADJOINT, FORWARD, OPS, Op
+from .ops.table import OPS, TABLES, Op
 from .ragged import starts_of
 from .rows import Rows
 
@@ -379,7 +379,7 @@ class Tape:
         """Run the adjoints of the live instructions from `first` to `last`; what they saved goes, unless `keeps`."""
         self.run(walk.REVERSE_WALK, first, last)
         if not keeps:
-            for n in np.flatnonzero(self._live[first:last]).tolist():
+            for n in self._live[first:last].nonzero()[0].tolist():
                 self.saved[first + n] = None
 
     def fail(self, n: int, status: int) -> None:
@@ -391,8 +391,7 @@ class Tape:
         """Plan the reverse walk from variable `seed`; returns the bytes that its adjoints need."""
         dtype = self.dtype
         header = self._header
-        header[walk.FORWARD_TABLE] = address_of(FORWARD[dtype]) // 8
-        header[walk.ADJOINT_TABLE] = address_of(ADJOINT[dtype]) // 8
+        header[walk.FORWARD_TABLE], header[walk.ADJOINT_TABLE] = TABLES[dtype]
         header[walk.FLOAT_SIZE] = dtype.itemsize
         header[walk.SEED], header[walk.REUSE] = seed, not self.keep
         self.run(walk.PLAN_REVERSE, 0, int(self._producer[seed]) + 1)

@@ -168,7 +168,7 @@ def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
 MULTIPLY, MULTIPLY_PART = Kernel("product.multiply", multiply), Kernel("product.part", multiply_part)
 PACK_PART, SUMS_PART = Kernel("product.pack", pack_part), Kernel("product.sums", sums_part)
 
-_records: dict[tuple[np.dtype, int], tuple[np.ndarray, np.ndarray]] = {}
+_records: dict[tuple[np.dtype, int], tuple[np.ndarray, np.ndarray, int]] = {}
 
 
 def gemm_address(dtype: np.dtype) -> int:
@@ -182,5 +182,6 @@ def gemm_address(dtype: np.dtype) -> int:
         record = [MULTIPLY.address(dtype), routine, MULTIPLY_PART.address(dtype), team_address(dtype), limit,
                   provider.few, PACK_PART.address(dtype), 0, address_of(strips) // dtype.itemsize,
                   SUMS_PART.address(dtype)]
-        kept = _records.setdefault((dtype, routine), (np.array(record, np.int64), strips))
-    return address_of(kept[0]) // 8
+        words = np.array(record, np.int64)
+        kept = _records.setdefault((dtype, routine), (words, strips, address_of(words) // 8))
+    return kept[2]

@@ -103,6 +103,7 @@ class _Large(Buffer):
         self.storage.held_bytes -= self.nbytes
 
 
+@lru_cache(maxsize=4096)
 def size_class(nbytes: int) -> int:
     """`nbytes` rounded up: to 64 below 512 bytes, then to eighths of the power of two below."""
     step = max(ALIGNMENT, 1 << max(nbytes.bit_length() - 4, 0))

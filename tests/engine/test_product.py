@@ -109,7 +109,7 @@ def test_strips_do_not_change_a_bit(dtype):
     rng = np.random.default_rng(0)
     a, b = (rng.normal(size=shape).astype(dtype) for shape in ((k, m), (k, n)))
     product.gemm_address(dtype)
-    record, strips = product._records[dtype, product.providers.gemm_address(dtype)]
+    record, strips, _ = product._records[dtype, product.providers.gemm_address(dtype)]
     made = []
     for taken in (0, 1):
         c = np.zeros((m, n), dtype)
