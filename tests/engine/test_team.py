@@ -147,12 +147,14 @@ def test_a_helper_wakes_on_another_processor_if_there_is_one(processors):
                "os.sched_setaffinity(0, allowed)\n"
                "tg.set_num_threads(2)\n"
                "a = np.ones((200, 200), np.float32)\n"
-               "for _ in range(3):\n"
+               "for _ in range(200):\n"
                "    assert float(tg.matmul(a, a).numpy()[0, 0]) == 200.0\n"
-               "    time.sleep(0.05)  # longer than a helper looks for work\n"
-               "helper, = team._helpers\n"
-               "kept = os.sched_getaffinity(helper.native_id)\n"
-               "assert kept <= allowed and len(kept) == max(len(allowed) - 1, 1), (kept, allowed)\n")
+               "    helper, = team._helpers\n"
+               "    kept = os.sched_getaffinity(helper.native_id)\n"
+               "    assert kept <= allowed and len(kept) >= max(len(allowed) - 1, 1), (kept, allowed)\n"
+               "    if len(allowed) > 1 and kept < allowed: break\n"
+               "    time.sleep(0.05 if len(allowed) > 1 else 0.001)  # longer than a helper looks for work\n"
+               "else: assert len(allowed) == 1, allowed\n")
     env = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(tg.__file__))}
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
