@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from ._version import __version__
-from .engine import jit, providers, team
+from .engine import jit, processor, providers, team
 from .errors import ArgumentError
 from .memory import Rows
 
@@ -77,14 +77,12 @@ class Config:
             ``compile_seconds`` : float
                 Spent compiling in this process so far.
         """
-        import llvmlite.binding as llvm
-
         provider, folder = providers.loaded(), jit.cache_folder()
         return {
             "tapegrad": __version__, "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("numpy", "numba", "llvmlite", "scipy")},
-            "cpu": _cpu_name(), "cpu_target": llvm.get_host_cpu_name(),
-            "cpu_features": sorted(name for name, has in llvm.get_host_cpu_features().items() if has),
+            "cpu": _cpu_name(), "cpu_target": processor.NAME,
+            "cpu_features": sorted(name[1:] for name in processor.FEATURES.split(",") if name.startswith("+")),
             "cores": os.cpu_count() or 1,
             "blas": provider.name, "blas_version": provider.version, "blas_file": provider.file,
             "blas_available": list(providers.available()), "num_threads": provider.threads,

@@ -25,7 +25,7 @@ from .engine.storage import Buffer, Changes, Storage, address_of, array_at
 from .engine.touched import TouchedRows
 from .errors import GradientError, TapegradError, TapeMemoryError
 from .listing import describe, listing
-from .ops.table import OPS, TABLES, Op
+from .ops.table import OPS, Op
 from .ragged import starts_of
 from .rows import Rows
 
@@ -391,7 +391,7 @@ class Tape:
         """Plan the reverse walk from variable `seed`; returns the bytes that its adjoints need."""
         dtype = self.dtype
         header = self._header
-        header[walk.FORWARD_TABLE], header[walk.ADJOINT_TABLE] = TABLES[dtype]
+        header[walk.FORWARD_TABLE], header[walk.ADJOINT_TABLE] = walk.TABLES[dtype]
         header[walk.FLOAT_SIZE] = dtype.itemsize
         header[walk.SEED], header[walk.REUSE] = seed, not self.keep
         self.run(walk.PLAN_REVERSE, 0, int(self._producer[seed]) + 1)

@@ -18,6 +18,6 @@ def _features() -> str:
 
 #: its family and what it can do, as LLVM names them
 NAME, FEATURES = _CHOSEN or llvm.get_host_cpu_name(), _features()
-#: bytes of a vector register for the tiles of a product, which take those of smaller ones in pairs, and whether there
-#: are 32 of them, or 16
-VECTOR, MANY = (64, True) if "+avx512f" in FEATURES.split(",") else (32, False)
+#: bytes of a vector register for the tiles of a product: 64, of which there are 32 and masks for them, or 32, which may
+#: be pairs of smaller ones
+VECTOR = 64 if "+avx512f" in FEATURES.split(",") else 32

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from .jit import cast, device
-from .processor import MANY, VECTOR
+from .processor import VECTOR
 from .storage import address_of, aligned_bytes
 
 #: rows of a tile at most: what registers hold, and enough for each multiplication to have ended before the next to the
 #: same register
-ROWS = 8 if MANY else 6
+ROWS = 8 if VECTOR == 64 else 6
 #: rows of a panel, the part of B that all rows of A are multiplied with before the next: half of a first cache
 PANEL = 192 if VECTOR == 64 else 320
 

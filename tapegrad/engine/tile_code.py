@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from .processor import MANY, VECTOR
+from .processor import VECTOR
 from .tile import PANEL, ROWS
 
 _i64, _i1 = ir.IntType(64), ir.IntType(1)
@@ -64,7 +64,7 @@ class _Code:
         if lanes is None:
             self.builder.store(value, self._vector_at(index, count), align=self.size)
             return
-        if MANY:
+        if VECTOR == 64:
             align = ir.Constant(ir.IntType(32), self.size)
             self._call(f"masked.store.{self._suffix(count)}.p0", ir.VoidType(),
                        [value, self._vector_at(index, count), align, self.mask(lanes, count)])

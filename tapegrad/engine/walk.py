@@ -321,6 +321,8 @@ CAPACITY = 4096
 #: address of each op's kernel by opcode; 0 where it is not compiled yet
 FORWARD: dict[np.dtype, np.ndarray] = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
 ADJOINT_OF: dict[np.dtype, np.ndarray] = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
+#: where both tables of a dtype are, as the header holds them
+TABLES = {dtype: (address_of(FORWARD[dtype]) // 8, address_of(ADJOINT_OF[dtype]) // 8) for dtype in FLOATS}
 
 
 def run_rows(opcodes: np.ndarray, starts: np.ndarray, words: np.ndarray, dtype: np.dtype) -> None:
@@ -329,7 +331,7 @@ def run_rows(opcodes: np.ndarray, starts: np.ndarray, words: np.ndarray, dtype: 
     The kernels must be in the table (`Op.ready_forward`).
     """
     header = np.zeros(HEADER_WORDS, np.int64)
-    header[FORWARD_TABLE] = address_of(FORWARD[dtype]) // 8
+    header[FORWARD_TABLE], header[ADJOINT_TABLE] = TABLES[dtype]
     header[OPCODE], header[START], header[WORDS] = (address_of(a) // 8 for a in (opcodes, starts, words))
     header[END] = len(opcodes)
     status = FORWARD_WALK(address_of(header), dtype)

@@ -25,15 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.jit import Kernel
-from ..engine.storage import address_of
 from ..engine.walk import ADJOINT_OF as ADJOINT
 from ..engine.walk import CAPACITY, FORWARD
 from ..errors import TapegradError
 
 OPS: list[Op] = []
-
-#: by dtype, element addresses of the tables of forward and adjoint kernels
-TABLES = {dtype: (address_of(FORWARD[dtype]) // 8, address_of(ADJOINT[dtype]) // 8) for dtype in FORWARD}
 
 #: by the status of a kernel, the class of an error and its text (see `tape.raise_status`)
 Errors = dict[int, tuple[type[TapegradError], str]]

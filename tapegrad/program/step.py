@@ -66,7 +66,7 @@ class Step:
             rows = self.rows = self.optimizer.update_rows(self.active)
             self.layout = rows.layout
             header = self.update_header
-            header[walk.FORWARD_TABLE] = address_of(walk.FORWARD[self.dtype]) // 8
+            header[walk.FORWARD_TABLE], header[walk.ADJOINT_TABLE] = walk.TABLES[self.dtype]
             header[walk.OPCODE], header[walk.START] = address_of(rows.opcodes) // 8, address_of(rows.starts) // 8
             header[walk.WORDS], header[walk.END] = address_of(rows.words) // 8, len(rows.opcodes)
             self.rate_words = address_of(rows.words) // 8 + rows.lr_words.astype(np.int64)
