@@ -85,6 +85,7 @@ class Operands:
         firsts, variables, offsets = rows.starts.tolist(), rows.values.tolist(), tape._offset.tolist()
         mode = tape._words[tape._start[rows.owner]] >> operand & 1 != 0  # bit j says that that adjoint is stored
         stored = wanted & mode
+        held = (self.nbytes > 0).tolist()  # what lies elsewhere, as leaves and their gradients do, takes nobody's bytes
         over: list[int] = []
         self.parts: dict[int, list[tuple[int, int]]] = {}
         self.adjoint_parts: dict[int, list[tuple[int, int]]] = {}
@@ -98,7 +99,7 @@ class Operands:
             if shared.parts:
                 row, known, size = variables[first:firsts[n + 1]], tape.notes[n][0], tape.dtype.itemsize
                 parts = [(j, at * size) for j, at in shared.parts
-                         if not offsets[first + j] and at * size % 64 == 0 and row.count(row[j]) == 1
+                         if held[row[j]] and not offsets[first + j] and at * size % 64 == 0 and row.count(row[j]) == 1
                          # a view's other elements lie elsewhere
                          and math.prod(known[j][0]) * size == tape._nbytes[row[j]]]
                 if parts:
@@ -109,7 +110,8 @@ class Operands:
         beside = rows.rows(owner)  # all operands of those instructions
         same = beside.owner[beside.values == given[beside.owner]]
         sizes = tape._nbytes
-        places = places[(tape._offset[places] == 0) & (sizes[given] == sizes[self.results[owner]])
+        places = places[(tape._offset[places] == 0) & (self.nbytes[given] > 0)
+                        & (sizes[given] == sizes[self.results[owner]])
                         & (np.bincount(same, minlength=len(places)) == 1)]
         chosen = np.zeros(len(wanted), bool)
         chosen[places] = True
