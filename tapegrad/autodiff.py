@@ -34,7 +34,11 @@ class ValueAndGrad:
         for k in self._numbers:
             if not -count <= k < count:
                 raise ArgumentError(f"argnums {k}: the function was called with {count} positional arguments")
-        return [k % count for k in self._numbers]
+        positions = [k % count for k in self._numbers]
+        for k in positions:
+            if positions.count(k) > 1:
+                raise ArgumentError(f"argnums {self._numbers}: names argument {k} twice; name each once")
+        return positions
 
     def _split(self, result: Any) -> tuple[Any, Any]:
         if not self._has_aux:
@@ -55,7 +59,7 @@ class ValueAndGrad:
         dtype = _dtype_of([leaf for k in positions for leaf in trees[k][0]])
         chosen: list[list[Tensor]] = []
         arguments = list(args)
-        for k in dict.fromkeys(positions):
+        for k in positions:
             leaves = [_leaf(x, dtype, k) for x in trees[k][0]]
             arguments[k] = unflatten(trees[k][1], leaves)
         for k in positions:

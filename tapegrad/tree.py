@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 
@@ -32,21 +32,21 @@ def unflatten(structure: Any, leaves: list[Any]) -> Any:
     """
     if structure == "*":
         return leaves[0]
-    supply = iter(leaves)
+    return _built(structure, iter(leaves))
 
-    def build(part: Any) -> Any:
-        if part == "*":
-            return next(supply)
-        if part is None:
-            return None
-        if part[0] == "dict":
-            return {key: build(value) for key, value in zip(part[1], part[2])}
-        children = [build(child) for child in part[1]]
-        if part[0] == "list":
-            return children
-        return tuple(children) if part[0] == "tuple" else part[0](*children)
 
-    return build(structure)
+def _built(part: Any, supply: Iterator[Any]) -> Any:
+    # not within `unflatten`: a function that refers to itself would keep the leaves until they are collected
+    if part == "*":
+        return next(supply)
+    if part is None:
+        return None
+    if part[0] == "dict":
+        return {key: _built(value, supply) for key, value in zip(part[1], part[2])}
+    children = [_built(child, supply) for child in part[1]]
+    if part[0] == "list":
+        return children
+    return tuple(children) if part[0] == "tuple" else part[0](*children)
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

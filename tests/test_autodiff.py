@@ -227,6 +227,15 @@ def test_argnums_out_of_range_are_an_error(argnums):
         tg.grad(quadratic, argnums=argnums)(A, B)
 
 
+@pytest.mark.parametrize("argnums", [(0, 0), (1, 0, 1), (0, -2)])
+@pytest.mark.parametrize("make", [tg.grad, tg.value_and_grad])
+@pytest.mark.parametrize("through", [lambda f: f, tg.compile])
+def test_an_argument_named_twice_is_an_error(make, through, argnums):
+    with pytest.raises(ValueError, match="twice") as caught:
+        through(make(quadratic, argnums=argnums))(A, B)
+    assert isinstance(caught.value, tg.TapegradError)
+
+
 def test_a_function_that_returns_no_tensor_is_an_error():
     with pytest.raises(tg.TapegradError, match="str"):
         tg.grad(lambda a: "text")(A)

@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -48,17 +49,28 @@ class Buffer:
 class Written:
     """Buffers that are overwritten together, again and again."""
 
-    __slots__ = ("buffers", "version")
+    __slots__ = ("buffers", "version", "waits", "__weakref__")
 
     def __init__(self, buffers: Sequence[Buffer]) -> None:
         self.buffers, self.version = buffers, 0
+        self.waits = False  # for `Changes.settle`
+
+    def settle(self) -> None:
+        """Have the buffers' versions say when they were overwritten last."""
+        self.waits = False
+        for buffer in self.buffers:
+            buffer.version = max(buffer.version, self.version)
+
+    def __del__(self) -> None:
+        if self.waits:
+            self.settle()
 
 
 class Changes:
     """Counts in-place changes of buffers, so that a reverse walk can tell whether it would read other numbers."""
 
     count = 0
-    _later: set[Written] = set()
+    _later: set[ref[Written]] = set()  # not kept alive: what dies settles its buffers itself
 
     @classmethod
     def mark(cls, buffer: Buffer) -> None:
@@ -70,15 +82,17 @@ class Changes:
     def mark_together(cls, written: Written) -> None:
         """These buffers are; their versions say so after `settle`."""
         cls.count = written.version = cls.count + 1
-        cls._later.add(written)
+        if not written.waits:
+            written.waits = True
+            cls._later.add(ref(written, cls._later.discard))
 
     @classmethod
     def settle(cls) -> None:
         """Have every buffer's version be that of its last change."""
         while cls._later:
-            written = cls._later.pop()
-            for buffer in written.buffers:
-                buffer.version = max(buffer.version, written.version)
+            written = cls._later.pop()()
+            if written is not None:
+                written.settle()
 
 
 class _Pooled(Buffer):

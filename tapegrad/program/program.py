@@ -187,11 +187,14 @@ class Program:
     # -------------------------------------------------------------- running
 
     def array(self, t: Tensor) -> np.ndarray:
-        """View of the present value of one of the recording's tensors (or of any other)."""
+        """View of the present value of one of the recording's tensors (or of any other).
+
+        It keeps the arena alive and not the program, which may hold it: the collector does not see through an array.
+        """
         if not t.is_symbolic:
             return t._array()
         at = int(self.tape._value[t.node.variable]) + t.offset * t.dtype.itemsize
-        return array_at(at, t.shape, t.strides, t.dtype, self)
+        return array_at(at, t.shape, t.strides, t.dtype, self.arena)
 
     def give(self, arrays: Sequence[np.ndarray]) -> None:
         """Copy the arguments into the inputs."""
@@ -240,7 +243,7 @@ class Program:
             return self._results.pop(v)
         if v not in self._gradients:
             at = self._adjoint_place(t)
-            self._gradients[v] = array_at(at, t.shape, t.strides, t.dtype, self) if at else None
+            self._gradients[v] = array_at(at, t.shape, t.strides, t.dtype, self.arena) if at else None
         gradient = self._gradients[v]
         return np.zeros(t.shape, t.dtype) if gradient is None else gradient.copy()
 
