@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import jit
+from .engine import as_written, jit
 from .engine.jit import bits
 from .errors import ArgumentError, DtypeError, ShapeError
 from .functions.elementwise import contiguous
@@ -115,9 +115,11 @@ class CustomOp:
         for k, name in enumerate(self.scalars):
             arguments[name] = f"real(op, {at + k}, f)"
 
+        prepare = as_written.compiled if jit.enabled() else as_written.twin
+
         def kernel(function: Callable, names: tuple[str, ...], label: str) -> Callable:
             body = f"def {label}(op, f, i, b):\n    user({', '.join(arguments[n] for n in names)})\n    return 0\n"
-            scope: dict[str, Any] = {"user": _compiled(function), "array_of": jit.array_of, "real": jit.real}
+            scope: dict[str, Any] = {"user": prepare(function), "array_of": jit.array_of, "real": jit.real}
             exec(body, scope)
             return scope[label]
 
@@ -131,15 +133,6 @@ class CustomOp:
         scratch = tuple(range(1 + count, operands))
         suffix = "_".join(f"{n}{'i' if w else ''}" for n, w in kinds)
         return Op(f"{self.name}#{self._serial}.{suffix}", forward, adjoint, (read + scratch,) * count, own=False)
-
-
-def _compiled(function: Callable) -> Callable:
-    """The user's function as numba sees it; itself when the JIT is disabled."""
-    if not jit.enabled() or hasattr(function, "py_func"):
-        return function
-    import numba
-
-    return numba.njit(error_model="numpy")(function)
 
 
 def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Callable | None = None,
@@ -171,6 +164,11 @@ def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Call
 
     Notes
     -----
+    The functions are compiled as they are written, without ``fastmath``; where they divide by zero the result is that
+    of NumPy, an infinity or NaN, while an ``@njit`` helper that they call keeps its own options and raises, unless it
+    has ``error_model="numpy"``. An integer to a negative power is an integer (``2 ** -1`` is 0), and 0.0 to one is an
+    error, as numba has them. With ``NUMBA_DISABLE_JIT=1`` they mean the same, and need their source.
+
     What a user's function calls lies outside the package, so its machine code is not kept on disk. A subscript out of
     range is not checked, as in every function compiled by numba.
 

@@ -487,7 +487,7 @@ def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str]
     named = f"{index}" if -2**55 < index < 2**55 - 1 else f"{index} or beyond"  # 56 bits have room for no more
     error, message = op.errors.get(code, (TapegradError, f"status {status}"))
     if status == -1:
-        error, message = TapegradError, "the function raised an exception"
+        error, message = TapegradError, "the function raised an exception; NUMBA_DISABLE_JIT=1 shows which, and where"
     message = message.format(index=named, words=words)
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
     given = ", ".join(str(list(s)) for s, *_ in operands[1:])

@@ -9,6 +9,7 @@ import inspect
 import math
 import platform
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numba
@@ -19,7 +20,7 @@ from numba.core import cgutils, compiler, config, cpu_options, registry
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
-from . import blas, jit, processor, team, tile, tile_code, vecmath
+from . import as_written, blas, jit, processor, team, tile, tile_code, vecmath
 
 #: NaN and infinity are honoured: neither "nnan" nor "ninf"
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -383,7 +384,8 @@ def signature(dtype: np.dtype) -> Any:
 
 def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = True, straight: bool = False) -> tuple[
         str, bytes]:
-    """Symbol and object code of `function`, compiled for `dtype`; if it is a user's (not `own`) it may allocate.
+    """Symbol and object code of `function`, compiled for `dtype`; if it is a user's (not `own`) it may allocate and is
+    compiled as it is written.
 
     For `straight` see `Kernel`. What the function calls is compiled without that, for numba keeps it, and of what is
     vector code in part LLVM makes none in the loops of other functions: so it is compiled twice.
@@ -394,7 +396,7 @@ def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = T
     flags.no_cfunc_wrapper = True
     flags.nrt = not own  # a kernel that allocates does not compile
     flags.error_model = "numpy"
-    flags.fastmath = cpu_options.FastMathOptions(FASTMATH)
+    flags.fastmath = cpu_options.FastMathOptions(FASTMATH if own else False)
     target, sig = registry.cpu_target, signature(dtype)
     function.__qualname__ = name
 
@@ -402,7 +404,7 @@ def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = T
         return compiler.compile_extra(target.typing_context, target.target_context, function, sig.args,
                                       sig.return_type, flags, {})
 
-    with global_compiler_lock:
+    with global_compiler_lock, nullcontext() if own else as_written.own_flags():
         result = compiled()
         if straight:
             before, config.SLP_VECTORIZE = config.SLP_VECTORIZE, 1
