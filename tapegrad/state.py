@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import wraps
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,67 @@ import numpy as np
 from .errors import DtypeError
 from .tape import Tape
 
+_lock = threading.Lock()
+#: the value of an attribute that is not there
+ABSENT: Any = object()
+
 
 class Modes:
-    """Counts changes of modules' modes, of which leaves are frozen and of where leaves lie, in any thread.
+    """Counts changes of what a recording depends on besides its arguments, in any thread.
 
-    As long as the number stays, a recording holds that held before; a change counts after it was made.
+    That is modules (see `Version`), which leaves are frozen, and where they lie. As long as the number stays, a
+    recording holds that held before; a change counts after it was made.
+
+    Attributes
+    ----------
+    changes : int
+        The number of one of the last changes; no two have the same.
+    recordings : int
+        How many are being made now.
     """
 
-    changes = 0
+    changes = recordings = 0
+    _numbers = count(1)
+
+    @classmethod
+    def changed(cls) -> int:
+        """Something has changed; returns the number of the change."""
+        number = cls.changes = next(cls._numbers)
+        return number
+
+    @classmethod
+    def record(cls, more: int) -> None:
+        """One recording more is being made, or one less."""
+        with _lock:
+            cls.recordings += more
+
+
+class Version:
+    """Counts the changes of a module's attributes, parameters, buffers and children.
+
+    Attributes
+    ----------
+    number : int
+        Of the last change, among all of `Modes`.
+    made : int
+        Of the change that made the module.
+    assigned : dict of str to int
+        Of the last assignment to each attribute by what was not being recorded.
+    """
+
+    __slots__ = ("number", "made", "assigned")
+
+    def __init__(self) -> None:
+        self.number = self.made = Modes.changed()
+        self.assigned: dict[str, int] = {}
+
+    def changed(self) -> None:
+        """There was a change."""
+        self.number = Modes.changed()
+
+    def attribute(self, name: str) -> None:
+        """An attribute was assigned or deleted, by no function that is being recorded."""
+        self.assigned[name] = self.number = Modes.changed()
 
 
 class Forgotten:

@@ -253,7 +253,7 @@ class Tensor(TensorMethods):
         self._requires_grad = bool(requires_grad)
         if self.node is not None:
             self.node.requires_grad = self._requires_grad
-            Modes.changes += 1
+            Modes.changed()
         return self
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -335,7 +335,7 @@ class Tensor(TensorMethods):
         values, gradient = self.numpy(), self.grad
         gradient_values = None if gradient is None else gradient.numpy()
         leaf.buffer = self.buffer = Buffer(value_address, self.nbytes, owner)
-        Modes.changes += 1
+        Modes.changed()
         self.offset, self.strides = 0, contiguous_strides(self.shape)
         self._array()[...] = values
         leaf.home = Buffer(gradient_address, self.nbytes, owner)

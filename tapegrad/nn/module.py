@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import ArgumentError, TapegradError
 from ..optim.lists import zero_gradient
-from ..state import Modes, state
+from ..state import ABSENT, Modes, Version, state
 from ..tensor import Tensor
+from .members import Members
 from .names import parameters_of
 from .parameter import Parameter, float_dtype
 from .state_dict import LoadResult, entries, load
@@ -20,7 +21,7 @@ from .summary import describe
 __all__ = ["Module", "ModuleError", "UninitialisedModuleError"]
 
 Self = TypeVar("Self", bound="Module")
-_REGISTRIES = ("_parameters", "_buffers", "_modules")
+_REGISTRIES = {"_parameters": "an nn.Parameter", "_buffers": "a Tensor", "_modules": "an nn.Module"}
 
 
 class ModuleError(TapegradError, ValueError, TypeError):
@@ -70,10 +71,13 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _transient: set[str]
+    _version: Version
     _collapses_equal_children = False  # whether `repr` writes a run of equal children as one
 
     def __init__(self) -> None:
-        self.__dict__.update(_parameters={}, _buffers={}, _modules={}, _transient=set(), training=True)
+        version = Version()
+        members = {registry: Members(version) for registry in _REGISTRIES}
+        self.__dict__.update(members, _transient=set(), _version=version, training=True)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass defines it."""
@@ -163,9 +167,7 @@ class Module:
                     others.pop(name, None)
             self._register(registry, name, value)
             return
-        for registry, wanted in zip(
-            _REGISTRIES, ("an nn.Parameter", "a Tensor", "an nn.Module"), strict=True
-        ):
+        for registry, wanted in _REGISTRIES.items():
             members = self.__dict__.get(registry)
             if members is not None and name in members:
                 if value is not None and not (registry == "_buffers" and isinstance(value, Tensor)):
@@ -173,16 +175,29 @@ class Module:
                         f"{type(self).__name__}.{name} holds {wanted}; cannot assign {type(value).__name__} "
                         f"(delete the attribute first, or change values with {name}.copy_(array))"
                     )
+                if Modes.recordings and state.capture is not None and value is not None:
+                    state.capture.replaces(self, name, value)
                 members[name] = value
                 return
+        before = self.__dict__.get(name, ABSENT)
         object.__setattr__(self, name, value)
-        if name == "training":
-            Modes.changes += 1
+        if before is not value:
+            self._changed(name, before, value)
+
+    def _changed(self, name: str, before: Any, after: Any) -> None:
+        """An attribute that is not registered holds something else: have the recordings that may see it know."""
+        if Modes.recordings and state.capture is not None:
+            state.capture.assigns(self, name, before, after)
+        elif "_version" in self.__dict__:
+            self._version.attribute(name)
 
     def __getattr__(self, name: str) -> Any:
+        attributes = self.__dict__
         for registry in _REGISTRIES:
-            members = self.__dict__.get(registry)
+            members = attributes.get(registry)
             if members is not None and name in members:
+                if Modes.recordings and state.capture is not None:
+                    state.capture.sees(self)
                 return members[name]
         if name in ("training", "_transient", *_REGISTRIES):
             raise UninitialisedModuleError(
@@ -197,7 +212,9 @@ class Module:
                 del members[name]
                 self._transient.discard(name)
                 return
+        before = self.__dict__.get(name, ABSENT)
         object.__delattr__(self, name)
+        self._changed(name, before, ABSENT)
 
     def __dir__(self) -> list[str]:
         names = set(super().__dir__())

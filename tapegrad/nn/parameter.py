@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import DtypeError
+from ..state import Modes
 from ..tensor import Tensor
 
 __all__ = ["Parameter", "float_dtype"]
@@ -63,6 +64,7 @@ class Parameter(Tensor):
     def convert_(self, dtype: DTypeLike) -> Parameter:
         """Change the dtype in place, forgetting the gradient; return the parameter. See `Module.to`."""
         super().__init__(self.numpy(), float_dtype(dtype, "Parameter"), self.requires_grad)
+        Modes.changed()
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import DtypeError
-from ..state import Modes
 from ..tensor import BOOL, FLOAT32, FLOAT64, INT64, Tensor, user_line
 
 Signature = tuple[Any, ...]
@@ -43,28 +42,3 @@ def float_dtype(arrays: Sequence[np.ndarray]) -> np.dtype | None:
     """The widest float dtype among the arguments."""
     floats = [a.dtype for a in arrays if a.dtype.kind == "f"]
     return None if not floats else FLOAT64 if FLOAT64 in floats else FLOAT32
-
-
-class Conditions:
-    """What besides its arguments a recording depends on: modes of modules, frozen leaves, where leaves live."""
-
-    __slots__ = ("modules", "leaves", "seen")
-
-    def __init__(self, modules: Sequence[Any], leaves: dict[Any, bool]) -> None:
-        self.seen = Modes.changes
-        self.modules = [(m, m.training) for m in modules]
-        self.leaves = [(leaf, required, leaf.buffer.address) for leaf, required in leaves.items()]
-
-    def hold(self) -> bool:
-        """Whether they are as they were."""
-        changes = Modes.changes
-        if self.seen == changes:
-            return True
-        for module, training in self.modules:
-            if module.training != training:
-                return False
-        for leaf, required, address in self.leaves:
-            if leaf.requires_grad != required or leaf.buffer.address != address:
-                return False
-        self.seen = changes
-        return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import warnings
 from collections.abc import Sequence, Set
 from typing import Any
 
@@ -15,10 +16,12 @@ from ..functions.elementwise import as_bool, convert
 from ..ops.table import Op
 from ..recording import covers, leaf_relative
 from ..rows import Rows, Symbol
-from ..state import state
+from ..state import ABSENT, Modes, state
 from ..tape import Leaf, Node, Tape
 from ..tensor import BOOL, Tensor, contiguous_strides, user_frame, user_line
+from .conditions import Conditions, is_plain, same
 from .fusion import fuse
+from .reach import Draws, reach
 from .runs import in_runs
 
 
@@ -31,6 +34,8 @@ class Capture:
         The recording's float dtype.
     trained : set of Leaf, optional
         The leaves whose gradients are wanted, frozen or not; all that require one if not given.
+    function : callable, optional
+        What is recorded. Modules in its reach are among the conditions; it is warned of random numbers that it draws.
 
     Attributes
     ----------
@@ -49,7 +54,8 @@ class Capture:
         Number of instructions that were recorded, with those that no result needs and those that were joined.
     """
 
-    def __init__(self, dtype: np.dtype, trained: set[Leaf] | None = None) -> None:
+    def __init__(self, dtype: np.dtype, trained: set[Leaf] | None = None, function: Any = None) -> None:
+        self._function = function
         self.tape = Tape()
         self.tape.dtype = dtype
         self._made = Rows()
@@ -57,6 +63,7 @@ class Capture:
         self.modules: dict[int, Any] = {}
         self.roots: list[Any] = []
         self.layer = ""
+        self._seen: dict[int, Any] = {}
         self._names: dict[int, str] = {}
         self._calls: list[str] = []
         self.leaves: dict[Leaf, bool] = {}
@@ -68,7 +75,13 @@ class Capture:
         if state.capture is not None:
             raise CaptureError(f"{user_line()}: a recording inside a recording (tg.compile or TrainStep called from a "
                                "function that is being recorded); call the plain function instead")
+        if self._function is not None:
+            modules, generators = reach(self._function)
+            self._seen.update({id(module): module for module in modules})
+            self._draws = Draws(generators)
         self._grad_before, self._collects = state.grad_enabled, gc.isenabled()
+        self._began = Modes.changes
+        Modes.record(1)
         gc.disable()  # what is recorded stays: to look through it again and again would take a fifth of the time
         state.grad_enabled = True
         state.capture = self
@@ -76,9 +89,23 @@ class Capture:
 
     def __exit__(self, *error: Any) -> None:
         state.capture = None
+        Modes.record(-1)
         state.grad_enabled = self._grad_before
         if self._collects:
             gc.enable()
+        if self._function is not None and error[0] is None:
+            self._warn_of_draws()
+
+    def _warn_of_draws(self) -> None:
+        code = getattr(self._function, "__code__", None)
+        for name in self._draws.drawn():
+            self._warn(f"{name} was drawn from while {getattr(self._function, '__name__', 'a function')} was being "
+                       "recorded: every replay has the same numbers again. Draw them outside and pass them as an "
+                       "input, or use ops that draw at every replay, such as dropout", code)
+
+    def _warn(self, message: str, code: Any = None) -> None:
+        where = user_frame() if code is None else (code.co_filename, code.co_firstlineno)
+        warnings.warn_explicit(message, RuntimeWarning, *where)
 
     # -------------------------------------------------------------- what ops and tensors call
 
@@ -104,6 +131,34 @@ class Capture:
             self._name_below(module)
         self._calls.append(self.layer)
         self.layer = self._names.get(id(module)) or type(module).__name__
+
+    def sees(self, module: Any) -> None:
+        """A parameter, a buffer or a child of a module was looked up, be the module called or not."""
+        self._seen.setdefault(id(module), module)
+
+    def assigns(self, module: Any, name: str, before: Any, after: Any) -> None:
+        """The function that is being recorded has assigned to a module's attribute, which a replay will not do."""
+        if name == "training":  # of which other recordings depend too
+            module._version.attribute(name)
+        elif before is not ABSENT and module._version.made <= self._began and not (
+                is_plain(before) and same(before, after)):
+            self._warn(f"{type(module).__name__}.{name} is assigned while it is being recorded, which no replay does "
+                       "again: what reads it later finds what was left there. Return the value from the function, and "
+                       "pass what a call leaves for the next one as an input")
+
+    def replaces(self, module: Any, name: str, value: Any) -> None:
+        """The function that is being recorded puts a tensor in the place of a buffer."""
+        if isinstance(value, Tensor) and value.is_symbolic:
+            raise CaptureError(f"{user_line()}: a recording cannot put a value that it computes in the place of buffer "
+                               f"{name!r} of {type(module).__name__}: no replay would. Return it from the function and "
+                               f"call {name}.copy_(...) outside")
+
+    def conditions(self, leaves: dict[Any, bool], tensors: Sequence[Tensor] = ()) -> Conditions:
+        """What the recording depends on besides its arguments: `leaves`, `tensors` and the modules that it saw."""
+        seen = {**self.modules, **self._seen}
+        for module in list(seen.values()):
+            seen.update({id(below): below for _, below in module.named_modules()})
+        return Conditions(seen.values(), leaves, tensors)
 
     def leave_module(self) -> None:
         """The call that began last has ended."""

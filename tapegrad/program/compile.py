@@ -12,8 +12,9 @@ from ..errors import CaptureError, DtypeError
 from ..state import state
 from ..tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, user_line
 from ..tree import flatten, unflatten
-from .arguments import Conditions, as_input, float_dtype, signature_of
+from .arguments import as_input, float_dtype, signature_of
 from .capture import Capture
+from .conditions import KEPT, Conditions
 from .program import Program
 
 
@@ -58,7 +59,7 @@ class CompiledFunction:
                 break
         else:
             recording = self._record(arrays, flatten((args, kwargs))[1])
-            self._kept[key] = (*recordings, recording)
+            self._kept[key] = (*recordings, recording)[-KEPT:]
         self._last = recording
         program = recording.program
         program.call(arrays)
@@ -76,7 +77,7 @@ class CompiledFunction:
 
     def _record_as(self, dtype: np.dtype, arrays: list[np.ndarray], structure: Any) -> _Recording:
         self.recordings += 1
-        with Capture(dtype) as capture:
+        with Capture(dtype, function=self._function) as capture:
             inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
             if self._transformation is not None:
                 program, present = self._transformation(capture, inputs, structure)
@@ -90,7 +91,7 @@ class CompiledFunction:
                     return unflatten(shape, [Tensor(program.array(t)) if isinstance(t, Tensor) else t
                                              for t in outputs])
 
-        return _Recording(program, Conditions(list(capture.modules.values()), capture.leaves), present)
+        return _Recording(program, capture.conditions(capture.leaves), present)
 
     @property
     def tape(self) -> Any:
@@ -110,13 +111,22 @@ def compile(function: Callable) -> CompiledFunction:
     Returns
     -------
     CompiledFunction
-        Called like `function`. It records anew when shapes, dtypes, the mode of a module or the set of frozen
-        parameters change. Gradients do not flow through its results; compile a transformation instead.
+        Called like `function`. It records anew when shapes, dtypes, the set of frozen parameters or anything assigned
+        to a module that it calls or refers to change. Gradients do not flow through its results; compile a
+        transformation instead.
 
     Raises
     ------
     CaptureError
         At the first call, if the function reads a value that depends on its inputs.
+
+    Notes
+    -----
+    What cannot be seen changing, and is as it was when the function was recorded: NumPy arrays and Python values that
+    it reads from globals, from its closure or from objects that are no modules; what is changed within an attribute of
+    a module (``self.weights[0] = 2.0`` of a list or an array; assign the attribute instead); attributes of a class;
+    time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as arguments. What the
+    function does besides computing (printing, counting, assigning attributes) is done while recording only.
 
     Examples
     --------

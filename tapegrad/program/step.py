@@ -16,7 +16,8 @@ from ..memory import MemoryReport
 from ..state import Forgotten, Modes
 from ..tensor import Tensor
 from . import loop
-from .arguments import Conditions, Signature
+from .arguments import Signature
+from .conditions import Conditions
 from .pace import Pace
 from .program import Program
 

@@ -13,9 +13,10 @@ from ..state import state
 from ..tape import Leaf
 from ..tensor import Tensor, user_line
 from .account import account
-from .arguments import Conditions, as_input, signature_of
+from .arguments import as_input, signature_of
 from .budget import Budget, budget_bytes
 from .capture import Capture
+from .conditions import KEPT
 from .epochs import History, count, run_epochs, run_whole
 from .program import Program, scalar_seed
 from .step import Step
@@ -43,8 +44,16 @@ class TrainStep:
 
     Notes
     -----
-    Records anew when shapes, dtypes, a module's mode or the set of frozen parameters change, and keeps the recordings
-    of earlier signatures.
+    Records anew when shapes or dtypes change, the set of frozen parameters, or anything that was assigned to an
+    attribute of a module that `loss_fn` calls or refers to (modes, ``Dropout.p``, ``BatchNorm.eps``, a layer, a buffer,
+    an attribute that ``forward`` reads), added to a container or taken out. Recordings of earlier signatures are kept,
+    and up to 8 of each. Values of parameters and buffers are read anew at each step.
+
+    What cannot be seen changing, and is as it was when the step was recorded: NumPy arrays and Python values that
+    `loss_fn` reads from globals, from its closure or from objects that are no modules; what is changed within an
+    attribute (``self.weights[0] = 2.0`` of a list or an array; assign the attribute instead); attributes of a class;
+    time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as inputs. What
+    `loss_fn` does besides computing (printing, counting, assigning attributes) is done while recording only.
 
     Examples
     --------
@@ -89,6 +98,7 @@ class TrainStep:
         else:
             step = self._record(arrays)
             kept.append(step)
+            del kept[:-KEPT]
         self._last = step
         return step
 
@@ -102,7 +112,7 @@ class TrainStep:
             raise GradientError("every parameter of the optimiser is frozen: there is nothing to train")
         self.optimizer.update_rows(trained)  # gives every trained parameter its home
         dtype = self.optimizer.dtype
-        with Capture(dtype, {p.node for p in trained}) as capture:
+        with Capture(dtype, {p.node for p in trained}, self.loss_fn) as capture:
             inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
             loss = scalar_seed(self.loss_fn(*inputs), "loss_fn")
             if not (loss.is_symbolic and loss.requires_grad):
@@ -112,7 +122,7 @@ class TrainStep:
         leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
         leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})
         self.recordings += 1
-        return Step(program, signature_of(arrays), Conditions(list(capture.modules.values()), leaves),
+        return Step(program, signature_of(arrays), capture.conditions(leaves, parameters),
                     self.optimizer, parameters, self.accumulate)
 
     # -------------------------------------------------------------- one step
