@@ -59,21 +59,28 @@ class Version:
         Of the change that made the module.
     assigned : dict of str to int
         Of the last assignment to each attribute by what was not being recorded.
+    look : object
+        What a recording has made of the module as it is, for the next one; None after a change.
     """
 
-    __slots__ = ("number", "made", "assigned")
+    __slots__ = ("number", "made", "assigned", "look")
 
     def __init__(self) -> None:
         self.number = self.made = Modes.changed()
         self.assigned: dict[str, int] = {}
+        self.look: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Version, ()
 
     def changed(self) -> None:
         """There was a change."""
-        self.number = Modes.changed()
+        self.number, self.look = Modes.changed(), None
 
     def attribute(self, name: str) -> None:
         """An attribute was assigned or deleted, by no function that is being recorded."""
         self.assigned[name] = self.number = Modes.changed()
+        self.look = None
 
 
 class Forgotten:

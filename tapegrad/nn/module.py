@@ -197,7 +197,7 @@ class Module:
             members = attributes.get(registry)
             if members is not None and name in members:
                 if Modes.recordings and state.capture is not None:
-                    state.capture.sees(self)
+                    state.capture.seen[id(self)] = self
                 return members[name]
         if name in ("training", "_transient", *_REGISTRIES):
             raise UninitialisedModuleError(

@@ -19,7 +19,7 @@ from ..rows import Rows, Symbol
 from ..state import ABSENT, Modes, state
 from ..tape import Leaf, Node, Tape
 from ..tensor import BOOL, Tensor, contiguous_strides, user_frame, user_line
-from .conditions import Conditions, is_plain, same
+from .conditions import Conditions, Looks, is_plain, look_below, same
 from .fusion import fuse
 from .reach import Draws, reach
 from .runs import in_runs
@@ -42,8 +42,10 @@ class Capture:
     tape : Tape
     modules : dict
         Modules that were called, by identity.
+    seen : dict
+        Modules of which a parameter, a buffer or a child was looked up, called or not, by identity.
     roots : list
-        Of them those that no other module called.
+        Of `modules` those that no other module called.
     layer : str
         Dotted name of the module that is being called.
     leaves : dict of Leaf to bool
@@ -63,7 +65,8 @@ class Capture:
         self.modules: dict[int, Any] = {}
         self.roots: list[Any] = []
         self.layer = ""
-        self._seen: dict[int, Any] = {}
+        self._reached: Looks = {}
+        self.seen: dict[int, Any] = {}
         self._names: dict[int, str] = {}
         self._calls: list[str] = []
         self.leaves: dict[Leaf, bool] = {}
@@ -76,8 +79,7 @@ class Capture:
             raise CaptureError(f"{user_line()}: a recording inside a recording (tg.compile or TrainStep called from a "
                                "function that is being recorded); call the plain function instead")
         if self._function is not None:
-            modules, generators = reach(self._function)
-            self._seen.update({id(module): module for module in modules})
+            self._reached, generators = reach(self._function)
             self._draws = Draws(generators)
         self._grad_before, self._collects = state.grad_enabled, gc.isenabled()
         self._began = Modes.changes
@@ -132,10 +134,6 @@ class Capture:
         self._calls.append(self.layer)
         self.layer = self._names.get(id(module)) or type(module).__name__
 
-    def sees(self, module: Any) -> None:
-        """A parameter, a buffer or a child of a module was looked up, be the module called or not."""
-        self._seen.setdefault(id(module), module)
-
     def assigns(self, module: Any, name: str, before: Any, after: Any) -> None:
         """The function that is being recorded has assigned to a module's attribute, which a replay will not do."""
         if name == "training":  # of which other recordings depend too
@@ -155,10 +153,16 @@ class Capture:
 
     def conditions(self, leaves: dict[Any, bool], tensors: Sequence[Tensor] = ()) -> Conditions:
         """What the recording depends on besides its arguments: `leaves`, `tensors` and the modules that it saw."""
-        seen = {**self.modules, **self._seen}
-        for module in list(seen.values()):
-            seen.update({id(below): below for _, below in module.named_modules()})
-        return Conditions(seen.values(), leaves, tensors)
+        looks: Looks = {}
+        if self._began == Modes.changes:
+            looks = dict(self._reached)
+        else:
+            for module, _ in self._reached.values():
+                look_below(module, looks)
+        for key, module in (*self.modules.items(), *self.seen.items()):
+            if key not in looks:
+                look_below(module, looks)
+        return Conditions(looks, leaves, tensors)
 
     def leave_module(self) -> None:
         """The call that began last has ended."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from ..state import Modes
 
 #: recordings that are kept for one signature; those before them are made again when they are needed
 KEPT = 8
 
+SOURCES = (np.random.Generator, np.random.RandomState, random.Random)
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
@@ -23,29 +27,35 @@ def same(a: Any, b: Any) -> bool:
     return a is b or type(a) is type(b) and a == b and repr(a) == repr(b)
 
 
-class _ModuleState:
-    """A module as it was: what was assigned to its attributes, and its parameters, buffers and children."""
+class Look:
+    """A module as it is: what was assigned to its attributes, its parameters, buffers and children.
 
-    __slots__ = ("module", "number", "assigned", "plain", "members")
+    It does not hold the module, which holds it.
+    """
+
+    __slots__ = ("number", "assigned", "plain", "members", "tensors", "children", "sources")
 
     def __init__(self, module: Any) -> None:
-        version = module._version
-        self.module, self.number, self.assigned = module, version.number, dict(version.assigned)
-        self.plain = {name: value for name, value in vars(module).items() if is_plain(value)}
+        version, attributes = module._version, vars(module)
+        self.number, self.assigned = version.number, dict(version.assigned)
+        self.plain = {name: value for name, value in attributes.items()
+                      if type(value) in _PLAIN or type(value) is tuple and is_plain(value)}
         self.members = _members(module)
+        self.tensors = [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
+        self.children = [child for child in module._modules.values() if child is not None]
+        self.sources = [value for value in attributes.values() if type(value) in SOURCES]
 
-    def holds(self) -> bool:
-        """Whether it is still so, or so again."""
-        version = self.module._version
+    def fits(self, module: Any) -> bool:
+        """Whether the module is still so, or so again."""
+        version, attributes = module._version, vars(module)
         number = version.number
         if number == self.number:
             return True
-        attributes = vars(self.module)
         for name, assigned in list(version.assigned.items()):
             if assigned != self.assigned.get(name) and not (
                     name in self.plain and name in attributes and same(self.plain[name], attributes[name])):
                 return False
-        now = _members(self.module)
+        now = _members(module)
         if len(now) != len(self.members) or any(a != b or x is not y for (a, x), (b, y) in zip(now, self.members)):
             return False
         self.number = number
@@ -56,40 +66,58 @@ def _members(module: Any) -> list[tuple[str, Any]]:
     return [*module._parameters.items(), *module._buffers.items(), *module._modules.items()]
 
 
+Looks = dict[int, tuple[Any, Look]]
+
+
+def look_below(module: Any, looks: Looks) -> None:
+    """Look at a module and all below it, and add them by their identities."""
+    waiting = [module]
+    for module in waiting:
+        key = id(module)
+        if key not in looks:
+            version = module._version
+            if version.look is None:
+                version.look = Look(module)
+            looks[key] = module, version.look
+            waiting += version.look.children
+
+
 class Conditions:
     """Modules and tensors that a recording depends on, as they are when it has been made.
 
     Parameters
     ----------
-    modules : iterable of Module
+    looks : dict
+        Of modules; see `look_below`.
     leaves : dict of Leaf to bool
         Leaves that were read, and whether they required a gradient.
     tensors : iterable of Tensor
         Others of which it matters whether they require one.
     """
 
-    __slots__ = ("modules", "leaves", "tensors", "seen")
+    __slots__ = ("looks", "leaves", "tensors", "seen")
 
-    def __init__(self, modules: Iterable[Any], leaves: dict[Any, bool], tensors: Iterable[Any] = ()) -> None:
+    def __init__(self, looks: Looks, leaves: dict[Any, bool], tensors: Iterable[Any] = ()) -> None:
         self.seen = Modes.changes
-        self.modules = [_ModuleState(module) for module in modules]
+        self.looks = list(looks.values())
         self.leaves = [(leaf, required, leaf.buffer.address) for leaf, required in leaves.items()]
-        of_modules = [t for state in self.modules for _, t in state.members if hasattr(t, "buffer")]
-        self.tensors = [(t, t.requires_grad, t.buffer.address) for t in (*of_modules, *tensors) if t.buffer is not None]
+        of_modules = [t for _, look in self.looks for t in look.tensors]
+        self.tensors = [(t, t._requires_grad, t.buffer.address) for t in (*of_modules, *tensors)
+                        if t.buffer is not None]
 
     def hold(self) -> bool:
         """Whether all is as it was."""
         changes = Modes.changes
         if self.seen == changes:
             return True
-        for module in self.modules:
-            if not module.holds():
+        for module, look in self.looks:
+            if not look.fits(module):
                 return False
         for leaf, required, address in self.leaves:
             if leaf.requires_grad != required or leaf.buffer.address != address:
                 return False
         for t, required, address in self.tensors:
-            if t.requires_grad != required or t.buffer.address != address:
+            if t._requires_grad != required or t.buffer.address != address:
                 return False
         self.seen = changes
         return True

@@ -12,16 +12,22 @@ from typing import Any
 import numpy as np
 
 from ..random import generator
+from .conditions import SOURCES, Looks, look_below
 
 #: things looked at, and elements of a container looked into, at most
 _MOST, _LONGEST = 2000, 256
-_OWN = __name__.partition(".")[0]
+_OWN = (__name__.partition(".")[0], "numpy")
+_LOOKED_THROUGH = (FunctionType, MethodType, partial, list, tuple, set, frozenset, dict)
 
 
-def reach(function: Any) -> tuple[list[Any], list[Any]]:
-    """The modules and the random generators that a function refers to: in its closure, defaults and globals, in what
-    it is bound to, in the functions that it names, and in lists, tuples and dicts of such."""
-    modules, generators = [], []
+def reach(function: Any) -> tuple[Looks, list[Any]]:
+    """The modules, with all below them, and the random generators that a function refers to.
+
+    Looked through are its closure, defaults and globals, what it is bound to, the functions that it names, and lists,
+    tuples and dicts of such.
+    """
+    looks: Looks = {}
+    generators = []
     seen: dict[int, Any] = {}  # which keeps them, so that no two have one identity
     waiting = [function]
     while waiting and len(seen) < _MOST:
@@ -30,18 +36,14 @@ def reach(function: Any) -> tuple[list[Any], list[Any]]:
             continue
         seen[id(thing)] = thing
         if hasattr(thing, "named_modules"):
-            below = [module for _, module in thing.named_modules()]
-            modules += below
-            waiting += [held for module in below for held in vars(module).values() if _draws(held)]
-        elif _draws(thing):
+            look_below(thing, looks)
+        elif type(thing) in SOURCES:
             generators.append(thing)
-        else:
+        elif isinstance(thing, _LOOKED_THROUGH) or hasattr(thing, "__wrapped__"):
             waiting += _held(thing)
-    return modules, generators
-
-
-def _draws(thing: Any) -> bool:
-    return isinstance(thing, (np.random.Generator, np.random.RandomState, random.Random))
+    for _, look in looks.values():
+        generators += look.sources
+    return looks, generators
 
 
 def _held(thing: Any) -> Iterator[Any]:
@@ -54,7 +56,7 @@ def _held(thing: Any) -> Iterator[Any]:
     elif isinstance(thing, partial):
         yield from (thing.func, *thing.args, *thing.keywords.values())
     elif isinstance(thing, FunctionType):
-        if (thing.__module__ or "").partition(".")[0] in (_OWN, "numpy"):
+        if (thing.__module__ or "").partition(".")[0] in _OWN:
             return
         for cell in thing.__closure__ or ():
             try:
@@ -69,23 +71,25 @@ def _held(thing: Any) -> Iterator[Any]:
         yield from list(thing)[:_LONGEST]
     elif isinstance(thing, dict):
         yield from list(thing.values())[:_LONGEST]
-    elif hasattr(thing, "__wrapped__") and not isinstance(thing, type):
+    elif not isinstance(thing, type):
         yield thing.__wrapped__
 
 
-def _names(code: CodeType) -> Iterator[str]:
+def _names(code: CodeType) -> list[str]:
     """Global names that code uses, that of the functions within it too."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
+    names: list[str] = []
+    waiting = [code]
+    while waiting:
+        code = waiting.pop()
+        names += code.co_names
+        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return names
 
 
 class Draws:
     """Tells whether random numbers were drawn that a recording would freeze: a look before, a look after."""
 
     def __init__(self, generators: list[Any]) -> None:
-        own = generator()
         looks: list[tuple[str, Callable[[], Any]]] = [
             ("numpy.random", _of_numpy), ("random", random.getstate),
             ("tapegrad's generator", partial(_state_of, generator()))]
