@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import chain
 
 import numpy as np
+
+from .engine.locks import computed_once
 
 
 class Ragged:
@@ -27,7 +28,7 @@ class Ragged:
         """From a list of rows."""
         return cls(np.array(list(chain.from_iterable(rows)), np.int64), starts_of([len(row) for row in rows]))
 
-    @cached_property
+    @computed_once
     def owner(self) -> np.ndarray:
         """The row of each value."""
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
@@ -47,7 +48,7 @@ class Ragged:
         return Ragged(np.concatenate([self.values, other.values]),
                       np.concatenate([self.starts, self.starts[-1] + other.starts[1:]]))
 
-    @cached_property
+    @computed_once
     def lists(self) -> list[tuple[int, ...]]:
         """The rows as tuples."""
         values, starts = self.values.tolist(), self.starts.tolist()

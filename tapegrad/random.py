@@ -1,11 +1,12 @@
 """The library's one source of randomness: counter-based, seeded in one place, safe to share between threads.
 
-Two streams grow from one seed, so that drawing initial weights never changes a dropout mask and the other way
+Three streams grow from one seed, so that drawing initial weights never changes a dropout mask and the other way
 round:
 
-- `generator`, a NumPy `Generator` over Philox, from which initialisers and shuffles draw;
-- `dropout_key`, a (seed, counter) pair for ops that make their own random bits in compiled code. Such an op
-keeps the
+- `generator`, a NumPy `Generator` over Philox, from which shuffles draw;
+- `weight_generator`, one of its own for each tensor that is initialised: threads draw at the same time, and none holds
+  a lock for long, which a process that is forked meanwhile would wait for for ever;
+- `dropout_key`, a (seed, counter) pair for ops that make their own random bits in compiled code. Such an op keeps the
   pair instead of the bits and makes the same bits again in the reverse walk.
 
 Until `manual_seed` is called the seed comes from the operating system.
@@ -14,37 +15,48 @@ Until `manual_seed` is called the seed comes from the operating system.
 from __future__ import annotations
 
 import operator
-import threading
+import os
+from typing import Any
 
 import numpy as np
 
+from .engine.locks import Lock
 from .engine.philox import SHUFFLE
 from .engine.storage import address_of
 from .errors import ArgumentError
 
-__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "permutation", "seed"]
+__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "permutation", "seed",
+           "weight_generator"]
 
 _WORD = 1 << 64
 _LARGEST_KEY = (1 << 63) - 1
 
 
 class _Streams:
-    """A seed and the two streams grown from it."""
+    """A seed and the streams grown from it."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        for_generator, for_keys = np.random.SeedSequence(seed).spawn(2)
+        for_generator, for_keys, for_weights = np.random.SeedSequence(seed).spawn(3)
         self.generator = np.random.Generator(np.random.Philox(for_generator))
         # a signed word holds the key, for the tape's integers are int64
         self.key = int(for_keys.generate_state(1, np.uint64)[0]) & _LARGEST_KEY
         self.counter = 0
+        self.weight_key = for_weights.generate_state(2, np.uint64)
+        self.weights = 0  # tensors that were initialised
+
+    def renew(self) -> None:
+        """The same numbers from a generator whose lock nobody holds."""
+        philox: Any = np.random.Philox()
+        philox.state = self.generator.bit_generator.state
+        self.generator = np.random.Generator(philox)
 
 
 def _entropy() -> int:
     return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
 
 
-_lock = threading.Lock()
+_lock = Lock()
 _streams = _Streams(_entropy())
 
 
@@ -86,7 +98,7 @@ def manual_seed(seed: int) -> None:
             f"manual_seed: {number} does not fit in 64 bits; use a seed from -2**63 to 2**64 - 1"
         )
     fresh = _Streams(number % _WORD)
-    with _lock:
+    with _lock.now:
         _streams = fresh
 
 
@@ -103,7 +115,7 @@ def initial_seed() -> int:
 
 
 def generator() -> np.random.Generator:
-    """The library's NumPy generator (Philox), from which initialisers draw.
+    """The library's NumPy generator (Philox), from which shuffles draw.
 
     Returns
     -------
@@ -112,6 +124,15 @@ def generator() -> np.random.Generator:
         share it; which thread gets which numbers is then up to the order in which they come.
     """
     return _streams.generator
+
+
+def weight_generator() -> np.random.Generator:
+    """A NumPy generator (Philox) for the starting values of one tensor; no other since the last seeding is like it."""
+    with _lock.now:
+        streams = _streams
+        number = streams.weights
+        streams.weights = number + 1
+    return np.random.Generator(np.random.Philox(key=streams.weight_key, counter=[0, 0, 0, number]))
 
 
 def permutation(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -139,8 +160,17 @@ def dropout_key() -> tuple[int, int]:
     counter : int
         0, 1, 2, ... in the order of calls.
     """
-    with _lock:
+    with _lock.now:
         streams = _streams
         counter = streams.counter
         streams.counter = counter + 1
     return streams.key, counter
+
+
+def _after_fork() -> None:
+    """A generator that another thread was drawing from is locked for ever here."""
+    _streams.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -27,7 +27,6 @@ import os
 import struct
 import sys
 import tempfile
-import threading
 import time
 import types
 import warnings
@@ -41,6 +40,7 @@ import numpy as np
 
 from ..errors import CompileError
 from . import processor
+from .locks import COMPILING, Lock
 from .storage import address_of, array_at, contiguous_strides
 
 __all__ = [
@@ -58,7 +58,7 @@ def enabled() -> bool:
 
 
 _PLAIN = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-_lock = threading.RLock()
+_lock = Lock(COMPILING)
 _seconds = 0.0
 
 
@@ -252,7 +252,7 @@ class Kernel:
         return address if address is not None else self._load(dtype)
 
     def _load(self, dtype: np.dtype) -> int:
-        with _lock:
+        with _lock.now:
             if dtype in self._addresses:
                 return self._addresses[dtype]
             if isinstance(self.function, partial):
@@ -307,7 +307,7 @@ define i64 @tapegrad_enter(i64 %address, i8* %op) {
 @cache
 def _native() -> Callable[[Any, Any], int]:
     """The trampoline; it takes whole numbers or, sooner, ``ctypes.c_int64``."""
-    with _lock:
+    with _lock.now:
         entry, engine = _link(None, "tapegrad_enter", _TRAMPOLINE)
         _keep.append(engine)
         return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(entry)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -19,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, MissingExtraError
+from .locks import LIBRARIES, Lock
 
 NAMES = ("openblas", "mkl")
 
-_lock = threading.RLock()
+_lock = Lock(LIBRARIES)
 _chosen: str | None = None
 _threads: int | None = None
 _routines: dict[np.dtype, int] = {}
@@ -77,7 +77,7 @@ def gemm_address(dtype: np.dtype) -> int:
     """Address of ``sgemm`` or ``dgemm`` of the provider that is chosen now."""
     address = _routines.get(dtype)
     if address is None:
-        with _lock:  # or a choice made meanwhile would be overwritten
+        with _lock.now:  # or a choice made meanwhile would be overwritten
             address = _routines[dtype] = loaded().address(dtype)
     return address
 
@@ -103,7 +103,7 @@ def choose(name: str, said_by: str = "tg.config.blas") -> None:
                             f"{', '.join(map(repr, NAMES))}")
     if name == "mkl" and _mkl_file() is None:
         raise MissingExtraError(f"{said_by}: the BLAS provider 'mkl' is not installed: pip install 'tapegrad[mkl]'")
-    with _lock:
+    with _lock.now:
         if name == "mkl":
             try:
                 _load(name)
@@ -122,7 +122,7 @@ def available() -> tuple[str, ...]:
 def loaded() -> Provider:
     """The chosen provider, loaded."""
     global _chosen
-    with _lock:
+    with _lock.now:
         name = chosen()
         try:
             return _load(name)
@@ -164,7 +164,7 @@ def requested_threads() -> int | None:
 def request_threads(count: int) -> None:
     """Have every provider use `count` threads, those that are loaded later too."""
     global _threads
-    with _lock:
+    with _lock.now:
         _threads = count
         for provider in _loaded:
             provider.threads = count

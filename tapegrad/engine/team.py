@@ -38,6 +38,7 @@ import numpy as np
 
 from . import jit, providers
 from .jit import FRAME_WORDS, Kernel, call, device, frame, row_address
+from .locks import TEAMS, Lock
 from .storage import address_of, aligned_bytes
 
 #: how often a helper looks for work before it sleeps, and how often somebody who waits looks before it lets others run
@@ -269,13 +270,13 @@ def share(team: int, kernel: int, op: Any, parts: int, f: Any, i: Any, b: Any) -
 # ------------------------------------------------------------------ the threads
 
 
-_lock = threading.Lock()
+_lock = Lock(TEAMS)
 _teams: dict[np.dtype, np.ndarray] = {}
 
 
 def team_address(dtype: np.dtype) -> int:
     """Element address of the team for kernels of `dtype`; its threads begin when more than one may run."""
-    with _lock:
+    with _lock.now:
         words = _teams.get(dtype)
         if words is None:
             words = _teams[dtype] = aligned_bytes(8 * (SLEEPERS + 8 * MOST)).view(np.int64)
@@ -302,7 +303,7 @@ def at_most(count: int, dtype: np.dtype) -> Iterator[None]:
 
 def grow() -> None:
     """Have as many helpers as may run now, if there are fewer: after the number of threads has changed."""
-    with _lock:
+    with _lock.now:
         for dtype, words in _teams.items():
             _grow(words, dtype)
 
@@ -333,7 +334,7 @@ _helpers: list[threading.Thread] = []
 @atexit.register
 def _dismiss() -> None:
     """Have all helpers return before the interpreter takes away the code and the words that they look at."""
-    with _lock:
+    with _lock.now:
         for words in _teams.values():
             for number in range(int(words[1])):
                 sleeper = words[SLEEPERS + 8 * number:][:3]
@@ -380,8 +381,6 @@ def _system_functions() -> tuple[int, int, int] | None:
 
 def _after_fork() -> None:
     """In a forked process there are no helpers until `grow`, and nobody holds a team."""
-    global _lock
-    _lock = threading.Lock()
     _helpers.clear()
     for words in _teams.values():
         words[1] = words[DONE] = words[TAKEN] = words[BEFORE] = 0

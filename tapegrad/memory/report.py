@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from os import PathLike
 from typing import Any
 
 import numpy as np
+
+from ..engine.locks import computed_once
 
 #: kinds of buffers in the arena, in the order of the picture
 KINDS = ("data", "kept", "temporary", "recomputed", "adjoint")
@@ -130,7 +131,7 @@ class MemoryReport:
 
     # -------------------------------------------------------------- over time
 
-    @cached_property
+    @computed_once
     def timeline(self) -> dict[str, np.ndarray]:
         """Live bytes of the arena by kind, over the instructions and then over the events of the reverse walk."""
         end = len(self.instructions) + len(self.reverse)

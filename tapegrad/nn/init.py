@@ -1,4 +1,4 @@
-"""Fill tensors with starting values, in place, by PyTorch's names; drawn from `tapegrad.random.generator`.
+"""Fill tensors with starting values, in place, by PyTorch's names; drawn from the library's one source of randomness.
 
 Every function gives back the tensor that it filled. Numbers are drawn in float64 and rounded to the tensor's
 dtype, so a model has the same starting values in float32 and float64, to rounding. `generator` may name
@@ -206,7 +206,7 @@ def _fill(
 ) -> T:
     if tensor.size == 0:
         return tensor
-    return _write(tensor, draws(random.generator() if generator is None else generator))
+    return _write(tensor, draws(random.weight_generator() if generator is None else generator))
 
 
 def _write(tensor: T, values: np.ndarray) -> T:

@@ -15,11 +15,11 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ..engine.locks import computed_once
 from ..engine.placement import live_bytes
 from ..errors import ArgumentError, TapeMemoryError
 from .liveness import Layout, Lives, layout_of, lives_of
@@ -78,7 +78,7 @@ class Plan:
         self.operands, self.tree, self.ends, self.forms = operands, tree, ends, forms
         self.events: list[Event] = events_of(operands, tree)
 
-    @cached_property
+    @computed_once
     def _placed(self) -> tuple[Lives, Layout]:
         """With parts in what they are joined to, if that needs no more bytes, and with strips, if hardly more."""
         whole = self._least(None)

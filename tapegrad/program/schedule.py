@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engine.locks import computed_once
 from ..engine.walk import WANTED
 from ..ops.table import OPS, Op
 from ..ragged import Ragged
@@ -140,7 +140,7 @@ class Operands:
         """The variables that an event reads."""
         return (self.inputs if event.again else self.saved)[event.instruction]
 
-    @cached_property
+    @computed_once
     def work(self) -> list[float]:
         return [_expected_time(OPS[code], self._tape.notes[n][0]) for n, code in enumerate(self._codes)]
 

@@ -1,0 +1,93 @@
+"""What threads take turns at, and what becomes of it when a process is forked.
+
+A forked process has one thread. What another one held there is held for ever, so every lock of the package is a `Lock`,
+which is a new one in the child. Three guard more than a few words of Python: those of the threads that share work, of
+compiling and of loading libraries (`WAITED_FOR`). What they guard belongs to LLVM, to the dynamic linker and to
+Python's imports, which a child would find half done, so a fork waits until nobody is at it.
+"""
+
+from __future__ import annotations
+
+import logging  # noqa: F401  # before what is registered below: see `_before_fork`
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
+
+#: seconds that a fork waits for what is being compiled or loaded
+PATIENCE = 30.0
+#: ranks of the locks that a fork waits for, in the order in which a thread may take one while it holds another
+WAITED_FOR = TEAMS, COMPILING, LIBRARIES = 0, 1, 2
+
+
+class Lock:
+    """A lock that its holder may take again, and that nobody holds in a forked process: ``with lock.now:``.
+
+    Parameters
+    ----------
+    rank : int, optional
+        One of `WAITED_FOR`: a fork waits until the lock is free.
+
+    Attributes
+    ----------
+    now : threading.RLock
+        Of this process.
+    """
+
+    __slots__ = ("now", "rank", "__weakref__")
+
+    def __init__(self, rank: int | None = None) -> None:
+        self.now, self.rank = threading.RLock(), rank
+        _made.add(self)
+
+    def __reduce__(self) -> tuple[type[Lock], tuple[int | None]]:
+        return Lock, (self.rank,)  # copies of what has a lock have one of their own
+
+
+_made: WeakSet[Lock] = WeakSet()
+_taken: list[Any] = []  # by the fork that goes on
+
+
+T = TypeVar("T")
+
+
+class computed_once(Generic[T]):  # noqa: N801  # as `property` is written
+    """`functools.cached_property` without the lock that it holds before Python 3.12, in a forked process for ever."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute, self._name = compute, compute.__name__
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: Any, owner: Any = None) -> T:
+        if instance is None:
+            return self  # type: ignore[return-value]
+        value = instance.__dict__[self._name] = self._compute(instance)
+        return value
+
+
+def _before_fork() -> None:
+    """Wait for who compiles or loads.
+
+    What was registered later runs earlier: by its own such function `logging` takes a lock that numba's import needs,
+    and had it that one first, the fork would wait for a thread that waits for the fork.
+    """
+    for lock in sorted((lock for lock in _made if lock.rank is not None), key=lambda lock: lock.rank or 0):
+        if lock.now.acquire(timeout=PATIENCE):
+            _taken.append(lock.now)
+
+
+def _after_fork_in_parent() -> None:
+    while _taken:
+        _taken.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    _taken.clear()
+    for lock in list(_made):
+        lock.now = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent,
+                        after_in_child=_after_fork_in_child)
