@@ -127,7 +127,8 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
         born = walked[cleared.owner[small]]
         adjoint.born[cleared.values[small]] = born - (born - n) % TOGETHER
     homes = _homes(times, groups, nbytes, value.read, adjoint.born, adjoint.read)
-    sharing = sharing_of(operands, events, numbers, value.born, value.read, adjoint.born, adjoint.read, joined, homes)
+    sharing = sharing_of(operands, events, numbers, value.born, value.read, adjoint.born, adjoint.read, joined, homes,
+                         _needed_whole(groups, count))
     values = Lived(nbytes, value.born, value.read, sharing.values)
     adjoints = Lived(nbytes, adjoint.born, adjoint.read, sharing.adjoints)
     for k, group in enumerate(groups):
@@ -157,19 +158,26 @@ class Births:
 
 def _homes(times: Times, groups: Sequence[Group], nbytes: np.ndarray, death: np.ndarray,
            adjoint_birth: np.ndarray, adjoint_death: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each value and of each adjoint the group within which it lives and which needs a strip of it, or -1.
-
-    It is -2 of an array of which every strip reads the same element: nothing may lie over that.
-    """
+    """Of each value and of each adjoint the group within which it lives, so that only strips of it exist, or -1."""
     values, adjoints = np.full(len(death), -1), np.full(len(death), -1)
     for k, group in enumerate(groups):
-        values[[v for v in group.constants if nbytes[v] > 64]] = -2
         for time in range(group.first, group.last + 1):
             if time not in group.sums:
                 values[[v for v in times.written(time) if death[v] <= group.last]] = k
             adjoints[[v for v in times.adjoints(time) if nbytes[v]
                       and adjoint_birth[v] >= group.first and adjoint_death[v] <= group.last]] = k
     return values, adjoints
+
+
+def _needed_whole(groups: Sequence[Group], count: int) -> np.ndarray:
+    """Of each value the last time of the last group of which every strip reads the same element of it, or -1.
+
+    Until then nothing may be written over it, for the next strip begins at the group's first instruction again.
+    """
+    until = np.full(count, -1)
+    for group in groups:
+        until[list(group.constants)] = group.last
+    return until
 
 
 class Lived(NamedTuple):

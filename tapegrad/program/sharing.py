@@ -32,7 +32,7 @@ class Sharing:
 
 def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[int, int], int], birth: np.ndarray,
                death: np.ndarray, adjoint_birth: np.ndarray, adjoint_death: np.ndarray, joined: bool,
-               homes: tuple[np.ndarray, np.ndarray]) -> Sharing:
+               homes: tuple[np.ndarray, np.ndarray], until: np.ndarray) -> Sharing:
     """What can share bytes; the lives of what is overwritten then end just before.
 
     Parameters
@@ -47,6 +47,8 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
         Whether parts lie in what they are joined to.
     homes : pair of ndarray of int, (variables,)
         Of each value, and of each adjoint, the group of strips that it lives in; only what has the same shares bytes.
+    until : ndarray of int64, (variables,)
+        Of each value the time up to which nothing may be written over it.
     """
     n = len(operands.results)
     again = [(n + at, e) for at, e in enumerate(events) if e.again]
@@ -58,7 +60,8 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
                     for at, e in again for k in [e.instruction] for v in operands.over.lists[k]]
         time, x, y = np.concatenate([np.stack([time, x, y]), np.array(versions, np.int64).reshape(-1, 3).T], axis=1)
     free = _unmarked(len(birth), values)
-    can = (death[x] == time) & (birth[x] >= 0) & (birth[x] < time) & free[x] & free[y] & (homes[0][x] == homes[0][y])
+    can = ((death[x] == time) & (birth[x] >= 0) & (birth[x] < time) & (until[x] < time) & free[x] & free[y]
+           & (homes[0][x] == homes[0][y]))
     first = _first_of_each(can, time)
     time, x, y = time[first], x[first], y[first]
     death[x] = time - 1

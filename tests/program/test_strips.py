@@ -86,6 +86,22 @@ def test_random_functions_give_the_same_bits_in_strips(seed, parts, monkeypatch)
         assert groups_of(compiled)
 
 
+@pytest.mark.parametrize("at", [0, 2048, N - 1])
+def test_an_array_of_which_every_strip_reads_one_element_stays_while_they_do(at):
+    # u is read as a whole for the last time where w is computed, of which then an element is read in the same way
+    def f(space, x):
+        u = x * 1.5
+        v = x * u[at]
+        w = u - 1.0
+        z = v * w[at]
+        return (space.sin(v) * w).sum() + (z * z).sum()
+
+    x = np.random.default_rng(2).normal(size=N)
+    compiled = tg.compile(lambda x: f(tg, x))
+    assert float(compiled(x)) == pytest.approx(f(np, x), rel=1e-12)
+    assert groups_of(compiled)
+
+
 @pytest.mark.compiled
 @pytest.mark.parametrize("seed", range(0, 40, 3))
 def test_a_step_that_accumulates_and_one_within_a_budget_give_the_same_bits(seed):
