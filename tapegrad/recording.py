@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from .engine import jit
+from .engine.storage import array_at
 from .engine.walk import STORABLE, WANTED
 from .errors import DtypeError, TapegradError
+from .ops.elementwise import UNARY
+from .ops.nest import nest
 from .ops.table import Op
 from .recomputation import Again
 from .state import state
 from .tape import Leaf, Node, raise_status
-from .tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, as_array, constant, contiguous_strides
+from .tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, as_array, constant, contiguous_strides, view
 
 
 def lift(*values: Any) -> list[Tensor]:
@@ -123,6 +127,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         Capture even when no input depends on the recording's inputs (random numbers).
     """
     capture = state.capture
+    if not op.in_turn and len(inputs) > 1 and state.grad_enabled:
+        inputs = apart(inputs)
     if capture is not None and (always or _depends(inputs)):
         return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added)
     tape = state.tape(dtype)
@@ -197,6 +203,51 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     if type(saved) is Again and not op.forward.own:
         saved.remember_result()
     return Tensor._made(buffer, 0, shape, strides, out_dtype, node, True)
+
+
+def apart(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Operands of which no two have a place of an adjoint in common.
+
+    A kernel that adds to several adjoints in an order of its own, or on several threads, can then store what comes
+    first: where operands are parts of one variable and meet there, the later one is read from a copy. Parts that do not
+    meet are cleared before and added to, in any order.
+    """
+    nodes = [t.node for t in inputs if t.node is not None]
+    if len(set(nodes)) == len(nodes):
+        return inputs
+    wants: Callable[[Tensor], bool] = state.capture.wants if state.capture is not None else attrgetter("requires_grad")
+    found: list[Tensor] = []
+    for t in inputs:
+        if wants(t) and any(u.node is t.node and wants(u) and _meet(u, t) for u in found):
+            t = _copied(t)
+        found.append(t)
+    return found
+
+
+def _meet(t: Tensor, u: Tensor) -> bool:
+    """Whether two views of one variable have an element in common."""
+    return _views_meet(leaf_relative(u, u.node) - leaf_relative(t, t.node), t.shape, t.strides, u.shape, u.strides)
+
+
+@lru_cache(maxsize=4096)
+def _views_meet(apart: int, shape: tuple[int, ...], strides: tuple[int, ...], other: tuple[int, ...],
+                other_strides: tuple[int, ...]) -> bool:
+    byte, middle, most = np.dtype(np.uint8), 1 << 48, 10**5  # an address that nobody reads, and steps of a search
+    one, two = array_at(middle, shape, strides, byte, None), array_at(middle + apart, other, other_strides, byte, None)
+    try:
+        return np.shares_memory(one, two, max_work=most)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _copied(t: Tensor) -> Tensor:
+    """The same view of a copy of the memory from its first to its last element."""
+    steps = [(n - 1) * s for n, s in zip(t.shape, t.strides)]
+    before = sum([step for step in steps if step < 0])
+    line = (1 + sum(map(abs, steps)),)
+    whole = Tensor._made(t.buffer, t.offset + before, line, (1,), t.dtype, t.node, t._requires_grad)
+    copy = record(UNARY["copy"], (whole,), line, (0, 0, *nest(line, ((1,),))), dtype=t.dtype)
+    return view(copy, -before, t.shape, t.strides)
 
 
 def _depends(inputs: Sequence[Tensor]) -> bool:

@@ -110,7 +110,7 @@ def scalar(op: Op, operands: tuple[str, ...], forward: str, adjoints: tuple[str,
                                [f"if op[{at}] != 0: {line}" for at, line in zip((4, 6), added)]))
     back = partial(kernel, source, "scalar_adjoint") if adjoints else None
     return Op(op.name, partial(kernel, source, "scalar_forward"), back, op.saves, stores=True, doc=op.doc,
-              shares=lambda row: _PLACES[True, len(operands) == 2], form="scalar")
+              shares=lambda row: _PLACES[True, len(operands) == 2], in_turn=True, form="scalar")
 
 
 # ------------------------------------------------------------------ one input
@@ -271,7 +271,7 @@ def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
         moves_a=to_a != "g", moves_b=to_b != "g")  # the adjoint itself may be in its place already
     saves = saved(to_a, "yab"), saved(to_b, "yab")
     op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc,
-                           shares=partial(in_place, at=8, count=2))
+                           shares=partial(in_place, at=8, count=2), in_turn=True)
     op.scalar = scalar(op, ("a", "b"), forward, (to_a, to_b), "p")
     COSTS[op.opcode] = cost_of(forward), cost_of(to_a) + cost_of(to_b)
     return op

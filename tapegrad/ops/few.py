@@ -51,7 +51,8 @@ def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Ite
         source = "\n    ".join(["def few(op, f, i, b):", *addresses, *lines, "return 0"])
         return partial(kernel_of, source, "few", _SCOPE)
 
-    return Op(name, kernel(forward), kernel(adjoint), saves, stores=True, doc=doc, form=form, straight=straight)
+    return Op(name, kernel(forward), kernel(adjoint), saves, stores=True, doc=doc, in_turn=True, form=form,
+              straight=straight)
 
 
 def _added(target: str, bit: int, value: str) -> str:

@@ -47,7 +47,8 @@ def where_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-WHERE = Op("where", where_forward, where_adjoint, ((), (1,), (1,)), doc="a where the condition holds, else b")
+WHERE = Op("where", where_forward, where_adjoint, ((), (1,), (1,)), in_turn=True,
+           doc="a where the condition holds, else b")
 
 
 # ------------------------------------------------------------------ conversions and copies of other dtypes
@@ -126,7 +127,7 @@ def joined_parts(row: list[int]) -> Shares:
 
 
 CONCATENATE = Op("concatenate", concatenate_forward, concatenate_adjoint, ((),) * JOINED, stores=True,
-                 doc="arrays side by side along an axis", shares=joined_parts)
+                 doc="arrays side by side along an axis", shares=joined_parts, in_turn=True)
 
 
 # ------------------------------------------------------------------ take and put

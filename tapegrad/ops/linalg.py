@@ -71,5 +71,5 @@ def linear_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-LINEAR = Op("linear", linear_forward, linear_adjoint, ((2,), (1,), ()), stores=True, doc="x W^T + b",
+LINEAR = Op("linear", linear_forward, linear_adjoint, ((2,), (1,), ()), stores=True, doc="x W^T + b", in_turn=True,
             products=lambda shapes: math.prod(shapes[0]) * shapes[1][-1])

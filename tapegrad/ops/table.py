@@ -62,7 +62,8 @@ class Op:
         not wanted), and the attributes follow.
     adjoint : callable, optional
         Kernel that adds to the adjoints of the wanted inputs, in the order of the inputs. Where bit `j` of the mode
-        is set, the contribution to input `j` is the first and is stored instead.
+        is set, the contribution to input `j` is the first and is stored instead. No two of those adjoints have
+        an element in common, unless it is `in_turn`.
     saves : sequence of tuple of int, optional
         The save rule: ``saves[j - 1]`` are the operands that the adjoint of input `j` reads.
     stores : bool
@@ -82,6 +83,9 @@ class Op:
     products : callable, optional
         Number of multiplications and additions in pairs, from the shapes of the output and the inputs; where it is
         more than a few an element.
+    in_turn : bool
+        Whether the adjoint kernel has added all of an input's contribution before it begins with the next input's, on
+        one thread, so that they may be the same tensor, or views that overlap; see `recording.apart`.
     form : str, optional
         What tells its kernels from those of another op of the same name.
     straight : bool
@@ -94,19 +98,19 @@ class Op:
     """
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
-                 "shares", "products", "lists", "saved_operands", "scalar")
+                 "shares", "products", "lists", "in_turn", "saved_operands", "scalar")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
                  errors: Errors | None = None, doc: str = "", again: dict[int, int] | None = None,
                  lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
-                 shares: Callable[[list[int]], Shares] | None = None, form: str = "",
+                 shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, form: str = "",
                  straight: bool = False) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
         self.errors, self.again, self.products = errors or {}, again or {}, products
-        self.shares = shares
+        self.shares, self.in_turn = shares, in_turn
         self.opcode = len(OPS)
         self.scalar: Op | None = None
         prefix = f"{name}.{form}" if form else name

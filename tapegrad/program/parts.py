@@ -20,15 +20,15 @@ PARTS = 4  # of an instruction, at most
 PART_COST, WAKING_COST = 1 << 13, 1 << 16
 
 
-def share_out(tape: Tape, opcodes: np.ndarray, starts: np.ndarray, adjoint: np.ndarray, words: np.ndarray,
-              pairs: np.ndarray) -> list[np.ndarray]:
+def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.ndarray, adjoint: np.ndarray,
+              words: np.ndarray, pairs: np.ndarray) -> list[np.ndarray]:
     """Have threads share the elements of instructions that cost enough.
 
     Parameters
     ----------
     tape : Tape
-    opcodes, starts : ndarray of int64, (tasks,)
-        Of the rows that run, and where these begin in `words`.
+    numbers, opcodes, starts : ndarray of int64, (tasks,)
+        Of the rows that run on the tape, of their ops, and where they begin in `words`.
     adjoint : ndarray of bool, (tasks,)
         Whether it is the adjoint that runs.
     words : ndarray of int64
@@ -53,7 +53,7 @@ def share_out(tape: Tape, opcodes: np.ndarray, starts: np.ndarray, adjoint: np.n
     count = np.minimum(count, PARTS) // 2 * 2
     # one row without gaps; an adjoint that is summed up is no element's own
     own = (words[nest] == 1) & (words[nest + 2] == 0) & (((steps == 0) & ~adjoint[found, None]) | (steps == 1)).all(1)
-    kept = np.flatnonzero(own & (count > 1))
+    kept = np.flatnonzero(own & (count > 1) & ~(adjoint[found] & _shifted(tape, numbers[found])))
     rows = []
     kinds = np.stack([codes, steps[:, 0], steps[:, 1], count], axis=1)[kept]
     for kind in {tuple(kind) for kind in kinds.tolist()}:
@@ -64,6 +64,16 @@ def share_out(tape: Tape, opcodes: np.ndarray, starts: np.ndarray, adjoint: np.n
         pairs[members, 1] = address_of(own_rows) // 8 + own_rows.shape[1] * np.arange(len(members))
         rows.append(own_rows)
     return rows
+
+
+def _shifted(tape: Tape, numbers: np.ndarray) -> np.ndarray:
+    """By row, whether its inputs are views of one variable that begin at different elements of it.
+
+    Another part would add to the adjoint of the same element.
+    """
+    first = tape._operand_start[numbers] + 1
+    second = np.minimum(first + 1, tape._operand_start[numbers + 1] - 1)
+    return (tape._variable[first] == tape._variable[second]) & (tape._offset[first] != tape._offset[second])
 
 
 def _row(tape: Tape, code: int, left: int, right: int, count: int) -> np.ndarray:

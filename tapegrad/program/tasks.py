@@ -56,7 +56,7 @@ class Tasks:
             OPS[code].ready_adjoint(tape.dtype)
         pairs = np.stack([np.where(adjoint, walk.ADJOINT_OF[tape.dtype][opcodes], walk.FORWARD[tape.dtype][opcodes]),
                           address_of(words) // 8 + starts], axis=1)
-        self.shared = share_out(tape, opcodes, starts, adjoint, words, pairs)
+        self.shared = share_out(tape, rows, opcodes, starts, adjoint, words, pairs)
         fresh = np.where(adjoint, words[starts] >> 32, 0)  # the operands whose adjoints are cleared, a bit each
         cleared: list[tuple[int, int]] = []
         for k in np.flatnonzero(fresh).tolist():

@@ -86,3 +86,18 @@ def test_steps_with_parts_train_as_those_without(activation, monkeypatch):
 
 def test_functions_cost_more_than_additions():
     assert COSTS[UNARY["tanh"].opcode][0] > COSTS[UNARY["tanh"].opcode][1] == COSTS[UNARY["relu"].opcode][0] == 1
+
+
+@pytest.mark.compiled
+def test_parts_never_add_to_the_same_element(monkeypatch):
+    # at the border of two parts both would add to what lies 500 elements behind, at the same time
+    monkeypatch.setattr(parts, "PART_COST", 1 << 10)
+    monkeypatch.setattr(parts, "WAKING_COST", 1 << 10)
+    x = np.abs(draw(ROWS * WIDTH)) + 0.5
+    a, b = x[500:], x[:-500]
+    want = np.zeros_like(x)
+    want[500:] += b * a ** (b - 1)
+    want[:-500] += a**b * np.log(a)
+    compiled = tg.compile(tg.grad(lambda x: tg.power(x[500:], x[:-500]).sum()))
+    np.testing.assert_allclose(compiled(x), want, rtol=1e-12)
+    assert shared_by(compiled) == 1  # the value, and not the adjoint
