@@ -21,18 +21,20 @@ from .ops.table import OPS
 from .state import state
 
 if TYPE_CHECKING:
-    from .tape import Tape
+    from .tape import Node, Tape
 
 
 class Segment:
     """What is recorded while it is the thread's present one; `path` are the segments around it and itself."""
 
-    __slots__ = ("path", "slots")
+    __slots__ = ("path", "slots", "makers")
 
     def __init__(self, outer: Segment | None) -> None:
         self.path: tuple[Segment, ...] = (*(outer.path if outer is not None else ()), self)
         #: of the outermost one while it is recorded: where the values of its buffers come from
         self.slots: WeakKeyDictionary[Buffer, Slot] = WeakKeyDictionary() if outer is None else outer.slots
+        #: and the instructions that made them, for a detached tensor holds its buffer only
+        self.makers: WeakKeyDictionary[Buffer, Node] = WeakKeyDictionary() if outer is None else outer.makers
 
     def __enter__(self) -> Segment:
         state.segment = self
@@ -40,8 +42,9 @@ class Segment:
 
     def __exit__(self, *error: Any) -> None:
         outer = state.segment = self.path[-2] if len(self.path) > 1 else None
-        if outer is None:
-            self.slots = WeakKeyDictionary()  # who uses these buffers from now on keeps them
+        if outer is None:  # who uses these buffers from now on keeps them
+            self.slots = WeakKeyDictionary()
+            self.makers.clear()  # inner segments hold it too
 
 
 class Slot:
@@ -79,18 +82,17 @@ class Again:
         Of the output, the inputs, auxiliary outputs; bytes of an element.
     written : dict of int to int
         Operands that the instruction writes, and their bytes.
-    nodes : sequence
-        Of the inputs, so that their instructions stay on the tape.
     words : list of int
         The row.
     """
 
-    __slots__ = ("segment", "sources", "offsets", "sizes", "written", "nodes")
+    __slots__ = ("segment", "sources", "offsets", "sizes", "written", "makers")
 
     def __init__(self, segment: Segment, buffers: Sequence[Buffer], sizes: Sequence[int], written: dict[int, int],
-                 nodes: Sequence[Any], words: list[int]) -> None:
-        slots = segment.path[0].slots
-        self.segment, self.sizes, self.written, self.nodes = segment, sizes, tuple(written), nodes
+                 words: list[int]) -> None:
+        slots, makers = segment.path[0].slots, segment.path[0].makers
+        self.segment, self.sizes, self.written = segment, sizes, tuple(written)
+        self.makers = [makers[buffer] for buffer in buffers if buffer in makers]  # they stay on the tape
         for j, nbytes in written.items():
             slots[buffers[j]] = Slot(segment, buffers[j], nbytes)
         self.sources: list[Slot | Buffer] = [slots.get(buffer, buffer) for buffer in buffers]
@@ -106,6 +108,10 @@ class Again:
     def inputs(self) -> Iterator[Slot]:
         """The slots that it reads."""
         return (s for j, s in enumerate(self.sources) if isinstance(s, Slot) and j not in self.written)
+
+    def made_by(self, node: Node, output: Buffer) -> None:
+        """Have what reads the output in the same stretch keep its instruction."""
+        self.segment.path[0].makers[output] = node
 
     def remember_result(self) -> None:
         """Have the output compared when the instruction runs again."""

@@ -151,7 +151,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         held.append(tape.storage.allocate(n, op.name))
         words += (held[-1].address // size, 0)
     words += attributes
-    address = op.forward._addresses.get(dtype) or op.ready_forward(dtype)
+    address = op.forward._addresses.get(dtype) or op.forward.address(dtype)
     if not wanted:
         status = jit.enter(address, tape.scratch_row(words), dtype)
         if status:
@@ -190,7 +190,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     elif state.segment is not None:
         written = {0: nbytes, **{len(inputs) + 1 + k: n for k, (n, _) in enumerate(aux)}}
         saved = Again(state.segment, held, (itemsize, *(t.dtype.itemsize for t in inputs), *(size for _, size in aux)),
-                      written, [t.node for t in inputs], words)
+                      written, words)
     else:
         saved = tuple([held[k] for k in read])
     row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None, None))
@@ -200,8 +200,10 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         tape._kept_nodes.append(node)
     if status:
         raise_status(op, status, operands, None, words)
-    if type(saved) is Again and not op.forward.own:
-        saved.remember_result()
+    if type(saved) is Again:
+        saved.made_by(node, buffer)
+        if not op.forward.own:
+            saved.remember_result()
     return Tensor._made(buffer, 0, shape, strides, out_dtype, node, True)
 
 

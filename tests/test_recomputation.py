@@ -1,6 +1,8 @@
 """`tg.checkpoint`, define by run and in recorded steps: the same gradients to the bit from fewer bytes."""
 
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import tapegrad as tg
 from tapegrad import nn, optim
 from tapegrad.errors import InPlaceError, RecomputationError
+from tapegrad.ops.table import ADJOINT, FORWARD
 
 X = np.random.default_rng(0).normal(size=(256, 16)).astype(np.float32)
 DEPTH = 8
@@ -211,3 +214,56 @@ def test_an_error_inside_a_stretch_leaves_later_recordings_ordinary():
     assert "run again" not in str(tape)
     y.sum().backward()
     np.testing.assert_allclose(w.grad.numpy(), 1 - np.tanh([0.5, 1.0]) ** 2, rtol=1e-6)
+
+
+def detached(u, v):
+    return v * tg.tanh(u).detach()
+
+
+def detached_by_halves(u, v):
+    # what one stretch detaches, the next one within the same outer stretch reads
+    d = tg.checkpoint(lambda u: tg.tanh(u * 1.0).detach() * 1.0, u)
+    return tg.checkpoint(lambda v, d: v * d, v, d)
+
+
+@pytest.mark.parametrize("function", [detached, detached_by_halves])
+@pytest.mark.parametrize("count", [3, 5000])
+def test_a_value_that_a_stretch_detaches_is_computed_again(function, count):
+    # L = sum (v tanh(u))^2 with tanh(u) held fixed: dL/dv = 2 v tanh(u)^2
+    u0, v0 = np.linspace(-1, 1, count), np.linspace(0.5, 2, count)
+    u, v = tg.tensor(u0, requires_grad=True), tg.tensor(v0, requires_grad=True)
+    y = tg.checkpoint(function, u, v)
+    other = [tg.sin(u * float(k)) for k in range(8)]  # takes the bytes of what has gone
+    tg.square(y).sum().backward()
+    np.testing.assert_allclose(v.grad.numpy(), 2 * v0 * np.tanh(u0) ** 2, rtol=1e-12)
+    assert u.grad is None
+    del other
+    y = tg.checkpoint(function, u, v)
+    del y
+    assert len(tg.current_tape(np.float64)) == 0
+
+
+FIRST_IN_STRIPS = """
+import numpy as np, tapegrad as tg
+x = np.linspace(0.1, 1.0, 100_000)
+chain = lambda x: tg.sinh(tg.expm1(tg.sinh(tg.expm1(x * 0.5))))
+recorded = tg.compile(tg.grad(lambda x: chain(x).sum()))
+want = recorded(x)
+assert recorded._last.program.lives.groups
+t = tg.tensor(x, requires_grad=True)
+tg.checkpoint(chain, t).sum().backward()
+np.testing.assert_allclose(t.grad.numpy(), want, rtol=1e-12)
+"""
+
+
+def test_a_stretch_may_run_ops_again_that_a_recording_has_first_used_in_strips():
+    subprocess.run([sys.executable, "-c", FIRST_IN_STRIPS], check=True)
+
+
+def test_the_walks_find_a_kernel_whoever_asked_for_it_first():
+    bent = tg.custom_op(lambda x, y: None, lambda g, dx: None)
+    op = bent._op(((1, False),), 1)
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        assert FORWARD[dtype][op.opcode] == ADJOINT[dtype][op.opcode] == 0
+        assert op.forward.address(dtype) == FORWARD[dtype][op.opcode] != 0
+        assert op.adjoint.address(dtype) == ADJOINT[dtype][op.opcode] != 0

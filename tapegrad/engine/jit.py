@@ -237,12 +237,17 @@ class Kernel:
         the package and cannot be hashed.
     straight : bool, default False
         Whether LLVM shall make vector code of lines that do the same to neighbours, not only of loops.
+    table : dict of dtype to ndarray of int64, optional
+        Where walks look for its address, by `number`: it is there as soon as anybody has asked for it.
+    number : int
     """
 
-    __slots__ = ("name", "function", "own", "straight", "_addresses", "_engines")
+    __slots__ = ("name", "function", "own", "straight", "table", "number", "_addresses", "_engines")
 
-    def __init__(self, name: str, function: Callable, own: bool = True, straight: bool = False) -> None:
+    def __init__(self, name: str, function: Callable, own: bool = True, straight: bool = False,
+                 table: dict[np.dtype, np.ndarray] | None = None, number: int = 0) -> None:
         self.name, self.function, self.own, self.straight = name, function, own, straight
+        self.table, self.number = table, number
         self._addresses: dict[np.dtype, int] = {}
         self._engines: list[Any] = []
 
@@ -263,6 +268,8 @@ class Kernel:
             else:
                 address, engine = _machine_code(self, dtype)
                 self._engines.append(engine)
+            if self.table is not None:
+                self.table[dtype][self.number] = address
             self._addresses[dtype] = address
             return address
 

@@ -328,7 +328,7 @@ TABLES = {dtype: (address_of(FORWARD[dtype]) // 8, address_of(ADJOINT_OF[dtype])
 def run_rows(opcodes: np.ndarray, starts: np.ndarray, words: np.ndarray, dtype: np.dtype) -> None:
     """Run each row ``words[starts[r]:]`` with the forward kernel of ``opcodes[r]``, in one compiled call.
 
-    The kernels must be in the table (`Op.ready_forward`).
+    The kernels must be in the table: somebody has asked for their addresses.
     """
     header = np.zeros(HEADER_WORDS, np.int64)
     header[FORWARD_TABLE], header[ADJOINT_TABLE] = TABLES[dtype]

@@ -114,8 +114,9 @@ class Op:
         self.opcode = len(OPS)
         self.scalar: Op | None = None
         prefix = f"{name}.{form}" if form else name
-        self.forward = Kernel(f"{prefix}.forward", forward, own, straight)
-        self.adjoint = None if adjoint is None else Kernel(f"{prefix}.adjoint", adjoint, own, straight)
+        self.forward = Kernel(f"{prefix}.forward", forward, own, straight, FORWARD, self.opcode)
+        self.adjoint = (None if adjoint is None else
+                        Kernel(f"{prefix}.adjoint", adjoint, own, straight, ADJOINT, self.opcode))
         self.saved_operands = lru_cache(maxsize=None)(self._saved_operands)
         OPS.append(self)
 
@@ -127,15 +128,10 @@ class Op:
                 read.update(operands)
         return tuple(sorted(read))
 
-    def ready_forward(self, dtype: np.dtype) -> int:
-        """Address of the forward kernel; puts it into the table."""
-        address = FORWARD[dtype][self.opcode] = self.forward.address(dtype)
-        return int(address)
-
     def ready_adjoint(self, dtype: np.dtype) -> None:
-        """Put the adjoint kernel into the table."""
+        """Have the adjoint kernel compiled, if there is one."""
         if self.adjoint is not None:
-            ADJOINT[dtype][self.opcode] = self.adjoint.address(dtype)
+            self.adjoint.address(dtype)
 
     def __repr__(self) -> str:
         return f"Op({self.name!r}, opcode={self.opcode})"

@@ -221,6 +221,6 @@ def _rows(parameters: list[Tensor], total: np.ndarray, **bounds: float) -> tuple
 
 def _run(program: list[tuple[Op, np.ndarray]], words: np.ndarray, dtype: np.dtype) -> None:
     for op, _ in program:
-        op.ready_forward(dtype)
+        op.forward.address(dtype)
     opcodes = np.concatenate([np.full(len(starts), op.opcode, np.int64) for op, starts in program])
     run_rows(opcodes, np.concatenate([starts for _, starts in program]), words, dtype)

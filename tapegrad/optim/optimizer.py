@@ -279,7 +279,7 @@ class Optimizer:
                 program = clip.value_program(begins + self._clip) + program
             for op, starts in program:
                 if len(starts):
-                    op.ready_forward(self.dtype)
+                    op.forward.address(self.dtype)
             columns = [begins + self._first_hyper]
             owners = [np.searchsorted([part.stop for part in self._slices], key, "right")]
             cycled = self._cycled_word()

@@ -51,7 +51,7 @@ class Tasks:
                  words: np.ndarray, together: bool) -> None:
         self.rows, opcodes, starts = rows, tape._opcode[rows], tape._start[rows]
         for code in np.unique(opcodes[~adjoint]).tolist():
-            OPS[code].ready_forward(tape.dtype)
+            OPS[code].forward.address(tape.dtype)
         for code in np.unique(opcodes[adjoint]).tolist():
             OPS[code].ready_adjoint(tape.dtype)
         pairs = np.stack([np.where(adjoint, walk.ADJOINT_OF[tape.dtype][opcodes], walk.FORWARD[tape.dtype][opcodes]),
