@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .copies import by_name_or
 from .engine import as_written, jit
 from .engine.jit import bits
 from .errors import ArgumentError, DtypeError, ShapeError
-from .functions.elementwise import contiguous
 from .ops.table import Op
 from .recording import common_dtype, lift_to, record
 from .state import state
@@ -40,8 +38,6 @@ class CustomOp:
         if not self.inputs:
             raise ArgumentError(f"custom_op {self.name}: forward needs an input before {output!r}")
         self._forward, self._adjoint, self._shape, self._output = forward, adjoint, shape, output
-        self.__module__ = getattr(forward, "__module__", __name__)
-        self.__qualname__ = getattr(forward, "__qualname__", self.name)
         self._given: tuple[str, ...] = ()
         if adjoint is not None:
             self._given = tuple(inspect.signature(adjoint).parameters)
@@ -54,9 +50,6 @@ class CustomOp:
         self.differentiable = tuple(n for n in self.inputs if "d" + n in self._given)
         self._op = lru_cache(maxsize=None)(self._make_op)
         self.__doc__ = inspect.getdoc(forward) or f"Custom op {self.name}."
-
-    def __reduce__(self) -> Any:
-        return by_name_or(self, (type(self), (self._forward, self._adjoint, self._shape, self._output, self.name)))
 
     @property
     def saves(self) -> tuple[str, ...]:
@@ -73,7 +66,7 @@ class CustomOp:
             raise ArgumentError(f"{self.name}: keyword scalars are {', '.join(self.scalars) or 'none'}; "
                                 f"missing {sorted(missing)}, unknown {sorted(extra)}")
         dtype = common_dtype(inputs)
-        tensors = [contiguous(self._operand(x, dtype)) for x in inputs]
+        tensors = [self._operand(x, dtype) for x in inputs]
         shapes = [t.shape for t in tensors]
         shape = shapes[0] if self._shape is None else self._shape(*shapes)
         shape = tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))

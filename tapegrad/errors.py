@@ -6,7 +6,6 @@ __all__ = [
     "ArgumentError",
     "CaptureError",
     "CompileError",
-    "CopyError",
     "DataError",
     "DtypeError",
     "GradientError",
@@ -84,10 +83,6 @@ class MissingExtraError(TapegradError, ImportError):
 
 class CompileError(TapegradError, TypeError):
     """A user's function that numba cannot compile."""
-
-
-class CopyError(TapegradError, TypeError):
-    """Something that can be neither copied nor pickled."""
 
 
 class RecomputationError(TapegradError, RuntimeError):

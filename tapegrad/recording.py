@@ -13,14 +13,28 @@ import numpy as np
 from .engine import jit
 from .engine.storage import array_at
 from .engine.walk import STORABLE, WANTED
-from .errors import DtypeError, TapegradError
+from .errors import ArgumentError, DtypeError, GradientError, TapegradError
 from .ops.elementwise import UNARY
+from .ops.layout import COPY_BOOL, COPY_INT64
 from .ops.nest import nest
-from .ops.table import Op
+from .ops.table import EVERY, Op
 from .recomputation import Again
 from .state import state
 from .tape import Leaf, Node, raise_status
-from .tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, as_array, constant, contiguous_strides, view
+from .tensor import (
+    BOOL,
+    DEFAULT_DTYPE,
+    FLOAT32,
+    FLOAT64,
+    Tensor,
+    as_array,
+    constant,
+    contiguous_strides,
+    user_line,
+    view,
+)
+
+_ZERO = jit.bits(0.0)
 
 
 def lift(*values: Any) -> list[Tensor]:
@@ -101,6 +115,43 @@ def astype(t: Tensor, dtype: Any) -> Tensor:
     return Tensor(t._array().astype(dtype))
 
 
+def contiguous(x: Any) -> Tensor:
+    """`x` itself if its elements lie in C order without gaps, else a copy that does."""
+    t = x if isinstance(x, Tensor) else lift(x)[0]
+    if t.is_contiguous:
+        return t
+    words = nest(t.shape, (t.strides,))
+    if t.is_floating:
+        return record(UNARY["copy"], (t,), t.shape, (_ZERO, _ZERO, *words), dtype=t.dtype)
+    if not t.is_symbolic:
+        return Tensor(t._array())
+    op = COPY_BOOL if t.dtype == BOOL else COPY_INT64
+    return record(op, (t,), t.shape, words, dtype=state.capture.tape.dtype, out_dtype=t.dtype)
+
+
+def _as_told(op: Op, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """`inputs` lying as the row of `op` tells: those whose strides it does not tell in C order, copied if need be."""
+    if op.fixed or op.states:
+        _check(op, inputs)
+    for j, t in enumerate(inputs, 1):
+        if t.strides != contiguous_strides(t.shape) and not op.strided >> j & 1 and not t.is_contiguous:
+            inputs = (*inputs[:j - 1], contiguous(t), *inputs[j:])
+    return inputs
+
+
+def _check(op: Op, inputs: Sequence[Tensor]) -> None:
+    """Refuse inputs whose gradient is wanted and not known, and those that cannot be overwritten."""
+    for j, t in enumerate(inputs, 1):
+        if op.fixed >> j & 1 and state.wants(t):
+            raise GradientError(f"{user_line()}: {op.name} has no gradient by its input of shape {list(t.shape)}, "
+                                "which requires one; detach() it")
+        if op.states >> j & 1:
+            gaps = not op.strided >> j & 1 and not t.is_contiguous
+            if gaps or any(s == 0 and n > 1 for s, n in zip(t.strides, t.shape)):
+                raise ArgumentError(f"{user_line()}: {op.name} overwrites an input of shape {list(t.shape)}, whose "
+                                    "elements do not lie in order, each apart; copy it with tg.tensor(...)")
+
+
 def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int] = (), *,
            dtype: np.dtype, out_dtype: np.dtype | None = None, aux: Sequence[tuple[int, int]] = (),
            added: int = 0, always: bool = False) -> Tensor:
@@ -110,6 +161,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     ----------
     op : Op
     inputs : sequence of Tensor
+        Those whose strides the row does not tell (`Op.strided`) are copied where they do not lie in C order.
     shape : tuple of int
         Of the output, which is contiguous.
     attributes : sequence of int
@@ -126,6 +178,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     always : bool
         Capture even when no input depends on the recording's inputs (random numbers).
     """
+    if op.strided != EVERY:
+        inputs = _as_told(op, inputs)
     capture = state.capture
     if not op.in_turn and len(inputs) > 1 and state.grad_enabled:
         inputs = apart(inputs)

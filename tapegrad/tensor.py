@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import sys
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from .copies import Copies
 from .engine.storage import (
     Buffer,
     Changes,
@@ -40,10 +38,10 @@ INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 DEFAULT_DTYPE = FLOAT32
 _ONE = np.ones(())
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")
-_own_files = {copy.__file__}  # that are nothing of the user's; the package's join when they are seen
+_own_files: set[str] = set()  # that were seen to be the package's
 
 
-class Tensor(TensorMethods, Copies):
+class Tensor(TensorMethods):
     """An array whose history may be on a tape.
 
     Parameters
@@ -218,11 +216,13 @@ class Tensor(TensorMethods, Copies):
             Forgotten.count += 1
             return
         array = np.asarray(value, self.dtype)
-        if array.shape != leaf.shape:
-            raise ShapeError(f"a gradient of shape {list(array.shape)} does not fit a tensor of {list(leaf.shape)}")
+        if array.shape != self.shape:
+            raise ShapeError(f"a gradient of shape {list(array.shape)} does not fit a tensor of {list(self.shape)}")
+        if self.size != math.prod(leaf.shape):
+            raise GradientError(f"this is a part of a leaf of shape {list(leaf.shape)}; set the .grad of the leaf")
         leaf.gradient = leaf.home or array_buffer(aligned_bytes(max(leaf.nbytes, 1)))
-        array_at(leaf.gradient.address, leaf.shape, contiguous_strides(leaf.shape), leaf.dtype,
-                 leaf.gradient)[...] = array
+        at = leaf.gradient.address + (self.offset - self._leaf_offset()) * self.dtype.itemsize
+        array_at(at, self.shape, self.strides, self.dtype, leaf.gradient)[...] = array
         if leaf.touched is not None:
             leaf.touched.describe(leaf.gradient, listed=False)
 

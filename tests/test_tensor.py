@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad.errors import GradientError
 from tapegrad.methods import METHODS
 
 X = np.array([[1.5, -2.0, 0.5], [3.0, 0.25, -1.0]])
@@ -347,3 +348,13 @@ def test_a_tensor_that_is_not_recorded_is_cast_to_the_dtype_of_the_recorded_one(
     a = leaf([1.0, 2.0], np.float32)
     for out in (a + tg.tensor(np.ones(2)), tg.tensor(np.ones(2)) * a, a + tg.tensor([1, 2])):
         assert out.dtype == np.float32
+
+
+def test_a_gradient_given_to_a_view_of_a_leaf_lies_as_the_view_does():
+    w, g = tg.tensor(np.ones((2, 2)), requires_grad=True), np.array([[1.0, 2.0], [3.0, 4.0]])
+    w.T.grad = g
+    np.testing.assert_array_equal(w.grad.numpy(), g.T)
+    w[::-1].grad = g
+    np.testing.assert_array_equal(w.grad.numpy(), g[::-1])
+    with pytest.raises(GradientError, match="part of a leaf"):
+        w[:1].grad = g[:1]

@@ -103,7 +103,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     working = scratch(ATTENTION, parts * rows * (2 * keys + 1), q, k, v, mask)
     dropped = (1, *dropout_words(dropout_p)) if dropout_p > 0.0 else (0, bits(1.0), 0, 0, 0, 0)
     team = (team_address(q.dtype), FORWARD_PART.address(q.dtype), ADJOINT_PART.address(q.dtype), parts, grain)
-    words = (gemm_address(q.dtype), tokens, keys, q.shape[-1], width, q.strides[-2], k.strides[-2], v.strides[-2],
+    words = (gemm_address(q.dtype), tokens, keys, q.shape[-1], width, *(_row_step(t) for t in (q, k, v)),
              steps[lead], rows, bits(1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale)),
              int(is_causal), kind, *mask_steps, *dropped, *team, *heads_nest)
     y = record(ATTENTION, (q, k, v, mask, working), shape, words, dtype=q.dtype,
@@ -172,6 +172,11 @@ def _by_rows(t: Tensor) -> Tensor:
     """`t` as BLAS can read and add to its matrices: rows contiguous and apart."""
     (rows, columns), (down, along) = t.shape[-2:], t.strides[-2:]
     return t if (along == 1 or columns <= 1) and (down >= max(columns, 1) or rows <= 1) and down > 0 else contiguous(t)
+
+
+def _row_step(t: Tensor) -> int:
+    """Elements from a row to the next, as BLAS demands it: of one row a stride says nothing."""
+    return t.strides[-2] if t.shape[-2] > 1 else max(t.shape[-1], 1)
 
 
 def _mask_strides(name: str, mask: Tensor, shape: tuple[int, ...],

@@ -19,7 +19,6 @@ from ..ops.correlation import RESULT_PART, WEIGHT_PART
 from ..ops.table import Op
 from ..recording import lift, record
 from ..tensor import Tensor, constant
-from .elementwise import contiguous
 from .layout import expand_dims, reshape
 from .scratch import scratch
 
@@ -170,8 +169,8 @@ def convolve_back(name: str, axes: int, input: Any, weight: Any, bias: Any, stri
 
 def _operands(name: str, axes: int, input: Any, weight: Any, bias: Any, groups: int,
               transposed: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Input, weight and bias, contiguous; channels are checked."""
-    given = [contiguous(t) for t in lift(*(v for v in (input, weight, bias) if v is not None))]
+    """Input, weight and bias; channels are checked."""
+    given = lift(*(v for v in (input, weight, bias) if v is not None))
     x, w = given[:2]
     b = constant(0.0, w.dtype) if bias is None else given[2]
     fits = x.ndim in (axes + 1, axes + 2) and w.ndim == axes + 2 and groups >= 1 and w.shape[0] % groups == 0 \

@@ -12,7 +12,6 @@ from ..ops.loss import REDUCTIONS
 from ..recording import lift, record
 from ..state import state
 from ..tensor import INT64, Tensor, as_array
-from .elementwise import contiguous
 from .layout import expand_dims, reshape
 
 __all__ = ["ctc_loss"]
@@ -58,7 +57,7 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     >>> round(F.ctc_loss(uniform, [[1]], [2], [1]).item(), 4)  # log 3
     1.0986
     """
-    x = contiguous(lift(log_probs)[0])
+    x = lift(log_probs)[0]
     if reduction not in REDUCTIONS:
         raise ArgumentError(f"ctc_loss: reduction must be 'none', 'mean' or 'sum', not {reduction!r}")
     labels = _integers("targets", targets)
@@ -86,7 +85,7 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
              int(zero_infinity), width, int(kept))
     alphas = steps * (2 * labels.size + 3 * samples) if kept else 2 * width
     shape = (samples,) if reduction == "none" else ()
-    loss = record(CTC, (x, contiguous(labels), *lengths), shape, words, dtype=x.dtype,
+    loss = record(CTC, (x, labels, *lengths), shape, words, dtype=x.dtype,
                   aux=((alphas * size, size), (samples * size, size), (4 * width * size, size)))
     return reshape(loss, ()) if single else loss
 
@@ -97,7 +96,7 @@ def _integers(name: str, values: Any) -> Tensor:
         t = Tensor(np.zeros(t.shape, np.int64))
     if t.dtype != INT64:
         raise DtypeError(f"ctc_loss: {name} must be integers, not {t.dtype}")
-    return contiguous(t)
+    return t
 
 
 def _check_lengths(lengths: list[Tensor], steps: int, labels: Tensor) -> None:

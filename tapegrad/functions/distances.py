@@ -15,7 +15,6 @@ from ..ops.nest import broadcast_strides, nest
 from ..recording import lift, record
 from ..tensor import Tensor, contiguous_strides
 from .elementwise import abs as absolute
-from .elementwise import contiguous
 from .indexing import take_axis
 from .layout import as_tensor, reshape
 from .reductions import Axis, axes_of, reduce_rows
@@ -134,7 +133,6 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> 
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
         raise ShapeError(f"cdist: leading axes of {list(a.shape)} and {list(b.shape)} do not broadcast") from None
-    a, b = contiguous(a), contiguous(b)
     shape = (*batch, a.shape[-2], b.shape[-2])
     to_a, to_b = (broadcast_strides(t.shape[:-2], contiguous_strides(t.shape)[:-2], batch) for t in (a, b))
     words = (a.shape[-2], b.shape[-2], a.shape[-1], bits(float(p)),

@@ -12,7 +12,6 @@ from ..random import dropout_key
 from ..recording import lift, record
 from ..state import state
 from ..tensor import Tensor
-from .elementwise import contiguous
 
 __all__ = ["dropout"]
 
@@ -38,5 +37,4 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     x = lift(x)[0]
     if not training or p == 0.0:
         return x
-    x = contiguous(x)
     return record(DROPOUT, (x,), x.shape, (*dropout_words(p), x.size), dtype=x.dtype, always=True)

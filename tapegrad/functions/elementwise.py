@@ -11,18 +11,18 @@ import numpy as np
 from ..engine.jit import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.elementwise import BINARY, COMPARE, UNARY
-from ..ops.layout import COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
+from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
-from ..recording import common_dtype, lift, record
+from ..recording import common_dtype, contiguous, lift, record
 from ..tensor import BOOL, Tensor, as_array
 
 __all__ = [
     "abs", "absolute", "absolute_error", "add", "arccos", "arcsin", "arctan", "bce", "bce_with_logits", "clip",
-    "contiguous", "cos", "cosh", "divide", "elu", "equal", "erf", "exp", "expm1", "gelu", "greater",
+    "contiguous", "cos", "cosh", "divide", "elu", "equal", "erf", "exp", "expm1", "float_power", "gelu", "greater",
     "greater_equal", "hardtanh", "huber_error", "kl", "leaky_relu", "less", "less_equal", "log", "log1p",
     "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply",
-    "negative", "not_equal", "ones_like", "power", "reciprocal", "relu", "scale_shift", "selu", "sigmoid",
+    "negative", "not_equal", "ones_like", "positive", "power", "reciprocal", "relu", "scale_shift", "selu", "sigmoid",
     "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "squared_error", "subtract", "tan", "tanh",
     "where", "x_log_x", "zeros_like",
 ]
@@ -65,7 +65,7 @@ def _unary(name: str, op_name: str | None = None) -> Callable:
     return function
 
 
-negative, abs, sign = _unary("negative"), _unary("abs"), _unary("sign")
+abs, sign = _unary("abs"), _unary("sign")
 exp, expm1, log, log1p = _unary("exp"), _unary("expm1"), _unary("log"), _unary("log1p")
 sqrt, square, reciprocal = _unary("sqrt"), _unary("square"), _unary("reciprocal")
 sin, cos, tan = _unary("sin"), _unary("cos"), _unary("tan")
@@ -74,6 +74,39 @@ sinh, cosh, tanh = _unary("sinh"), _unary("cosh"), _unary("tanh")
 sigmoid, erf, relu, selu, silu = _unary("sigmoid"), _unary("erf"), _unary("relu"), _unary("selu"), _unary("silu")
 absolute = abs
 log_sigmoid, x_log_x = _unary("log_sigmoid"), _unary("x_log_x")
+
+
+def _signed(name: str, x: Any) -> Tensor:
+    """`x` as a tensor, if it has numbers that can have a sign."""
+    t = x if isinstance(x, Tensor) else Tensor(as_array(x))
+    if t.dtype == BOOL:
+        raise DtypeError(f"{name} of a bool tensor is not defined; use ~x or tg.logical_not(x), or convert it with "
+                         ".astype(...)")
+    return t
+
+
+def negative(x: Any) -> Tensor:
+    """-x, elementwise.
+
+    Parameters
+    ----------
+    x : array_like
+        Floats or integers; bool raises, as in NumPy and PyTorch.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `x`, of integers where `x` is.
+    """
+    t = x if type(x) is Tensor and x.dtype.kind == "f" else _signed("negative", x)
+    if t.is_floating or t.is_symbolic:
+        return apply_unary(UNARY["negative"], t)
+    return Tensor(-t._array())
+
+
+def positive(x: Any) -> Tensor:
+    """`x` itself, as a tensor; bool raises, as in NumPy and PyTorch."""
+    return _signed("positive", x)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
@@ -201,6 +234,29 @@ def power(a: Any, b: Any) -> Tensor:
     return apply_binary(BINARY["power"], a, b)
 
 
+def float_power(a: Any, b: Any) -> Tensor:
+    """``a ** b`` in float64, as ``numpy.float_power``; what is recorded stays in the dtype of its tape.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Of shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.float_power([1, 2, 3], -1).dtype
+    dtype('float64')
+    """
+    if any(isinstance(v, Tensor) and (v.is_symbolic or v.requires_grad) for v in (a, b)):
+        return power(a, b)
+    return Tensor(np.float_power(*(v._array() if isinstance(v, Tensor) else as_array(v) for v in (a, b))))
+
+
 # ------------------------------------------------------------------ comparisons and choices
 
 
@@ -295,21 +351,6 @@ def convert(t: Tensor, dtype: np.dtype) -> Tensor:
     if op is None:
         raise DtypeError(f"cannot convert a recorded {t.dtype} tensor to {dtype}")
     return record(op, (t,), t.shape, nest(t.shape, (t.strides,)), dtype=dtype)
-
-
-def contiguous(x: Any) -> Tensor:
-    """`x` itself if its elements lie in C order without gaps, else a copy that does."""
-    t = x if isinstance(x, Tensor) else lift(x)[0]
-    if t.is_contiguous:
-        return t
-    if t.is_floating:
-        return apply_unary(UNARY["copy"], t)
-    if not t.is_symbolic:
-        return Tensor(t._array())
-    from ..state import state
-
-    op = COPY_BOOL if t.dtype == BOOL else COPY_INT64
-    return record(op, (t,), t.shape, nest(t.shape, (t.strides,)), dtype=state.capture.tape.dtype, out_dtype=t.dtype)
 
 
 def scale_shift(x: Any, scale: float, shift: float = 0.0) -> Tensor:

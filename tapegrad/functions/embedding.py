@@ -23,7 +23,7 @@ def _indices(name: str, input: Any) -> Tensor:
     index = input if isinstance(input, Tensor) else Tensor(as_array(input))
     if index.dtype != INT64:
         raise DtypeError(f"{name}: indices must be integers, not {index.dtype}")
-    return contiguous(index)
+    return index
 
 
 def _table(name: str, weight: Any, padding_idx: int | None, sparse: bool) -> tuple[Tensor, int]:
@@ -131,7 +131,7 @@ def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: None =
     if mode == "max":
         return record(EMBEDDING_BAG_MAX, (table, flat, starts), (bags, width), words, dtype=table.dtype,
                       aux=((8 * bags * width, 8),))
-    factors = contiguous(lift(table, per_sample_weights)[1]) if given else constant(0.0, table.dtype)
+    factors = lift(table, per_sample_weights)[1] if given else constant(0.0, table.dtype)
     if given and factors.shape != index.shape:
         raise ShapeError(f"embedding_bag: per_sample_weights of shape {list(factors.shape)} do not fit indices of "
                          f"{list(index.shape)}")

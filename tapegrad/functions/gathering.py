@@ -13,7 +13,7 @@ from ..ops.layout import PUT
 from ..ops.nest import broadcast_strides, nest
 from ..recording import lift, record
 from ..tensor import INT64, Tensor, as_array, contiguous_strides, user_line, view
-from .elementwise import contiguous, where
+from .elementwise import where
 from .indexing import take_axis
 from .layout import as_tensor, one_axis, reshape
 from .reductions import sum as sum_over
@@ -137,7 +137,6 @@ def _scatter(name: str, input: Any, dim: int, index: Any, src: Any, adds: bool) 
     else:
         d = _fitting(name, x, dim, at, source, "src")
         strides = source.strides
-    x = contiguous(x)
     kept = contiguous_strides(x.shape)
     words = (x.size, x.shape[d], kept[d], int(adds), *nest(at.shape, (_without(kept, d, 0), at.strides, strides)))
     return record(SCATTER, (x, at, source), x.shape, words, dtype=x.dtype, added=0b1000,
@@ -202,9 +201,9 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     if at.ndim != 1 or s.shape != _without(x.shape, d, at.size):
         raise ShapeError(f"index_add: input {list(x.shape)}, index {list(at.shape)} and source {list(s.shape)}: the "
                          f"index must have one axis, and the source the shape {list(_without(x.shape, d, at.size))}")
-    s = contiguous(s if alpha == 1.0 else s * float(alpha))
+    s = s if alpha == 1.0 else s * float(alpha)
     words = (math.prod(x.shape[:d]), at.size, x.shape[d], math.prod(x.shape[d + 1:]), 1)
-    return record(PUT, (contiguous(x), contiguous(at), s), x.shape, words, dtype=x.dtype,
+    return record(PUT, (x, at, s), x.shape, words, dtype=x.dtype,
                   aux=((8 * max(x.shape[d], 1), 8),))
 
 

@@ -11,7 +11,6 @@ from ..errors import ArgumentError, CaptureError, IndexRangeError, ShapeError
 from ..ops.layout import PUT, RAVEL, TAKE
 from ..recording import lift, lift_to, record
 from ..tensor import BOOL, INT64, Tensor, as_array, contiguous_strides, user_line, view
-from .elementwise import contiguous
 from .layout import as_tensor, broadcast_to, moveaxis, one_axis, permute, reshape
 
 __all__ = ["take"]
@@ -140,7 +139,7 @@ def _joined(parts: list[Any], extents: list[int]) -> Tensor:
     from ..state import state
 
     tensors = [p if isinstance(p, Tensor) else Tensor(p) for p in parts]
-    tensors = [contiguous(t) if t.shape == shape else broadcast_to(t, shape) for t in tensors]
+    tensors = [t if t.shape == shape else broadcast_to(t, shape) for t in tensors]
     result = tensors[0]
     if len(tensors) > 1:
         result = Tensor(np.zeros(shape, np.int64))
@@ -176,7 +175,7 @@ def take_axis(x: Tensor, index: Tensor, axis: int) -> Tensor:
                                "index a float tensor, or prepare the labels before the step")
         return Tensor(np.take(x._array(), index._array(), axis))
     words = (math.prod(x.shape[:axis]), index.size, x.shape[axis], math.prod(x.shape[axis + 1:]))
-    return record(TAKE, (contiguous(x), contiguous(index)), shape, words, dtype=x.dtype, added=2)
+    return record(TAKE, (x, index), shape, words, dtype=x.dtype, added=2)
 
 
 def take(x: Any, indices: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
@@ -228,7 +227,7 @@ class AtIndex:
         x, v = lift(self._tensor, values)
         symbolic = isinstance(self._index, Tensor) and self._index.is_symbolic
         if symbolic:
-            index = contiguous(self._index)
+            index = self._index
             selected = (*index.shape, *x.shape[1:])
             outer, extent, inner = 1, x.shape[0], math.prod(x.shape[1:])
         else:
@@ -242,8 +241,8 @@ class AtIndex:
             fits = False
         if not fits:
             raise ShapeError(f"at: values of shape {list(v.shape)} do not fit a selection of {list(selected)}")
-        v = contiguous(v) if v.shape == tuple(selected) else broadcast_to(v, selected)
-        return record(PUT, (contiguous(x), index, v), x.shape, (outer, index.size, extent, inner, adds),
+        v = v if v.shape == tuple(selected) else broadcast_to(v, selected)
+        return record(PUT, (x, index, v), x.shape, (outer, index.size, extent, inner, adds),
                       dtype=x.dtype, aux=((8 * extent, 8),), added=0b1010)
 
 

@@ -202,11 +202,11 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
         parts = [concatenate(parts[k:k + JOINED], d) for k in range(0, len(parts), JOINED)]
     if len(parts) == 1:
         return parts[0] + 0.0 if len(arrays) == 1 else parts[0]
-    return _joined([contiguous(p) for p in parts], d)
+    return _joined(parts, d)
 
 
 def _joined(parts: list[Tensor], d: int) -> Tensor:
-    """From two parts to `JOINED`, contiguous and of shapes that fit, along axis `d`: one instruction."""
+    """From two parts to `JOINED`, of shapes that fit, along axis `d`: one instruction."""
     first = parts[0]
     rows = math.prod(first.shape[:d])
     widths = [math.prod(p.shape[d:]) for p in parts]

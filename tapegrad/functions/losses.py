@@ -10,13 +10,12 @@ from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
 from ..ops.table import Op
 from ..recording import lift, lift_to, record
 from ..tensor import INT64, Tensor, as_array, constant
-from .elementwise import contiguous
 
 __all__ = ["cross_entropy_rows", "nll_rows"]
 
 
 def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, reduction: str) -> Tensor:
-    x = contiguous(lift(x)[0])
+    x = lift(x)[0]
     t = target if isinstance(target, Tensor) else Tensor(as_array(target))
     if t.dtype != INT64:
         raise DtypeError(f"{op.name}: class indices must be integers, not {t.dtype}")
@@ -26,12 +25,12 @@ def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing
     if reduction not in REDUCTIONS:
         raise ArgumentError(f"{op.name}: reduction must be 'none', 'mean' or 'sum', not {reduction!r}")
     rows, classes = x.shape
-    w = constant(0.0, x.dtype) if weight is None else contiguous(lift_to(weight, x.dtype))
+    w = constant(0.0, x.dtype) if weight is None else lift_to(weight, x.dtype)
     if weight is not None and w.shape != (classes,):
         raise ShapeError(f"{op.name}: class weights {list(w.shape)} do not fit {classes} classes")
     words = (rows, classes, int(ignore_index), bits(float(smoothing)), REDUCTIONS[reduction], int(weight is not None))
     shape = (rows,) if reduction == "none" else ()
-    return record(op, (x, contiguous(t), w), shape, words, dtype=x.dtype,
+    return record(op, (x, t, w), shape, words, dtype=x.dtype,
                   aux=((rows * x.dtype.itemsize, x.dtype.itemsize),))
 
 

@@ -14,7 +14,6 @@ from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, PART_ELEMENTS, PARTS, ROW_NORM, ROW_NORM_PARTS
 from ..recording import lift, lift_to, record
 from ..tensor import FLOAT32, INT64, Tensor, constant
-from .elementwise import contiguous
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
@@ -22,9 +21,8 @@ _NO_COUNT: list[Tensor] = []
 
 
 def _affine(name: str, x: Any, weight: Any, bias: Any, shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Contiguous operands of one dtype; absent ones are a 0-d zero."""
-    given = [v for v in (x, weight, bias) if v is not None]
-    tensors = [contiguous(t) for t in lift(*given)]
+    """Operands of one dtype; absent ones are a 0-d zero."""
+    tensors = lift(*(v for v in (x, weight, bias) if v is not None))
     x = tensors.pop(0)
     found = []
     for label, v in (("weight", weight), ("bias", bias)):
@@ -38,13 +36,14 @@ def _affine(name: str, x: Any, weight: Any, bias: Any, shape: tuple[int, ...] | 
 
 def _row_norm(x: Tensor, w: Tensor, b: Tensor, rows: int, groups: int, s: int, eps: float, centred: bool,
               has: tuple[bool, bool]) -> Tensor:
-    n = x.size // rows if rows else 0
-    if rows == 0 or n == 0:
-        return x * 1.0
     if has[1] and not has[0]:
         raise ArgumentError("a normalisation with a bias needs a weight")
+    if x.size == 0:  # of no rows w and b have gradients too, which are zero
+        rows, n, s = 0, w.size // max(groups, 1), 1
+    else:
+        n = x.size // rows
     size = x.dtype.itemsize
-    parts = min(max(x.size // PART_ELEMENTS, 1), PARTS, rows)
+    parts = min(max(x.size // PART_ELEMENTS, 1), PARTS, max(rows, 1))
     words = (rows, n, groups, s, bits(float(eps)), int(centred), int(has[0]), int(has[1]), team_address(x.dtype),
              *(kernel.address(x.dtype) for kernel in ROW_NORM_PARTS), parts)
     return record(ROW_NORM, (x, w, b), x.shape, words, dtype=x.dtype, aux=((rows * size, size), (rows * size, size)))
@@ -181,7 +180,7 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     tracked = running_mean is not None and running_var is not None
     if not training and not tracked:
         raise ArgumentError("batch_norm: running_mean and running_var are needed unless training")
-    if training and samples * s <= 1:
+    if training and samples * s == 1:
         raise ShapeError(f"batch_norm: training needs more than one value a channel; the input is {list(x.shape)}")
     if momentum is None and num_batches_tracked is None:
         if training and tracked:
@@ -189,8 +188,6 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     if training and running_mean is not None and not x.is_symbolic and not x.requires_grad:
         x = lift_to(x, running_mean.dtype)
     x, w, b = _affine("batch_norm", x, weight, bias, None)
-    if x.size == 0:
-        return x * 1.0
     kept = []
     for name, t in (("running_mean", running_mean), ("running_var", running_var)):
         if t is None or not tracked:
@@ -200,15 +197,20 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
             raise ShapeError(f"batch_norm: {name} of shape {list(t.shape)} does not fit {channels} channels")
         if training and t.dtype != x.dtype:
             raise DtypeError(f"batch_norm: the input is {x.dtype}, {name} {t.dtype}; convert the module with .to()")
+        if training and (t.is_symbolic or t.requires_grad):
+            raise ArgumentError(f"batch_norm: {name} is overwritten in training, so it cannot be an argument of a "
+                                "recording, nor require a gradient; make it a tensor of its own (a module's buffer)")
         kept.append(lift_to(t, x.dtype))
     if num_batches_tracked is None and not _NO_COUNT:
         _NO_COUNT.append(Tensor(0))
     count = _NO_COUNT[0] if num_batches_tracked is None else num_batches_tracked
     if count.dtype != INT64:
         raise DtypeError(f"batch_norm: num_batches_tracked must be int64, not {count.dtype}")
+    if count.size != 1:
+        raise ShapeError(f"batch_norm: num_batches_tracked of shape {list(count.shape)}; expected one number")
     size = x.dtype.itemsize
     words = (samples, channels, s, bits(float(eps)), bits(-1.0 if momentum is None else float(momentum)),
              int(weight is not None), int(bias is not None), int(training), int(tracked),
-             int(num_batches_tracked is not None))
+             int(num_batches_tracked is not None), *((t.strides or (0,))[0] for t in kept))
     return record(BATCH_NORM if training else BATCH_NORM_FIXED, (x, w, b, kept[0], kept[1], count), x.shape, words,
                   dtype=x.dtype, aux=((channels * size, size), (channels * size, size), (2 * channels * size, size)))

@@ -11,14 +11,13 @@ from ..ops.pooling import AVG_POOL, BY_INSIDE, BY_NUMBER, BY_WINDOW, MAX_POOL
 from ..recording import lift, record
 from ..tensor import Tensor
 from .convolution import Extent, extents
-from .elementwise import contiguous
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"]
 
 
 def _planes(name: str, input: Any, axes: int) -> tuple[Tensor, int, tuple[int, int]]:
-    """The contiguous input, its number of planes and their extents."""
-    x = contiguous(lift(input)[0])
+    """The input, its number of planes and their extents."""
+    x = lift(input)[0]
     if x.ndim not in (axes + 1, axes + 2) or 0 in x.shape[-axes:]:
         raise ShapeError(f"{name}: an input of shape {list(x.shape)}; expected (N, C, {'L' if axes == 1 else 'H, W'})")
     plane = (1, x.shape[-1]) if axes == 1 else (x.shape[-2], x.shape[-1])

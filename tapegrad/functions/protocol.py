@@ -15,7 +15,7 @@ from .indexing import At, getitem
 
 #: NumPy names that differ from the function's own
 _NUMPY_NAMES = {"absolute": "abs", "multiply": "multiply", "true_divide": "divide", "amax": "max", "amin": "min",
-                "float_power": "power", "fabs": "abs", "positive": "copy"}
+                "fabs": "abs"}
 _OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
               "matmul": "matmul"}
 _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
@@ -89,7 +89,7 @@ def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
         setattr(Tensor, f"__r{symbol}__", namespace[name])
     setattr(Tensor, "__invert__", namespace["logical_not"])
     setattr(Tensor, "__neg__", lambda self: namespace["negative"](self))
-    setattr(Tensor, "__pos__", lambda self: self)
+    setattr(Tensor, "__pos__", namespace["positive"])
     setattr(Tensor, "__abs__", lambda self: namespace["abs"](self))
     setattr(Tensor, "__getitem__", getitem)
     setattr(Tensor, "__array_ufunc__", array_ufunc)

@@ -13,7 +13,6 @@ from ..ops.table import Op
 from ..recording import lift, record
 from ..state import state
 from ..tensor import Tensor, constant
-from .elementwise import contiguous
 from .scratch import scratch
 
 __all__ = ["gru_layer", "lstm_layer", "rnn_layer"]
@@ -112,7 +111,7 @@ def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: An
            relu: bool = False) -> Tensor:
     """The op's output: the hidden states of all steps, and for the LSTM the last cells."""
     given = [v for v in (x, w_ih, w_hh, b_ih, b_hh, h0, c0) if v is not None]
-    tensors = iter([contiguous(t) for t in lift(*given)])
+    tensors = iter(lift(*given))
     x, w_ih, w_hh = next(tensors), next(tensors), next(tensors)
     rows, units = w_hh.shape if w_hh.ndim == 2 else (0, 0)
     if x.ndim != 3 or units < 1 or rows != gates * units or w_ih.shape != (rows, x.shape[2]):

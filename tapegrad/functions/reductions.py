@@ -13,7 +13,7 @@ from ..ops.nest import nest
 from ..ops.reduction import ROWS, SUM
 from ..recording import lift, record
 from ..tensor import Tensor, contiguous_strides
-from .elementwise import contiguous, sqrt
+from .elementwise import sqrt
 from .layout import one_axis, permute, reshape
 
 __all__ = [
@@ -80,9 +80,9 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
 
 
 def _to_rows(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """`x` with `axes` moved to the end and made contiguous."""
+    """`x` with `axes` moved to the end."""
     order = [d for d in range(x.ndim) if d not in axes] + list(axes)
-    return contiguous(x if order == list(range(x.ndim)) else permute(x, order))
+    return x if order == list(range(x.ndim)) else permute(x, order)
 
 
 def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: float | None = None,

@@ -11,7 +11,6 @@ from ..errors import ArgumentError, CaptureError, ShapeError
 from ..ops.sorting import ARGEXTREME, ARGSORT, TOP
 from ..recording import record
 from ..tensor import INT64, Tensor, user_line, view
-from .elementwise import contiguous
 from .gathering import take_along_axis
 from .layout import as_tensor, moveaxis, one_axis, reshape
 from .reductions import reduced_shape
@@ -34,7 +33,7 @@ def _values(x: Any, name: str) -> Tensor:
 def _order(t: Tensor, d: int, k: int, descending: bool) -> Tensor:
     """Indices of the first `k` elements along axis `d` in ascending or descending order."""
     n = t.shape[d]
-    rows = contiguous(t if d == t.ndim - 1 else moveaxis(t, d, -1))
+    rows = t if d == t.ndim - 1 else moveaxis(t, d, -1)
     count = rows.size // n if n else math.prod(rows.shape[:-1])
     shape = (*rows.shape[:-1], k)
     if not t.is_floating:
@@ -160,7 +159,7 @@ def _argextreme(name: str, x: Any, axis: int | None, keepdims: bool, dim: int | 
         raise ShapeError(f"{name}: no elements along axis {chosen} of a tensor of shape {list(t.shape)}")
     if not t.is_floating:
         return Tensor(np.asarray(getattr(np, name)(t._array(), axis=chosen)).reshape(shape))
-    rows = contiguous(t if chosen == t.ndim - 1 else moveaxis(t, chosen, -1))
+    rows = t if chosen == t.ndim - 1 else moveaxis(t, chosen, -1)
     return record(ARGEXTREME, (rows,), shape, (math.prod(shape), t.shape[chosen], int(name == "argmax")),
                   dtype=t.dtype, out_dtype=INT64)
 

@@ -11,7 +11,6 @@ from ..ops.unfold import FOLD, UNFOLD
 from ..recording import lift, record
 from ..tensor import Tensor
 from .convolution import Extent, extents, window_words
-from .elementwise import contiguous
 
 __all__ = ["fold", "unfold"]
 
@@ -38,7 +37,7 @@ def unfold(input: Any, kernel_size: Extent, dilation: Extent = 1, padding: Exten
 
 def unfold_image(name: str, input: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Tensor:
     """`unfold`; `name` is the function or layer that errors speak of."""
-    x = contiguous(lift(input)[0])
+    x = lift(input)[0]
     if x.ndim not in (3, 4) or 0 in x.shape[-3:]:
         raise ShapeError(f"{name}: an input of shape {list(x.shape)}; expected (N, C, H, W) or (C, H, W)")
     return _record(name, UNFOLD, x, x.shape[-3], x.shape[-2:], kernel_size, dilation, padding, stride)
@@ -66,7 +65,7 @@ def fold(input: Any, output_size: Extent, kernel_size: Extent, dilation: Extent 
 def fold_columns(name: str, input: Any, output_size: Any, kernel_size: Any, dilation: Any, padding: Any,
                  stride: Any) -> Tensor:
     """`fold`; `name` is the function or layer that errors speak of."""
-    x = contiguous(lift(input)[0])
+    x = lift(input)[0]
     size, taps = extents(name, "output_size", output_size, 2, 1), extents(name, "kernel_size", kernel_size, 2, 1)
     if x.ndim not in (2, 3) or x.shape[-2] % math.prod(taps) or 0 in x.shape[-2:]:
         raise ShapeError(f"{name}: an input of shape {list(x.shape)} with a kernel of {list(taps)}; expected "

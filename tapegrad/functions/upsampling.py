@@ -13,7 +13,6 @@ from ..ops.upsampling import BLEND, SELECT
 from ..recording import lift, record
 from ..tensor import Tensor
 from .convolution import Extent, extents
-from .elementwise import contiguous
 from .indexing import take_axis
 
 __all__ = ["interpolate"]
@@ -34,7 +33,7 @@ def select(x: Tensor, chosen: dict[int, np.ndarray]) -> Tensor:
     shape = (*x.shape[:-2], len(rows), len(columns))[-x.ndim:]
     table = Tensor(np.concatenate([rows, columns]).astype(np.int64))
     words = (math.prod(x.shape[:-2]), height, x.shape[-1], len(rows), len(columns))
-    return record(SELECT, (contiguous(x), table), shape, words, dtype=x.dtype)
+    return record(SELECT, (x, table), shape, words, dtype=x.dtype)
 
 
 def interpolate(input: Any, size: Extent | None = None, scale_factor: float | Sequence[float] | None = None,
@@ -75,7 +74,7 @@ def resample(name: str, input: Any, size: Any, scale_factor: Any, mode: str, ali
                             f"modes are {', '.join(map(repr, _AXES))}")
     if align_corners is not None and mode == "nearest":
         raise ArgumentError(f"{name}: align_corners is only for the modes 'linear' and 'bilinear'")
-    x = contiguous(lift(input)[0])
+    x = lift(input)[0]
     axes = x.ndim - 2
     if axes not in _AXES[mode] or 0 in x.shape[1:]:
         known = " or ".join(f"(N, C, {', '.join('DHW'[3 - n:] if n > 1 else 'L')})" for n in _AXES[mode])

@@ -20,7 +20,7 @@ from ..engine.philox import philox, random_word
 from ..engine.team import share
 from .dropout import key_of, stream_of
 from .nest import column_stride, row_offset
-from .table import Op
+from .table import EVERY, Op
 
 #: scores of a block: with the block of their adjoints a part of what a core's second cache holds
 BLOCK = 1 << 14
@@ -298,7 +298,8 @@ def attention_products(shapes: Sequence[tuple[int, ...]]) -> int:
 
 _ALL = (1, 2, 3, 4, 5, 6)
 ATTENTION = Op("attention", attention_forward, attention_adjoint, (_ALL, _ALL, (1, 2, 4, 5, 6), _ALL, ()),
-               doc="dropout(softmax(scale q k^T + mask)) v, by blocks of query rows", products=attention_products)
+               doc="dropout(softmax(scale q k^T + mask)) v, by blocks of query rows", products=attention_products,
+               strided=0b11110)
 
 
 # ------------------------------------------------------------------ rotation by position
@@ -339,4 +340,4 @@ def rotary_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 ROTARY = Op("rotary", rotary_forward, rotary_adjoint, ((2,), ()), stores=True,
-            doc="pairs of elements turned by the angles of a position")
+            doc="pairs of elements turned by the angles of a position", strided=EVERY)

@@ -19,7 +19,7 @@ from ..engine.jit import apart, cast, device, read, real, write
 from ..engine.vecmath import abs, log, where
 from .few import kept
 from .nest import column_stride, row_offset
-from .table import Op, Shares, kernel_of
+from .table import EVERY, Op, Shares, kernel_of
 
 UNARY: dict[str, Op] = {}
 BINARY: dict[str, Op] = {}
@@ -110,7 +110,7 @@ def scalar(op: Op, operands: tuple[str, ...], forward: str, adjoints: tuple[str,
                                [f"if op[{at}] != 0: {line}" for at, line in zip((4, 6), added)]))
     back = partial(kernel, source, "scalar_adjoint") if adjoints else None
     return Op(op.name, partial(kernel, source, "scalar_forward"), back, op.saves, stores=True, doc=op.doc,
-              shares=lambda row: _PLACES[True, len(operands) == 2], in_turn=True, form="scalar")
+              shares=lambda row: _PLACES[True, len(operands) == 2], in_turn=True, form="scalar", strided=EVERY)
 
 
 # ------------------------------------------------------------------ one input
@@ -166,7 +166,8 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
         element = loads(adjoint, {"g": "at_g + k", "y": "at_y + k", "x": "at_x + k * step"})
         source = _UNARY_ADJOINT.format(adjoint=f"({adjoint})", element=element)
         back, saves = partial(kernel, source, "unary_adjoint"), (saved(adjoint, "yx"),)
-    op = UNARY[name] = Op(name, run, back, saves, stores=True, doc=doc, shares=partial(in_place, at=7, count=1))
+    op = UNARY[name] = Op(name, run, back, saves, stores=True, doc=doc, shares=partial(in_place, at=7, count=1),
+                          strided=EVERY)
     op.scalar = scalar(op, ("x",), forward, (adjoint,) if adjoint is not None else (), "p, q")
     COSTS[op.opcode] = cost_of(forward), cost_of(adjoint or "0.0")
     return op
@@ -271,7 +272,7 @@ def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
         moves_a=to_a != "g", moves_b=to_b != "g")  # the adjoint itself may be in its place already
     saves = saved(to_a, "yab"), saved(to_b, "yab")
     op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc,
-                           shares=partial(in_place, at=8, count=2), in_turn=True)
+                           shares=partial(in_place, at=8, count=2), in_turn=True, strided=EVERY)
     op.scalar = scalar(op, ("a", "b"), forward, (to_a, to_b), "p")
     COSTS[op.opcode] = cost_of(forward), cost_of(to_a) + cost_of(to_b)
     return op
@@ -294,7 +295,8 @@ def compare_forward(op, f, i, bytes_):
 
 def compare(name: str, rule: str) -> Op:
     """Define a bool output from two floats; it has no adjoint."""
-    op = COMPARE[name] = Op(name, partial(kernel, _COMPARE.format(rule=rule), "compare_forward"), doc=rule)
+    op = COMPARE[name] = Op(name, partial(kernel, _COMPARE.format(rule=rule), "compare_forward"), doc=rule,
+                            strided=EVERY)
     return op
 
 
@@ -362,8 +364,8 @@ def clamped_log(x: Any) -> Any:
 
 @device
 def entropy_of(t: Any) -> Any:
-    """t ln t, 0 at 0."""
-    return where(t > 0.0, t * log(where(t > 0.0, t, 1.0)), 0.0)
+    """t ln t, 0 at 0; NaN below, as the logarithm is."""
+    return where(t == 0.0, 0.0, t * log(t))
 
 
 @device
@@ -418,7 +420,7 @@ unary("power_constant", "power(x, p)", "power_slope(g, x, p)", "x^p, p a number"
 unary("scale_shift", "p * x + q", "g * p", "p x + q, p and q numbers")
 unary("copy", "x", "g", "x, contiguous")
 unary("huber", "huber_of(x, p)", "g * clipped(x, -p, p)", "quadratic up to p, then linear")
-unary("x_log_x", "entropy_of(x)", "where(x > 0.0, g * (log(x) + 1.0), 0.0)", "x ln x, 0 at 0")
+unary("x_log_x", "entropy_of(x)", "where(x == 0.0, 0.0, g * (log(x) + 1.0))", "x ln x, 0 at 0; slope 0 there")
 
 # two inputs: name, y, da, db, what
 binary("add", "a + b", "g", "g", "a + b")
@@ -438,7 +440,7 @@ binary("bce", "-(b * clamped_log(a) + (1.0 - b) * clamped_log(1.0 - a))",
        "g * (clamped_log(1.0 - a) - clamped_log(a))", "-(b ln a + (1 - b) ln(1 - a)), logarithms not below -100")
 binary("bce_with_logits", "(1.0 - b) * a - log_sigmoid(a)", "g * (sigmoid(a) - b)", "-g * a",
        "bce of sigmoid(a), stable")
-binary("kl", "entropy_of(b) - b * a", "-g * b", "where(b > 0.0, g * (log(b) + 1.0 - a), -g * a)", "b (ln b - a)")
+binary("kl", "entropy_of(b) - b * a", "-g * b", "where(b == 0.0, -g * a, g * (log(b) + 1.0 - a))", "b (ln b - a)")
 
 for _name, _rule in (("greater", "a > b"), ("greater_equal", "a >= b"), ("less", "a < b"), ("less_equal", "a <= b"),
                      ("equal", "a == b"), ("not_equal", "a != b")):

@@ -7,7 +7,7 @@ from typing import Any
 from ..engine.jit import cast, device
 from .layout import out_of_range, outside, wrapped
 from .nest import column_stride, row_offset
-from .table import Op
+from .table import EVERY, Op
 
 
 @device
@@ -46,7 +46,7 @@ def gather_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 GATHER = Op("gather", gather_forward, gather_adjoint, ((2,), ()), errors=out_of_range(7),
-            doc="an element for each index along an axis")
+            doc="an element for each index along an axis", strided=EVERY)
 
 # Words of scatter: 1 y, 2 g, 3 x, 4 dx, 5 index, 7 source s, 8 ds, 9 owner (which element of s was written last to an
 # element of y, or -1), 11 elements of y, 12 extent of the axis, 13 stride of y along it, 14 whether to add,
@@ -97,4 +97,4 @@ def scatter_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 SCATTER = Op("scatter", scatter_forward, scatter_adjoint, ((4,), (), (2, 4)), stores=True, errors=out_of_range(12),
-             doc="a copy with elements replaced, or added to, by an index each")
+             doc="a copy with elements replaced, or added to, by an index each", strided=0b1100)

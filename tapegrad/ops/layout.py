@@ -8,7 +8,7 @@ from typing import Any
 from ..engine.jit import cast, device, real
 from ..errors import IndexRangeError
 from .nest import column_stride, row_offset
-from .table import Errors, Op, Shares, kernel_of
+from .table import EVERY, Errors, Op, Shares, kernel_of
 
 # ------------------------------------------------------------------ where
 
@@ -47,7 +47,7 @@ def where_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-WHERE = Op("where", where_forward, where_adjoint, ((), (1,), (1,)), in_turn=True,
+WHERE = Op("where", where_forward, where_adjoint, ((), (1,), (1,)), in_turn=True, strided=EVERY,
            doc="a where the condition holds, else b")
 
 
@@ -68,7 +68,8 @@ def convert(op, f, i, b):
 def conversion(name: str, element: str, doc: str) -> Op:
     """Define an op that does `element` for each element ``x + k * step``. Words: 1 y, 3 x, 5 nest of (x)."""
     scope = {"cast": cast, "column_stride": column_stride, "row_offset": row_offset}
-    return Op(name, partial(kernel_of, _CONVERSION.format(element=element), "convert", scope), doc=doc)
+    return Op(name, partial(kernel_of, _CONVERSION.format(element=element), "convert", scope), doc=doc,
+              strided=EVERY)
 
 
 FROM_INT64 = conversion("from_int64", "f[y + k] = cast(i[x + k * step], f)", "int64 to float")
@@ -264,4 +265,4 @@ def pad_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-PAD = Op("pad", pad_forward, pad_adjoint, ((),), doc="a constant frame around an array")
+PAD = Op("pad", pad_forward, pad_adjoint, ((),), doc="a constant frame around an array", strided=EVERY)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..engine.blas import column_sums, gemm, gemm_and_row
 from .nest import column_stride, row_offset
-from .table import Op
+from .table import EVERY, Op
 
 # Words of matmul: 1 y, 2 g, 3 a, 4 da, 5 b, 6 db, 7 gemm, 8 m, 9 n, 10 k, 11 and 12 whether a's memory is transposed
 # and its leading stride, 13 and 14 the same of b, 15 nest of the batch (y, a, b).
@@ -48,7 +48,7 @@ def matmul_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 MATMUL = Op("matmul", matmul_forward, matmul_adjoint, ((2,), (1,)), stores=True, doc="matrix products over a batch",
-            products=lambda shapes: math.prod(shapes[0]) * shapes[1][-1])
+            strided=EVERY, products=lambda shapes: math.prod(shapes[0]) * shapes[1][-1])
 
 # Words of linear: 1 y, 2 g, 3 x, 4 dx, 5 w, 6 dw, 7 bias, 8 dbias, 9 gemm, 10 rows m, 11 outputs n, 12 inputs k,
 # 13 whether there is a bias.

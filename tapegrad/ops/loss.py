@@ -173,7 +173,7 @@ def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 CROSS_ENTROPY = Op("cross_entropy", cross_entropy_forward, cross_entropy_adjoint, ((1, 2, 3, 4), (), ()), stores=True,
-                   errors=BAD_TARGET, doc="-ln softmax(x)_t, weighted and smoothed")
+                   errors=BAD_TARGET, doc="-ln softmax(x)_t, weighted and smoothed", fixed=1 << 3)
 
 
 def nll_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -206,4 +206,4 @@ def nll_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-NLL = Op("nll", nll_forward, nll_adjoint, ((2, 3), (), ()), errors=BAD_TARGET, doc="-x_t, weighted")
+NLL = Op("nll", nll_forward, nll_adjoint, ((2, 3), (), ()), errors=BAD_TARGET, doc="-x_t, weighted", fixed=1 << 3)

@@ -181,7 +181,8 @@ ROW_NORM = Op("row_norm", row_norm_forward, row_norm_adjoint, ((1, 2, 4, 5), (1,
 # Words: 1 y, 2 g, 3 x, 4 dx, 5 w, 6 dw, 7 bias, 8 dbias, 9 running mean, 11 running variance, 13 batches tracked,
 # 15 mean, 17 rstd, 19 sums (2 c), 21 samples, 22 channels c, 23 elements of a channel in a sample s, 24 eps,
 # 25 momentum (negative: cumulative), 26 and 27 whether there are w and bias, 28 whether the statistics are the
-# batch's, 29 whether the running ones follow them, 30 whether batches are counted.
+# batch's, 29 whether the running ones follow them, 30 whether batches are counted, 31 and 32 strides of the running
+# mean and variance. Of an empty batch there are no statistics: it moves nothing and is counted.
 
 
 @device
@@ -218,23 +219,28 @@ def batch_norm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y = w (x - mean) rstd + bias by channel; in training the running statistics move towards the batch's."""
     channels, s, eps, momentum = op[22], op[23], real(op, 24, f), real(op, 25, f)
     mean, rstd, count = op[15], op[17], cast(op[21] * s, f)
+    if op[28] != 0 and op[29] != 0 and op[30] != 0:
+        i[op[13]] += 1
+    if op[21] * s == 0:
+        for c in range(channels):
+            f[mean + c], f[rstd + c] = 0.0, 0.0
+        return 0
     if op[28] != 0:
         batch_statistics(op, f, i)
         if op[29] != 0:
-            if op[30] != 0:
-                i[op[13]] += 1
             part = momentum
             if momentum < 0.0:
                 part = 1.0 / cast(i[op[13]], f)
             for c in range(channels):
-                f[op[9] + c] += part * (f[mean + c] - f[op[9] + c])
-                f[op[11] + c] += part * (f[rstd + c] / (count - 1.0) - f[op[11] + c])
+                moved, spread = op[9] + c * op[31], op[11] + c * op[32]
+                f[moved] += part * (f[mean + c] - f[moved])
+                f[spread] += part * (f[rstd + c] / (count - 1.0) - f[spread])
         for c in range(channels):
             f[rstd + c] = 1.0 / m.sqrt(f[rstd + c] / count + eps)
     else:
         for c in range(channels):
-            f[mean + c] = f[op[9] + c]
-            f[rstd + c] = 1.0 / m.sqrt(f[op[11] + c] + eps)
+            f[mean + c] = f[op[9] + c * op[31]]
+            f[rstd + c] = 1.0 / m.sqrt(f[op[11] + c * op[32]] + eps)
     zero, one = cast(0.0, f), cast(1.0, f)
     for sample in range(op[21]):
         x, y = op[3] + sample * channels * s, op[1] + sample * channels * s
@@ -300,9 +306,11 @@ def batch_norm_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 # operands: 1 x, 2 w, 3 bias, 4 and 5 running, 6 batches tracked, 7 mean, 8 rstd, 9 sums
+_RUNNING = 1 << 4 | 1 << 5
 BATCH_NORM = Op("batch_norm", batch_norm_forward, batch_norm_adjoint,
                 ((1, 2, 7, 8, 9), (1, 7, 8, 9), (9,), (), (), ()), stores=True,
-                doc="w (x - mean) / sqrt(var + eps) + bias over the batch, by channel", again={29: 0, 30: 0})
+                doc="w (x - mean) / sqrt(var + eps) + bias over the batch, by channel", again={29: 0, 30: 0},
+                strided=_RUNNING, fixed=_RUNNING, states=_RUNNING | 1 << 6)
 BATCH_NORM_FIXED = Op("batch_norm_fixed", batch_norm_forward, batch_norm_adjoint,
                       ((2, 8), (1, 7, 8, 9), (9,), (), (), ()), stores=True,
-                      doc="batch_norm by the running statistics")
+                      doc="batch_norm by the running statistics", strided=_RUNNING, fixed=_RUNNING)

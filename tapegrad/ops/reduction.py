@@ -9,7 +9,7 @@ from typing import Any
 from ..engine import vecmath as m
 from ..engine.jit import cast, device, real
 from .nest import column_stride, row_offset
-from .table import Op
+from .table import EVERY, Op
 
 BLOCK = 1024  # elements summed in one go, so that rounding grows with the number of blocks, not of elements
 INFINITY = math.inf
@@ -77,7 +77,8 @@ def sum_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-SUM = Op("sum", sum_forward, sum_adjoint, ((),), stores=True, doc="sum over axes, times a number (mean: 1/n)")
+SUM = Op("sum", sum_forward, sum_adjoint, ((),), stores=True, doc="sum over axes, times a number (mean: 1/n)",
+         strided=EVERY)
 
 
 # The same of one contiguous row that comes in strips of whole blocks: to the bit, for the blocks are added in order.

@@ -31,6 +31,9 @@ from ..errors import TapegradError
 
 OPS: list[Op] = []
 
+#: all inputs of an op, as bits
+EVERY = -1
+
 #: by the status of a kernel, the class of an error and its text (see `tape.raise_status`)
 Errors = dict[int, tuple[type[TapegradError], str]]
 
@@ -90,6 +93,13 @@ class Op:
         What tells its kernels from those of another op of the same name.
     straight : bool
         See `Kernel`.
+    strided : int
+        Bit `j`: the row tells the strides of input `j`, whose elements may lie anyhow. Of every other input it tells an
+        address alone, so that `record` has it lie in C order without gaps.
+    fixed : int
+        Bit `j`: the adjoint does not reach input `j`, though it is of floats; `record` refuses one that wants it.
+    states : int
+        Bit `j`: the kernel overwrites input `j`, which must have memory of its own for each element.
 
     Attributes
     ----------
@@ -98,19 +108,20 @@ class Op:
     """
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
-                 "shares", "products", "lists", "in_turn", "saved_operands", "scalar")
+                 "shares", "products", "lists", "in_turn", "saved_operands", "scalar", "strided", "states", "fixed")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
                  errors: Errors | None = None, doc: str = "", again: dict[int, int] | None = None,
                  lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
                  shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, form: str = "",
-                 straight: bool = False) -> None:
+                 straight: bool = False, strided: int = 0, states: int = 0, fixed: int = 0) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
         self.errors, self.again, self.products = errors or {}, again or {}, products
         self.shares, self.in_turn = shares, in_turn
+        self.strided, self.states, self.fixed = strided, states, fixed
         self.opcode = len(OPS)
         self.scalar: Op | None = None
         prefix = f"{name}.{form}" if form else name

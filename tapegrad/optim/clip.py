@@ -206,6 +206,10 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
 def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> tuple[list[Tensor], np.dtype]:
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     chosen = [p for p in given if p.node is not None and p.node.gradient is not None]
+    for k, p in enumerate(chosen):
+        if not (p.shape == p.node.shape and p.is_contiguous):
+            raise ArgumentError(f"tensor {k} of shape {list(p.shape)} is a view of a leaf of {list(p.node.shape)}; "
+                                "clip the gradient of the leaf")
     dtypes = {p.dtype for p in chosen}
     if len(dtypes) > 1:
         raise DtypeError("gradients of float32 and float64 cannot be clipped together")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad.errors import DtypeError
 
 from .contract import Case, OpContract, close, grid, same, uniform
 
@@ -403,3 +404,59 @@ def test_plain_arrays_and_python_numbers_take_the_dtype_of_the_tensor():
     x = tg.tensor(np.ones(3, dtype=np.float32))
     for out in (x + 1, 1.5 * x, x * np.ones(3), np.ones(3) * x, x + np.arange(3), x - True, np.float64(2.0) * x):
         assert out.dtype == np.float32
+
+
+def test_kl_of_a_negative_target_is_nan_and_so_is_the_slope_by_it_as_in_pytorch():
+    # torch.nn.functional.kl_div(a, t, reduction="none") of PyTorch 2.13, float64; only its slope at t = 0 is NaN
+    a = tg.tensor([0.3, 0.4, 0.5, 0.6], dtype="float64", requires_grad=True)
+    t = tg.tensor([-1.0, 0.0, 2.0, np.nan], dtype="float64", requires_grad=True)
+    losses = tg.kl(a, t)
+    np.testing.assert_allclose(losses.numpy(), [np.nan, 0.0, 0.38629436111989057, np.nan], rtol=1e-15)
+    losses.backward(np.ones(4))
+    np.testing.assert_array_equal(a.grad.numpy(), [1.0, 0.0, -2.0, np.nan])
+    np.testing.assert_allclose(t.grad.numpy(), [np.nan, -0.4, np.log(2) + 0.5, np.nan], rtol=1e-15)
+
+
+def test_x_log_x_below_zero_is_nan():
+    x = tg.tensor([-1.0, 0.0, 1.0, np.nan], requires_grad=True)
+    y = tg.x_log_x(x)
+    np.testing.assert_array_equal(y.numpy(), [np.nan, 0.0, 0.0, np.nan])
+    y.backward(np.ones(4))
+    np.testing.assert_array_equal(x.grad.numpy(), [np.nan, 0.0, 1.0, np.nan])
+
+
+@pytest.mark.parametrize("sign", [lambda t: -t, lambda t: +t, np.negative, np.positive, tg.negative, tg.positive])
+def test_a_sign_before_a_bool_tensor_is_refused(sign):
+    with pytest.raises(DtypeError, match="logical_not"):
+        sign(tg.tensor([True, False]))
+
+
+def test_minus_of_integers_keeps_their_digits():
+    big = 2**53 + 1  # no float has it
+    for minus in (tg.tensor([big]).__neg__(), np.negative(tg.tensor([big])), tg.negative([big])):
+        assert minus.dtype == np.int64 and minus.tolist() == [-big]
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64])
+def test_np_positive_is_the_tensor_itself_with_its_history(dtype):
+    x = np.array([1, -2], dtype)
+    assert np.positive(tg.tensor(x)).dtype == dtype
+    np.testing.assert_array_equal(np.positive(tg.tensor(x)).numpy(), x)
+    if dtype != np.int64:
+        t = tg.tensor(x, requires_grad=True)
+        np.positive(t * 3.0).backward(np.ones(2))
+        np.testing.assert_array_equal(t.grad.numpy(), [3.0, 3.0])
+
+
+def test_np_float_power_is_in_float64_unless_recorded():
+    whole, single = np.array([1, -2, 3]), np.float32([1.1, 2.2, 3.3])
+    for a, b in ((whole, np.array(-1)), (single, np.array(2)), (np.array(2), single), (whole, whole)):
+        for given in ((tg.tensor(a), b), (a, tg.tensor(b)), (tg.tensor(a), tg.tensor(b))):
+            out = np.float_power(*given)
+            assert out.dtype == np.float64
+            np.testing.assert_array_equal(out.numpy(), np.float_power(a, b))
+    t = tg.tensor(single, requires_grad=True)
+    out = np.float_power(t, 3)
+    assert out.dtype == np.float32
+    out.backward(np.ones(3))
+    np.testing.assert_allclose(t.grad.numpy(), 3 * single**2, rtol=1e-6)

@@ -8,6 +8,7 @@ import pytest
 
 import tapegrad as tg
 import tapegrad.nn.functional as F
+from tapegrad.errors import GradientError
 
 from .contract import Case, OpContract, grid, leaves, shown, uniform
 
@@ -264,3 +265,12 @@ def test_cross_entropy_with_too_few_labels_names_both_shapes():
 def test_an_unknown_reduction_is_an_error(loss):
     with pytest.raises(ValueError, match="average"):
         loss(tg.tensor(np.full((2, 2), 0.5)), np.full((2, 2), 0.5), reduction="average")
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_class_weights_that_require_a_gradient_are_refused_for_there_is_none(loss):
+    # PyTorch 2.13: "the derivative for 'weight' is not implemented"
+    weight = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    with pytest.raises(GradientError, match="no gradient by its input of shape"):
+        loss(np.zeros((2, 3), np.float32), np.array([0, 1]), weight)
+    assert loss(np.zeros((2, 3), np.float32), np.array([0, 1]), weight.detach()).shape == ()

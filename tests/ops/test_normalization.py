@@ -5,8 +5,9 @@ import pytest
 
 import tapegrad as tg
 import tapegrad.nn.functional as F
-from tapegrad.errors import ArgumentError, ShapeError
+from tapegrad.errors import ArgumentError, GradientError, ShapeError
 from tapegrad.functions import normalization
+from tapegrad.tensor import view
 
 from .contract import Case, OpContract, close, uniform
 
@@ -132,3 +133,76 @@ def test_rows_and_channels_in_parts_give_the_same_bits(kind, dtype, monkeypatch)
         assert value == want
         for slope, wanted_slope in zip(slopes, want_slopes):
             np.testing.assert_array_equal(slope, wanted_slope)
+
+
+EMPTY = {
+    "layer_norm": ((0, 3), lambda x, w, b: F.layer_norm(x, (3,), w, b)),
+    "layer_norm of bias": ((2, 0, 3), lambda x, w, b: F.layer_norm(x, (3,), None, b) + 0.0 * w),
+    "rms_norm": ((0, 3), lambda x, w, b: F.rms_norm(x, (3,), w) + b),
+    "group_norm": ((0, 3, 2), lambda x, w, b: F.group_norm(x, 3, w, b)),
+    "group_norm of no elements": ((2, 3, 0), lambda x, w, b: F.group_norm(x, 1, w, b)),
+    "instance_norm": ((0, 3, 2), lambda x, w, b: F.instance_norm(x, weight=w, bias=b)),
+    "batch_norm": ((0, 3), lambda x, w, b: F.batch_norm(x, np.zeros(3), np.ones(3), w, b)),
+    "batch_norm in training": ((0, 3, 2), lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True)),
+    "batch_norm of no elements": ((2, 3, 0), lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_norm_of_an_empty_batch_keeps_its_graph_and_gives_zero_gradients(name):
+    shape, norm = EMPTY[name]
+    x, w, b = (tg.tensor(np.ones(s, np.float32), requires_grad=True) for s in (shape, 3, 3))
+    out = norm(x, w, b)
+    assert out.shape == shape
+    out.sum().backward()
+    assert x.grad.shape == shape
+    np.testing.assert_array_equal(w.grad.numpy(), np.zeros(3))
+    np.testing.assert_array_equal(b.grad.numpy(), np.zeros(3))
+
+
+def test_an_empty_batch_is_counted_and_moves_no_running_statistics():
+    # torch.nn.BatchNorm1d(3)(torch.zeros(0, 3)) of PyTorch 2.13 leaves them and counts one batch
+    norm = tg.nn.BatchNorm1d(3)
+    assert norm(np.zeros((0, 3), np.float32)).requires_grad
+    np.testing.assert_array_equal(norm.running_mean.numpy(), np.zeros(3))
+    np.testing.assert_array_equal(norm.running_var.numpy(), np.ones(3))
+    assert int(norm.num_batches_tracked) == 1
+
+
+@pytest.mark.parametrize("key", [slice(None, None, 2), slice(None, None, -2), slice(1, None, 2)])
+@pytest.mark.parametrize("run", ["by hand", "recorded"])
+def test_running_statistics_that_are_views_are_read_and_moved_where_they_lie(key, run):
+    # torch.nn.functional.batch_norm of the same views, PyTorch 2.13
+    x = np.arange(12.0).reshape(4, 3)
+    mean, var = tg.tensor(np.full(6, 7.0)), tg.tensor(np.full(6, 5.0))
+    mean[key], var[key] = np.array([0.0, 1.0, 2.0]), np.array([1.0, 2.0, 3.0])
+    before, spread = np.array([0.0, 1.0, 2.0]), np.array([1.0, 2.0, 3.0])
+
+    def call(training):
+        def function(given):
+            return F.batch_norm(given * 1.0, mean[key], var[key], training=training)
+
+        return np.asarray((tg.compile(function) if run == "recorded" else function)(tg.tensor(x)))
+
+    np.testing.assert_allclose(call(False), (x - before) / np.sqrt(spread + 1e-5))
+    call(True)
+    expected_mean, expected_var = np.full(6, 7.0), np.full(6, 5.0)
+    expected_mean[key] = 0.9 * before + 0.1 * x.mean(0)
+    expected_var[key] = 0.9 * spread + 0.1 * x.var(0, ddof=1)
+    np.testing.assert_allclose(mean.numpy(), expected_mean)
+    np.testing.assert_allclose(var.numpy(), expected_var)
+
+
+def test_running_statistics_that_cannot_be_overwritten_are_refused():
+    x, good = np.arange(12.0).reshape(4, 3), tg.tensor(np.ones(3))
+    one = view(tg.tensor(np.ones(1)), 0, (3,), (0,))
+    wanted = tg.tensor(np.ones(3), requires_grad=True)
+    for mean in (one, wanted):
+        with pytest.raises(ArgumentError, match="overw"):
+            F.batch_norm(x, mean, good, training=True)
+    with pytest.raises(ArgumentError, match="overwritten in training"):
+        tg.compile(lambda x, m, v: F.batch_norm(x, m, v, training=True))(x, np.zeros(3), np.ones(3))
+    with pytest.raises(ShapeError, match="one number"):
+        F.batch_norm(x, good, tg.tensor(np.ones(3)), training=True, num_batches_tracked=tg.tensor([0, 0]))
+    with pytest.raises(GradientError, match="no gradient"):
+        F.batch_norm(x, wanted, good)

@@ -7,6 +7,7 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import optim
+from tapegrad.errors import ArgumentError
 
 from . import cases
 from .test_optimizers import RECORD, assert_near, fill, run, start, values
@@ -122,3 +123,13 @@ def test_bad_bounds_are_refused():
     w.grad, v.grad = [1.0, 1.0], [1.0, 1.0]
     with pytest.raises(TypeError, match="float32 and float64"):
         optim.clip_grad_norm_([w, v], 1.0)
+
+
+@pytest.mark.parametrize("clip", [optim.clip_grad_norm_, optim.clip_grad_value_])
+def test_the_gradient_of_a_part_of_a_leaf_is_not_clipped(clip):
+    w = tg.tensor(np.ones((4, 4)), requires_grad=True)
+    (w * 3.0).sum().backward()
+    for part in (w[2:], w[::2], w[::-1], w.T):
+        with pytest.raises(ArgumentError, match="view of a leaf"):
+            clip([part], 1.0)
+    np.testing.assert_array_equal(w.grad.numpy(), np.full((4, 4), 3.0))
