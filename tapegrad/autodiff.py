@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .copies import by_name_or
 from .errors import ArgumentError, DtypeError, GradientError, TapegradError
 from .program.capture import Capture
 from .program.program import Program, scalar_seed
@@ -29,6 +30,10 @@ class ValueAndGrad:
         self._function, self._numbers, self._single = function, numbers, isinstance(argnums, (int, np.integer))
         self._has_aux, self._gradient_only = has_aux, gradient_only
         update_wrapper(self, function, updated=())
+
+    def __reduce__(self) -> Any:
+        argnums = self._numbers[0] if self._single else self._numbers
+        return by_name_or(self, (type(self), (self._function, argnums, self._has_aux, self._gradient_only)))
 
     def _positions(self, count: int) -> list[int]:
         for k in self._numbers:

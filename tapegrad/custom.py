@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .copies import by_name_or
 from .engine import as_written, jit
 from .engine.jit import bits
 from .errors import ArgumentError, DtypeError, ShapeError
@@ -38,6 +39,8 @@ class CustomOp:
         if not self.inputs:
             raise ArgumentError(f"custom_op {self.name}: forward needs an input before {output!r}")
         self._forward, self._adjoint, self._shape, self._output = forward, adjoint, shape, output
+        self.__module__ = getattr(forward, "__module__", __name__)
+        self.__qualname__ = getattr(forward, "__qualname__", self.name)
         self._given: tuple[str, ...] = ()
         if adjoint is not None:
             self._given = tuple(inspect.signature(adjoint).parameters)
@@ -50,6 +53,9 @@ class CustomOp:
         self.differentiable = tuple(n for n in self.inputs if "d" + n in self._given)
         self._op = lru_cache(maxsize=None)(self._make_op)
         self.__doc__ = inspect.getdoc(forward) or f"Custom op {self.name}."
+
+    def __reduce__(self) -> Any:
+        return by_name_or(self, (type(self), (self._forward, self._adjoint, self._shape, self._output, self.name)))
 
     @property
     def saves(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ __all__ = [
     "ArgumentError",
     "CaptureError",
     "CompileError",
+    "CopyError",
     "DataError",
     "DtypeError",
     "GradientError",
@@ -83,6 +84,10 @@ class MissingExtraError(TapegradError, ImportError):
 
 class CompileError(TapegradError, TypeError):
     """A user's function that numba cannot compile."""
+
+
+class CopyError(TapegradError, TypeError):
+    """Something that can be neither copied nor pickled."""
 
 
 class RecomputationError(TapegradError, RuntimeError):

@@ -6,6 +6,7 @@ others read and write it, so that parameters travel both ways by their names.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import uuid
@@ -25,6 +26,7 @@ _TYPES = {
     "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
     "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8",
 }  # fmt: skip
+_METADATA = "__metadata__"
 _DTYPES = {code: np.dtype(name).newbyteorder("<") for name, code in _TYPES.items()}
 
 
@@ -39,7 +41,7 @@ def save(
     ----------
     state_dict : mapping of str to Tensor or array_like
         For example ``model.state_dict()``. Shapes of any rank, empty ones too; float, integer and
-        boolean data.
+        boolean data. `load` gives them back in the same order.
     path : path_like
         Where to write; a file that is there is replaced.
     metadata : mapping of str to str, optional
@@ -48,7 +50,8 @@ def save(
     Raises
     ------
     DataError
-        A name or metadata entry is not text, or an array has a type that the format cannot hold.
+        A name or metadata entry is not text, a name is ``__metadata__``, or an array has a type that the format
+        cannot hold.
     MissingExtraError
         The safetensors library is not installed (``pip install 'tapegrad[io]'``).
     OSError
@@ -73,6 +76,7 @@ def save(
     try:
         mode = (target if target.exists() else part).stat().st_mode
         library.numpy.save_file(arrays, part, metadata=texts or None)
+        _order_header(part, list(arrays))
         part.chmod(stat.S_IMODE(mode))
         os.replace(part, target)
     except BaseException:
@@ -91,7 +95,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        In the order of the file's arrays; each array owns its memory. bfloat16, which NumPy does not
+        In the order in which they were saved, or in which another library's file lists them; each array owns its
+        memory. bfloat16, which NumPy does not
         have, comes as float32 (exactly).
 
     Raises
@@ -108,7 +113,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     >>> model.load_state_dict(tg.load("model.safetensors"))         # doctest: +SKIP
     """
     with _opened(path) as file:
-        names = file.keys()
+        names = [name for name in _header(path) if name != _METADATA]
         codes = {name: file.get_slice(name).get_dtype() for name in names}
         foreign = [name for name, code in codes.items() if code not in _DTYPES]
         if not foreign:
@@ -117,8 +122,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if unreadable:
         name = unreadable[0]
         raise DataError(f"{os.fspath(path)}: {name!r} is of type {codes[name]}, which NumPy cannot represent")
-    entries = _safetensors().deserialize(Path(path).read_bytes())
-    return {name: _decoded(entry) for name, entry in entries}
+    entries = dict(_safetensors().deserialize(Path(path).read_bytes()))
+    return {name: _decoded(entries[name]) for name in names}
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -141,6 +146,24 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     with _opened(path) as file:
         return dict(file.metadata() or {})
+
+
+def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What stands before the arrays: 8 bytes with its length, and as JSON each array's type, shape and place."""
+    with open(path, "rb") as file:
+        return json.loads(file.read(int.from_bytes(file.read(8), "little")))
+
+
+def _order_header(path: Path, names: list[str]) -> None:
+    """Have the header list the arrays in this order; the library sorts them, as it must sort their bytes."""
+    header = _header(path)
+    ordered = {name: header[name] for name in ([_METADATA] if _METADATA in header else []) + names}
+    text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
+    with open(path, "r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if len(text) > length:
+            raise DataError(f"{path}: the header that safetensors wrote has no room for its entries in another order")
+        file.write(text.ljust(length))
 
 
 def _safetensors() -> Any:
@@ -168,6 +191,8 @@ def _opened(path: str | os.PathLike[str]) -> Any:
 def _checked_name(name: object) -> str:
     if not isinstance(name, str):
         raise DataError(f"names in a state dict must be text; got {name!r} ({type(name).__name__})")
+    if name == _METADATA:
+        raise DataError(f"no array can be saved as {name!r}, for the format keeps its metadata there; rename it")
     return name
 
 

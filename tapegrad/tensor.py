@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .copies import Copies
 from .engine.storage import (
     Buffer,
     Changes,
@@ -38,10 +40,10 @@ INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 DEFAULT_DTYPE = FLOAT32
 _ONE = np.ones(())
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")
-_own_files: set[str] = set()  # that were seen to be the package's
+_own_files = {copy.__file__}  # that are nothing of the user's; the package's join when they are seen
 
 
-class Tensor(TensorMethods):
+class Tensor(TensorMethods, Copies):
     """An array whose history may be on a tape.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -52,6 +53,55 @@ def test_arrays_come_back_under_their_names_and_own_their_memory(path):
     back = io.load(path)
     assert set(back) == set(ARRAYS)
     assert all(array.flags.writeable and array.flags.owndata for array in back.values())
+
+
+@pytest.mark.parametrize("metadata", [None, {"made": "today", "a\n\"é": "\u0001ü"}])
+def test_arrays_come_back_in_the_order_in_which_they_were_saved(path, metadata):
+    names = ["z", "naïve\t\"x\"", "m.weight", "a", "b\u007f\u2028", "m.bias", "0", *map(str, range(50, 0, -1))]
+    dtypes = ["f4", "f8", "?", "i8", "u1", "f2", "i2"]
+    saved = {name: np.full(k % 3, k, dtypes[k % len(dtypes)]) for k, name in enumerate(names)}
+    io.save(saved, path, metadata=metadata)
+    assert list(io.load(path)) == names
+    assert io.load_metadata(path) == (metadata or {})
+    for back in (io.load(path), safetensors_numpy.load_file(path)):
+        for name, array in saved.items():
+            np.testing.assert_array_equal(back[name], array)
+    starts = [place["data_offsets"][0] % 8 for place in _places(path).values() if place["dtype"] in ("F64", "I64")]
+    assert not any(starts), "other libraries map the arrays where they lie"
+
+
+def _places(path):
+    """The header of the format: 8 bytes with the length of the JSON that follows."""
+    content = path.read_bytes()
+    header = json.loads(content[8:8 + int.from_bytes(content[:8], "little")])
+    header.pop("__metadata__", None)
+    return header
+
+
+def test_another_librarys_file_is_read_in_the_order_that_it_lists_bfloat16_too(path):
+    places = {"z": ("F32", 0, 4), "b": ("BF16", 8, 10), "m": ("F32", 4, 8), "a": ("BF16", 10, 12)}
+    header = json.dumps({name: {"dtype": code, "shape": [1], "data_offsets": [first, last]}
+                         for name, (code, first, last) in places.items()}).encode()
+    header += b" " * (-len(header) % 8)
+    # bfloat16 is the upper half of a float32: 1.0 is 0x3f80, -2.0 is 0xc000
+    path.write_bytes(len(header).to_bytes(8, "little") + header + np.array([3.0, 4.0], "<f4").tobytes()
+                     + b"\x80\x3f\x00\xc0")
+    for _ in range(5):
+        back = {name: array.item() for name, array in io.load(path).items()}
+        assert back == {"z": 3.0, "b": 1.0, "m": 4.0, "a": -2.0}
+        assert list(back) == ["z", "b", "m", "a"]
+
+
+def test_the_formats_own_name_is_refused_and_no_file_is_left(path):
+    with pytest.raises(DataError, match="__metadata__.*rename"):
+        io.save({"a": np.ones(1), "__metadata__": np.ones(2)}, path)
+    assert not list(path.parent.iterdir())
+
+
+def test_the_state_of_a_model_comes_back_in_its_order(path):
+    model = tg.nn.Sequential(tg.nn.Linear(2, 3), tg.nn.BatchNorm1d(3), tg.nn.Linear(3, 1))
+    tg.save(model.state_dict(), path)
+    assert list(tg.load(path)) == list(model.state_dict())
 
 
 def test_empty_state_dict(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..errors import ArgumentError, DataError, IndexRangeError, ShapeError
 from ..program.epochs import count
 from ..program.source import drawing_generator
 from ..random import generator, permutation
-from .shards import Shards
+from .shards import Shards, in_file
 
 __all__ = ["ArrayDataset", "Dataset", "Transform", "batches"]
 
@@ -135,6 +136,13 @@ class ArrayDataset(Dataset):
         if len({a.shape[0] if a.shape else None for a in self.arrays}) != 1 or not self.arrays[0].shape:
             raise ShapeError("ArrayDataset: arrays must have the same length along axis 0; shapes are "
                              + ", ".join(str(list(a.shape)) for a in self.arrays))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "arrays": tuple(in_file(a) for a in self.arrays)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        arrays = tuple(a() if isinstance(a, partial) else a for a in state["arrays"])
+        vars(self).update(state, arrays=arrays)
 
     @property
     def resident(self) -> Sequence[np.ndarray] | None:  # type: ignore[override]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from mmap import mmap
 from os import PathLike
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from ..errors import DataError
 
-__all__ = ["Shards"]
+__all__ = ["Shards", "in_file"]
 
 
 class Shards:
@@ -37,6 +39,9 @@ class Shards:
         self._ends = np.cumsum([len(part) for part in self.parts])
         self.shape, self.dtype = (int(self._ends[-1]), *one.shape[1:]), one.dtype
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ([part.filename for part in self.parts],)  # type: ignore[attr-defined]
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -50,6 +55,14 @@ class Shards:
             here = part == k
             rows[here] = self.parts[k][index[here] - (self._ends[k] - len(self.parts[k]))]
         return rows if np.ndim(numbers) else rows[0]
+
+
+def in_file(array: Any) -> Any:
+    """How to map an array again that is mapped from a file, to be read alone; anything else as it is."""
+    if not (isinstance(array, np.memmap) and isinstance(array.base, mmap) and array.mode == "r" and array.filename):
+        return array
+    order = "C" if array.flags.c_contiguous else "F"
+    return partial(np.memmap, array.filename, array.dtype, "r", array.offset, array.shape, order)
 
 
 def _mapped(path: str | PathLike[str]) -> np.ndarray:

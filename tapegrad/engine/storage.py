@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import lru_cache
 from typing import Any
 from weakref import ref
@@ -44,6 +45,31 @@ class Buffer:
 
     def __init__(self, address: int, nbytes: int, owner: Any) -> None:
         self.address, self.nbytes, self.owner, self.version = address, nbytes, owner, 0
+
+    @property
+    def asked(self) -> int:
+        """How many of the bytes were asked for; the others hold anything."""
+        return self.nbytes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
+        rebuild, (source, *place) = self.__reduce__()
+        return rebuild(deepcopy(source, memo) if place else source, *place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if isinstance(self.owner, Buffer):
+            return _part, (self.owner, self.address - self.owner.address, self.nbytes)
+        return _filled, (array_at(self.address, (self.asked,), (1,), np.dtype(np.uint8), self),)
+
+
+def _filled(values: np.ndarray) -> Buffer:
+    """A buffer of these bytes, wherever and however they were kept meanwhile."""
+    home = aligned_bytes(max(len(values), 8))
+    home[:len(values)] = values
+    return array_buffer(home)
+
+
+def _part(whole: Buffer, offset: int, nbytes: int) -> Buffer:
+    return Buffer(whole.address + offset, nbytes, whole)
 
 
 class Written:
@@ -98,7 +124,8 @@ class Changes:
 class _Pooled(Buffer):
     """Bytes of a block; they return to their size class."""
 
-    __slots__ = ()
+    __slots__ = ("asked",)
+    asked: int
 
     def __del__(self) -> None:
         storage = self.owner
@@ -109,7 +136,8 @@ class _Pooled(Buffer):
 class _Large(Buffer):
     """A block of its own."""
 
-    __slots__ = ("storage",)
+    __slots__ = ("asked", "storage")
+    asked: int
     storage: Storage
 
     def __del__(self) -> None:
@@ -159,7 +187,7 @@ class Storage:
             large = _Large(address_of(block), size, block)
             large.storage = self
             self.held_bytes += size
-            buffer: Buffer = large
+            buffer: _Pooled | _Large = large
         else:
             free = self._free.get(size)
             if free is None:
@@ -172,6 +200,7 @@ class Storage:
                 address = self._next
                 self._next += size
             buffer = _Pooled(address, size, self)
+        buffer.asked = nbytes
         self.live_bytes += size
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes = self.live_bytes

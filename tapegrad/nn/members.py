@@ -19,6 +19,24 @@ class Members(dict[str, Any]):
         self.version = version
 
 
+class Copies:
+    """How modules are copied: the parameters, buffers and children of a shallow copy are the same, its dicts its own.
+
+    What a deep copy and a pickle do is what Python does with any object.
+    """
+
+    def __copy__(self: Any) -> Any:
+        copied = object.__new__(type(self))
+        version = Version()
+        vars(copied).update(vars(self), _version=version)
+        for name, members in vars(self).items():
+            if isinstance(members, Members):
+                vars(copied)[name] = own = Members(version)
+                dict.update(own, members)
+        vars(copied)["_transient"] = set(self._transient)
+        return copied
+
+
 def _counted(method: Callable) -> Callable:
     @wraps(method)
     def changing(self: Members, *args: Any, **kwargs: Any) -> Any:

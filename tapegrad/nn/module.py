@@ -12,7 +12,7 @@ from ..errors import ArgumentError, TapegradError
 from ..optim.lists import zero_gradient
 from ..state import ABSENT, Modes, Version, state
 from ..tensor import Tensor
-from .members import Members
+from .members import Copies, Members
 from .names import parameters_of
 from .parameter import Parameter, float_dtype
 from .state_dict import LoadResult, entries, load
@@ -32,7 +32,7 @@ class UninitialisedModuleError(TapegradError, AttributeError, RuntimeError):
     """A module was used before ``super().__init__()``."""
 
 
-class Module:
+class Module(Copies):
     """Base of all layers and models.
 
     A subclass calls ``super().__init__()``, assigns parameters and modules to attributes, and defines

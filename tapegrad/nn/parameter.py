@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
@@ -49,6 +47,8 @@ class Parameter(Tensor):
         float32, for that is NumPy's default and rarely a choice.
     """
 
+    _copies_gradient = False  # as PyTorch's
+
     def __init__(
         self, data: ArrayLike | Tensor, requires_grad: bool = True, dtype: DTypeLike | None = None
     ) -> None:
@@ -66,14 +66,6 @@ class Parameter(Tensor):
         super().__init__(self.numpy(), float_dtype(dtype, "Parameter"), self.requires_grad)
         Modes.changed()
         return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copy = type(self)(self, self.requires_grad)
-        memo[id(self)] = copy
-        return copy
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.numpy(), self.requires_grad, self.dtype.str)
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

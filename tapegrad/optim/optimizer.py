@@ -15,6 +15,7 @@ from ..state import Forgotten
 from ..tensor import Tensor
 from . import clip, rates
 from .checks import check_parameter, positive_or_none
+from .copying import Copies
 from .lists import list_address, refuse_lists, zero_gradient
 from .rows import UpdateRows
 from .state_dict import fitting
@@ -33,7 +34,7 @@ _TORCH_ONLY = {"foreach", "fused", "capturable", "differentiable"}
 _MOST_ROWS = 256
 
 
-class Optimizer:
+class Optimizer(Copies):
     """Base of the optimisers.
 
     A subclass names its kernel and what stands in its rows::
@@ -84,15 +85,9 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.schedulers: list[LRScheduler] = []
-        self.layout = 0
         self._max_grad_norm = positive_or_none("max_grad_norm", max_grad_norm)
         self._max_grad_value = positive_or_none("max_grad_value", max_grad_value)
-        self._parameters: list[Tensor] = []
-        self._index: dict[int, int] = {}
-        self._given: tuple[Any, tuple[int, ...]] = (None, ())  # a tuple of parameters, and their numbers
-        self._state: list[dict[str, np.ndarray]] = []
-        self._slices: list[slice] = []
-        self._table = np.zeros((0, 0), np.int64)
+        self._begin()
         if isinstance(params, Tensor):
             raise DtypeError("params must be an iterable of tensors or dicts, not one tensor: write [parameter]")
         groups = list(params)

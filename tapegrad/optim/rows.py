@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..engine.storage import address_of
 from ..engine.walk import END, FORWARD, FORWARD_TABLE, FORWARD_WALK, HEADER_WORDS, OPCODE, START, WORDS
+from ..errors import CopyError
 
 __all__ = ["UpdateRows"]
 
@@ -57,6 +59,9 @@ class UpdateRows:
             self._header[place] = address_of(array) // 8
         self._header[END] = len(self.opcodes)
         self._address = address_of(self._header)
+
+    def __reduce__(self) -> Any:
+        raise CopyError("update rows have no copies, for they hold addresses; copy the optimiser and ask it for rows")
 
     def run(self) -> None:
         """Run all rows in one compiled call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -54,6 +55,10 @@ class LRScheduler:
         self._begin()
         if interval is not None:
             optimizer._register(self)
+
+    def __copy__(self) -> Any:
+        """A schedule of its own state over the same optimiser, which does not know it."""
+        return deepcopy(self, {id(self.optimizer): self.optimizer})
 
     @property
     def cycles_momentum(self) -> bool:

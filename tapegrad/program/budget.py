@@ -130,14 +130,16 @@ def plan_within(plan: Plan, end: int, budget: Budget, standing: int) -> Plan:
         If none does; the message names the smallest budget that can be kept to.
     """
     room = budget.nbytes - budget.optimizer_bytes - standing
-    if plan.layout.total <= room:
-        return plan
     plain = plan.other(list(range(end)))
-    if plain.layout.total <= room:
-        return plain
-    chosen, least = _search(Stages(plain.whole(), end), room)
+    whole = plain.whole()  # strips may take a little more
+    least = math.inf
+    for given in (plan, plan.whole(), plain, whole):
+        if given.layout.total <= room:
+            return given
+        least = min(least, given.layout.total)
+    chosen, found = _search(Stages(whole, end), room)
     if chosen is None:
-        least = min(least, plan.layout.total, plain.layout.total)
+        least = min(least, found)
         beside = budget.optimizer_bytes + standing
         raise TapeMemoryError(
             f"memory_budget={budget.nbytes:,} bytes: the smallest that this step can keep to is {least + beside:,} "
@@ -146,7 +148,7 @@ def plan_within(plan: Plan, end: int, budget: Budget, standing: int) -> Plan:
     return chosen
 
 
-def _search(stages: Stages, room: int) -> tuple[Plan | None, int]:
+def _search(stages: Stages, room: int) -> tuple[Plan | None, float]:
     """The fastest plan of at most `room` bytes, and the fewest bytes of any plan that was looked at."""
     levels = stages.distinct_levels()
     looked: dict[int, Plan] = {}
@@ -168,7 +170,7 @@ def _search(stages: Stages, room: int) -> tuple[Plan | None, int]:
             at(k)
     fitting = [plan for plan in looked.values() if plan.layout.total <= room]
     if not fitting:
-        return None, min((plan.layout.total for plan in looked.values()), default=stages.plan.layout.total)
+        return None, min((plan.layout.total for plan in looked.values()), default=math.inf)
     return _with_less(min(fitting, key=lambda plan: (plan.extra, plan.layout.total)), room), room
 
 

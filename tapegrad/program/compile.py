@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..copies import by_name_or
 from ..errors import CaptureError, DtypeError
 from ..state import state
 from ..tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, user_line
@@ -92,6 +93,9 @@ class CompiledFunction:
                                              for t in outputs])
 
         return _Recording(program, capture.conditions(capture.leaves), present)
+
+    def __reduce__(self) -> Any:
+        return by_name_or(self, (type(self), (self._function,)))
 
     @property
     def tape(self) -> Any:

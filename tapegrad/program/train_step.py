@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,10 @@ class TrainStep:
             inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
             loss = scalar_seed(self.loss_fn(*inputs), "loss_fn")
             if not (loss.is_symbolic and loss.requires_grad):
-                raise GradientError("the loss does not depend on any parameter that the optimiser trains")
+                raise GradientError("the loss does not depend on any parameter that the optimiser trains (a copied "
+                                    "TrainStep has its own optimiser but the same loss_fn: one that closes over a "
+                                    "model or names a global one still calls that model; make a TrainStep over the "
+                                    "copied model)")
             budget = None if self.memory_budget is None else Budget(self.memory_budget, self.optimizer.state_nbytes)
             program = Program(capture, inputs, [loss], loss, budget=budget, slope=1.0 / self.accumulate)
         leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
@@ -124,6 +128,10 @@ class TrainStep:
         self.recordings += 1
         return Step(program, signature_of(arrays), capture.conditions(leaves, parameters),
                     self.optimizer, parameters, self.accumulate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options: dict[str, Any] = {"accumulate": self.accumulate, "memory_budget": self.memory_budget}
+        return partial(type(self), **options), (self.loss_fn, self.optimizer), {"history": self.history}
 
     # -------------------------------------------------------------- one step
 

@@ -72,6 +72,31 @@ def test_less_costs_more_and_the_smallest_that_is_named_can_be_kept_to():
     assert 0 < middle.memory().extra < step.memory().extra
 
 
+@pytest.mark.compiled
+@pytest.mark.parametrize("shape", [(), (60_000,)])
+def test_the_smallest_budget_that_is_named_can_be_kept_to_where_chains_run_in_strips(shape):
+    # what is joined makes the peak, to which strips add a little, and there is nothing to compute again
+    x = np.linspace(0.1, 1.0, 60_000, dtype=np.float32)
+
+    def attempt(budget):
+        w = nn.Parameter(np.full(shape, 0.5, np.float32))
+
+        def loss(x):
+            return tg.concatenate([x + w, x - w, x * w]).mean() + tg.tanh(x * w).mean()
+
+        step = tg.TrainStep(loss, optim.SGD([w], lr=0.1), memory_budget=budget)
+        return step, step(x)
+
+    with pytest.raises(tg.TapeMemoryError, match="smallest") as caught:
+        attempt(1)
+    smallest = int(str(caught.value).split("keep to is ")[1].split()[0].replace(",", ""))
+    step, loss = attempt(smallest)
+    assert step.memory().peak_bytes == smallest
+    assert loss == pytest.approx(float(np.mean(2.5 * x) / 3 + np.mean(np.tanh(0.5 * x))), rel=1e-5)
+    with pytest.raises(tg.TapeMemoryError, match=f"{smallest:,}"):
+        attempt(smallest - 1)
+
+
 def test_a_budget_goes_with_micro_batches_and_with_a_checkpoint():
     tg.manual_seed(0)
     model = chain()
