@@ -7,6 +7,7 @@ from .config import config, get_num_threads, set_num_threads
 from .custom import CustomOp, custom_op
 from .errors import *  # noqa: F403
 from .functions import *  # noqa: F403
+from .functions.creation import tensor
 from .io import load, save
 from .memory import MemoryReport, memory_report
 from .program import History, TrainStep, compile
@@ -14,7 +15,7 @@ from .random import manual_seed
 from .recomputation import checkpoint
 from .state import current_tape, enable_grad, is_grad_enabled, no_grad
 from .tape import Tape
-from .tensor import Tensor, tensor
+from .tensor import Tensor
 
 from . import nn, optim  # isort: skip  (they stand on everything above)
 

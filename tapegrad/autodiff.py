@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import FLOAT32, FLOAT64, foreign_array
+from .caller import user_line
 from .copies import by_name_or
 from .errors import ArgumentError, DtypeError, GradientError, TapegradError
+from .history import differentiating, is_argument, leave
 from .program.capture import Capture
 from .program.program import Program, scalar_seed
 from .state import enable_grad, state
 from .tape import Leaf
-from .tensor import FLOAT32, FLOAT64, Tensor
+from .tensor import Tensor
 from .tree import flatten, map_leaves, unflatten
 
 
@@ -59,6 +62,9 @@ class ValueAndGrad:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Value and gradient at these arguments."""
+        if state.capture is not None:
+            raise GradientError(f"{user_line()}: a derivative within a function that is being recorded is not "
+                                "available; record the derivative itself, as tg.compile(tg.grad(f)) does")
         positions = self._positions(len(args))
         trees = [flatten(a) for a in args]
         dtype = _dtype_of([leaf for k in positions for leaf in trees[k][0]])
@@ -69,11 +75,15 @@ class ValueAndGrad:
             arguments[k] = unflatten(trees[k][1], leaves)
         for k in positions:
             chosen.append(flatten(arguments[k])[0])
-        with enable_grad():
+        wanted = {t.node for leaves in chosen for t in leaves}
+        with enable_grad(), differentiating(wanted):
             value, aux = self._split(self._function(*arguments, **kwargs))
+        if any(isinstance(t, Tensor) and is_argument(t) for t in (value, *flatten(aux)[0])):
+            raise GradientError(f"{user_line()}: derivatives of derivatives are not available: this function depends "
+                                "on an argument by which another one is being differentiated; detach() what it uses "
+                                "of it if that is meant")
         value = scalar_seed(value, f"{getattr(self._function, '__name__', 'the function')}()")
         if value.requires_grad:
-            wanted = {t.node for leaves in chosen for t in leaves}
             if isinstance(value.node, Leaf):
                 value.backward()
             else:
@@ -81,7 +91,7 @@ class ValueAndGrad:
                                          np.ones(value.shape, value.dtype), False, wanted)
         gradients = [unflatten(trees[k][1], [_gradient_array(t) for t in leaves])
                      for k, leaves in zip(positions, chosen)]
-        return self._arranged(value.numpy()[()], map_leaves(_plain, aux), gradients)
+        return self._arranged(_plain(value)[()], map_leaves(_plain, aux), gradients)
 
     def trace(self, capture: Capture, inputs: list[Tensor], structure: Any) -> tuple[Program, Callable]:
         """Record for `compile`: the program, and how its results are presented."""
@@ -118,7 +128,7 @@ class ValueAndGrad:
 
 
 def _plain(value: Any) -> Any:
-    return value.numpy() if isinstance(value, Tensor) else value
+    return value.detach().numpy() if isinstance(value, Tensor) else value
 
 
 def _gradient_array(t: Tensor) -> np.ndarray:
@@ -136,11 +146,14 @@ def _leaf(value: Any, dtype: np.dtype, position: int) -> Tensor:
     if isinstance(value, Tensor) and (value.is_symbolic or not value.is_leaf):
         raise GradientError("derivatives of derivatives are not available: a recorded tensor was given to grad or "
                             "value_and_grad")
-    array = np.asarray(value.detach()._array() if isinstance(value, Tensor) else value)
+    if isinstance(value, Tensor):
+        leave(value, "a second derivative")
+        value = value.detach()
+    array = foreign_array(value)
     if array.dtype.kind != "f":
         raise DtypeError(f"argument {position} holds {array.dtype} data, which has no gradient; make it float, or "
                          "leave it out of argnums")
-    return Tensor(array.astype(dtype), requires_grad=True)
+    return Tensor(array, dtype, True)
 
 
 def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> ValueAndGrad:
@@ -242,7 +255,7 @@ def gradcheck(f: Callable, *args: Any, eps: float = 1e-6, atol: float = 1e-5, rt
                 tensors = [Tensor(a) for a in moved]
                 before, state.grad_enabled = state.grad_enabled, False
                 try:
-                    return float(weighted(*tensors))
+                    return weighted(*tensors).item()
                 finally:
                     state.grad_enabled = before
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .caller import user_line
 from .engine.storage import Buffer
 from .errors import CaptureError, CopyError, GradientError
+from .history import leave
 from .sparse import list_rows_of
 from .state import state
 from .tape import Leaf, Node, Tape
@@ -74,14 +76,13 @@ def _tensor(kind: type, buffer: Buffer, offset: int, shape: tuple[int, ...], str
 
 def _refuse(t: Tensor, how: str) -> None:
     """Raise where a copy would lose history, or freeze a value into a recording."""
-    from .tensor import user_line
-
     if t.buffer is None:
         t._array()  # says why it has no value
     if isinstance(t.node, Node):
         raise GradientError(f"{user_line()}: {how}: only leaves have copies of their own, and this tensor was computed "
                             "from what requires a gradient, so that the copy would lose its history; detach() it for "
                             "its values, or copy.copy(t) for another tensor of the same history")
+    leave(t, how)
     if state.capture is not None:
         raise CaptureError(f"{user_line()}: {how}: a recording would go on with the copy's present values; make the "
                            "copy before, outside of what is recorded")

@@ -14,9 +14,9 @@ from .engine import as_written, jit
 from .engine.jit import bits
 from .errors import ArgumentError, DtypeError, ShapeError
 from .ops.table import Op
-from .recording import common_dtype, lift_to, record
+from .recording import common_dtype, gathered, lift_to, record
 from .state import state
-from .tensor import INT64, Tensor, as_array
+from .tensor import INT64, Tensor
 
 _serial = 0
 
@@ -71,6 +71,7 @@ class CustomOp:
         if missing or extra:
             raise ArgumentError(f"{self.name}: keyword scalars are {', '.join(self.scalars) or 'none'}; "
                                 f"missing {sorted(missing)}, unknown {sorted(extra)}")
+        inputs = tuple([gathered(x) for x in inputs])
         dtype = common_dtype(inputs)
         tensors = [self._operand(x, dtype) for x in inputs]
         shapes = [t.shape for t in tensors]
@@ -90,7 +91,7 @@ class CustomOp:
     def _operand(self, value: Any, dtype: np.dtype) -> Tensor:
         t = value if isinstance(value, Tensor) else None
         if t is None and np.asarray(value).dtype.kind in "iu" and not isinstance(value, (int, float)):
-            t = Tensor(as_array(value))
+            t = Tensor(value)
         if t is not None and t.dtype == INT64:
             return t
         if t is not None and not t.is_floating:

@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
+from .arrays import DEFAULT_DTYPE, FLOAT32, FLOAT64, foreign_array, keeps_dtype
 from .engine import jit
 from .engine.storage import array_at
 from .engine.walk import STORABLE, WANTED
-from .errors import ArgumentError, DtypeError, GradientError, TapegradError
+from .errors import ArgumentError, DtypeError, GradientError, ShapeError, TapegradError
 from .ops.elementwise import UNARY
-from .ops.layout import COPY_BOOL, COPY_INT64
+from .ops.few import STACKS
+from .ops.layout import CONCATENATE, COPY_BOOL, COPY_INT64, JOINED
 from .ops.nest import nest
 from .ops.table import EVERY, Op
 from .recomputation import Again
 from .state import state
 from .tape import Leaf, Node, raise_status
-from .tensor import (
-    BOOL,
-    DEFAULT_DTYPE,
-    FLOAT32,
-    FLOAT64,
-    Tensor,
-    as_array,
-    constant,
-    contiguous_strides,
-    user_line,
-    view,
-)
+from .tensor import BOOL, Tensor, as_array, constant, contiguous_strides, user_line, view
 
 _ZERO = jit.bits(0.0)
 
@@ -43,7 +34,10 @@ def lift(*values: Any) -> list[Tensor]:
     The dtype comes from the recorded tensors, else from the other ones, else from the arrays; everything that is
     not recorded is cast to it.
     """
-    dtype = _one_dtype(values) or common_dtype(values)
+    dtype = _one_dtype(values)
+    if dtype is None:
+        values = tuple([gathered(v) for v in values])
+        dtype = common_dtype(values)
     return [v if isinstance(v, Tensor) and v.dtype is dtype else lift_to(v, dtype) for v in values]
 
 
@@ -82,13 +76,24 @@ def common_dtype(values: Sequence[Any]) -> np.dtype:
     if loose is not None:
         return loose
     for v in values:
-        given = getattr(v, "dtype", None)
-        if given is not None and not isinstance(v, Tensor) and np.dtype(given).kind == "f":
-            dtype = FLOAT32 if np.dtype(given).itemsize <= 4 else FLOAT64
+        dtype = None if isinstance(v, Tensor) else _float_dtype(v)
+        if dtype is not None:
             loose = dtype if loose is None or loose.itemsize < dtype.itemsize else loose
     if loose is not None:
         return loose
     return DEFAULT_DTYPE if state.capture is None else state.capture.tape.dtype
+
+
+def _float_dtype(value: Any) -> np.dtype | None:
+    """float32 or float64 for floats that have a dtype of their own: arrays, NumPy's numbers, series and frames."""
+    if type(value) is float or type(value) is int:
+        return None
+    given = getattr(value, "dtype", None)
+    if not isinstance(given, np.dtype):
+        if not (isinstance(value, (list, tuple)) or hasattr(value, "__array__")) or not keeps_dtype(value):
+            return None
+        given = foreign_array(value).dtype
+    return None if given.kind != "f" else FLOAT32 if given.itemsize <= 4 else FLOAT64
 
 
 def lift_to(value: Any, dtype: np.dtype) -> Tensor:
@@ -99,7 +104,91 @@ def lift_to(value: Any, dtype: np.dtype) -> Tensor:
         return astype(value, dtype)
     if type(value) is float or type(value) is int:
         return constant(float(value), dtype)
-    return Tensor(as_array(value), dtype)
+    if isinstance(value, (list, tuple)) and _holds_tensors(value):
+        return lift_to(gathered(value), dtype)
+    return Tensor(value, dtype)
+
+
+def as_tensor(value: Any) -> Tensor:
+    """`value` as a tensor of its own dtype."""
+    value = gathered(value)
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+
+# ------------------------------------------------------------------ sequences of tensors
+
+
+def _holds_tensors(sequence: Sequence[Any]) -> bool:
+    """Whether a list or tuple has a tensor in it, or in a list in it."""
+    for part in sequence:
+        if isinstance(part, Tensor) or (isinstance(part, (list, tuple)) and _holds_tensors(part)):
+            return True
+    return False
+
+
+def gathered(value: Any) -> Any:
+    """A list or tuple of tensors, nested or not, as one tensor with their history; anything else as it is.
+
+    Arrays and numbers may stand among the tensors; the dtype is the tensors'.
+    """
+    if not isinstance(value, (list, tuple)) or not _holds_tensors(value):
+        return value
+    leaves: list[Any] = []
+    outer = _shape_of_nest(value, leaves)
+    if all(not t.is_floating if isinstance(t, Tensor) else not isinstance(t, float) and np.asarray(t).dtype.kind != "f"
+           for t in leaves):
+        shape = np.shape(leaves[0]) if not isinstance(leaves[0], Tensor) else leaves[0].shape
+        return Tensor(np.array([as_array(t) for t in leaves]).reshape(*outer, *shape))
+    parts = lift(*leaves)
+    shape = parts[0].shape
+    if any(t.shape != shape for t in parts):
+        raise ShapeError("a sequence of tensors of shapes " + ", ".join(str(list(t.shape)) for t in parts)
+                         + " is not rectangular; tg.concatenate joins along an axis that they have")
+    flat = [Tensor._made(t.buffer, t.offset, (t.size,), (1,), t.dtype, t.node, t.requires_grad)
+            for t in map(contiguous, parts)]
+    while len(flat) > 1:
+        flat = [joined(flat[k:k + JOINED], 0) for k in range(0, len(flat), JOINED)]
+    whole = (*outer, *shape)
+    t = flat[0]
+    return Tensor._made(t.buffer, t.offset, whole, contiguous_strides(whole), t.dtype, t.node, t.requires_grad)
+
+
+def _shape_of_nest(value: Sequence[Any], leaves: list[Any]) -> tuple[int, ...]:
+    """Extents of nested lists down to tensors, arrays and numbers, which are put into `leaves`."""
+    shapes = set()
+    for part in value:
+        if isinstance(part, (list, tuple)):
+            shapes.add(_shape_of_nest(part, leaves))
+        else:
+            shapes.add(())
+            leaves.append(part)
+    if len(shapes) > 1:
+        raise ShapeError("a sequence of tensors must be rectangular; some of its parts are nested deeper than others")
+    return (len(value), *shapes.pop()) if shapes else (0,)
+
+
+@cache
+def _nothing(dtype: np.dtype) -> Tensor:
+    """What stands for the parts that are not there."""
+    return Tensor(np.empty(0, dtype))
+
+
+def joined(parts: Sequence[Tensor], d: int) -> Tensor:
+    """Up to `JOINED` tensors of shapes that fit, along axis `d`: one instruction."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    rows = math.prod(first.shape[:d])
+    widths = [math.prod(p.shape[d:]) for p in parts]
+    shape = (*first.shape[:d], sum(p.shape[d] for p in parts), *first.shape[d + 1:])
+    if rows == 1 and sum(widths) == len(parts) == widths.count(1):
+        return record(STACKS[len(parts)], parts, shape, (), dtype=first.dtype)
+    absent, nothing = JOINED - len(parts), _nothing(first.dtype)
+    return record(CONCATENATE, (*parts, *(nothing,) * absent), shape, (rows, sum(widths), *widths, *(0,) * absent),
+                  dtype=first.dtype)
+
+
+# ------------------------------------------------------------------ dtypes and ops
 
 
 def astype(t: Tensor, dtype: Any) -> Tensor:

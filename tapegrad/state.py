@@ -96,6 +96,7 @@ class ThreadState(threading.local):
         self.grad_enabled = True
         self.capture: Any = None
         self.segment: Any = None  # of `checkpoint`
+        self.transforming = 0  # how many functions are being differentiated, each within the other
         self.entered: list[Tape] = []
         self.defaults: dict[np.dtype, Tape] = {}
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import os
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -12,6 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import (  # noqa: F401  (who knows tensors finds their dtypes here)
+    BOOL,
+    DEFAULT_DTYPE,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    as_dtype,
+    foreign_array,
+    keeps_dtype,
+    native,
+)
+from .caller import is_own, user_line
 from .copies import Copies
 from .engine.storage import (
     Buffer,
@@ -30,17 +40,13 @@ from .errors import (
     ShapeError,
     StaleTensorError,
 )
+from .history import convert, leave
 from .methods import TensorMethods
 from .rows import Symbol
 from .state import Forgotten, Modes, state
 from .tape import Leaf, Node
 
-FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
-DEFAULT_DTYPE = FLOAT32
 _ONE = np.ones(())
-_PACKAGE = os.path.join(os.path.dirname(__file__), "")
-_own_files = {copy.__file__}  # that are nothing of the user's; the package's join when they are seen
 
 
 class Tensor(TensorMethods, Copies):
@@ -49,7 +55,7 @@ class Tensor(TensorMethods, Copies):
     Parameters
     ----------
     data : array_like
-        Values; copied.
+        Values; copied, without their history: `tensor` keeps that of tensors.
     dtype : dtype, optional
         float32 or float64; int64 and bool for labels, indices and masks. By default NumPy arrays keep their float
         dtype, Python numbers become float32, integers int64.
@@ -145,42 +151,81 @@ class Tensor(TensorMethods, Copies):
         size = self.dtype.itemsize
         return array_at(self.buffer.address + self.offset * size, self.shape, self.strides, self.dtype, self.buffer)
 
-    def numpy(self) -> np.ndarray:
-        """The values, copied into a NumPy array."""
-        if state.capture is not None and self.requires_grad and self.buffer is not None:
+    def _check_frozen(self) -> None:
+        """Raise where a recording would freeze the values of what is trained."""
+        if state.capture is not None and self._requires_grad and self.buffer is not None:
             raise CaptureError(f"{user_line()}: a recording cannot read the value of a parameter, for it would be "
                                "frozen; use ops on it, or detach() it before")
+
+    def _copied(self, how: str) -> np.ndarray:
+        """The values, copied at a user's word."""
+        self._check_frozen()
+        if self._requires_grad:
+            leave(self, how)
         return self._array().copy()
 
+    def numpy(self) -> np.ndarray:
+        """The values, copied into a NumPy array.
+
+        Raises
+        ------
+        GradientError
+            Within a function that is being differentiated, of what depends on its arguments; `detach` first.
+        """
+        return self._copied(".numpy()")
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.numpy()
+        if self._requires_grad and state.capture is None:
+            convert(self, "a conversion to a NumPy array")
+        array = self._copied("a conversion to a NumPy array")
         return array if dtype is None else array.astype(dtype)
 
     def item(self) -> Any:
-        """The only element, as a Python number."""
+        """The only element, as a Python number; raises as `numpy` does."""
+        return self._number("item()")
+
+    def _number(self, how: str) -> Any:
         if self.size != 1:
-            raise ShapeError(f"item() needs one element; this tensor has shape {list(self.shape)}")
-        return self.numpy().reshape(()).item()
+            raise ShapeError(f"{how} needs one element; this tensor has shape {list(self.shape)}")
+        return self._copied(how).reshape(()).item()
 
     def tolist(self) -> Any:
-        """The values as nested lists."""
-        return self.numpy().tolist()
+        """The values as nested lists; raises as `numpy` does."""
+        return self._copied("tolist()").tolist()
+
+    def _converted(self, how: str) -> Any:
+        """A Python number for ``float(t)`` and the like, which a user may ask for, but no op that takes a number."""
+        if self._requires_grad and is_own(sys._getframe(2).f_code.co_filename):
+            convert(self, "to take it for a plain number")
+        return self._number(how)
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._converted("float()"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._converted("int()"))
+
+    def __complex__(self) -> complex:
+        return complex(self._converted("complex()"))
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ShapeError(f"the truth of a tensor of shape {list(self.shape)} is ambiguous; use tg.where or .all()")
-        return bool(self.item())
+            raise ShapeError(f"the truth of a tensor of shape {list(self.shape)} is ambiguous; use tg.where, .all() or "
+                             ".any()")
+        self._check_frozen()
+        return bool(self._array().reshape(()).item())
 
     def __index__(self) -> int:
         if self.is_floating:
             raise DtypeError("a float tensor is no index")
         return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise ShapeError(f"the format {spec!r} is of one number; this tensor has shape {list(self.shape)}")
+        return format(self._array().reshape(()).item(), spec)
 
     def __hash__(self) -> int:
         return id(self)
@@ -217,7 +262,7 @@ class Tensor(TensorMethods, Copies):
             leaf.gradient = None
             Forgotten.count += 1
             return
-        array = np.asarray(value, self.dtype)
+        array = as_array(value, self.dtype)
         if array.shape != self.shape:
             raise ShapeError(f"a gradient of shape {list(array.shape)} does not fit a tensor of {list(self.shape)}")
         if self.size != math.prod(leaf.shape):
@@ -283,13 +328,14 @@ class Tensor(TensorMethods, Copies):
         if not self.requires_grad:
             raise GradientError("backward() from a tensor that does not require a gradient: nothing was recorded "
                                 "(is every parameter frozen, or was it computed under no_grad?)")
+        leave(self, "backward(), whose gradients have no history,")
         if gradient is None:
             if self.size != 1:
                 raise GradientError(f"backward() of a tensor of shape {list(self.shape)} needs gradient=, "
                                     "an array of that shape; only a scalar has an implied gradient of 1")
             seed = _ONE
         else:
-            seed = np.asarray(gradient, self.dtype)
+            seed = as_array(gradient, self.dtype)
             if seed.shape != self.shape:
                 raise ShapeError(f"gradient has shape {list(seed.shape)}, the tensor {list(self.shape)}")
         node = self.node
@@ -321,7 +367,7 @@ class Tensor(TensorMethods, Copies):
         """Overwrite the values of a leaf; not recorded. Returns the tensor."""
         if isinstance(self.node, Node) or self.buffer is None:
             raise InPlaceError("a recorded tensor cannot be changed in place; use x.at[...].set(...) or tg.where")
-        array = values._array() if isinstance(values, Tensor) else np.asarray(values)
+        array = values._copied("copy_") if isinstance(values, Tensor) else native(foreign_array(values))
         if np.broadcast_shapes(array.shape, self.shape) != self.shape:
             raise ShapeError(f"values of shape {list(array.shape)} do not fit a tensor of {list(self.shape)}")
         self._array()[...] = array
@@ -352,7 +398,7 @@ class Tensor(TensorMethods, Copies):
         if self.requires_grad or self.buffer is None:
             raise InPlaceError("a recorded tensor cannot be changed in place; use x.at[index].set(value), "
                                ".add(value), or tg.where")
-        self._array()[index] = value._array() if isinstance(value, Tensor) else value
+        self._array()[index] = native(np.asarray(value))
         Changes.mark(self.buffer)
 
     @classmethod
@@ -378,58 +424,12 @@ def _is_packed(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 def as_array(data: Any, dtype: Any = None) -> np.ndarray:
     """`data` as a NumPy array of a dtype that tensors have."""
-    if isinstance(data, Tensor):
-        array = data.numpy()
-    else:
-        try:
-            array = np.asarray(data)
-        except ValueError as error:
-            raise ShapeError(f"tensor data must be rectangular: {error}") from None
-        if array.dtype == object and isinstance(data, (list, tuple)):
-            array = np.asarray([as_array(part) for part in data])
+    array = data.numpy() if isinstance(data, Tensor) else foreign_array(data)
+    source = type(data).__name__
     if dtype is not None:
-        dtype = np.dtype(dtype)
-        if dtype not in (FLOAT32, FLOAT64, INT64, BOOL):
-            if dtype.kind in "iu":
-                dtype = INT64
-            else:
-                raise DtypeError(f"tensors are float32, float64, int64 or bool, not {dtype}")
-        return np.asarray(array, dtype)
-    kind = array.dtype.kind
-    if kind == "f":
-        if isinstance(data, (np.ndarray, np.generic, Tensor)) and array.dtype in (FLOAT32, FLOAT64):
-            return array
-        if isinstance(data, (list, tuple)) and any(isinstance(part, (np.ndarray, np.floating)) for part in data):
-            return array if array.dtype in (FLOAT32, FLOAT64) else array.astype(FLOAT64)
-        return array.astype(FLOAT64 if array.dtype.itemsize > 8 else DEFAULT_DTYPE)
-    if kind in "iu":
-        return array.astype(INT64)
-    if kind == "b":
-        return array
-    raise DtypeError(f"a tensor cannot hold {array.dtype} data ({type(data).__name__}); give numbers")
-
-
-def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A new tensor of a copy of `data`.
-
-    Parameters
-    ----------
-    data : array_like
-        Numbers of any shape.
-    dtype : dtype, optional
-        float32, float64, int64 or bool. By default NumPy float arrays keep theirs, Python floats become float32.
-    requires_grad : bool, default False
-        Whether `backward` shall accumulate its gradient in `grad`.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
-    >>> (x * x).sum().backward()
-    >>> x.grad
-    tensor([2., 4.])
-    """
-    return Tensor(data, dtype, requires_grad)
+        return as_dtype(array, dtype, source)
+    array = native(array, source)
+    return array if array.dtype != FLOAT64 or keeps_dtype(data) else array.astype(DEFAULT_DTYPE)
 
 
 @lru_cache(maxsize=1024)
@@ -447,22 +447,3 @@ def constant(value: float, dtype: np.dtype) -> Tensor:
 def view(t: Tensor, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
     """The elements from `offset` (relative, in elements) in another shape; value and adjoint are `t`'s own."""
     return Tensor._made(t.buffer, t.offset + offset, shape, strides, t.dtype, t.node, t.requires_grad)
-
-
-def user_frame() -> tuple[str, int]:
-    """File and line of the innermost caller outside the package."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if file not in _own_files:
-            if not file.startswith(_PACKAGE):
-                return file, frame.f_lineno
-            _own_files.add(file)
-        frame = frame.f_back
-    return "?", 0
-
-
-def user_line() -> str:
-    """`user_frame`, as messages spell it."""
-    file, line = user_frame()
-    return f"{file}:{line}"

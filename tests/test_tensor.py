@@ -166,7 +166,7 @@ def test_numpy_out_and_reduce_forms_do_not_silently_lose_the_record():
 
 
 def test_asarray_gives_a_copy_of_the_values():
-    x = leaf(X)
+    x = leaf(X).detach()
     a = np.asarray(x)
     assert type(a) is np.ndarray and a.dtype == np.float64
     a[0, 0] = 100.0

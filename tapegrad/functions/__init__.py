@@ -14,6 +14,7 @@ from . import (
     protocol,
     reductions,
     sorting,
+    truth,
 )
 from .attention import rotary_embedding, scaled_dot_product_attention, sinusoidal_positions  # noqa: F401
 from .convolution import *  # noqa: F403
@@ -33,9 +34,10 @@ from .padding import pad  # noqa: F401
 from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .sorting import *  # noqa: F403
+from .truth import *  # noqa: F403
 
 __all__ = sorted({"pad", *convolution.__all__, *elementwise.__all__, *_dropout, *_embedding, *layout.__all__,
                   *indexing.__all__, *linalg.__all__, *losses.__all__, *normalization.__all__, *pooling.__all__,
-                  *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__})
+                  *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__, *truth.__all__})
 
 protocol.install(globals(), __all__)

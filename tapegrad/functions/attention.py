@@ -15,7 +15,7 @@ from ..engine.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.attention import ADJOINT_PART, ATTENTION, FORWARD_PART, PARTS, ROTARY, rows_of_block
 from ..ops.nest import broadcast_strides, nest
-from ..recording import lift, record
+from ..recording import as_tensor, lift, record
 from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, view
 from .dropout import dropout_words
 from .elementwise import contiguous
@@ -129,7 +129,7 @@ def _mask(name: str, given: Any) -> tuple[int, Any]:
     """Kind of a mask, and the mask as a tensor."""
     if given is None:
         return _NO_MASK, None
-    mask = given if isinstance(given, Tensor) else Tensor(as_array(given))
+    mask = as_tensor(given)
     if mask.dtype.kind not in "bf":
         raise DtypeError(f"{name}: attn_mask is {mask.dtype}; it must be of bool (True: may attend) or of floats "
                          "(added to the scores)")

@@ -9,9 +9,9 @@ import numpy as np
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.ctc import CTC
 from ..ops.loss import REDUCTIONS
-from ..recording import lift, record
+from ..recording import as_tensor, lift, record
 from ..state import state
-from ..tensor import INT64, Tensor, as_array
+from ..tensor import INT64, Tensor
 from .layout import expand_dims, reshape
 
 __all__ = ["ctc_loss"]
@@ -91,7 +91,7 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
 
 
 def _integers(name: str, values: Any) -> Tensor:
-    t = values if isinstance(values, Tensor) else Tensor(as_array(values))
+    t = as_tensor(values)
     if t.size == 0 and not t.is_symbolic:
         t = Tensor(np.zeros(t.shape, np.int64))
     if t.dtype != INT64:

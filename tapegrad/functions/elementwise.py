@@ -14,8 +14,8 @@ from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
-from ..recording import common_dtype, contiguous, lift, record
-from ..tensor import BOOL, Tensor, as_array
+from ..recording import as_tensor, common_dtype, contiguous, gathered, lift, record
+from ..tensor import BOOL, Tensor
 
 __all__ = [
     "abs", "absolute", "absolute_error", "add", "arccos", "arcsin", "arctan", "bce", "bce_with_logits", "clip",
@@ -78,7 +78,7 @@ log_sigmoid, x_log_x = _unary("log_sigmoid"), _unary("x_log_x")
 
 def _signed(name: str, x: Any) -> Tensor:
     """`x` as a tensor, if it has numbers that can have a sign."""
-    t = x if isinstance(x, Tensor) else Tensor(as_array(x))
+    t = as_tensor(x)
     if t.dtype == BOOL:
         raise DtypeError(f"{name} of a bool tensor is not defined; use ~x or tg.logical_not(x), or convert it with "
                          ".astype(...)")
@@ -142,16 +142,26 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
 
 
 def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
-    """`x` between two bounds; on a bound the slope is 1, as in PyTorch. Bounds may be arrays, with gradients."""
+    """`x` between two bounds; on a bound the slope is 1, as in PyTorch. Bounds may be arrays, with gradients.
+
+    Where `a_min` exceeds `a_max` the result is `a_max`, as in NumPy and PyTorch.
+    """
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
     if low is None and high is None:
         raise ArgumentError("clip: give a_min, a_max or both")
     numbers = (int, float, np.integer, np.floating, type(None))
     if isinstance(low, numbers) and isinstance(high, numbers):
-        return apply_unary(UNARY["clip"], x, float(-np.inf if low is None else low),
-                           float(np.inf if high is None else high))
-    y = x if low is None else maximum(x, low)
-    return y if high is None else minimum(y, high)
+        least, most = -np.inf if low is None else float(low), np.inf if high is None else float(high)
+        if least <= most:
+            return apply_unary(UNARY["clip"], x, least, most)
+        if least > most:
+            return apply_unary(UNARY["hardtanh"], x, most, most)  # which is the bound, with slope 0 everywhere
+    y, *bounds = lift(x, *(bound for bound in (low, high) if bound is not None))
+    if low is not None:
+        y = where(greater_equal(y, bounds[0]), y, maximum(y, bounds[0]))  # which shares the slope of equal operands
+    if high is not None:
+        y = where(less_equal(y, bounds[-1]), y, minimum(y, bounds[-1]))
+    return y
 
 
 # ------------------------------------------------------------------ two inputs
@@ -252,9 +262,10 @@ def float_power(a: Any, b: Any) -> Tensor:
     >>> tg.float_power([1, 2, 3], -1).dtype
     dtype('float64')
     """
-    if any(isinstance(v, Tensor) and (v.is_symbolic or v.requires_grad) for v in (a, b)):
+    tensors = as_tensor(a), as_tensor(b)
+    if any(t.is_symbolic or t.requires_grad for t in tensors):
         return power(a, b)
-    return Tensor(np.float_power(*(v._array() if isinstance(v, Tensor) else as_array(v) for v in (a, b))))
+    return Tensor(np.float_power(*(t._array() for t in tensors)))
 
 
 # ------------------------------------------------------------------ comparisons and choices
@@ -264,6 +275,7 @@ def _compare(name: str) -> Callable:
     op, of_arrays = COMPARE[name], getattr(np, name)
 
     def function(a: Any, b: Any) -> Tensor:
+        a, b = gathered(a), gathered(b)
         if not any(isinstance(v, Tensor) and v.is_symbolic for v in (a, b)) and not _any_float(a, b):
             return Tensor(of_arrays(*(v._array() if isinstance(v, Tensor) else v for v in (a, b))))
         a, b = lift(a, b)
@@ -328,7 +340,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 def as_bool(value: Any) -> Tensor:
     """`value` as a bool tensor: what is not zero."""
-    t = value if isinstance(value, Tensor) else Tensor(as_array(value))
+    t = as_tensor(value)
     if t.dtype == BOOL:
         return t
     if not t.is_symbolic and not (t.requires_grad and t.is_floating):

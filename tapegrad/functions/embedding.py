@@ -8,11 +8,11 @@ import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, EMBEDDING_BAG_MAX, ONE_HOT
-from ..recording import lift, record
+from ..recording import as_tensor, lift, record
 from ..sparse import list_rows_of
 from ..state import state
 from ..tape import Leaf
-from ..tensor import DEFAULT_DTYPE, INT64, Tensor, as_array, constant
+from ..tensor import DEFAULT_DTYPE, INT64, Tensor, constant
 from .elementwise import contiguous
 from .layout import reshape
 
@@ -20,7 +20,7 @@ __all__ = ["embedding", "embedding_bag", "one_hot_rows"]
 
 
 def _indices(name: str, input: Any) -> Tensor:
-    index = input if isinstance(input, Tensor) else Tensor(as_array(input))
+    index = as_tensor(input)
     if index.dtype != INT64:
         raise DtypeError(f"{name}: indices must be integers, not {index.dtype}")
     return index

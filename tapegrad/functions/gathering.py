@@ -12,7 +12,7 @@ from ..ops.gathering import GATHER, SCATTER
 from ..ops.layout import PUT
 from ..ops.nest import broadcast_strides, nest
 from ..recording import lift, record
-from ..tensor import INT64, Tensor, as_array, contiguous_strides, user_line, view
+from ..tensor import INT64, Tensor, contiguous_strides, user_line, view
 from .elementwise import where
 from .indexing import take_axis
 from .layout import as_tensor, one_axis, reshape
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def _indices(name: str, index: Any) -> Tensor:
-    t = index if isinstance(index, Tensor) else Tensor(as_array(index))
+    t = as_tensor(index)
     if t.dtype != INT64 and t.size == 0 and not t.is_symbolic:
         t = Tensor(np.zeros(t.shape, np.int64))
     if t.dtype != INT64:
@@ -222,6 +222,8 @@ def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:
     t = as_tensor(x)
     if t.ndim < 2:
         raise ShapeError(f"{name}: needs a matrix or a stack of matrices, not shape {list(t.shape)}")
+    if not isinstance(k, (int, np.integer)):
+        raise ArgumentError(f"{name}: a diagonal is an integer, not {k!r}")
     mask = np.tri(t.shape[-2], t.shape[-1], k=int(k) if lower else int(k) - 1, dtype=bool)
     if not t.is_floating and not t.is_symbolic:
         return Tensor(np.where(mask == lower, t._array(), np.zeros((), t.dtype)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,22 +11,16 @@ import numpy as np
 from ..engine.jit import bits
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..ops.elementwise import UNARY
-from ..ops.few import STACKS
-from ..ops.layout import CONCATENATE, JOINED
+from ..ops.layout import JOINED
 from ..ops.nest import broadcast_strides, nest
-from ..recording import common_dtype, lift_to, record
-from ..tensor import Tensor, as_array, contiguous_strides, view
+from ..recording import as_tensor, joined, lift, record
+from ..tensor import Tensor, contiguous_strides, view
 from .elementwise import contiguous
 
 __all__ = [
     "broadcast_to", "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "permute", "ravel",
     "reshape", "split", "squeeze", "stack", "swapaxes", "transpose", "unsqueeze",
 ]
-
-
-def as_tensor(x: Any) -> Tensor:
-    """`x` as a tensor of its own dtype."""
-    return x if isinstance(x, Tensor) else Tensor(as_array(x))
 
 
 def one_axis(axis: int, ndim: int, op: str) -> int:
@@ -71,12 +64,12 @@ def permute(x: Any, *axes: int | Sequence[int]) -> Tensor:
 
 
 def transpose(x: Any, *axes: Any) -> Tensor:
-    """Axes reversed, or in the given order (NumPy); a view. With two integers they are swapped (PyTorch)."""
+    """Axes reversed, or in the order that a tuple gives (NumPy); a view. Two integers are swapped (PyTorch)."""
     x = as_tensor(x)
     given = unpack(axes)
     if len(given) == 0 or given == (None,):
         return permute(x, tuple(reversed(range(x.ndim))))
-    if len(given) == 2 and x.ndim != 2 and len(axes) == 2:
+    if len(axes) == 2 and not (x.ndim == 2 and axes[0] == axes[1]):  # one that is named twice is a mistake
         return swapaxes(x, *given)
     return permute(x, given)
 
@@ -173,14 +166,7 @@ def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:
         arrays = list(arrays)
     if len(arrays) == 0:
         raise ArgumentError(f"{op}: needs at least one array")
-    dtype = common_dtype(arrays)
-    return [lift_to(a, dtype) for a in arrays]
-
-
-@cache
-def _nothing(dtype: np.dtype) -> Tensor:
-    """What stands for the parts that are not there."""
-    return Tensor(np.empty(0, dtype))
+    return lift(*arrays)
 
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None = None) -> Tensor:
@@ -202,20 +188,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
         parts = [concatenate(parts[k:k + JOINED], d) for k in range(0, len(parts), JOINED)]
     if len(parts) == 1:
         return parts[0] + 0.0 if len(arrays) == 1 else parts[0]
-    return _joined(parts, d)
-
-
-def _joined(parts: list[Tensor], d: int) -> Tensor:
-    """From two parts to `JOINED`, of shapes that fit, along axis `d`: one instruction."""
-    first = parts[0]
-    rows = math.prod(first.shape[:d])
-    widths = [math.prod(p.shape[d:]) for p in parts]
-    shape = (*first.shape[:d], sum(p.shape[d] for p in parts), *first.shape[d + 1:])
-    if rows == 1 and sum(widths) == len(parts) == widths.count(1):
-        return record(STACKS[len(parts)], parts, shape, (), dtype=first.dtype)
-    absent, nothing = JOINED - len(parts), _nothing(first.dtype)
-    return record(CONCATENATE, (*parts, *(nothing,) * absent), shape, (rows, sum(widths), *widths, *(0,) * absent),
-                  dtype=first.dtype)
+    return joined(parts, d)
 
 
 def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Tensor:
@@ -227,7 +200,7 @@ def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Te
     d = one_axis(axis if dim is None else dim, len(shape) + 1, "stack")
     one = (*shape[:d], 1, *shape[d:])
     parts = [view(contiguous(p), 0, one, contiguous_strides(one)) for p in parts]
-    return _joined(parts, d) if 1 < len(parts) <= JOINED else concatenate(parts, d)
+    return joined(parts, d) if 1 < len(parts) <= JOINED else concatenate(parts, d)
 
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> list[Tensor]:

@@ -8,15 +8,15 @@ from ..engine.jit import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
 from ..ops.table import Op
-from ..recording import lift, lift_to, record
-from ..tensor import INT64, Tensor, as_array, constant
+from ..recording import as_tensor, lift, lift_to, record
+from ..tensor import INT64, Tensor, constant
 
 __all__ = ["cross_entropy_rows", "nll_rows"]
 
 
 def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, reduction: str) -> Tensor:
     x = lift(x)[0]
-    t = target if isinstance(target, Tensor) else Tensor(as_array(target))
+    t = as_tensor(target)
     if t.dtype != INT64:
         raise DtypeError(f"{op.name}: class indices must be integers, not {t.dtype}")
     if x.ndim != 2 or t.shape != x.shape[:1]:

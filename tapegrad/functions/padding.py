@@ -13,7 +13,7 @@ from ..engine.jit import bits
 from ..errors import ArgumentError, ShapeError
 from ..ops.layout import PAD
 from ..ops.nest import nest
-from ..recording import common_dtype, lift_to, record
+from ..recording import lift, record
 from ..tensor import Tensor, contiguous_strides
 from .upsampling import select
 
@@ -46,7 +46,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     >>> tg.pad(tg.tensor([1.0, 2.0, 3.0]), (2, 1), mode="reflect").numpy()
     array([3., 2., 1., 2., 3., 2.], dtype=float32)
     """
-    x = lift_to(x, common_dtype((x,)))
+    x = lift(x)[0]
     given = np.asarray(pad_width)
     if given.dtype.kind not in "iu":
         raise ArgumentError(f"pad: pad_width must be of integers, not {pad_width!r}")
@@ -92,7 +92,7 @@ def pad_last(input: Any, pad: Sequence[int], mode: str = "constant", value: floa
 
 def surround(name: str, input: Any, pad: Sequence[int], mode: str, value: float | None) -> Tensor:
     """`pad_last`; `name` is the function or layer that errors speak of."""
-    x = lift_to(input, common_dtype((input,)))
+    x = lift(input)[0]
     given = [operator.index(p) for p in pad]
     axes = len(given) // 2
     if len(given) % 2 or axes > x.ndim:

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ..caller import user_line
 from ..errors import DtypeError
 from ..methods import METHODS
-from ..recording import astype
-from ..tensor import Tensor
+from ..recording import astype, gathered
+from ..tensor import Tensor, as_array
+from .counterparts import counterparts, of_scipy
 from .indexing import At, getitem
 
-#: NumPy names that differ from the function's own
-_NUMPY_NAMES = {"absolute": "abs", "multiply": "multiply", "true_divide": "divide", "amax": "max", "amin": "min",
-                "fabs": "abs"}
 _OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
               "matmul": "matmul"}
 _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
@@ -23,16 +22,22 @@ _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greate
 _LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
 
 
+_KNOWN = (Tensor, np.ndarray, np.generic, int, float, list, tuple)
+
+
 def _usable(value: Any) -> bool:
-    return isinstance(value, (Tensor, np.ndarray, np.generic, int, float, list, tuple))
+    """Whether an operand is a number, or an array of whatever library: what says of itself that it is one."""
+    return isinstance(value, _KNOWN) or hasattr(type(value), "__array__")
 
 
 def _binary(function: Callable, reflected: bool) -> Callable:
     def operator(self: Tensor, other: Any) -> Any:
         if not _usable(other):
             return NotImplemented
-        if self.dtype.kind != "f" and _integers_only(self, other):
-            return Tensor(_on_arrays(function.__name__, (other, self) if reflected else (self, other)))
+        if self.dtype.kind != "f":
+            other = gathered(other)
+            if _integers_only(self, other):
+                return Tensor(_on_arrays(function.__name__, (other, self) if reflected else (self, other)))
         return function(other, self) if reflected else function(self, other)
 
     return operator
@@ -45,37 +50,57 @@ def _integers_only(*values: Any) -> bool:
 
 
 def _on_arrays(name: str, values: Sequence[Any]) -> np.ndarray:
-    return getattr(np, name)(*(v._array() if isinstance(v, Tensor) else v for v in values))
+    return getattr(np, name)(*(v._array() if isinstance(v, Tensor) else as_array(v) for v in values))
+
+
+def _without_counterpart(name: str) -> DtypeError:
+    return DtypeError(f"{user_line()}: {name} has no counterpart in tapegrad; apply it to t.detach().numpy() if no "
+                      "gradient is needed, or define it with tg.custom_op")
 
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """``np.exp(t)`` and the like (NEP 13)."""
-    if method != "__call__" or kwargs.get("out") is not None:
-        return NotImplemented
-    name = _NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__)
-    if name not in _functions:
-        raise DtypeError(f"np.{ufunc.__name__} has no counterpart in tapegrad; apply it to t.numpy() if no gradient is "
-                         "needed, or define it with tg.custom_op")
-    return _functions[name](*inputs, **kwargs)
+    if method != "__call__":
+        raise _without_counterpart(f"np.{ufunc.__name__}.{method}")
+    if kwargs.get("out") is not None:
+        raise DtypeError(f"{user_line()}: np.{ufunc.__name__} cannot write a tensor into an array (out=, or an "
+                         "operator like +=), which has no history; assign its result to a name, or detach() the tensor")
+    others = [key for key, value in kwargs.items() if value is not None and (key, value) != ("where", True)]
+    function = _counterparts.get(ufunc) or of_scipy(ufunc, _functions)
+    if function is None:
+        raise _without_counterpart(f"np.{ufunc.__name__}")
+    if others:
+        raise DtypeError(f"{user_line()}: np.{ufunc.__name__}: {', '.join(others)}= is not available for tensors")
+    return function(*inputs)
+
+
+class _ForTypes:
+    """`array_ufunc` for NumPy, which asks the type; None for libraries that ask the instance whether to stand back.
+
+    So does ``np.ma``: it would take the tensor for an array, and its history would be lost.
+    """
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return array_ufunc if instance is None else None
 
 
 def array_function(self: Tensor, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
     """``np.sum(t)`` and the like (NEP 18)."""
-    name = _NUMPY_NAMES.get(function.__name__, function.__name__)
-    if name in ("shape", "ndim", "size") and not kwargs and len(args) == 1:
-        return getattr(args[0], name)
-    if name not in _functions:
-        raise DtypeError(f"np.{function.__name__} has no counterpart in tapegrad; apply it to t.numpy() if no gradient "
-                         "is needed")
-    return _functions[name](*args, **kwargs)
+    counterpart = _counterparts.get(function)
+    if counterpart is None:
+        module = function.__module__.replace("numpy", "np", 1)
+        raise _without_counterpart(f"{module}.{function.__name__}")
+    return counterpart(*args, **kwargs)
 
 
 _functions: dict[str, Callable] = {}
+_counterparts: dict[Any, Callable] = {}
 
 
 def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     """Make the functions of `namespace` known to NumPy, and those that `methods` lists methods of `Tensor`."""
     _functions.update({name: namespace[name] for name in names})
+    _counterparts.update(counterparts(_functions))
     for name in METHODS:
         if name in _functions:
             setattr(Tensor, name, namespace[name])
@@ -92,7 +117,8 @@ def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     setattr(Tensor, "__pos__", namespace["positive"])
     setattr(Tensor, "__abs__", lambda self: namespace["abs"](self))
     setattr(Tensor, "__getitem__", getitem)
-    setattr(Tensor, "__array_ufunc__", array_ufunc)
+    setattr(Tensor, "__array_ufunc__", _ForTypes())
+    setattr(Tensor, "__pandas_priority__", 5000)  # above its frames': pandas then leaves an operator to the tensor
     setattr(Tensor, "__array_function__", array_function)
     setattr(Tensor, "at", property(At))
     setattr(Tensor, "T", property(lambda self: namespace["transpose"](self)))

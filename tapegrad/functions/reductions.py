@@ -120,16 +120,14 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, d
         keepdim: bool = False, correction: float | None = None) -> Tensor:
     """Variance over axes: squared deviations from the mean over ``n - ddof``, in two passes.
 
-    `ddof` is 0 by default, as in NumPy; `correction` is PyTorch's name for it.
+    `ddof` is 0 by default, as in NumPy; `correction` is PyTorch's name for it. With ``ddof >= n`` it is inf, NaN
+    where all elements are equal.
     """
     t = lift(x)[0]
     axes = axes_of(axis, dim, t.ndim, "var")
     length = math.prod(t.shape[d] for d in axes)
     freedom = length - (ddof if correction is None else correction)
-    if length == 0 or freedom <= 0:
-        divisor = math.nan if length == 0 or freedom < 0 else 0.0
-    else:
-        divisor = float(freedom)
+    divisor = math.nan if length == 0 else float(freedom) if freedom > 0 else 0.0
     return reduce_rows("var", t, axes, None, keepdims or keepdim, divisor)
 
 

@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike
 
 from .. import functions
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..tensor import BOOL, Tensor, as_array, constant
+from ..recording import as_tensor
+from ..tensor import BOOL, Tensor, constant
 from . import functional as F
 from . import init
 from .linear import Linear
@@ -238,7 +239,7 @@ class MultiheadAttention(Module):
         return total
 
     def _tensor(self, given: Any, label: str, shapes: tuple[tuple[int, ...], ...]) -> Tensor:
-        mask = given if isinstance(given, Tensor) else Tensor(as_array(given))
+        mask = as_tensor(given)
         if mask.dtype.kind not in "bf":
             raise DtypeError(f"MultiheadAttention: {label} is {mask.dtype}; it must be of bool (True: not attended to) "
                              "or of floats (added to the scores)")

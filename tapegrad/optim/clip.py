@@ -18,8 +18,9 @@ from ..engine.storage import address_of
 from ..engine.touched import stretch_length, stretch_start, stretches
 from ..engine.walk import run_rows
 from ..errors import ArgumentError, DtypeError, GradientError
+from ..functions.creation import tensor
 from ..ops.table import Op
-from ..tensor import Tensor, tensor
+from ..tensor import Tensor
 from .lists import list_address
 from .store import aligned_zeros
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, CaptureError, GradientError
 from ..state import enable_grad
+from ..tensor import Tensor
 from .checks import at_least_zero
 from .optimizer import Optimizer, Params
 
@@ -117,8 +118,9 @@ class LBFGS(Optimizer):
 
         def value_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
             self._scatter(x)
-            losses.append(evaluate())
-            return float(losses[-1]), self._gather_gradients()
+            loss = evaluate()
+            losses.append(loss)
+            return float(loss.item() if isinstance(loss, Tensor) else loss), self._gather_gradients()
 
         start = np.concatenate([p.numpy().ravel() for p in self._parameters]).astype(np.float64)
         result = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options={

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError
+from ..tensor import Tensor
 from .optimizer import Optimizer
 from .scheduler import LRScheduler, check_optimizer, each_group
 
@@ -62,7 +63,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, metrics: Any) -> None:  # type: ignore[override]
         """Take note of the metric of one more epoch."""
-        current = float(metrics)
+        current = float(metrics.item() if isinstance(metrics, Tensor) else metrics)
         self.last_epoch += 1
         if self._better(current):
             self.best, self.num_bad_epochs = current, 0

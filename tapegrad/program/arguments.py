@@ -7,30 +7,33 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import BOOL, FLOAT32, FLOAT64, INT64, foreign_array, native
 from ..errors import DtypeError
-from ..tensor import BOOL, FLOAT32, FLOAT64, INT64, Tensor, user_line
+from ..history import convert, leave
+from ..state import state
+from ..tensor import Tensor, user_line
 
 Signature = tuple[Any, ...]
 _NATIVE = {FLOAT32, FLOAT64, INT64, BOOL}
 
 
-def as_input(value: Any) -> np.ndarray:
-    """An argument as an array: float32, float64, int64 or bool."""
+def as_input(value: Any, whole: bool = False) -> np.ndarray:
+    """An argument as an array: float32, float64, int64 or bool.
+
+    What requires a gradient is refused unless `whole` says that the recording holds the whole derivative, or no
+    gradients are wanted: none flows through its results.
+    """
     if type(value) is np.ndarray and value.dtype in _NATIVE:
         return value
     if isinstance(value, Tensor):
-        array = value.detach()._array() if not value.is_symbolic else value._array()
-    else:
-        array = np.asarray(value)
-    kind = array.dtype.kind
-    if kind == "f":
-        return array if array.dtype in (FLOAT32, FLOAT64) else array.astype(FLOAT32)
-    if kind in "iu":
-        return array if array.dtype == INT64 else array.astype(INT64)
-    if kind == "b":
-        return array
-    raise DtypeError(f"{user_line()}: an argument of type {type(value).__name__} ({array.dtype}) is no array of "
-                     "numbers; put it into the function instead")
+        how = "to give a recorded function a tensor, whose results have no gradient,"
+        (leave if whole or not state.grad_enabled else convert)(value, how)
+        return value._array()
+    array = foreign_array(value)
+    if array.dtype.kind not in "fiub":
+        raise DtypeError(f"{user_line()}: an argument of type {type(value).__name__} ({array.dtype}) is no array of "
+                         "numbers; put it into the function instead")
+    return native(array, type(value).__name__)
 
 
 def signature_of(arrays: Sequence[np.ndarray]) -> Signature:

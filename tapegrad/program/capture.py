@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from ..caller import user_frame
 from ..engine.walk import STORABLE, WANTED
 from ..errors import CaptureError, DtypeError, StaleTensorError
 from ..functions.elementwise import as_bool, convert
+from ..history import is_argument
 from ..ops.table import Op
 from ..recording import covers, leaf_relative
 from ..rows import Rows, Symbol
 from ..state import ABSENT, Modes, state
 from ..tape import Leaf, Node, Tape
-from ..tensor import BOOL, Tensor, contiguous_strides, user_frame, user_line
+from ..tensor import BOOL, Tensor, contiguous_strides, user_line
 from .conditions import Conditions, Looks, is_plain, look_below, same
 from .fusion import fuse
 from .reach import Draws, reach
@@ -220,6 +222,9 @@ class Capture:
         if t.buffer is None:
             raise StaleTensorError(f"{user_line()}: a tensor of another recording is used in this one; return it "
                                    "from that recording, or compute it here")
+        if is_argument(t):
+            raise CaptureError(f"{user_line()}: a recording would cut the gradient by an argument of the function that "
+                               "is being differentiated; call the plain function, or detach() what it uses of it")
         if isinstance(node, Leaf):
             self.leaves.setdefault(node, t.requires_grad)
             return self._made.outside(node, node.nbytes, t.dtype.itemsize)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import DEFAULT_DTYPE, FLOAT32, FLOAT64
 from ..copies import by_name_or
 from ..errors import CaptureError, DtypeError
 from ..state import state
-from ..tensor import DEFAULT_DTYPE, FLOAT32, FLOAT64, Tensor, user_line
+from ..tensor import Tensor, user_line
 from ..tree import flatten, unflatten
 from .arguments import as_input, float_dtype, signature_of
 from .capture import Capture
@@ -48,11 +49,14 @@ class CompiledFunction:
         if state.capture is not None:
             raise CaptureError(f"{user_line()}: a compiled function called from a function that is being recorded; "
                                "call the plain function instead")
+        if state.transforming:
+            return self._plainly(args, kwargs)
         if kwargs or any([type(value) is not np.ndarray for value in args]):
             leaves, structure = flatten((args, kwargs))
         else:
             leaves, structure = list(args), len(args)  # which is quicker, and as good to tell calls apart
-        arrays = [as_input(leaf) for leaf in leaves]
+        whole = self._transformation is not None
+        arrays = [as_input(leaf, whole) for leaf in leaves]
         key = (signature_of(arrays), structure)
         recordings = self._kept.get(key, ())
         for recording in recordings:
@@ -65,6 +69,18 @@ class CompiledFunction:
         program = recording.program
         program.call(arrays)
         return recording.present(program)
+
+    def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The function's own result, define-by-run: within a function that is being differentiated a replay, which
+        knows nothing of that, would cut the gradient."""
+        if self._transformation is None:
+            leaves, structure = flatten((args, kwargs))
+            arrays = [None if isinstance(leaf, Tensor) else as_input(leaf) for leaf in leaves]
+            dtype = float_dtype([a for a in arrays if a is not None]) or DEFAULT_DTYPE
+            tensors = [leaf if a is None else Tensor(a, dtype if a.dtype.kind == "f" else None)
+                       for leaf, a in zip(leaves, arrays)]
+            args, kwargs = unflatten(structure, tensors)
+        return self._function(*args, **kwargs)
 
     def _record(self, arrays: list[np.ndarray], structure: Any) -> _Recording:
         dtype = float_dtype(arrays) or DEFAULT_DTYPE

@@ -1,0 +1,168 @@
+"""Which function stands for which of NumPy's: known by the function itself, called with NumPy's own parameters.
+
+A name is not enough: ``np.linalg.trace`` and ``np.trace`` go along other axes, ``np.emath.sqrt`` is another function
+than ``np.sqrt``, and a user's own ufunc may be called ``add``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import DtypeError
+
+#: NumPy's parameters in its order, those after * by keyword alone; the ones in brackets must keep their default
+_SIGNATURES = """
+sum a axis [dtype] [out] keepdims [initial] [where]
+mean a axis [dtype] [out] keepdims * [where]
+prod a axis [dtype] [out] keepdims [initial] [where]
+max a axis [out] keepdims [initial] [where]
+amax a axis [out] keepdims [initial] [where]
+min a axis [out] keepdims [initial] [where]
+amin a axis [out] keepdims [initial] [where]
+var a axis [dtype] [out] ddof keepdims * [where] [mean] correction
+std a axis [dtype] [out] ddof keepdims * [where] [mean] correction
+all a axis [out] keepdims * [where]
+any a axis [out] keepdims * [where]
+cumsum a axis [dtype] [out]
+cumprod a axis [dtype] [out]
+argmax a axis [out] * keepdims
+argmin a axis [out] * keepdims
+argsort a axis kind order * stable
+sort a axis kind order * stable
+clip a a_min a_max [out] * min max [dtype] [casting]
+concatenate a axis [out] * [dtype] [casting]
+stack a axis [out] * [dtype] [casting]
+split a indices_or_sections axis
+squeeze a axis
+expand_dims a axis
+reshape a shape [order] * [copy]
+ravel a [order]
+transpose a axes
+matrix_transpose a
+swapaxes a axis1 axis2
+moveaxis a source destination
+flip a axis
+broadcast_to a shape [subok]
+take a indices axis [out] [mode]
+take_along_axis a indices axis
+diagonal a offset axis1 axis2
+trace a offset axis1 axis2 [dtype] [out]
+tril a k
+triu a k
+where condition a b
+dot a b [out]
+outer a b [out]
+pad a pad_width mode * constant_values
+zeros_like a [dtype] [order] [subok] [shape] * [device]
+ones_like a [dtype] [order] [subok] [shape] * [device]
+shape a
+ndim a
+size a
+linalg.norm a ord axis keepdims
+linalg.vector_norm a * axis keepdims ord
+linalg.matmul a b
+linalg.outer a b
+linalg.trace a * offset [dtype]
+linalg.diagonal a * offset
+linalg.matrix_transpose a
+"""
+#: what NumPy calls the first parameters, where a user may name them
+_FIRST = {"a": ("a", "arr", "array", "ary", "m", "x", "x1", "arrays"), "b": ("b", "x2", "y"), "indices": ("indices",)}
+_DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "mode": ("raise",),
+             "casting": ("same_kind",), "initial": (), "copy": (None,), "device": (None, "cpu")}
+_UFUNCS = {"absolute": "abs", "fabs": "abs", "true_divide": "divide"}
+_OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm1": "expm1", "log1p": "log1p"}
+
+
+class Counterpart:
+    """One function's place under NumPy's name and parameters."""
+
+    def __init__(self, name: str, parameters: str, function: Callable) -> None:
+        self.name, self.function = name, function
+        listed, _, by_keyword = parameters.partition("*")
+        self.positional = [p.strip("[]") for p in listed.split()]
+        both = (*listed.split(), *by_keyword.split())
+        self.refused = {p.strip("[]") for p in both if p.startswith("[")}
+        self.known = {p.strip("[]") for p in both}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if len(args) > len(self.positional):
+            raise DtypeError(f"np.{self.name} takes {len(self.positional)} positional arguments of a tensor, not "
+                             f"{len(args)}")
+        given = dict(zip(self.positional, args))
+        for key, value in kwargs.items():
+            own = next((p for p, names in _FIRST.items() if key in names and p in self.known and p not in given), key)
+            if own in given:
+                raise DtypeError(f"np.{self.name}: {key} is given twice")
+            given[own] = value
+        for key in [k for k in given if k in self.refused or k not in self.known]:
+            value = given.pop(key)
+            if not (value is None or value is np._NoValue or _is_one_of(value, _DEFAULTS.get(key, ()))):
+                raise DtypeError(f"np.{self.name}: {key}= is not available for tensors")
+        return self.function(**{key: value for key, value in given.items() if value is not np._NoValue})
+
+
+def _is_one_of(value: Any, defaults: tuple[Any, ...]) -> bool:
+    return isinstance(value, (str, bool)) and value in defaults
+
+
+def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
+    """From NumPy's functions and ufuncs to the functions of `namespace`."""
+    get = namespace.__getitem__
+    special: dict[str, Callable] = {
+        "transpose": lambda a, axes=None: get("transpose")(a) if axes is None else get("permute")(a, tuple(axes)),
+        "matrix_transpose": lambda a: get("swapaxes")(a, -1, -2),
+        "linalg.matrix_transpose": lambda a: get("swapaxes")(a, -1, -2),
+        "linalg.trace": lambda a, offset=0: get("trace")(a, offset, -2, -1),
+        "linalg.diagonal": lambda a, offset=0: get("diagonal")(a, offset, -2, -1),
+        "shape": lambda a: a.shape, "ndim": lambda a: a.ndim, "size": lambda a: a.size,
+    }
+    found: dict[Any, Callable] = {}
+    for line in _SIGNATURES.strip().splitlines():
+        name, _, parameters = line.partition(" ")
+        where, short = (np.linalg, name[7:]) if name.startswith("linalg.") else (np, name)
+        of_numpy = getattr(where, short, None)
+        if of_numpy is None:
+            continue
+        function = special.get(name) or _by_position(namespace[short], parameters.split())
+        found[of_numpy] = Counterpart(name, parameters, function)
+    found[np.einsum] = _einsum(namespace["einsum"])
+    for name, function in namespace.items():
+        if isinstance(getattr(np, name, None), np.ufunc):
+            found[getattr(np, name)] = function
+    found.update({getattr(np, name): namespace[own] for name, own in _UFUNCS.items()})
+    return found
+
+
+def _by_position(function: Callable, parameters: list[str]) -> Callable:
+    """`function` called by keyword, but for what has another name here, which comes first."""
+    arrays = [p for p in parameters if p in ("a", "b", "condition", "shape")]
+
+    def called(**given: Any) -> Any:
+        first = [given.pop(p) for p in arrays if p in given]
+        return function(*first, **given)
+
+    return called
+
+
+def _einsum(function: Callable) -> Callable:
+    def einsum(*operands: Any, out: Any = None, optimize: Any = False, **others: Any) -> Any:
+        if out is not None or others:
+            raise DtypeError(f"np.einsum: {', '.join(others) or 'out'}= is not available for tensors")
+        return function(*operands)
+
+    return einsum
+
+
+def of_scipy(ufunc: np.ufunc, namespace: Mapping[str, Any]) -> Callable | None:
+    """The counterpart of one of ``scipy.special``'s ufuncs, if that was imported and there is one."""
+    special = sys.modules.get("scipy.special")
+    for name, own in _OF_SCIPY.items():
+        if special is not None and getattr(special, name, None) is ufunc:
+            found: Callable = namespace[own]
+            return found
+    return None

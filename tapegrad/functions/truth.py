@@ -1,0 +1,40 @@
+"""Whether all or any elements hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from .elementwise import as_bool, from_bool
+from .reductions import Axis, axes_of, max, min, reduced_shape
+
+__all__ = ["all", "any"]
+
+
+def _over(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool) -> Tensor:
+    t = as_bool(x)
+    axes = axes_of(axis, dim, t.ndim, name)
+    if not t.is_symbolic:
+        return Tensor(np.asarray(getattr(np, name)(t._array(), axis=axes, keepdims=keepdims)))
+    if t.size == 0:
+        return Tensor(np.full(reduced_shape(t.shape, axes, keepdims), name == "all"))
+    return as_bool((min if name == "all" else max)(from_bool(t), axes, keepdims))
+
+
+def all(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """Whether every element over axes is true (not zero): a bool Tensor, without gradient.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> bool((tg.tensor([1.0, 2.0]) > 0).all())
+    True
+    """
+    return _over("all", x, axis, dim, keepdims or keepdim)
+
+
+def any(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """Whether some element over axes is true (not zero): a bool Tensor, without gradient."""
+    return _over("any", x, axis, dim, keepdims or keepdim)
