@@ -2,7 +2,7 @@
 
 A block of query rows at a time: its scores fill at most `BLOCK` elements of scratch (or `LEAST_ROWS` rows), which all
 blocks, heads and layers share; heads, in `PARTS` parts with scratch of their own, are shared among threads. Of the
-softmax only the logarithm of each row's sum is kept; the adjoint makes the scores of a block again (T. Dao et al.,
+softmax only the greatest score of each row is kept; the adjoint makes the scores of a block again (T. Dao et al.,
 FlashAttention, NeurIPS 2022). Blocks hold whole rows, so that the adjoint needs the output neither. Keys that causality
 hides from all rows of a block are not visited.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.blas import scaled_gemm
-from ..engine.jit import Kernel, apart, cast, device, read, real, words_at, write
+from ..engine.jit import Kernel, cast, device, real, words_at
 from ..engine.philox import philox, random_word
 from ..engine.team import share
 from .dropout import key_of, stream_of
@@ -32,12 +32,12 @@ CAUSAL_BLOCKS = 8
 PARTS = 8
 _INFINITY = math.inf
 
-# Words: 1 y, 2 g, 3 query, 4 dquery, 5 key, 6 dkey, 7 value, 8 dvalue, 9 mask, 10 dmask, 11 scratch, 13 log-sum-exp,
-# 15 gemm, 16 query rows, 17 keys, 18 width of query and key, 19 width of value, 20 to 23 strides of a row of query,
-# key, value and y, 24 rows of a block, 25 scale, 26 whether causal, 27 mask: 0 none, 1 bool, 2 float; 28 and 29 its
-# strides by row and key, 30 whether there is dropout, 31 to 35 its words (see `dropout`), 36 team, 37 and 38 addresses
-# of the kernels of a part, 39 parts, 40 heads that may read the same keys, values and mask, so that their adjoints
-# belong to one part, 41 nest of the batch (y, query, key, value, mask).
+# Words: 1 y, 2 g, 3 query, 4 dquery, 5 key, 6 dkey, 7 value, 8 dvalue, 9 mask, 10 dmask, 11 scratch, 13 greatest score
+# of each row, 15 gemm, 16 query rows, 17 keys, 18 width of query and key, 19 width of value, 20 to 23 strides of a row
+# of query, key, value and y, 24 rows of a block, 25 scale, 26 whether causal, 27 mask: 0 none, 1 bool, 2 float; 28 and
+# 29 its strides by row and key, 30 whether there is dropout, 31 to 35 its words (see `dropout`), 36 team, 37 and 38
+# addresses of the kernels of a part, 39 parts, 40 heads that may read the same keys, values and mask, so that their
+# adjoints belong to one part, 41 nest of the batch (y, query, key, value, mask).
 # Scratch, of each part: a block of weights, a block of their adjoints or of what dropout leaves of them, a sum for each
 # row. A head is a number that counts through the nest.
 _DROPOUT, _NEST = 31, 41
@@ -147,16 +147,6 @@ def drop_weights(op: Any, f: Any, i: Any, row: int, p: int, to: int, n: int) -> 
     return 0
 
 
-@device
-def level_of_rows(f: Any, level: int, sums: int, rows: int) -> int:
-    """The logarithm of each row's sum before it was shifted; infinity where nothing is summed."""
-    apart()
-    for row in range(rows):
-        total = read(f, sums + row)
-        write(f, level + row, _INFINITY if total == 0.0 else read(f, level + row) + m.log(total))
-    return 0
-
-
 def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
     """Some heads of `attention_forward`."""
     op = words_at(part[0])
@@ -182,8 +172,7 @@ def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
                 for k in range(n, keys):
                     f[s + k] = 0.0
                 f[sums + row] = total
-                f[op[13] + head * rows + first + row] = shift
-            level_of_rows(f, op[13] + head * rows + first, sums, count)
+                f[op[13] + head * rows + first + row] = cast(_INFINITY, f) if total == 0.0 else shift
             if op[30] != 0:
                 weights = other
                 for row in range(count):
@@ -209,12 +198,23 @@ def attention_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 
 @device
 def weights_again(op: Any, f: Any, i: Any, block: int, head: int, first: int, count: int, keys: int) -> int:
-    """P = e^(S - log-sum-exp) over the scores of a block, and what dropout leaves of it; where that is."""
+    """P = e^(S - greatest) / sum over the scores of a block, and what dropout leaves of it; where that is.
+
+    Divided by the very sum of its terms a row of P adds up to 1 within rounding. By way of the logarithm of the sum,
+    which is rounded too, it would be off by as much as the logits are large, and dP - sum of P dP by what cancels
+    there.
+    """
     other = block + op[24] * op[17]
     for row in range(count):
         s, n, shift = block + row * keys, visible(op, first + row, keys), f[op[13] + head * op[16] + first + row]
+        total = cast(0.0, f)
         for k in range(n):
-            f[s + k] = m.exp(f[s + k] - shift)
+            e = m.exp(f[s + k] - shift)
+            f[s + k] = e
+            total += e
+        share_of_each = cast(0.0, f) if total == 0.0 else 1.0 / total
+        for k in range(n):
+            f[s + k] *= share_of_each
         for k in range(n, keys):
             f[s + k] = 0.0
         if op[30] != 0:

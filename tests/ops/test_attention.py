@@ -265,6 +265,35 @@ def test_a_recorded_step_draws_new_masks_and_its_gradient_has_the_mask_of_its_va
     assert len(set(values)) == 3
 
 
+#: relative errors of dq and dk by PyTorch 2.13, float32, CPU, with the same operands: by the logits' deviation, whether
+#: causal, and the less of those of its two ways (SDPBackend.MATH and FLASH_ATTENTION)
+PYTORCH_ERRORS = {(10, False): (1.306e-06, 1.361e-06), (10, True): (1.089e-06, 1.119e-06),
+                  (30, False): (3.700e-06, 3.697e-06), (30, True): (3.295e-06, 3.441e-06),
+                  (100, False): (1.117e-05, 1.167e-05), (100, True): (1.099e-05, 1.072e-05)}
+
+
+@pytest.mark.parametrize("size, causal", PYTORCH_ERRORS)
+def test_slopes_by_query_and_key_are_as_exact_as_pytorchs_where_logits_are_large(size, causal):
+    found = []
+    for seed in range(4):
+        draws = np.random.default_rng(seed).standard_normal
+        q, k = (draws((2, 4, 64, 32)).astype(np.float32) * np.float32(size**0.5) for _ in "qk")
+        v, g = (draws((2, 4, 64, 32)).astype(np.float32) for _ in "vg")
+        wide = [x.astype(np.float64) for x in (q, k, v, g)]
+        scores = wide[0] @ wide[1].swapaxes(-1, -2) / np.sqrt(32)
+        if causal:
+            scores = np.where(np.tri(64, dtype=bool), scores, -np.inf)
+        p = np.exp(scores - scores.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+        slope = wide[3] @ wide[2].swapaxes(-1, -2)
+        slope = p * (slope - (p * slope).sum(-1, keepdims=True)) / np.sqrt(32)
+        expected = slope @ wide[1], slope.swapaxes(-1, -2) @ wide[0]
+        leaves = [tg.tensor(x, requires_grad=True) for x in (q, k, v)]
+        SDPA(*leaves, is_causal=causal).backward(g)
+        found.append([np.linalg.norm(t.grad.numpy() - e) / np.linalg.norm(e) for t, e in zip(leaves, expected)])
+    assert (np.mean(found, axis=0) <= 1.5 * np.array(PYTORCH_ERRORS[size, causal])).all()
+
+
 # ------------------------------------------------------------------ memory and errors
 
 
