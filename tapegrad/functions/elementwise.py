@@ -110,13 +110,13 @@ def positive(x: Any) -> Tensor:
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
-    """`x`, or ``negative_slope * x`` below zero."""
+    """`x`, or ``negative_slope * x`` below zero; at 0 the slope is `negative_slope`."""
     slope = float(negative_slope)
     return apply_unary(UNARY["leaky_relu" if slope >= 0.0 else "leaky_relu_folded"], x, slope)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """`x`, or ``alpha * (exp(x) - 1)`` below zero (Clevert et al. 2015)."""
+    """`x`, or ``alpha * (exp(x) - 1)`` below zero (Clevert et al. 2015); at 0 the slope is `alpha`."""
     return apply_unary(UNARY["elu"], x, float(alpha))
 
 
@@ -327,6 +327,21 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     ----------
     condition : array_like of bool
     a, b : array_like
+
+    Notes
+    -----
+    Both `a` and `b` are computed everywhere, and the one that was not chosen receives a gradient of 0. Where its own
+    slope is infinite or NaN there (``sqrt`` and ``log`` at 0 or below, a division by 0), 0 times that is NaN, in the
+    gradient of what it was computed from. Let it be computed from something harmless instead, as in the example.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> x = np.array([0.0, 4.0])
+    >>> tg.grad(lambda x: tg.where(x > 0, tg.sqrt(x), 0.0).sum())(x)
+    array([ nan, 0.25])
+    >>> tg.grad(lambda x: tg.where(x > 0, tg.sqrt(tg.where(x > 0, x, 1.0)), 0.0).sum())(x)
+    array([0.  , 0.25])
     """
     c = as_bool(condition)
     a, b = lift(a, b)
