@@ -115,10 +115,9 @@ class ValueAndGrad:
                           [t for leaves in chosen for t in leaves])
 
         structures = [flatten(args[k])[1] for k in positions]
-        number_view = program.array(value)
 
         def present(program: Program) -> Any:
-            number = number_view.copy()[()]
+            number = program.first_output.copy()[()]
             extra = [program.array(t).copy() if isinstance(t, Tensor) else t for t in aux_leaves]
             gradients = [unflatten(tree, [program.gradient(t) if differentiable else np.zeros(t.shape, t.dtype)
                                           for t in leaves]) for tree, leaves in zip(structures, chosen)]

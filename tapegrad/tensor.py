@@ -32,6 +32,7 @@ from .engine.storage import (
     array_buffer,
     contiguous_strides,
 )
+from .engine.writers import Writing
 from .errors import (
     CaptureError,
     DtypeError,
@@ -345,8 +346,9 @@ class Tensor(TensorMethods, Copies):
                           self.strides, self.dtype, whole)
             at[...] = seed
             self_leaf = Tensor._made(node.buffer, 0, node.shape, contiguous_strides(node.shape), node.dtype, node, True)
-            before = self_leaf.grad
-            self_leaf.grad = whole if before is None else whole + before.numpy()
+            with Writing((node,)):
+                before = self_leaf.grad
+                self_leaf.grad = whole if before is None else whole + before.numpy()
             return
         node.tape.backward(node, self.offset, self.shape, self.strides, seed, retain_graph)
 

@@ -16,6 +16,7 @@ from weakref import ref
 import numpy as np
 
 from ..errors import TapeMemoryError
+from .locks import Lock
 
 ALIGNMENT = 64
 _LARGE = 1 << 20
@@ -96,6 +97,7 @@ class Changes:
     """Counts in-place changes of buffers, so that a reverse walk can tell whether it would read other numbers."""
 
     count = 0
+    _settling = Lock()
     _later: set[ref[Written]] = set()  # not kept alive: what dies settles its buffers itself
 
     @classmethod
@@ -115,10 +117,14 @@ class Changes:
     @classmethod
     def settle(cls) -> None:
         """Have every buffer's version be that of its last change."""
-        while cls._later:
-            written = cls._later.pop()()
-            if written is not None:
-                written.settle()
+        with cls._settling.now:  # another thread would find nothing to settle and read old versions
+            while cls._later:
+                try:
+                    written = cls._later.pop()()
+                except KeyError:  # the last one has died in between
+                    continue
+                if written is not None:
+                    written.settle()
 
 
 class _Pooled(Buffer):
@@ -171,6 +177,7 @@ class Storage:
         self._blocks: list[np.ndarray] = []
         self._next = self._end = 0
         self._block_bytes = _FIRST_BLOCK
+        self._carving = Lock()
 
     def allocate(self, nbytes: int, purpose: str = "a buffer") -> Buffer:
         """A buffer of at least `nbytes` bytes, aligned to 64.
@@ -192,19 +199,25 @@ class Storage:
             free = self._free.get(size)
             if free is None:
                 free = self._free[size] = []
-            if free:
-                address = free.pop()
-            else:
-                if self._next + size > self._end:
-                    self._new_block(size, purpose)
-                address = self._next
-                self._next += size
+            try:
+                address = free.pop() if free else self._carve(size, purpose)
+            except IndexError:  # another thread has taken the last one in between
+                address = self._carve(size, purpose)
             buffer = _Pooled(address, size, self)
         buffer.asked = nbytes
         self.live_bytes += size
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes = self.live_bytes
         return buffer
+
+    def _carve(self, size: int, purpose: str) -> int:
+        """Bytes that were no buffer's yet."""
+        with self._carving.now:  # tapes that were made in one thread and are walked back in another
+            while self._next + size > self._end:
+                self._new_block(size, purpose)
+            address = self._next
+            self._next += size
+        return address
 
     def owns(self, buffer: Buffer) -> bool:
         """Whether the buffer's bytes are counted here."""
