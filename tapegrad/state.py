@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .engine.locks import Lock
+from .engine.storage import Changes
 from .errors import DtypeError
 from .tape import Tape
 
@@ -47,6 +48,9 @@ class Modes:
         """One recording more is being made, or one less."""
         with _lock.now:
             cls.recordings += more
+
+
+Changes.notice = Modes.changed
 
 
 class Version:

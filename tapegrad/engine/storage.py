@@ -7,7 +7,7 @@ more is a block of its own and goes back to the operating system when it dies.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import lru_cache
 from typing import Any
@@ -40,12 +40,24 @@ def address_of(array: np.ndarray) -> int:
 
 
 class Buffer:
-    """Bytes at a fixed address, kept alive by `owner`."""
+    """Bytes at a fixed address, kept alive by `owner`.
 
-    __slots__ = ("address", "nbytes", "owner", "version", "__weakref__")
+    Attributes
+    ----------
+    version : int
+        `Changes.count` when it was overwritten last; before that, `Changes.born` when it was made.
+    """
+
+    __slots__ = ("address", "nbytes", "owner", "version", "_unmarked", "__weakref__")
+    _unmarked: bool
 
     def __init__(self, address: int, nbytes: int, owner: Any) -> None:
-        self.address, self.nbytes, self.owner, self.version = address, nbytes, owner, 0
+        self.address, self.nbytes, self.owner, self.version = address, nbytes, owner, Changes.born
+
+    @property
+    def unmarked(self) -> bool:
+        """Whether it may be overwritten without `Changes.mark`: by a replay, a kernel, or through another buffer."""
+        return hasattr(self, "_unmarked")  # which is set for few, and costs nothing for the others
 
     @property
     def asked(self) -> int:
@@ -94,9 +106,21 @@ class Written:
 
 
 class Changes:
-    """Counts in-place changes of buffers, so that a reverse walk can tell whether it would read other numbers."""
+    """Counts in-place changes of buffers, so that a reverse walk can tell whether it would read other numbers.
 
-    count = 0
+    Attributes
+    ----------
+    born : int
+        The version of new buffers: negative while a recording is being made, and that recording's own.
+    watched : bool
+        Whether recordings depend on what some buffers hold, so that `notice` is to be called at each change.
+    notice : callable
+    """
+
+    FIXED = -1  # the version of what is never written to
+    count = born = 0
+    watched = False
+    notice: Callable[[], Any]
     _settling = Lock()
     _later: set[ref[Written]] = set()  # not kept alive: what dies settles its buffers itself
 
@@ -104,7 +128,16 @@ class Changes:
     def mark(cls, buffer: Buffer) -> None:
         """`buffer` is being overwritten."""
         cls.count += 1
-        buffer.version = cls.count
+        before, buffer.version = buffer.version, cls.count
+        if cls.watched or before < 0:
+            cls.notice()
+
+    @classmethod
+    def unmark(cls, buffer: Buffer) -> None:
+        """`buffer` may be overwritten from now on without being marked."""
+        if not buffer.unmarked:
+            buffer._unmarked = True
+            cls.notice()
 
     @classmethod
     def mark_together(cls, written: Written) -> None:

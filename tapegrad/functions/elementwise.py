@@ -15,6 +15,7 @@ from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
 from ..recording import as_tensor, common_dtype, contiguous, gathered, lift, record
+from ..state import Modes
 from ..tensor import BOOL, Tensor
 
 __all__ = [
@@ -358,7 +359,7 @@ def as_bool(value: Any) -> Tensor:
     t = as_tensor(value)
     if t.dtype == BOOL:
         return t
-    if not t.is_symbolic and not (t.requires_grad and t.is_floating):
+    if not t.is_symbolic and not (t.is_floating and (t.requires_grad or Modes.recordings)):
         return Tensor(t._array() != 0)
     if not t.is_floating:
         t = convert(t, common_dtype(()))

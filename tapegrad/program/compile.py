@@ -115,18 +115,20 @@ class CompiledFunction:
         return self._function(*args, **kwargs)
 
     def _record(self, arrays: list[np.ndarray], structure: Any) -> _Recording:
-        dtype = float_dtype(arrays) or DEFAULT_DTYPE
+        given = float_dtype(arrays)
+        dtype = given or DEFAULT_DTYPE
         try:
-            return self._record_as(dtype, arrays, structure)
+            return self._record_as(dtype, arrays, structure, given is not None)
         except DtypeError as error:
             try:  # the parameters' dtype goes before the inputs'
                 return self._record_as(FLOAT64 if dtype == FLOAT32 else FLOAT32, arrays, structure)
             except DtypeError:
                 raise error from None
 
-    def _record_as(self, dtype: np.dtype, arrays: list[np.ndarray], structure: Any) -> _Recording:
+    def _record_as(self, dtype: np.dtype, arrays: list[np.ndarray], structure: Any, mixes: bool = True) -> _Recording:
         self.recordings += 1
         with Capture(dtype, function=self._function) as capture:
+            capture.mixes = mixes
             inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
             if self._transformation is not None:
                 program, present = self._transformation(capture, inputs, structure)

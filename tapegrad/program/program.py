@@ -226,7 +226,7 @@ class Program:
         It keeps the arena alive and not the program, which may hold it: the collector does not see through an array.
         """
         if not t.is_symbolic:
-            return t._array()
+            return t._memory()
         at = int(self.tape._value[t.node.variable]) + t.offset * t.dtype.itemsize
         return array_at(at, t.shape, t.strides, t.dtype, self.arena)
 
