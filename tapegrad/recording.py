@@ -23,7 +23,7 @@ from .ops.table import EVERY, Op
 from .recomputation import Again
 from .state import state
 from .tape import Leaf, Node, raise_status
-from .tensor import BOOL, Tensor, as_array, constant, contiguous_strides, user_line, view
+from .tensor import BOOL, Tensor, as_array, constant, contiguous_strides, fixed, user_line, view
 
 _ZERO = jit.bits(0.0)
 
