@@ -185,6 +185,8 @@ def compile(function: Callable) -> CompiledFunction:
     time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as arguments. What the
     function does besides computing (printing, counting, assigning attributes) is done while recording only.
 
+    A copy or pickle is made of `function` and records anew; a decorated function is pickled by its name.
+
     Examples
     --------
     >>> import numpy as np, tapegrad as tg

@@ -60,6 +60,10 @@ class TrainStep:
     time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as inputs. What
     `loss_fn` does besides computing (printing, counting, assigning attributes) is done while recording only.
 
+    A copy or pickle is made of `loss_fn`, the optimiser with its state, and the options, and records anew. Python
+    copies and pickles functions by name: where `loss_fn` closes over the model, or names a global one, make a step over
+    the copied model; one that holds it (a module, a bound method, an object that is called) is copied with it.
+
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
