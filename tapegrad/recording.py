@@ -90,7 +90,7 @@ def _float_dtype(value: Any) -> np.dtype | None:
         return None
     given = getattr(value, "dtype", None)
     if not isinstance(given, np.dtype):
-        if not (isinstance(value, (list, tuple)) or hasattr(value, "__array__")) or not keeps_dtype(value):
+        if not keeps_dtype(value):
             return None
         given = foreign_array(value).dtype
     return None if given.kind != "f" else FLOAT32 if given.itemsize <= 4 else FLOAT64
