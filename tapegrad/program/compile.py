@@ -166,8 +166,9 @@ def compile(function: Callable) -> CompiledFunction:
     -------
     CompiledFunction
         Called like `function`. It records anew when shapes, dtypes, the set of frozen parameters or anything assigned
-        to a module that it calls or refers to change. Gradients do not flow through its results; compile a
-        transformation instead.
+        to a module that it calls or refers to change. Gradients do not flow through its results, so it refuses
+        tensors that require one: compile a transformation instead. Within a function that is being differentiated it is
+        the plain function.
 
     Raises
     ------
