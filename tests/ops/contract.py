@@ -2,7 +2,8 @@
 
 A module of this folder lists its cases and subclasses `OpContract`; ``conftest.pytest_generate_tests`` runs
 every test of the contract on every case. The expectation always comes from outside: NumPy or `naive` for
-values, finite differences of those for adjoints.
+values, finite differences of those for adjoints. Each test runs define by run and recorded, where the inputs are
+leaves that the recording reads where they lie.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad import optim
 
 
 @dataclass
@@ -120,6 +122,26 @@ def gradient_of(leaf):
     return np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.numpy()
 
 
+def by_run(function, inputs, cotangent):
+    """The value of ``function(*inputs)``; the leaves among the inputs receive the gradients of its product."""
+    out = function(*inputs)
+    out.backward(gradient=cotangent)
+    return out.numpy()
+
+
+def recorded(function, inputs, cotangent):
+    """The same by `compile` and, twice, by `TrainStep`."""
+    value = tg.compile(lambda: function(*inputs))().numpy()
+    trained = [t for t in inputs if t.requires_grad]
+    step = tg.TrainStep(lambda: (function(*inputs) * cotangent).sum(), optim.SGD(trained, lr=0.0))
+    for _ in range(2):
+        step()
+    return value
+
+
+WAYS = [by_run, recorded]
+
+
 def transposed(x):
     return x.T.copy(), lambda a: a.T
 
@@ -155,43 +177,41 @@ class OpContract:
 
     cases: list[Case] = []
 
-    def test_forward_agrees_with_the_reference_in_float64(self, case):
-        out = case.function(*leaves(case.inputs))
-        assert out.dtype == np.float64
-        close(out.numpy(), case.output, case.double)
-
-    @pytest.mark.grid
-    def test_forward_agrees_with_the_reference_in_float32(self, case):
-        single = [x.astype(np.float32) for x in case.inputs]
-        out = case.function(*leaves(single, np.float32))
-        assert out.dtype == np.float32
-        with np.errstate(all="ignore"):
-            expected = case.reference(*[x.astype(np.float64) for x in single])
-        close(out.numpy(), expected, case.single)
-
-    def test_adjoint_agrees_with_finite_differences(self, case):
+    @pytest.mark.parametrize("way", WAYS)
+    def test_value_and_adjoint_agree_with_the_reference_and_finite_differences(self, case, way):
         inputs = leaves(case.inputs)
-        case.function(*inputs).backward(gradient=case.cotangent)
+        value = way(case.function, inputs, case.cotangent)
+        assert value.dtype == np.float64
+        close(value, case.output, case.double)
         for leaf, expected in zip(inputs, case.gradients):
             assert leaf.grad is None or leaf.grad.dtype == np.float64
             close(gradient_of(leaf), expected, case.slope, floor=1.0)
 
     @pytest.mark.grid
-    def test_float32_adjoint_agrees_with_finite_differences(self, case):
-        inputs = leaves(case.inputs, np.float32)
-        case.function(*inputs).backward(gradient=case.cotangent.astype(np.float32))
+    @pytest.mark.parametrize("way", WAYS)
+    def test_value_and_adjoint_agree_in_float32_too(self, case, way):
+        single = [x.astype(np.float32) for x in case.inputs]
+        inputs = leaves(single, np.float32)
+        value = way(case.function, inputs, case.cotangent.astype(np.float32))
+        assert value.dtype == np.float32
+        with np.errstate(all="ignore"):
+            expected = case.reference(*[x.astype(np.float64) for x in single])
+        close(value, expected, case.single)
         for leaf, expected in zip(inputs, case.gradients):
             assert leaf.grad is None or leaf.grad.dtype == np.float32
             close(gradient_of(leaf), expected, 20 * case.single, floor=1.0)
 
     @pytest.mark.grid
+    @pytest.mark.parametrize("way", WAYS)
     @pytest.mark.parametrize("kind", VIEWS)
-    def test_non_contiguous_views_give_the_same_value_and_gradient(self, case, kind):
+    def test_non_contiguous_views_give_the_same_value_and_gradient(self, case, kind, way):
         made = [VIEWS[kind](x) for x in case.inputs]
         inputs = leaves([array for array, _ in made])
-        out = case.function(*[view(leaf) for leaf, (_, view) in zip(inputs, made)])
-        close(out.numpy(), case.output, case.double)
-        out.backward(gradient=case.cotangent)
+
+        def of_views(*leaves):
+            return case.function(*[view(leaf) for leaf, (_, view) in zip(leaves, made)])
+
+        close(way(of_views, inputs, case.cotangent), case.output, case.double)
         for leaf, (array, view), expected in zip(inputs, made, case.gradients):
             scattered = np.zeros(array.shape)
             places = view(np.arange(array.size).reshape(array.shape))
@@ -199,7 +219,8 @@ class OpContract:
             close(gradient_of(leaf), scattered, case.slope, floor=1.0)
 
     @pytest.mark.grid
-    def test_repeated_rows_of_a_broadcast_view_add_up_their_gradients(self, case):
+    @pytest.mark.parametrize("way", WAYS)
+    def test_repeated_rows_of_a_broadcast_view_add_up_their_gradients(self, case, way):
         if not case.ties:
             return
         rows = [x[:1] if x.ndim else x for x in case.inputs]
@@ -214,39 +235,43 @@ class OpContract:
             value = reference(*rows)
             expected = [naive.derivative(reference, rows, k, case.cotangent) for k in range(len(rows))]
         inputs = leaves(rows)
-        out = case.function(*[tg.broadcast_to(leaf, x.shape) for leaf, x in zip(inputs, case.inputs)])
-        close(out.numpy(), value, case.double)
-        out.backward(gradient=case.cotangent)
+
+        def of_rows(*leaves):
+            return case.function(*[tg.broadcast_to(leaf, x.shape) for leaf, x in zip(leaves, case.inputs)])
+
+        close(way(of_rows, inputs, case.cotangent), value, case.double)
         for leaf, gradient in zip(inputs, expected):
             close(gradient_of(leaf), gradient, case.slope, floor=1.0)
 
     @pytest.mark.grid
+    @pytest.mark.parametrize("way", WAYS)
     @pytest.mark.parametrize("first", ["op_first", "other_use_first"])
-    def test_adjoint_adds_to_what_another_use_of_the_input_gives(self, case, first):
+    def test_adjoint_adds_to_what_another_use_of_the_input_gives(self, case, first, way):
         inputs = leaves(case.inputs)
         others = [np.linspace(-1.0, 1.0, x.size).reshape(x.shape) for x in case.inputs]
 
-        def other_use():
+        def other_use(leaves):
             total = 0.0
-            for leaf, c in zip(inputs, others):
+            for leaf, c in zip(leaves, others):
                 total = total + (leaf * c).sum()
             return total
 
-        if first == "op_first":
-            loss = (case.function(*inputs) * case.cotangent).sum()
-            loss = loss + other_use()
-        else:
-            used = other_use()
-            loss = used + (case.function(*inputs) * case.cotangent).sum()
-        loss.backward()
+        def loss(*leaves):
+            if first == "op_first":
+                return (case.function(*leaves) * case.cotangent).sum() + other_use(leaves)
+            used = other_use(leaves)
+            return used + (case.function(*leaves) * case.cotangent).sum()
+
+        way(loss, inputs, np.ones(()))
         for leaf, c, expected in zip(inputs, others, case.gradients):
             close(gradient_of(leaf), expected + c, case.slope, floor=1.0)
 
     @pytest.mark.grid
-    def test_one_input_alone_gets_its_gradient_and_the_others_get_none(self, case):
+    @pytest.mark.parametrize("way", WAYS)
+    def test_one_input_alone_gets_its_gradient_and_the_others_get_none(self, case, way):
         for k, expected in enumerate(case.gradients):
             inputs = [tg.tensor(x, requires_grad=(j == k)) for j, x in enumerate(case.inputs)]
-            case.function(*inputs).backward(gradient=case.cotangent)
+            way(case.function, inputs, case.cotangent)
             close(gradient_of(inputs[k]), expected, case.slope, floor=1.0)
             assert all(leaf.grad is None for j, leaf in enumerate(inputs) if j != k)
 
