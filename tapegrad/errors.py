@@ -18,7 +18,6 @@ __all__ = [
     "ShapeError",
     "StaleTensorError",
     "StateDictError",
-    "SwallowedError",
     "TapeMemoryError",
     "TapegradError",
 ]
@@ -66,10 +65,6 @@ class CaptureError(TapegradError, RuntimeError):
 
 class InPlaceError(TapegradError, RuntimeError):
     """An in-place change of a recorded tensor."""
-
-
-class SwallowedError(TapegradError, AttributeError):
-    """An assignment that would be accepted and do nothing."""
 
 
 class DataError(TapegradError, ValueError):

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .engine.locks import Lock
-from .engine.storage import Changes
 from .errors import DtypeError
 from .tape import Tape
 
-_lock = Lock()
+_lock = threading.Lock()
 #: the value of an attribute that is not there
 ABSENT: Any = object()
 
@@ -46,11 +44,8 @@ class Modes:
     @classmethod
     def record(cls, more: int) -> None:
         """One recording more is being made, or one less."""
-        with _lock.now:
+        with _lock:
             cls.recordings += more
-
-
-Changes.notice = Modes.changed
 
 
 class Version:

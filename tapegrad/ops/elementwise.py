@@ -95,6 +95,15 @@ def scalar_adjoint(op, f, i, bytes_):
 """
 
 
+def _scalar_loads(adjoints: tuple[str, ...], places: dict[str, str]) -> str:
+    """`loads` of what the adjoints that are wanted read: what only another one reads has not been kept for this."""
+    read_by = {letter: [k for k, rule in enumerate(adjoints) if letter in letters(rule)] for letter in places}
+    lines = [f"{letter} = read(f, {places[letter]})" + (
+        "" if len(rules) == len(adjoints) else f" if op[{4 + 2 * rules[0]}] != 0 else cast(0.0, f)")
+        for letter, rules in read_by.items() if rules]
+    return "; ".join(lines) or "pass"
+
+
 def scalar(op: Op, operands: tuple[str, ...], forward: str, adjoints: tuple[str, ...], attributes: str) -> Op:
     """The same of scalars: there is no nest, and its kernels have no loop."""
     inputs = {letter: f"op[{3 + 2 * j}]" for j, letter in enumerate(operands)}
@@ -105,7 +114,7 @@ def scalar(op: Op, operands: tuple[str, ...], forward: str, adjoints: tuple[str,
         forward=forward, inputs="; ".join(f"{letter} = f[{place}]" for letter, place in inputs.items()),
         attributes="; ".join(f"{letter} = real(op, {3 + 2 * len(operands) + k}, f)"
                              for k, letter in enumerate(attributes.split(", "))),
-        loads=loads(" + ".join(f"({rule})" for rule in adjoints or ("0",)), {"g": "op[2]", "y": "op[1]", **inputs}),
+        loads=_scalar_loads(adjoints, {"g": "op[2]", "y": "op[1]", **inputs}),
         adjoints="\n    ".join(added if len(added) == 1 else
                                [f"if op[{at}] != 0: {line}" for at, line in zip((4, 6), added)]))
     back = partial(kernel, source, "scalar_adjoint") if adjoints else None
@@ -384,7 +393,7 @@ unary("exp", "exp(x)", "g * y", "e^x")
 unary("expm1", "expm1(x)", "g * (y + 1.0)", "e^x - 1")
 unary("log", "log(x)", "g / x", "natural logarithm")
 unary("log1p", "log1p(x)", "g / (1.0 + x)", "ln(1 + x)")
-unary("sqrt", "sqrt(x)", "0.5 * g / y", "square root; slope inf at 0, where an adjoint of 0 gives NaN")
+unary("sqrt", "sqrt(x)", "0.5 * g / y", "square root")
 unary("square", "x * x", "2.0 * g * x", "x^2")
 unary("reciprocal", "1.0 / x", "-g * y * y", "1/x")
 unary("sin", "sin(x)", "g * cos(x)", "sine, radians")
@@ -406,8 +415,7 @@ unary("leaky_relu_folded", "where(x > 0.0, x, p * x)", "where(x > 0.0, g, p * g)
 unary("elu", "where(x > 0.0, x, p * expm1(negative_part(x)))", "g * where(x > 0.0, 1.0, p * exp(negative_part(x)))",
       "x, or p (e^x - 1) below 0")
 unary("selu", "SELU_SCALE * where(x > 0.0, x, SELU_ALPHA * expm1(negative_part(x)))",
-      "g * SELU_SCALE * where(x > 0.0, 1.0, SELU_ALPHA * exp(negative_part(x)))",
-      "scaled elu; at 0 the slope from below, 1.758")
+      "g * SELU_SCALE * where(x > 0.0, 1.0, SELU_ALPHA * exp(negative_part(x)))", "scaled elu")
 unary("silu", "where(x == NEGATIVE_INFINITY, 0.0, x * sigmoid(x))", "g * sigmoid(x) * (1.0 + x * sigmoid(-x))",
       "x sigmoid(x)")
 unary("gelu", "gelu(x)", "g * gelu_slope(x)", "x Phi(x)")

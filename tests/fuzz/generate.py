@@ -10,6 +10,7 @@ import naive
 import numpy as np
 from naive import array_functions, layer_functions
 
+from . import BOUNDS
 from .judge import Judge, Masks, plain_value
 from .program import BUFFER, CONSTANT, INPUT, LEAF, Array, Line, Program
 
@@ -40,8 +41,14 @@ class Draft:
         self.block: tuple[int, ...] = ()
         self.masks = Masks()
         scale = self.choose(["tiny"] * 14 + ["middle"] * 4 + ["large"] * 2)
-        self.scale = scale
-        if scale == "tiny":
+        self.scale = "tiny" if BOUNDS else scale
+        if BOUNDS:  # in plain Python: a few elements, or a few lines
+            self.batch, self.extents = self.integer(1, 3), [self.integer(1, 4) for _ in range(3)]
+            self.most, self.count = 48, self.integer(3, 14)
+            if scale == "large":
+                self.batch, self.extents = 1, [self.integer(2048, 2600), 1, 1]
+                self.most, self.count = 2600, self.integer(2, 5)
+        elif scale == "tiny":
             self.batch = self.integer(1, 5)
             self.extents = [self.integer(1, 6) for _ in range(3)]
             self.most, self.count = 600, self.integer(3, 40)

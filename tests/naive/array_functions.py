@@ -170,14 +170,23 @@ def _ties(x, y):
     return np.sum(x == y, axis=axes, keepdims=True)
 
 
-def _is_extreme(x, y):
-    return x == y
+def _extreme(f):
+    """Of equal elements each takes as much."""
+
+    def op(a, axis=None, keepdims=False):
+        a = as_var(a)
+        y = f(a.value, axis=axis, keepdims=True)
+        chosen = decided(a.value == y)
+        shares = chosen / _ties(a.value, y)
+        return Var(y if keepdims else f(a.value, axis=axis), [(a, lambda g: g.reshape(y.shape) * shares)])
+
+    return op
 
 
 sum = reduction(np.sum, lambda x, y, g: g)
 mean = reduction(np.mean, lambda x, y, g: g * y.size / x.size)
-max = amax = reduction(np.max, lambda x, y, g: g * (x == y) / _ties(x, y), _is_extreme)
-min = amin = reduction(np.min, lambda x, y, g: g * (x == y) / _ties(x, y), _is_extreme)
+max = amax = _extreme(np.max)
+min = amin = _extreme(np.min)
 logsumexp = reduction(formulas.logsumexp, lambda x, y, g: g * np.exp(x - y))
 
 
@@ -215,8 +224,12 @@ def vector_norm(a, ord=2, axis=None, keepdims=False):
 
 def softmax(a, axis=-1):
     a = as_var(a)
-    y = formulas.softmax(a.value, axis)
-    return Var(y, [(a, lambda g: y * (g - np.sum(g * y, axis=axis, keepdims=True)))])
+
+    def back(g):
+        return out.value * (g - np.sum(g * out.value, axis=axis, keepdims=True))
+
+    out = Var(formulas.softmax(a.value, axis), [(a, back)])
+    return out
 
 
 def log_softmax(a, axis=-1):

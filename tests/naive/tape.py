@@ -122,8 +122,8 @@ def unary(f, slope, choice=None):
         x = a.value
         if choice is not None:
             decided(choice(x))
-        y = f(x)
-        return Var(y, [(a, lambda g: g * slope(x, y))])
+        out = Var(f(x), [(a, lambda g: g * slope(x, out.value))])  # of y with its error, as it is kept
+        return out
 
     return op
 
@@ -156,8 +156,9 @@ def reduction(f, share, choice=None):
             decided(choice(x, y))
 
         def back(g):
-            return np.broadcast_to(share(x, y, g.reshape(y.shape)), x.shape)
+            return np.broadcast_to(share(x, out.value.reshape(y.shape), g.reshape(y.shape)), x.shape)
 
-        return Var(y if keepdims else f(x, axis=axis), [(a, back)])
+        out = Var(y if keepdims else f(x, axis=axis), [(a, back)])
+        return out
 
     return op
