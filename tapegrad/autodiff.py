@@ -115,10 +115,9 @@ class ValueAndGrad:
                           [t for leaves in chosen for t in leaves])
 
         structures = [flatten(args[k])[1] for k in positions]
-        number_view = program.array(value)
 
         def present(program: Program) -> Any:
-            number = number_view.copy()[()]
+            number = program.first_output.copy()[()]
             extra = [program.array(t).copy() if isinstance(t, Tensor) else t for t in aux_leaves]
             gradients = [unflatten(tree, [program.gradient(t) if differentiable else np.zeros(t.shape, t.dtype)
                                           for t in leaves]) for tree, leaves in zip(structures, chosen)]
@@ -172,6 +171,20 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bo
     callable
         ``(value, gradient)``; the gradient has the structure of the argument, and is a tuple if `argnums` is one.
 
+    Notes
+    -----
+    Value and gradient are of the argument's dtype; float32 where all that is differentiated is. SciPy's minimisers go
+    on in the dtype of the start, and not all of them do so in float32 (SciPy 1.17, ``minimize(..., jac=True)``):
+
+    - ``method="Newton-CG"`` takes differences of gradients at 1e-8 from each other, which are equal in float32: it
+      stops at or near the start, and may report success. Nothing but float64 throughout helps.
+    - ``"TNC"`` and ``"SLSQP"`` raise: "Buffer dtype mismatch", "All inputs to slsqp must be of type numpy.float64".
+      The start must be float64, and for SLSQP the gradient too.
+    - ``"CG"`` and ``"BFGS"`` come to the minimum as far as float32 can tell, and may then report "precision loss".
+
+    So start in float64, ``x0.astype(np.float64)``. To compute in float32 all the same, convert at both ends:
+    ``value, g = f(x.astype(np.float32))``, then return ``float(value), g.astype(np.float64)``.
+
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
@@ -185,6 +198,13 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bo
 
 def grad(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> ValueAndGrad:
     """A function that returns the gradient of `f`; see `value_and_grad`.
+
+    Notes
+    -----
+    Where a function has no derivative, the gradient is one of its subgradients, PyTorch's: 0 at 0 of ``abs``, ``relu``
+    and norms; 1 on a bound of ``clip`` by numbers; equal shares where elements tie for ``max``, ``min``, ``maximum``,
+    ``minimum`` and the norm of order inf, the first of them in ``max_pool``. ``sqrt`` has slope inf at 0, so that
+    ``sqrt(sum(x * x))`` is NaN at 0, where ``norm(x)`` is 0. Of `where`, see there.
 
     Examples
     --------

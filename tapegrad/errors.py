@@ -18,6 +18,7 @@ __all__ = [
     "ShapeError",
     "StaleTensorError",
     "StateDictError",
+    "SwallowedError",
     "TapeMemoryError",
     "TapegradError",
 ]
@@ -65,6 +66,10 @@ class CaptureError(TapegradError, RuntimeError):
 
 class InPlaceError(TapegradError, RuntimeError):
     """An in-place change of a recorded tensor."""
+
+
+class SwallowedError(TapegradError, AttributeError):
+    """An assignment that would be accepted and do nothing."""
 
 
 class DataError(TapegradError, ValueError):

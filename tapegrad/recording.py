@@ -12,7 +12,7 @@ import numpy as np
 
 from .arrays import DEFAULT_DTYPE, FLOAT32, FLOAT64, foreign_array, keeps_dtype
 from .engine import jit
-from .engine.storage import array_at
+from .engine.storage import Changes, array_at
 from .engine.walk import STORABLE, WANTED
 from .errors import ArgumentError, DtypeError, GradientError, ShapeError, TapegradError
 from .ops.elementwise import UNARY
@@ -23,7 +23,7 @@ from .ops.table import EVERY, Op
 from .recomputation import Again
 from .state import state
 from .tape import Leaf, Node, raise_status
-from .tensor import BOOL, Tensor, as_array, constant, contiguous_strides, user_line, view
+from .tensor import BOOL, Tensor, as_array, constant, contiguous_strides, fixed, user_line, view
 
 _ZERO = jit.bits(0.0)
 
@@ -90,7 +90,7 @@ def _float_dtype(value: Any) -> np.dtype | None:
         return None
     given = getattr(value, "dtype", None)
     if not isinstance(given, np.dtype):
-        if not (isinstance(value, (list, tuple)) or hasattr(value, "__array__")) or not keeps_dtype(value):
+        if not keeps_dtype(value):
             return None
         given = foreign_array(value).dtype
     return None if given.kind != "f" else FLOAT32 if given.itemsize <= 4 else FLOAT64
@@ -170,7 +170,7 @@ def _shape_of_nest(value: Sequence[Any], leaves: list[Any]) -> tuple[int, ...]:
 @cache
 def _nothing(dtype: np.dtype) -> Tensor:
     """What stands for the parts that are not there."""
-    return Tensor(np.empty(0, dtype))
+    return fixed(Tensor(np.empty(0, dtype)))
 
 
 def joined(parts: Sequence[Tensor], d: int) -> Tensor:
@@ -201,6 +201,13 @@ def astype(t: Tensor, dtype: Any) -> Tensor:
     if t.requires_grad and state.grad_enabled and dtype.kind == "f":
         raise DtypeError(f"a tape has one dtype: a recorded {t.dtype} tensor cannot become {dtype}; convert the "
                          "inputs and parameters instead")
+    if state.capture is not None:
+        own = state.capture.tape.dtype
+        if t.dtype.kind in "ib" and dtype == own:
+            return state.capture.convert(t, dtype)
+        if not state.capture.known.readable(t):
+            raise DtypeError(f"{user_line()}: a recording of {own} cannot convert a {t.dtype} tensor that training "
+                             "changes; convert the inputs and parameters instead")
     return Tensor(t._array().astype(dtype))
 
 
@@ -272,8 +279,9 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     capture = state.capture
     if not op.in_turn and len(inputs) > 1 and state.grad_enabled:
         inputs = apart(inputs)
-    if capture is not None and (always or _depends(inputs)):
-        return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added)
+    if capture is not None and (always or depends(inputs)) and not (
+            dtype != capture.tape.dtype and capture.computes(op, inputs)):
+        return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added, always)
     tape = state.tape(dtype)
     tape.sweep()
     out_dtype = out_dtype or dtype
@@ -395,11 +403,15 @@ def _copied(t: Tensor) -> Tensor:
     return view(copy, -before, t.shape, t.strides)
 
 
-def _depends(inputs: Sequence[Tensor]) -> bool:
-    """Whether some input has other values in another replay."""
+def depends(inputs: Sequence[Tensor]) -> bool:
+    """Whether the recording in the making may find other values in some input at another replay."""
+    known = state.capture.known
+    born = known.born
     for t in inputs:
-        if t.buffer is None or t._requires_grad:
+        buffer = t.buffer
+        if buffer is None or t._requires_grad or buffer.version != born and buffer.version != Changes.FIXED:
             return True
+    known.fold(inputs)
     return False
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .engine import walk
 from .engine.storage import Buffer, Changes, array_at
+from .engine.writers import Writing
 from .errors import GraphReleasedError, InPlaceError
 from .ops.table import ADJOINT, OPS
 from .recomputation import Again, Replay
@@ -23,6 +24,12 @@ def backward(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stride
              gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None = None) -> None:
     """See `Tape.backward`."""
     tape.sweep()
+    with Writing(tape._externals):
+        _walk_back(tape, node, offset, shape, strides, gradient, retain_graph, only)
+
+
+def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
+               gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None) -> None:
     if not node.on_tape:
         raise GraphReleasedError("this stretch of tape was walked already and given back; "
                                  "call the first backward() with retain_graph=True")
@@ -30,10 +37,12 @@ def backward(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stride
     keeps = retain_graph or tape.keep
     leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
     passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
+    held = []  # gradients that are added to, which another thread may forget meanwhile
     for leaf, v in leaves:
         before = None if leaf in passed_over else leaf.gradient
         tape._state[v] = walk.LEAF if before is None else walk.LEAF_WITH_GRADIENT
         tape._adjoint[v] = 0 if before is None else before.address
+        held.append(before)
     end = int(tape._producer[seed]) + 1
     total = tape.plan_reverse(seed)
     try:

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from .engine.locks import Lock
+from .engine.storage import Changes
 from .errors import DtypeError
 from .tape import Tape
 
-_lock = threading.Lock()
+_lock = Lock()
 #: the value of an attribute that is not there
 ABSENT: Any = object()
 
@@ -44,8 +46,11 @@ class Modes:
     @classmethod
     def record(cls, more: int) -> None:
         """One recording more is being made, or one less."""
-        with _lock:
+        with _lock.now:
             cls.recordings += more
+
+
+Changes.notice = Modes.changed
 
 
 class Version:

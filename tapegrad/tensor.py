@@ -32,6 +32,7 @@ from .engine.storage import (
     array_buffer,
     contiguous_strides,
 )
+from .engine.writers import Writing
 from .errors import (
     CaptureError,
     DtypeError,
@@ -140,14 +141,17 @@ class Tensor(TensorMethods, Copies):
     # -------------------------------------------------------------- values
 
     def _array(self) -> np.ndarray:
-        """The values as a view of the tensor's own memory."""
-        if self.buffer is None:
-            if state.capture is not None and self.node.tape is state.capture.tape:
-                raise CaptureError(f"{user_line()}: a recording cannot read the value of a tensor that depends on its "
-                                   "inputs, for it would freeze one branch; use tg.where(...) or other ops, or call "
-                                   "the function without tg.compile / TrainStep")
-            raise StaleTensorError("this tensor belongs to a recording, whose buffers are used again; "
-                                   "return it from the compiled function to have its value")
+        """The values, to be read: a view of the tensor's own memory, or in a recording of what it knows of them."""
+        if self.buffer is None or Modes.recordings and state.capture is not None:
+            capture = state.capture
+            if self.buffer is None and (capture is None or self.node.tape is not capture.tape):
+                raise StaleTensorError("this tensor belongs to a recording, whose buffers are used again; "
+                                       "return it from the compiled function to have its value")
+            return capture.known.value_of(self)._memory()
+        return self._memory()
+
+    def _memory(self) -> np.ndarray:
+        """View of the tensor's own memory."""
         size = self.dtype.itemsize
         return array_at(self.buffer.address + self.offset * size, self.shape, self.strides, self.dtype, self.buffer)
 
@@ -155,7 +159,7 @@ class Tensor(TensorMethods, Copies):
         """Raise where a recording would freeze the values of what is trained."""
         if state.capture is not None and self._requires_grad and self.buffer is not None:
             raise CaptureError(f"{user_line()}: a recording cannot read the value of a parameter, for it would be "
-                               "frozen; use ops on it, or detach() it before")
+                               "frozen; use ops on it, which are recorded")
 
     def _copied(self, how: str) -> np.ndarray:
         """The values, copied at a user's word."""
@@ -250,6 +254,8 @@ class Tensor(TensorMethods, Copies):
         leaf = self.node
         if not isinstance(leaf, Leaf) or leaf.gradient is None:
             return None
+        if Modes.recordings:
+            Changes.unmark(leaf.gradient)
         return view(Tensor._made(leaf.gradient, 0, leaf.shape, contiguous_strides(leaf.shape), leaf.dtype),
                     self.offset - self._leaf_offset(), self.shape, self.strides)
 
@@ -297,6 +303,7 @@ class Tensor(TensorMethods, Copies):
             if not self.is_contiguous:
                 raise GradientError("a strided view cannot become a leaf; copy it with tg.tensor(...)")
             buffer = Buffer(self.buffer.address + self.offset * self.dtype.itemsize, self.nbytes, self.buffer)
+            Changes.unmark(self.buffer)
             self.node = Leaf(buffer, self.shape, self.dtype, max(self.nbytes, self.dtype.itemsize))
             self.buffer, self.offset = buffer, 0
         self._requires_grad = bool(requires_grad)
@@ -345,8 +352,9 @@ class Tensor(TensorMethods, Copies):
                           self.strides, self.dtype, whole)
             at[...] = seed
             self_leaf = Tensor._made(node.buffer, 0, node.shape, contiguous_strides(node.shape), node.dtype, node, True)
-            before = self_leaf.grad
-            self_leaf.grad = whole if before is None else whole + before.numpy()
+            with Writing((node,)):
+                before = self_leaf.grad
+                self_leaf.grad = whole if before is None else whole + before.numpy()
             return
         node.tape.backward(node, self.offset, self.shape, self.strides, seed, retain_graph)
 
@@ -354,6 +362,8 @@ class Tensor(TensorMethods, Copies):
         """The same values without history; shares memory."""
         if self.buffer is None:
             return state.capture.detach(self)
+        if Modes.recordings and state.capture is not None and type(self.node) is Leaf:
+            state.capture.reads(self.node)
         return Tensor._made(self.buffer, self.offset, self.shape, self.strides, self.dtype)
 
     def named(self, name: str) -> Tensor:
@@ -370,9 +380,15 @@ class Tensor(TensorMethods, Copies):
         array = values._copied("copy_") if isinstance(values, Tensor) else native(foreign_array(values))
         if np.broadcast_shapes(array.shape, self.shape) != self.shape:
             raise ShapeError(f"values of shape {list(array.shape)} do not fit a tensor of {list(self.shape)}")
-        self._array()[...] = array
-        Changes.mark(self.buffer)
+        self._overwrite()
+        self._memory()[...] = array
         return self
+
+    def _overwrite(self) -> None:
+        """The values are being overwritten."""
+        if Modes.recordings and state.capture is not None:
+            state.capture.overwrites(self)
+        Changes.mark(self.buffer)
 
     def rehome(self, value_address: int, gradient_address: int, owner: Any) -> None:
         """Move a leaf's values, and from now on its gradient, to addresses in memory that `owner` keeps alive.
@@ -384,10 +400,12 @@ class Tensor(TensorMethods, Copies):
             raise GradientError("only a whole leaf that requires a gradient has a home")
         values, gradient = self.numpy(), self.grad
         gradient_values = None if gradient is None else gradient.numpy()
+        Changes.unmark(self.buffer)  # it is no longer where the values are
         leaf.buffer = self.buffer = Buffer(value_address, self.nbytes, owner)
+        Changes.unmark(self.buffer)  # recorded steps write there
         Modes.changed()
         self.offset, self.strides = 0, contiguous_strides(self.shape)
-        self._array()[...] = values
+        self._memory()[...] = values
         leaf.home = Buffer(gradient_address, self.nbytes, owner)
         if gradient_values is not None:
             self.grad = gradient_values
@@ -398,8 +416,9 @@ class Tensor(TensorMethods, Copies):
         if self.requires_grad or self.buffer is None:
             raise InPlaceError("a recorded tensor cannot be changed in place; use x.at[index].set(value), "
                                ".add(value), or tg.where")
-        self._array()[index] = native(np.asarray(value))
-        Changes.mark(self.buffer)
+        values = native(np.asarray(value))
+        self._overwrite()
+        self._memory()[index] = values
 
     @classmethod
     def _made(cls, buffer: Buffer | None, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
@@ -434,7 +453,13 @@ def as_array(data: Any, dtype: Any = None) -> np.ndarray:
 
 @lru_cache(maxsize=1024)
 def _constant(value: float, sign: float, dtype: np.dtype) -> Tensor:
-    return Tensor(np.asarray(value, dtype))
+    return fixed(Tensor(np.asarray(value, dtype)))
+
+
+def fixed(t: Tensor) -> Tensor:
+    """`t`, which nobody writes to from now on, so that recordings need not follow it."""
+    t.buffer.version = Changes.FIXED
+    return t
 
 
 def constant(value: float, dtype: np.dtype) -> Tensor:

@@ -123,6 +123,18 @@ def test_the_shallow_copy_of_a_recorded_tensor_keeps_its_history():
     np.testing.assert_array_equal(x.grad.numpy(), [4.0, 8.0])
 
 
+@ALL
+@pytest.mark.parametrize("part", [lambda x: x, lambda x: x[1:]])
+def test_within_a_function_that_is_differentiated_a_copy_of_its_argument_is_an_error(duplicate, part):
+    with pytest.raises(tg.GradientError, match=r"test_copies\.py:\d+.*detach\(\)"):
+        tg.grad(lambda x: (duplicate(part(x)) * x[1:]).sum())(np.array([1.0, 3.0]))
+
+
+def test_the_shallow_copy_of_a_result_counts_in_the_gradient():
+    gradient = tg.grad(lambda x: (copy.copy(x * 2.0) * x).sum())  # of 2 x^2
+    np.testing.assert_array_equal(gradient(np.array([1.0, 3.0])), [4.0, 12.0])
+
+
 def test_within_a_recording_a_copy_is_an_error_that_says_so():
     p = tg.tensor([1.0, 2.0], requires_grad=True)
     model = nn.Linear(2, 1)

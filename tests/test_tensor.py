@@ -209,6 +209,14 @@ def test_conversions_to_python_numbers():
     assert f"{float(x):.2f}" == "2.50"
 
 
+def test_a_number_is_formatted_as_pythons_and_a_tensor_as_its_text():
+    loss = leaf(1.23456)
+    assert f"{loss:.3f}" == "1.235" and f"{loss:>8.2e}" == "1.23e+00" and f"{tg.tensor(7):5d}" == "    7"
+    assert f"{loss}" == str(loss) and f"{leaf(X)}" == str(leaf(X)) and f"{tg.tensor([2.5]):.1f}" == "2.5"
+    with pytest.raises(ValueError, match="2, 3"):
+        f"{leaf(X):.3f}"
+
+
 @pytest.mark.parametrize("convert", [float, int, bool, lambda x: x.item()])
 def test_conversion_of_many_elements_is_an_error_with_the_shape(convert):
     with pytest.raises((ValueError, TypeError), match="2, 3"):

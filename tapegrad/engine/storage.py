@@ -7,7 +7,7 @@ more is a block of its own and goes back to the operating system when it dies.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import lru_cache
 from typing import Any
@@ -16,6 +16,7 @@ from weakref import ref
 import numpy as np
 
 from ..errors import TapeMemoryError
+from .locks import Lock
 
 ALIGNMENT = 64
 _LARGE = 1 << 20
@@ -39,12 +40,24 @@ def address_of(array: np.ndarray) -> int:
 
 
 class Buffer:
-    """Bytes at a fixed address, kept alive by `owner`."""
+    """Bytes at a fixed address, kept alive by `owner`.
 
-    __slots__ = ("address", "nbytes", "owner", "version", "__weakref__")
+    Attributes
+    ----------
+    version : int
+        `Changes.count` when it was overwritten last; before that, `Changes.born` when it was made.
+    """
+
+    __slots__ = ("address", "nbytes", "owner", "version", "_unmarked", "__weakref__")
+    _unmarked: bool
 
     def __init__(self, address: int, nbytes: int, owner: Any) -> None:
-        self.address, self.nbytes, self.owner, self.version = address, nbytes, owner, 0
+        self.address, self.nbytes, self.owner, self.version = address, nbytes, owner, Changes.born
+
+    @property
+    def unmarked(self) -> bool:
+        """Whether it may be overwritten without `Changes.mark`: by a replay, a kernel, or through another buffer."""
+        return hasattr(self, "_unmarked")  # which is set for few, and costs nothing for the others
 
     @property
     def asked(self) -> int:
@@ -93,16 +106,38 @@ class Written:
 
 
 class Changes:
-    """Counts in-place changes of buffers, so that a reverse walk can tell whether it would read other numbers."""
+    """Counts in-place changes of buffers, so that a reverse walk can tell whether it would read other numbers.
 
-    count = 0
+    Attributes
+    ----------
+    born : int
+        The version of new buffers: negative while a recording is being made, and that recording's own.
+    watched : bool
+        Whether recordings depend on what some buffers hold, so that `notice` is to be called at each change.
+    notice : callable
+    """
+
+    FIXED = -1  # the version of what is never written to
+    count = born = 0
+    watched = False
+    notice: Callable[[], Any]
+    _settling = Lock()
     _later: set[ref[Written]] = set()  # not kept alive: what dies settles its buffers itself
 
     @classmethod
     def mark(cls, buffer: Buffer) -> None:
         """`buffer` is being overwritten."""
         cls.count += 1
-        buffer.version = cls.count
+        before, buffer.version = buffer.version, cls.count
+        if cls.watched or before < 0:
+            cls.notice()
+
+    @classmethod
+    def unmark(cls, buffer: Buffer) -> None:
+        """`buffer` may be overwritten from now on without being marked."""
+        if not buffer.unmarked:
+            buffer._unmarked = True
+            cls.notice()
 
     @classmethod
     def mark_together(cls, written: Written) -> None:
@@ -115,10 +150,14 @@ class Changes:
     @classmethod
     def settle(cls) -> None:
         """Have every buffer's version be that of its last change."""
-        while cls._later:
-            written = cls._later.pop()()
-            if written is not None:
-                written.settle()
+        with cls._settling.now:  # another thread would find nothing to settle and read old versions
+            while cls._later:
+                try:
+                    written = cls._later.pop()()
+                except KeyError:  # the last one has died in between
+                    continue
+                if written is not None:
+                    written.settle()
 
 
 class _Pooled(Buffer):
@@ -171,6 +210,7 @@ class Storage:
         self._blocks: list[np.ndarray] = []
         self._next = self._end = 0
         self._block_bytes = _FIRST_BLOCK
+        self._carving = Lock()
 
     def allocate(self, nbytes: int, purpose: str = "a buffer") -> Buffer:
         """A buffer of at least `nbytes` bytes, aligned to 64.
@@ -192,19 +232,25 @@ class Storage:
             free = self._free.get(size)
             if free is None:
                 free = self._free[size] = []
-            if free:
-                address = free.pop()
-            else:
-                if self._next + size > self._end:
-                    self._new_block(size, purpose)
-                address = self._next
-                self._next += size
+            try:
+                address = free.pop() if free else self._carve(size, purpose)
+            except IndexError:  # another thread has taken the last one in between
+                address = self._carve(size, purpose)
             buffer = _Pooled(address, size, self)
         buffer.asked = nbytes
         self.live_bytes += size
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes = self.live_bytes
         return buffer
+
+    def _carve(self, size: int, purpose: str) -> int:
+        """Bytes that were no buffer's yet."""
+        with self._carving.now:  # tapes that were made in one thread and are walked back in another
+            while self._next + size > self._end:
+                self._new_block(size, purpose)
+            address = self._next
+            self._next += size
+        return address
 
     def owns(self, buffer: Buffer) -> bool:
         """Whether the buffer's bytes are counted here."""

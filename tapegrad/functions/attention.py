@@ -16,7 +16,7 @@ from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.attention import ADJOINT_PART, ATTENTION, FORWARD_PART, PARTS, ROTARY, rows_of_block
 from ..ops.nest import broadcast_strides, nest
 from ..recording import as_tensor, lift, record
-from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, view
+from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, fixed, view
 from .dropout import dropout_words
 from .elementwise import contiguous
 from .layout import reshape, swapaxes
@@ -276,7 +276,7 @@ def _rotations(positions: Any, width: int, base: float, dtype: np.dtype) -> Tens
     else:
         where = np.frombuffer(last, np.int64).reshape(first)
     angles = where[..., None] * base ** (-np.arange(0, width, 2) / max(width, 1))
-    return Tensor(np.concatenate([np.cos(angles), np.sin(angles)], axis=-1).astype(dtype))
+    return fixed(Tensor(np.concatenate([np.cos(angles), np.sin(angles)], axis=-1).astype(dtype)))
 
 
 @lru_cache(maxsize=64)

@@ -15,6 +15,7 @@ from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
 from ..recording import as_tensor, common_dtype, contiguous, gathered, lift, record
+from ..state import Modes
 from ..tensor import BOOL, Tensor
 
 __all__ = [
@@ -110,13 +111,13 @@ def positive(x: Any) -> Tensor:
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
-    """`x`, or ``negative_slope * x`` below zero."""
+    """`x`, or ``negative_slope * x`` below zero; at 0 the slope is `negative_slope`."""
     slope = float(negative_slope)
     return apply_unary(UNARY["leaky_relu" if slope >= 0.0 else "leaky_relu_folded"], x, slope)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """`x`, or ``alpha * (exp(x) - 1)`` below zero (Clevert et al. 2015)."""
+    """`x`, or ``alpha * (exp(x) - 1)`` below zero (Clevert et al. 2015); at 0 the slope is `alpha`."""
     return apply_unary(UNARY["elu"], x, float(alpha))
 
 
@@ -327,6 +328,21 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     ----------
     condition : array_like of bool
     a, b : array_like
+
+    Notes
+    -----
+    Both `a` and `b` are computed everywhere, and the one that was not chosen receives a gradient of 0. Where its own
+    slope is infinite or NaN there (``sqrt`` and ``log`` at 0 or below, a division by 0), 0 times that is NaN, in the
+    gradient of what it was computed from. Let it be computed from something harmless instead, as in the example.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> x = np.array([0.0, 4.0])
+    >>> tg.grad(lambda x: tg.where(x > 0, tg.sqrt(x), 0.0).sum())(x)
+    array([ nan, 0.25])
+    >>> tg.grad(lambda x: tg.where(x > 0, tg.sqrt(tg.where(x > 0, x, 1.0)), 0.0).sum())(x)
+    array([0.  , 0.25])
     """
     c = as_bool(condition)
     a, b = lift(a, b)
@@ -343,7 +359,7 @@ def as_bool(value: Any) -> Tensor:
     t = as_tensor(value)
     if t.dtype == BOOL:
         return t
-    if not t.is_symbolic and not (t.requires_grad and t.is_floating):
+    if not t.is_symbolic and not (t.is_floating and (t.requires_grad or Modes.recordings)):
         return Tensor(t._array() != 0)
     if not t.is_floating:
         t = convert(t, common_dtype(()))

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..engine.jit import bits
+from ..engine.storage import Changes
 from ..engine.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, PART_ELEMENTS, PARTS, ROW_NORM, ROW_NORM_PARTS
 from ..recording import lift, lift_to, record
-from ..tensor import FLOAT32, INT64, Tensor, constant
+from ..tensor import FLOAT32, INT64, Tensor, constant, fixed
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
@@ -201,8 +202,11 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
             raise ArgumentError(f"batch_norm: {name} is overwritten in training, so it cannot be an argument of a "
                                 "recording, nor require a gradient; make it a tensor of its own (a module's buffer)")
         kept.append(lift_to(t, x.dtype))
+    if training and tracked:  # by the kernel, also in each replay
+        for t in (*kept, *(() if num_batches_tracked is None else (num_batches_tracked,))):
+            Changes.unmark(t.buffer)
     if num_batches_tracked is None and not _NO_COUNT:
-        _NO_COUNT.append(Tensor(0))
+        _NO_COUNT.append(fixed(Tensor(0)))
     count = _NO_COUNT[0] if num_batches_tracked is None else num_batches_tracked
     if count.dtype != INT64:
         raise DtypeError(f"batch_norm: num_batches_tracked must be int64, not {count.dtype}")

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary, ref
 
 from ..ops.scratch import SCRATCH
 from ..ops.table import Op
-from ..recording import record
+from ..recording import depends, record
 from ..state import state
 from ..tensor import Tensor
 
@@ -38,7 +38,7 @@ def scratch(op: Op, elements: int, *operands: Tensor) -> Tensor:
     Tensor, (at least `elements`,)
     """
     dtype, capture = operands[0].dtype, state.capture
-    if capture is not None and any(t.is_symbolic or t.requires_grad for t in operands):
+    if capture is not None and depends(operands):
         found = _recorded.get(capture)
         if found is None or found.size < elements:
             found = _recorded[capture] = record(SCRATCH, (), (elements,), dtype=dtype, always=True)

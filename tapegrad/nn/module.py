@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..errors import ArgumentError, TapegradError
+from ..errors import ArgumentError, SwallowedError, TapegradError
 from ..optim.lists import zero_gradient
 from ..state import ABSENT, Modes, Version, state
 from ..tensor import Tensor
 from .members import Copies, Members
 from .names import parameters_of
-from .parameter import Parameter, float_dtype
+from .parameter import Parameter, float_dtype, refuse_swallowed
 from .state_dict import LoadResult, entries, load
 from .summary import describe
 
@@ -179,10 +179,20 @@ class Module(Copies):
                     state.capture.replaces(self, name, value)
                 members[name] = value
                 return
+        self._check_taken_up(name, value)
         before = self.__dict__.get(name, ABSENT)
         object.__setattr__(self, name, value)
         if before is not value:
             self._changed(name, before, value)
+
+    def _check_taken_up(self, name: str, value: Any) -> None:
+        """Raise where a plain attribute would hide a method, or look like one that means something."""
+        kind = type(self)
+        if callable(getattr(Module, name, None)) and not callable(value):
+            raise SwallowedError(f"{kind.__name__}.{name} is a method: an assignment would hide it and do nothing "
+                                 f"else; call {name}(...)")
+        if not hasattr(kind, name):
+            refuse_swallowed(kind.__name__, name, ("requires_grad",), "say requires_grad_(False) or freeze()")
 
     def _changed(self, name: str, before: Any, after: Any) -> None:
         """An attribute that is not registered holds something else: have the recordings that may see it know."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..errors import DtypeError
+from ..errors import DtypeError, SwallowedError
 from ..state import Modes
 from ..tensor import Tensor
 
@@ -33,6 +37,17 @@ def float_dtype(dtype: DTypeLike | None, where: str) -> np.dtype:
     return found
 
 
+@lru_cache(maxsize=1024)
+def _is_slip(name: str, meant: tuple[str, ...]) -> bool:
+    return bool(get_close_matches(name, meant, 1, 0.85))
+
+
+def refuse_swallowed(owner: str, name: str, meant: tuple[str, ...], remedy: str) -> None:
+    """Raise for the assignment of an attribute that would be kept and do nothing: a slip for one that is `meant`."""
+    if _is_slip(name, meant):
+        raise SwallowedError(f"{owner}.{name} = ... would do nothing: {owner} has no attribute {name!r}; {remedy}")
+
+
 class Parameter(Tensor):
     """A tensor that a `Module` lists among its parameters when it is assigned to an attribute.
 
@@ -55,6 +70,12 @@ class Parameter(Tensor):
         if dtype is None and isinstance(data, Tensor) and data.is_floating:
             dtype = data.dtype
         super().__init__(data, float_dtype(dtype, "Parameter"), bool(requires_grad))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(type(self), name):
+            refuse_swallowed(type(self).__name__, name, ("data", "grad", "requires_grad"), "change values with "
+                             "copy_(array), trainability with requires_grad_(False), the gradient with .grad")
+        object.__setattr__(self, name, value)
 
     @property
     def is_held(self) -> bool:

@@ -393,7 +393,7 @@ unary("exp", "exp(x)", "g * y", "e^x")
 unary("expm1", "expm1(x)", "g * (y + 1.0)", "e^x - 1")
 unary("log", "log(x)", "g / x", "natural logarithm")
 unary("log1p", "log1p(x)", "g / (1.0 + x)", "ln(1 + x)")
-unary("sqrt", "sqrt(x)", "0.5 * g / y", "square root")
+unary("sqrt", "sqrt(x)", "0.5 * g / y", "square root; slope inf at 0, where an adjoint of 0 gives NaN")
 unary("square", "x * x", "2.0 * g * x", "x^2")
 unary("reciprocal", "1.0 / x", "-g * y * y", "1/x")
 unary("sin", "sin(x)", "g * cos(x)", "sine, radians")
@@ -415,7 +415,8 @@ unary("leaky_relu_folded", "where(x > 0.0, x, p * x)", "where(x > 0.0, g, p * g)
 unary("elu", "where(x > 0.0, x, p * expm1(negative_part(x)))", "g * where(x > 0.0, 1.0, p * exp(negative_part(x)))",
       "x, or p (e^x - 1) below 0")
 unary("selu", "SELU_SCALE * where(x > 0.0, x, SELU_ALPHA * expm1(negative_part(x)))",
-      "g * SELU_SCALE * where(x > 0.0, 1.0, SELU_ALPHA * exp(negative_part(x)))", "scaled elu")
+      "g * SELU_SCALE * where(x > 0.0, 1.0, SELU_ALPHA * exp(negative_part(x)))",
+      "scaled elu; at 0 the slope from below, 1.758")
 unary("silu", "where(x == NEGATIVE_INFINITY, 0.0, x * sigmoid(x))", "g * sigmoid(x) * (1.0 + x * sigmoid(-x))",
       "x sigmoid(x)")
 unary("gelu", "gelu(x)", "g * gelu_slope(x)", "x Phi(x)")

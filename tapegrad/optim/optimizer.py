@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine.storage import Changes, address_of
 from ..engine.touched import TouchedRows
+from ..engine.writers import Writing
 from ..errors import ArgumentError, DtypeError
 from ..ops.table import Op
 from ..state import Forgotten
@@ -18,8 +19,8 @@ from .checks import check_parameter, positive_or_none
 from .copying import Copies
 from .lists import list_address, refuse_lists, zero_gradient
 from .rows import UpdateRows
-from .state_dict import fitting
-from .store import ParameterStore, aligned_zeros, flat_offsets, home_words
+from .state_dict import fitting, listed
+from .store import ParameterStore, aligned_zeros, flat_offsets, home_words, written_by
 
 if TYPE_CHECKING:
     from .scheduler import LRScheduler
@@ -351,6 +352,8 @@ class Optimizer(Copies):
 
     # ------------------------------------------------------------------ steps
 
+    written = property(written_by, doc="What its steps write to, for threads to take turns.")
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that requires a gradient and has one, in one compiled call.
 
@@ -366,12 +369,13 @@ class Optimizer(Copies):
         loss = closure() if closure is not None else None
         key = tuple([k for k, p in enumerate(self._parameters) if p.requires_grad and p.node.gradient is not None])
         if key:
-            self._take_lists()
-            rows = self._rows.get(key) or self._rows_of(key)
-            self._sync(only_changed=True)
-            rows.run()
-            for k in key:
-                Changes.mark(self._parameters[k].buffer)
+            with Writing(self):
+                self._take_lists()
+                rows = self._rows.get(key) or self._rows_of(key)
+                self._sync(only_changed=True)
+                rows.run()
+                for k in key:
+                    Changes.mark(self._parameters[k].buffer)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -488,8 +492,4 @@ class Optimizer(Copies):
         self.sync_hyperparameters()
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
-        for g, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {g}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key not in ("params", "param_names")]
-        return "\n".join([*lines, ")"])
+        return listed(type(self).__name__, self.param_groups)

@@ -53,3 +53,12 @@ def fitting(state_dict: Any, groups: Sequence[slice],
                 raise StateDictError(f"{name} of parameter {k} has shape {list(given)} in the state dict, "
                                      f"the parameter {list(shape)}")
     return saved_groups, state
+
+
+def listed(name: str, groups: list[dict[str, Any]]) -> str:
+    """An optimiser as text: its groups and their hyper-parameters."""
+    lines = [f"{name} ("]
+    for g, group in enumerate(groups):
+        lines.append(f"Parameter Group {g}")
+        lines += [f"    {key}: {group[key]}" for key in sorted(group) if key not in ("params", "param_names")]
+    return "\n".join([*lines, ")"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..engine.storage import ALIGNMENT, address_of
 from ..tensor import Tensor
 
-__all__ = ["ParameterStore", "Segment", "aligned_zeros", "flat_offsets", "home_words"]
+__all__ = ["ParameterStore", "Segment", "aligned_zeros", "flat_offsets", "home_words", "written_by"]
 
 
 def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
@@ -39,6 +40,12 @@ def home_words(parameter: Tensor) -> tuple[int, int]:
     value, size = parameter.buffer, parameter.dtype.itemsize
     assert value is not None
     return value.address // size, parameter.node.home.address // size
+
+
+def written_by(optimizer: Any) -> frozenset[Any]:
+    """What the steps of an optimiser write to: its own words, for which its store stands, and its leaves."""
+    leaves = {p.node for group in optimizer.param_groups for p in group["params"]}
+    return frozenset({optimizer.store, *leaves} - {None})
 
 
 @dataclass(eq=False)

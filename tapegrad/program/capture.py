@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..caller import user_frame
+from ..engine.storage import Buffer, Changes
 from ..engine.walk import STORABLE, WANTED
-from ..errors import CaptureError, DtypeError, StaleTensorError
+from ..errors import CaptureError, DtypeError, InPlaceError, StaleTensorError
 from ..functions.elementwise import as_bool, convert
 from ..history import is_argument
 from ..ops.table import Op
@@ -23,6 +24,7 @@ from ..tape import Leaf, Node, Tape
 from ..tensor import BOOL, Tensor, contiguous_strides, user_line
 from .conditions import Conditions, Looks, is_plain, look_below, same
 from .fusion import fuse
+from .known import Known
 from .reach import Draws, reach
 from .runs import in_runs
 
@@ -52,6 +54,10 @@ class Capture:
         Dotted name of the module that is being called.
     leaves : dict of Leaf to bool
         Leaves that were read, and whether they required a gradient.
+    known : Known
+        What is known of values.
+    mixes : bool
+        Whether what only depends on tensors of another dtype is computed in that; else it is an error.
     draws : int
         Number of ops that draw random numbers.
     recorded : int
@@ -72,6 +78,9 @@ class Capture:
         self._names: dict[int, str] = {}
         self._calls: list[str] = []
         self.leaves: dict[Leaf, bool] = {}
+        self._detached: dict[Buffer, Leaf] = {}
+        self.known = Known(trained or set())
+        self.mixes = True
         self.kept: list[Any] = []
         self.random_state = np.zeros(2, np.int64)
         self.draws = self.recorded = 0
@@ -85,6 +94,7 @@ class Capture:
             self._draws = Draws(generators)
         self._grad_before, self._collects = state.grad_enabled, gc.isenabled()
         self._began = Modes.changes
+        Changes.born = self.known.born
         Modes.record(1)
         gc.disable()  # what is recorded stays: to look through it again and again would take a fifth of the time
         state.grad_enabled = True
@@ -93,6 +103,7 @@ class Capture:
 
     def __exit__(self, *error: Any) -> None:
         state.capture = None
+        Changes.born = 0
         Modes.record(-1)
         state.grad_enabled = self._grad_before
         if self._collects:
@@ -122,6 +133,7 @@ class Capture:
     def finish(self, kept: Set[int]) -> None:
         """Put on the tape what is needed for the variables `kept`, which are read after everything."""
         self.recorded = len(self._made.instructions)
+        self.known.forget()
         self._made.keep(kept)
         fuse(self._made, kept)
         self._made.instructions = in_runs(self._made.instructions)
@@ -164,7 +176,7 @@ class Capture:
         for key, module in (*self.modules.items(), *self.seen.items()):
             if key not in looks:
                 look_below(module, looks)
-        return Conditions(looks, leaves, tensors)
+        return Conditions(looks, leaves, tensors, self.known.watched())
 
     def leave_module(self) -> None:
         """The call that began last has ended."""
@@ -188,23 +200,26 @@ class Capture:
         return t.requires_grad
 
     def record(self, op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int],
-               dtype: np.dtype, out_dtype: np.dtype, aux: Sequence[tuple[int, int]], added: int) -> Tensor:
+               dtype: np.dtype, out_dtype: np.dtype, aux: Sequence[tuple[int, int]], added: int,
+               random: bool) -> Tensor:
         """Append an instruction whose addresses are written when the recording is placed."""
-        tape, made = self.tape, self._made
+        tape, made, recipes = self.tape, self._made, self.known.recipes
         if dtype is not tape.dtype and dtype != tape.dtype:
             raise DtypeError(f"{op.name}: an op of {dtype} in a recording of {tape.dtype}")
         differentiated = state.grad_enabled and op.adjoint is not None
         itemsize, strides = out_dtype.itemsize, contiguous_strides(shape)
         nbytes = (math.prod(shape) or 1) * itemsize
-        variable, wanted = made.variable(nbytes, itemsize), 0
+        variable, wanted, computable = made.variable(nbytes, itemsize), 0, not (random or op.again)
         operands, known = [(variable, 0, 0)], [(shape, out_dtype, strides)]
         for j, t in enumerate(inputs):
             known.append((t.shape, t.dtype, t.strides))
             node, flag = t.node, 0
             if t.buffer is None and node.tape is tape:
                 v, offset, wants = node.variable, t.offset, t._requires_grad
+                computable = computable and v in recipes
             else:
                 v, offset, wants = self._outside(t), leaf_relative(t, node), self.wants(t)
+                computable = computable and not t._requires_grad
             if wants and differentiated:
                 wanted |= 1 << j
                 whole = op.stores and not added >> (j + 1) & 1 and covers(t, node.nbytes)
@@ -214,6 +229,9 @@ class Capture:
             operands.append((made.variable(max(size, of_one), of_one), 0, 0))
         note = known, op.saved_operands(wanted), (*user_frame(), self.layer), state.segment
         made.instructions.append((op.opcode, attributes, operands, note))
+        if computable:
+            recipes[variable] = op, tuple(inputs), (shape, attributes), {"dtype": dtype, "out_dtype": out_dtype,
+                                                                        "aux": aux}
         return Tensor._made(None, 0, shape, strides, out_dtype, Symbol(tape, variable, nbytes, True), wanted != 0)
 
     def _outside(self, t: Tensor) -> int:
@@ -225,8 +243,10 @@ class Capture:
         if is_argument(t):
             raise CaptureError(f"{user_line()}: a recording would cut the gradient by an argument of the function that "
                                "is being differentiated; call the plain function, or detach() what it uses of it")
+        if not isinstance(node, Leaf):
+            node = self._detached.get(t.buffer, node)
         if isinstance(node, Leaf):
-            self.leaves.setdefault(node, t.requires_grad)
+            self.leaves.setdefault(node, node.requires_grad)
             return self._made.outside(node, node.nbytes, t.dtype.itemsize)
         if isinstance(node, Node) and t.requires_grad:
             raise CaptureError(f"{user_line()}: a tensor computed outside is used in a recording, which would freeze "
@@ -234,6 +254,25 @@ class Capture:
                                "detach() it")
         self.kept.append(t)
         return self._made.outside(t.buffer, t.buffer.nbytes, t.dtype.itemsize)
+
+    def reads(self, leaf: Leaf) -> None:
+        """A leaf was detached; what is read through its buffer are its values, wherever an optimiser moves them."""
+        self.leaves.setdefault(leaf, leaf.requires_grad)
+        self._detached[leaf.buffer] = leaf
+
+    def overwrites(self, t: Tensor) -> None:
+        """The function that is being recorded overwrites a tensor, which no replay will do."""
+        if t.buffer in self._made.externals or isinstance(t.node, Leaf) and t.node in self._made.externals:
+            raise InPlaceError(f"{user_line()}: a tensor that this recording has read is overwritten in it, so that "
+                               "replays would read the later values; make a new tensor, or overwrite it outside")
+
+    def computes(self, op: Op, inputs: Sequence[Tensor]) -> bool:
+        """Whether an op of another dtype is computed at once, from what is then watched."""
+        if not self.mixes or op.again or any(t.buffer is None or not self.known.readable(t) for t in inputs):
+            return False
+        for t in inputs:
+            self.known.value_of(t)
+        return True
 
     def detach(self, t: Tensor) -> Tensor:
         """The same value, through which no gradient flows."""

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..arrays import DEFAULT_DTYPE, FLOAT32, FLOAT64
 from ..copies import by_name_or
+from ..engine.locks import Lock
+from ..engine.writers import Writing
 from ..errors import CaptureError, DtypeError
 from ..state import state
 from ..tensor import Tensor, user_line
@@ -21,10 +23,20 @@ from .program import Program
 
 
 class _Recording:
-    """One signature's program and how to present its results."""
+    """One signature's program and how to present its results.
+
+    Attributes
+    ----------
+    idle : list of Program
+        The program and its twins, without those that a call runs now.
+    writes : bool
+        Whether it writes to anything outside of its arena.
+    """
 
     def __init__(self, program: Program, conditions: Conditions, present: Callable[[Program], Any]) -> None:
         self.program, self.conditions, self.present = program, conditions, present
+        self.idle, self.writes = [program], bool(program.written)
+
 
 
 class CompiledFunction:
@@ -42,6 +54,7 @@ class CompiledFunction:
         self._kept: dict[Any, tuple[_Recording, ...]] = {}
         self._last: _Recording | None = None
         self.recordings = 0
+        self._lock = Lock()
         update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -58,17 +71,36 @@ class CompiledFunction:
         whole = self._transformation is not None
         arrays = [as_input(leaf, whole) for leaf in leaves]
         key = (signature_of(arrays), structure)
-        recordings = self._kept.get(key, ())
-        for recording in recordings:
+        for recording in self._kept.get(key, ()):
             if recording.conditions.hold():
                 break
         else:
+            recording = self._recording_for(key, arrays, args, kwargs)
+        self._last = recording
+        try:
+            program = recording.idle.pop()
+        except IndexError:  # all run in other threads, or in the midst of a call in this one
+            program = recording.program.twin()
+        try:
+            if recording.writes:
+                with Writing(program):
+                    program.call(arrays)
+            else:
+                program.call(arrays)
+            return recording.present(program)
+        finally:
+            recording.idle.append(program)
+
+    def _recording_for(self, key: Any, arrays: list[np.ndarray], args: Any, kwargs: Any) -> _Recording:
+        """A new recording, or what another thread has recorded meanwhile."""
+        with self._lock.now:
+            recordings = self._kept.get(key, ())
+            for recording in recordings:
+                if recording.conditions.hold():
+                    return recording
             recording = self._record(arrays, flatten((args, kwargs))[1])
             self._kept[key] = (*recordings, recording)[-KEPT:]
-        self._last = recording
-        program = recording.program
-        program.call(arrays)
-        return recording.present(program)
+            return recording
 
     def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function's own result, define-by-run: within a function that is being differentiated a replay, which
@@ -83,18 +115,20 @@ class CompiledFunction:
         return self._function(*args, **kwargs)
 
     def _record(self, arrays: list[np.ndarray], structure: Any) -> _Recording:
-        dtype = float_dtype(arrays) or DEFAULT_DTYPE
+        given = float_dtype(arrays)
+        dtype = given or DEFAULT_DTYPE
         try:
-            return self._record_as(dtype, arrays, structure)
+            return self._record_as(dtype, arrays, structure, given is not None)
         except DtypeError as error:
             try:  # the parameters' dtype goes before the inputs'
                 return self._record_as(FLOAT64 if dtype == FLOAT32 else FLOAT32, arrays, structure)
             except DtypeError:
                 raise error from None
 
-    def _record_as(self, dtype: np.dtype, arrays: list[np.ndarray], structure: Any) -> _Recording:
+    def _record_as(self, dtype: np.dtype, arrays: list[np.ndarray], structure: Any, mixes: bool = True) -> _Recording:
         self.recordings += 1
         with Capture(dtype, function=self._function) as capture:
+            capture.mixes = mixes
             inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
             if self._transformation is not None:
                 program, present = self._transformation(capture, inputs, structure)
@@ -132,8 +166,9 @@ def compile(function: Callable) -> CompiledFunction:
     -------
     CompiledFunction
         Called like `function`. It records anew when shapes, dtypes, the set of frozen parameters or anything assigned
-        to a module that it calls or refers to change. Gradients do not flow through its results; compile a
-        transformation instead.
+        to a module that it calls or refers to change. Gradients do not flow through its results, so it refuses
+        tensors that require one: compile a transformation instead. Within a function that is being differentiated it is
+        the plain function.
 
     Raises
     ------
@@ -142,11 +177,16 @@ def compile(function: Callable) -> CompiledFunction:
 
     Notes
     -----
+    Threads may call it at the same time: each call that runs has an arena of its own, kept for the next one. Those that
+    move the running statistics of a batch norm take turns.
+
     What cannot be seen changing, and is as it was when the function was recorded: NumPy arrays and Python values that
     it reads from globals, from its closure or from objects that are no modules; what is changed within an attribute of
     a module (``self.weights[0] = 2.0`` of a list or an array; assign the attribute instead); attributes of a class;
     time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as arguments. What the
     function does besides computing (printing, counting, assigning attributes) is done while recording only.
+
+    A copy or pickle is made of `function` and records anew; a decorated function is pickled by its name.
 
     Examples
     --------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..engine.storage import Buffer, Changes
 from ..state import Modes
 
 #: recordings that are kept for one signature; those before them are made again when they are needed
@@ -93,12 +94,16 @@ class Conditions:
         Leaves that were read, and whether they required a gradient.
     tensors : iterable of Tensor
         Others of which it matters whether they require one.
+    watched : list of (Buffer, int)
+        What must not be overwritten, with its versions.
     """
 
-    __slots__ = ("looks", "leaves", "tensors", "seen")
+    __slots__ = ("looks", "leaves", "tensors", "watched", "seen")
 
-    def __init__(self, looks: Looks, leaves: dict[Any, bool], tensors: Iterable[Any] = ()) -> None:
+    def __init__(self, looks: Looks, leaves: dict[Any, bool], tensors: Iterable[Any] = (),
+                 watched: Sequence[tuple[Buffer, int]] = ()) -> None:
         self.seen = Modes.changes
+        self.watched = watched
         self.looks = list(looks.values())
         self.leaves = [(leaf, required, leaf.buffer.address) for leaf, required in leaves.items()]
         of_modules = [t for _, look in self.looks for t in look.tensors]
@@ -118,6 +123,10 @@ class Conditions:
                 return False
         for t, required, address in self.tensors:
             if t._requires_grad != required or t.buffer.address != address:
+                return False
+        if self.watched:
+            Changes.settle()
+            if any(buffer.version != version or buffer.unmarked for buffer, version in self.watched):
                 return False
         self.seen = changes
         return True

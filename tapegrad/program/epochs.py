@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine.storage import address_of
+from ..engine.writers import Writing
 from ..errors import ArgumentError, ShapeError
 from ..random import generator, permutation
 from . import loop
@@ -145,35 +146,37 @@ def _run_batches(train: TrainStep, stretches: Iterator[Stretch], losses: list[np
     batches = first.batches
     rows = batches.size // train.accumulate
     step = train._step_for([a[:rows] for a in first.arrays])
-    loss = np.empty(batches.steps, step.dtype)
-    row = step.row
-    row[loop.BATCH], row[loop.INPUTS] = rows, len(first.arrays)
-    row[loop.LOSSES] = address_of(loss) // step.dtype.itemsize
-    step.program.draw()
-    step.set_rates(batches.steps)
-    row[loop.DONE] = 0
-    try:
-        for stretch in chain([first], stretches):
-            check_alike([first.arrays, stretch.arrays])
-            index = np.ascontiguousarray(stretch.order)
-            table = table_of(stretch.arrays, step.inputs)
-            # the loop counts the rows of all batches, the index begins at this stretch
-            row[loop.INDEX] = address_of(index) // 8 - stretch.first * batches.size
-            row[loop.TABLE] = address_of(table) // 8
-            done = stretch.first
-            while done < stretch.last:
-                began = time.perf_counter()
-                last = min(done + step.chunk, stretch.last)
-                row[loop.FIRST], row[loop.LAST] = done, last
-                step.run(last - done)
-                bar.advance(last - done)
-                seconds = max(time.perf_counter() - began, 1e-9)
-                step.chunk = max(1, min(4 * step.chunk, math.ceil((last - done) * _CHUNK_SECONDS / seconds)))
-                done = last
-    finally:
-        finished = int(row[loop.DONE])
-        losses.append(loss[:finished])
-        step.advance(finished)
+    with Writing(step):
+        step.prepare()  # another thread may have changed the optimiser meanwhile
+        loss = np.empty(batches.steps, step.dtype)
+        row = step.row
+        row[loop.BATCH], row[loop.INPUTS] = rows, len(first.arrays)
+        row[loop.LOSSES] = address_of(loss) // step.dtype.itemsize
+        step.program.draw()
+        step.set_rates(batches.steps)
+        row[loop.DONE] = 0
+        try:
+            for stretch in chain([first], stretches):
+                check_alike([first.arrays, stretch.arrays])
+                index = np.ascontiguousarray(stretch.order)
+                table = table_of(stretch.arrays, step.inputs)
+                # the loop counts the rows of all batches, the index begins at this stretch
+                row[loop.INDEX] = address_of(index) // 8 - stretch.first * batches.size
+                row[loop.TABLE] = address_of(table) // 8
+                done = stretch.first
+                while done < stretch.last:
+                    began = time.perf_counter()
+                    last = min(done + step.chunk, stretch.last)
+                    row[loop.FIRST], row[loop.LAST] = done, last
+                    step.run(last - done)
+                    bar.advance(last - done)
+                    seconds = max(time.perf_counter() - began, 1e-9)
+                    step.chunk = max(1, min(4 * step.chunk, math.ceil((last - done) * _CHUNK_SECONDS / seconds)))
+                    done = last
+        finally:
+            finished = int(row[loop.DONE])
+            losses.append(loss[:finished])
+            step.advance(finished)
 
 
 def check_divides(accumulate: int, rows: int, what: str) -> None:

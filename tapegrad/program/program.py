@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..engine import walk
+from ..engine.locks import computed_once
 from ..engine.storage import address_of, aligned_bytes, array_at
 from ..errors import TapegradError
+from ..ops.table import OPS
 from ..random import dropout_key
 from ..sparse import link_lists
-from ..tape import Leaf
+from ..tape import Leaf, Tape
 from ..tensor import Tensor
 from .binding import Place, places_of
 from .budget import Budget, Plan, plan_within
@@ -66,13 +68,47 @@ class Program:
         self.times = self.lives.times
         #: by time, the number of the row that runs
         self.rows = [*range(self.count), *rows_of(self.tape, operands, self.events)]
+        self.random_state = capture.random_state
         self.group_rows: list[GroupRows] = []
+        self._begin()
+        if runs:
+            self.linked = self.tape.count
+            self._link()
+            self.group_numbers = [self._append_group(rows) for rows in self.group_rows]
+            self.tape.count = self.count  # the rows behind are no part of the recording
+            self._ready()
+
+    def _begin(self) -> None:
+        """Nothing is known yet of where arrays lie."""
         self._places: tuple[dict[int, Place], dict[int, Place]] | None = None
         self._results: dict[int, np.ndarray] = {}
         self._gradients: dict[int, np.ndarray | None] = {}
-        if runs:
-            self._link()
-            self._ready()
+        self._inputs: list[np.ndarray] = []
+
+    def twin(self) -> Program:
+        """The same in an arena of its own, for a call that comes while this one runs: linked anew, not recorded."""
+        twin = object.__new__(Program)
+        twin.__dict__.update(self.__dict__)
+        twin.tape = tape = _own_rows(self.tape)
+        twin._begin()
+        twin.__dict__.pop("first_output", None)
+        twin.random_state = self.random_state.copy()
+        twin._move_random_state(address_of(self.random_state) // 8)
+        tape.count = self.linked
+        twin._link()
+        tape.count = self.count
+        for n, rows in zip(self.group_numbers, twin.group_rows):
+            tape._words[tape._start[n]:tape._start[n + 1]] = rows.row
+        twin._ready()
+        return twin
+
+    def _move_random_state(self, before: int) -> None:
+        """Have what draws read its key where this program keeps it; no other attribute can be that address."""
+        tape = self.tape
+        for n in range(self.linked if self.capture.draws else 0):
+            at = int(tape._start[n]) + 1 + 2 * int(tape._operand_start[n + 1] - tape._operand_start[n])
+            attributes = tape._words[at:tape._start[n + 1]]
+            attributes[attributes == before] = address_of(self.random_state) // 8
 
     # -------------------------------------------------------------- planning
 
@@ -123,8 +159,6 @@ class Program:
         if self.seed is not None:
             tape.run(walk.LINK_REVERSE, 0, tape.count)
         self.group_rows = self._rows_of_groups(tape._words)
-        self.group_numbers = [self._append_group(rows) for rows in self.group_rows]
-        tape.count = self.count  # the rows behind are no part of the recording
 
     def _append_group(self, rows: GroupRows) -> int:
         """Give a group of strips a row; returns its number."""
@@ -192,9 +226,26 @@ class Program:
         It keeps the arena alive and not the program, which may hold it: the collector does not see through an array.
         """
         if not t.is_symbolic:
-            return t._array()
+            return t._memory()
         at = int(self.tape._value[t.node.variable]) + t.offset * t.dtype.itemsize
         return array_at(at, t.shape, t.strides, t.dtype, self.arena)
+
+    @computed_once
+    def first_output(self) -> np.ndarray:
+        """View of the first of the outputs."""
+        return self.array(self.outputs[0])
+
+    @computed_once
+    def written(self) -> frozenset[Any]:
+        """What the recording itself writes to outside of its arena: running statistics."""
+        tape = self.tape
+        numbers = [n for n, code in enumerate(tape._opcode[:self.count].tolist()) if OPS[code].again]
+        if not numbers:
+            return frozenset()
+        sources = {v: source for source, v in tape._externals.items()}
+        variables = [v for n in numbers
+                     for v in tape._variable[tape._operand_start[n]:tape._operand_start[n + 1]].tolist()]
+        return frozenset([sources[v] for v in variables if v in sources])
 
     def give(self, arrays: Sequence[np.ndarray]) -> None:
         """Copy the arguments into the inputs."""
@@ -214,7 +265,7 @@ class Program:
         self.run()
 
     def _input_arrays(self) -> list[np.ndarray]:
-        if not hasattr(self, "_inputs"):
+        if not self._inputs:
             self._inputs = [self.array(t) for t in self.inputs]
         return self._inputs
 
@@ -222,7 +273,7 @@ class Program:
         """New random numbers for this run."""
         if self.capture.draws:
             key, counter = dropout_key()
-            self.capture.random_state[:] = key, counter << 20
+            self.random_state[:] = key, counter << 20
 
     def run(self, begin: int = 0, end: int | None = None) -> None:
         """Run the recording on the inputs it was given, forward and back; or some tasks of it."""
@@ -246,6 +297,17 @@ class Program:
             self._gradients[v] = array_at(at, t.shape, t.strides, t.dtype, self.arena) if at else None
         gradient = self._gradients[v]
         return np.zeros(t.shape, t.dtype) if gradient is None else gradient.copy()
+
+
+def _own_rows(tape: Tape) -> Tape:
+    """The same recording with rows, places and header of its own; the rest, which is never written, is shared."""
+    twin = object.__new__(Tape)
+    twin.__dict__.update(tape.__dict__)
+    for name in ("_words", "_value", "_adjoint", "_header"):
+        setattr(twin, name, getattr(tape, name).copy())
+    twin._header_address = address_of(twin._header)
+    twin._point_header()
+    return twin
 
 
 def scalar_seed(t: Any, what: str) -> Tensor:

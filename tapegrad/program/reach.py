@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..random import generator
+from ..tensor import Tensor
 from .conditions import SOURCES, Looks, look_below
 
 #: things looked at, and elements of a container looked into, at most
 _MOST, _LONGEST = 2000, 256
 _OWN = (__name__.partition(".")[0], "numpy")
-_LOOKED_THROUGH = (FunctionType, MethodType, partial, list, tuple, set, frozenset, dict)
+_PASSED_OVER = frozenset({int, float, bool, str, bytes, type(None), type, ModuleType, BuiltinFunctionType, np.ndarray,
+                          np.ufunc, Tensor})
 
 
 def reach(function: Any) -> tuple[Looks, list[Any]]:
@@ -32,58 +34,47 @@ def reach(function: Any) -> tuple[Looks, list[Any]]:
     waiting = [function]
     while waiting and len(seen) < _MOST:
         thing = waiting.pop()
-        if id(thing) in seen:
+        kind = type(thing)
+        if kind in _PASSED_OVER or id(thing) in seen:
             continue
         seen[id(thing)] = thing
-        if hasattr(thing, "named_modules"):
-            look_below(thing, looks)
-        elif type(thing) in SOURCES:
+        if kind in SOURCES:
             generators.append(thing)
-        elif isinstance(thing, _LOOKED_THROUGH) or hasattr(thing, "__wrapped__"):
-            waiting += _held(thing)
+        elif kind is FunctionType:
+            if (thing.__module__ or "").partition(".")[0] not in _OWN:
+                _add_seen_by(thing, waiting)
+        elif hasattr(thing, "named_modules"):
+            look_below(thing, looks)
+        elif isinstance(thing, (list, tuple, set, frozenset)):
+            waiting += list(thing)[:_LONGEST]
+        elif isinstance(thing, dict):
+            waiting += list(thing.values())[:_LONGEST]
+        elif isinstance(thing, MethodType):
+            waiting += (thing.__func__, thing.__self__)
+            if not hasattr(thing.__self__, "named_modules"):
+                waiting += list(getattr(thing.__self__, "__dict__", {}).values())[:_LONGEST]
+        elif isinstance(thing, partial):
+            waiting += (thing.func, *thing.args, *thing.keywords.values())
+        elif hasattr(thing, "__wrapped__") and not isinstance(thing, type):
+            waiting.append(thing.__wrapped__)
     for _, look in looks.values():
         generators += look.sources
     return looks, generators
 
 
-def _held(thing: Any) -> Iterator[Any]:
-    """What a function, a bound method or a container refers to."""
-    if isinstance(thing, MethodType):
-        yield thing.__func__
-        yield thing.__self__
-        if not hasattr(thing.__self__, "named_modules"):
-            yield from list(getattr(thing.__self__, "__dict__", {}).values())[:_LONGEST]
-    elif isinstance(thing, partial):
-        yield from (thing.func, *thing.args, *thing.keywords.values())
-    elif isinstance(thing, FunctionType):
-        if (thing.__module__ or "").partition(".")[0] in _OWN:
-            return
-        for cell in thing.__closure__ or ():
-            try:
-                yield cell.cell_contents
-            except ValueError:  # not assigned yet
-                continue
-        yield from thing.__defaults__ or ()
-        yield from (thing.__kwdefaults__ or {}).values()
-        names = thing.__globals__
-        yield from (names[name] for name in _names(thing.__code__) if name in names)
-    elif isinstance(thing, (list, tuple, set, frozenset)):
-        yield from list(thing)[:_LONGEST]
-    elif isinstance(thing, dict):
-        yield from list(thing.values())[:_LONGEST]
-    elif not isinstance(thing, type):
-        yield thing.__wrapped__
-
-
-def _names(code: CodeType) -> list[str]:
-    """Global names that code uses, that of the functions within it too."""
-    names: list[str] = []
-    waiting = [code]
-    while waiting:
-        code = waiting.pop()
-        names += code.co_names
-        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return names
+def _add_seen_by(function: FunctionType, waiting: list[Any]) -> None:
+    """Add what a function has in its closure and its defaults, and the globals that it or one within it names."""
+    for cell in function.__closure__ or ():
+        try:
+            waiting.append(cell.cell_contents)
+        except ValueError:  # not assigned yet
+            continue
+    waiting += function.__defaults__ or ()
+    waiting += (function.__kwdefaults__ or {}).values()
+    names, codes = function.__globals__, [function.__code__]
+    for code in codes:
+        waiting += [names[name] for name in code.co_names if name in names]
+        codes += [constant for constant in code.co_consts if type(constant) is CodeType]
 
 
 class Draws:
@@ -92,8 +83,8 @@ class Draws:
     def __init__(self, generators: list[Any]) -> None:
         looks: list[tuple[str, Callable[[], Any]]] = [
             ("numpy.random", _of_numpy), ("random", random.getstate),
-            ("tapegrad's generator", partial(_state_of, generator()))]
-        looks += [(f"a {type(g).__name__}", partial(_state_of, g)) for g in generators]
+            ("tapegrad's generator", partial(_of_generator, generator()))]
+        looks += [(f"a {type(g).__name__}", _look_at(g)) for g in generators]
         self._looks = [(name, look, look()) for name, look in looks]
 
     def drawn(self) -> list[str]:
@@ -106,8 +97,14 @@ def _of_numpy() -> tuple[Any, ...]:
     return (words.tobytes(), *rest)  # type: ignore[union-attr]
 
 
-def _state_of(source: Any) -> Any:
-    """The state of a generator, to be compared."""
+def _of_generator(source: np.random.Generator) -> bytes:
+    return pickle.dumps(source.bit_generator.state)
+
+
+def _look_at(source: Any) -> Callable[[], Any]:
+    """What gives the state of a generator, to be compared."""
     if isinstance(source, random.Random):
-        return source.getstate()
-    return pickle.dumps(source.bit_generator.state if isinstance(source, np.random.Generator) else source.get_state())
+        return source.getstate
+    if isinstance(source, np.random.Generator):
+        return partial(_of_generator, source)
+    return lambda: pickle.dumps(source.get_state())

@@ -32,6 +32,8 @@ class Step:
         self.program, self.conditions, self.optimizer = program, conditions, optimizer
         reached = set(program.reached)
         self.active = tuple([p for p in parameters if p.node in reached])
+        #: what it writes to, for threads to take turns
+        self.written = optimizer.written | program.written
         tape, seed = program.tape, program.seed
         self.dtype = tape.dtype
         size = self.dtype.itemsize

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.writers import Writing, turns, waiting, wake
 from ..errors import ArgumentError, CaptureError, GradientError
 from ..memory import MemoryReport, Rows
 from ..state import state
@@ -50,11 +51,18 @@ class TrainStep:
     an attribute that ``forward`` reads), added to a container or taken out. Recordings of earlier signatures are kept,
     and up to 8 of each. Values of parameters and buffers are read anew at each step.
 
+    Threads may call it at the same time: steps that write to the same parameters, gradients or running statistics are
+    made one after the other, whole; those of other models go on beside them.
+
     What cannot be seen changing, and is as it was when the step was recorded: NumPy arrays and Python values that
     `loss_fn` reads from globals, from its closure or from objects that are no modules; what is changed within an
     attribute (``self.weights[0] = 2.0`` of a list or an array; assign the attribute instead); attributes of a class;
     time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as inputs. What
     `loss_fn` does besides computing (printing, counting, assigning attributes) is done while recording only.
+
+    A copy or pickle is made of `loss_fn`, the optimiser with its state, and the options, and records anew. Python
+    copies and pickles functions by name: where `loss_fn` closes over the model, or names a global one, make a step over
+    the copied model; one that holds it (a module, a bound method, an object that is called) is copied with it.
 
     Examples
     --------
@@ -91,17 +99,18 @@ class TrainStep:
         """The recording for arguments like these, made if there is none."""
         if state.capture is not None:
             raise CaptureError(f"{user_line()}: a TrainStep inside a recording")
-        kept = self._steps.setdefault(signature_of(arrays), [])
-        for step in kept:
-            if step.conditions.hold():
-                step.prepare()
-                break
-        else:
-            step = self._record(arrays)
-            kept.append(step)
-            del kept[:-KEPT]
-        self._last = step
-        return step
+        with Writing(self.optimizer):
+            kept = self._steps.setdefault(signature_of(arrays), [])
+            for step in kept:
+                if step.conditions.hold():
+                    step.prepare()
+                    break
+            else:
+                step = self._record(arrays)
+                kept.append(step)
+                del kept[:-KEPT]
+            self._last = step
+            return step
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -138,15 +147,30 @@ class TrainStep:
     def __call__(self, *arrays: Any) -> float:
         """One step on one batch; returns the loss before the update."""
         step = self._last
-        if self.accumulate == 1 and step is not None and state.capture is None and step.takes(arrays):
-            step.prepare()
-            return step.once()
+        if self.accumulate == 1 and step is not None and state.capture is None:
+            turns.count += 1
+            try:
+                if turns.count == 1:
+                    turns.first = step
+                    try:
+                        if step.takes(arrays):
+                            step.prepare()
+                            return step.once()
+                    finally:
+                        turns.first = None
+                        if waiting:
+                            wake()
+            finally:
+                turns.count -= 1
         batch = [as_input(a) for a in arrays]
         if self.accumulate > 1:
             return run_whole(self, batch)
         step = self._step_for(batch)
-        step.program.give(batch)
-        return step.once()
+        with Writing(step):
+            if turns.count > 1:  # another thread may have changed the optimiser meanwhile
+                step.prepare()
+            step.program.give(batch)
+            return step.once()
 
     # -------------------------------------------------------------- epochs
 
@@ -224,7 +248,9 @@ class TrainStep:
             Prints as a table, iterates over its rows as dicts.
         """
         batch = [as_input(a) for a in arrays]
-        return time_instructions(self._step_for(batch).program, batch, seconds)
+        step = self._step_for(batch)
+        with Writing(step):
+            return time_instructions(step.program, batch, seconds)
 
     def _unfrozen(self, step: Step) -> MemoryReport | None:
         """The plan of the same step with nothing frozen; None if nothing is."""

@@ -360,3 +360,43 @@ def test_a_copy_has_no_gradient():
     layer = nn.Linear(2, 1)
     layer(tg.tensor(np.ones((1, 2), np.float32))).backward()
     assert copy.deepcopy(layer).weight.grad is None
+
+
+# ------------------------------------------------------------------
+# assignments that would be swallowed
+
+
+@pytest.mark.parametrize("name", ["data", "require_grad", "required_grad", "requires_gradient", "grads"])
+def test_an_attribute_of_a_parameter_that_would_do_nothing_is_refused(name):
+    layer = nn.Linear(2, 3)
+    before = layer.weight.numpy()
+    with pytest.raises(AttributeError, match="copy_") as caught:
+        setattr(layer.weight, name, np.zeros((3, 2)))
+    assert isinstance(caught.value, tg.TapegradError) and not hasattr(layer.weight, name)
+    np.testing.assert_array_equal(layer.weight.numpy(), before)
+
+
+def test_attributes_of_a_parameter_that_mean_something_are_taken():
+    p = nn.Parameter(np.ones(2))
+    p.requires_grad = False
+    p.no_decay = True
+    p.requires_grad = True
+    p.grad = np.full(2, 3.0)
+    assert p.no_decay and p.requires_grad and p.grad.numpy().tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("name, value", [("requires_grad", False), ("require_grad", False), ("eval", True),
+                                         ("train", False), ("freeze", True), ("zero_grad", None), ("modules", [])])
+def test_an_attribute_of_a_module_that_would_do_nothing_is_refused(name, value):
+    net = Net()
+    with pytest.raises(AttributeError, match=name) as caught:
+        setattr(net, name, value)
+    assert isinstance(caught.value, tg.TapegradError)
+    assert net.training and all(p.requires_grad for p in net.parameters())
+
+
+def test_a_method_of_a_module_may_be_replaced_by_another_and_its_own_attributes_may_have_any_name():
+    net = Net()
+    net.forward = lambda x: x * 2.0
+    net.data, net.grads = [1, 2], 3
+    assert float(net(tg.tensor(2.0))) == 4.0 and net.data == [1, 2]

@@ -460,3 +460,40 @@ def test_np_float_power_is_in_float64_unless_recorded():
     assert out.dtype == np.float32
     out.backward(np.ones(3))
     np.testing.assert_allclose(t.grad.numpy(), 3 * single**2, rtol=1e-6)
+
+
+# ------------------------------------------------------------------
+# clip
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("high", [0.0, np.zeros(4)], ids=["number", "array"])
+@pytest.mark.parametrize("low", [2.0, np.full(4, 2.0)], ids=["number", "array"])
+def test_clip_between_crossed_bounds_is_the_upper_one(low, high, dtype):
+    values = np.array([-1.0, 0.0, 1.0, 3.0], dtype)
+    x = tg.tensor(values, requires_grad=True)
+    y = tg.clip(x, low, high)
+    np.testing.assert_array_equal(y.numpy(), np.clip(values, low, high))
+    y.sum().backward()
+    # PyTorch 2.13: torch.clamp(x, 2., 0.).sum().backward() gives zeros
+    np.testing.assert_array_equal(x.grad.numpy(), np.zeros(4))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_clip_between_arrays_has_slope_one_on_a_bound_as_between_numbers(compiled):
+    values, low, high = np.array([-2.0, -1.0, 0.5, 1.0, 2.0]), np.full(5, -1.0), np.full(5, 1.0)
+    f = tg.grad(lambda x, low, high: tg.clip(x, low, high).sum(), (0, 1, 2))
+    gradients = (tg.compile(f) if compiled else f)(values, low, high)
+    # PyTorch 2.13, torch.clamp with tensors as bounds
+    for gradient, expected in zip(gradients, ([0, 1, 1, 1, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 1])):
+        np.testing.assert_array_equal(gradient, expected)
+    np.testing.assert_array_equal(tg.grad(lambda x: tg.clip(x, -1.0, 1.0).sum())(values), [0, 1, 1, 1, 0])
+    np.testing.assert_array_equal(tg.grad(lambda x: tg.clip(x, None, high).sum())(values), [1, 1, 1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "low, high", [(np.nan, 1.0), (0.0, np.nan), (np.array([np.nan, 0.0]), 1.0), (0.0, np.full(2, np.nan))]
+)
+def test_clip_by_nan_is_nan(low, high):
+    x = np.array([0.5, np.nan])
+    np.testing.assert_array_equal(tg.clip(tg.tensor(x), low, high).numpy(), np.clip(x, low, high))

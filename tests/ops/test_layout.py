@@ -360,3 +360,15 @@ def test_at_add_with_equal_indices_adds_each():
     a = tg.tensor(np.zeros(3), requires_grad=True)
     out = a.at[np.array([1, 1, 2])].add(np.array([1.0, 2.0, 4.0]))
     assert out.numpy().tolist() == [0.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (1, 2)])
+def test_two_integers_swap_axes_whatever_the_number_of_axes(shape):
+    x = np.arange(float(np.prod(shape))).reshape(shape)
+    swapped = x.swapaxes(0, 1)
+    for t in (tg.tensor(x).transpose(0, 1), tg.tensor(x).transpose(1, 0), tg.tensor(x).transpose(-x.ndim, 1)):
+        np.testing.assert_array_equal(t.numpy(), swapped)
+    order = (0, 1) + tuple(range(2, x.ndim))
+    np.testing.assert_array_equal(tg.tensor(x).transpose(order).numpy(), x)
+    np.testing.assert_array_equal(np.transpose(tg.tensor(x), order).numpy(), x)
+    np.testing.assert_array_equal(np.transpose(tg.tensor(x)).numpy(), x.T)

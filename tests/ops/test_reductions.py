@@ -1,5 +1,7 @@
 """Reductions over any axes, and cumulative sums."""
 
+import warnings
+
 import naive
 import numpy as np
 import pytest
@@ -269,3 +271,14 @@ def test_an_axis_out_of_range_is_named(name, axis):
 def test_an_axis_given_twice_is_an_error():
     with pytest.raises(ValueError, match="axis|axes|dup|twice"):
         tg.sum(tg.tensor(np.zeros((2, 3))), axis=(0, -2))
+
+
+@pytest.mark.parametrize("ddof", [3, 4, 9])
+@pytest.mark.parametrize("name", ["var", "std"])
+def test_var_and_std_without_degrees_of_freedom_are_numpys(name, ddof):
+    x = np.array([[1.0, 2.0, 4.0], [3.0, 3.0, 3.0]])
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = getattr(np, name)(x, axis=1, ddof=ddof)
+    assert np.isposinf(expected[0]) and np.isnan(expected[1])
+    np.testing.assert_array_equal(getattr(tg, name)(tg.tensor(x), axis=1, ddof=ddof).numpy(), expected)
