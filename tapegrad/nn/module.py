@@ -155,11 +155,7 @@ class Module(Copies):
     # attributes
 
     def __setattr__(self, name: str, value: Any) -> None:
-        registry = (
-            "_parameters" if isinstance(value, Parameter)
-            else "_modules" if isinstance(value, Module)
-            else None
-        )  # fmt: skip
+        registry = "_parameters" if isinstance(value, Parameter) else "_modules" if isinstance(value, Module) else None
         if registry is not None:
             self.__dict__.pop(name, None)
             for other, others in self._registries().items():
