@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .engine import walk
+from .engine.blas import REFUSED
 from .engine.storage import Buffer, Changes, Storage, address_of, array_at
 from .engine.touched import TouchedRows
 from .errors import GradientError, TapegradError, TapeMemoryError
@@ -486,6 +487,9 @@ def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str]
     index, code = status >> 8, status & 255
     named = f"{index}" if -2**55 < index < 2**55 - 1 else f"{index} or beyond"  # 56 bits have room for no more
     error, message = op.errors.get(code, (TapegradError, f"status {status}"))
+    if code == REFUSED:
+        error, message = TapegradError, ("a matrix product in it has extents, or rows so near in memory, that BLAS "
+                                         "refuses them; make its operands smaller, or copy them with .contiguous()")
     if status == -1:
         error, message = TapegradError, "the function raised an exception; NUMBA_DISABLE_JIT=1 shows which, and where"
     message = message.format(index=named, words=words)

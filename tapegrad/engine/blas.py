@@ -15,6 +15,11 @@ from .jit import call, device, frame, integers, real, word_of
 from .team import share
 from .tile import add_rows, lanes_of
 
+#: status of a product whose extents or leading dimensions BLAS does not take: its own way is a line on standard error,
+#: and nothing computed
+REFUSED = 254
+_MOST = (1 << 31) - 1  # extents are 32 bits wide there
+
 
 def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
                  ldb: int, beta: Any, c: int, ldc: int, f: Any) -> int:
@@ -83,12 +88,29 @@ def sum_columns(m: int, n: int, a: int, add: int, to: int, begin: int, end: int,
 
 
 @device
+def leading(rows: int, columns: int, given: int) -> int:
+    """The leading dimension of a matrix: of a single row any may have been given, but BLAS looks at it all the same."""
+    return max(given, 1) if rows > 1 else max(columns, 1)
+
+
+@device
 def library_gemm(op: Any, f: Any, i: Any) -> int:
-    """The product that a row describes, by the BLAS library."""
+    """The product that a row describes, by the BLAS library; `REFUSED` where that would do nothing but complain."""
+    m, n, k = op[3], op[4], op[5]
+    a_rows, a_columns, b_rows, b_columns = m, k, k, n
+    if op[1] != 0:
+        a_rows, a_columns = k, m
+    if op[2] != 0:
+        b_rows, b_columns = n, k
+    lda, ldb, ldc = leading(a_rows, a_columns, op[8]), leading(b_rows, b_columns, op[10]), leading(m, n, op[13])
+    if lda < max(a_columns, 1) or ldb < max(b_columns, 1) or ldc < max(n, 1):
+        return REFUSED
+    if max(max(m, n), max(k, lda)) > _MOST or max(ldb, ldc) > _MOST:
+        return REFUSED
     if op[14] != 0:
         for row in range(op[3]):
             for column in range(op[4]):
                 f[op[12] + row * op[13] + column] = f[op[14] + column]
     beta = 1.0 if op[11] != 0 or op[14] != 0 else 0.0
-    return fortran_gemm(i[op[0] + 1], op[2], op[1], op[4], op[3], op[5], real(op, 6, f), op[9], max(op[10], 1), op[7],
-                        max(op[8], 1), beta, op[12], max(op[13], 1), f)
+    return fortran_gemm(i[op[0] + 1], op[2], op[1], n, m, k, real(op, 6, f), op[9], ldb, op[7], lda, beta, op[12], ldc,
+                        f)

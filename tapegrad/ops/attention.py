@@ -101,11 +101,12 @@ def visible(op: Any, row: int, keys: int) -> int:
 def scores_of(op: Any, f: Any, b: Any, scores: int, query: int, key: int, mask: int, first: int, count: int,
               keys: int) -> int:
     """S = scale Q K^T + mask, for the rows of a block and its keys; -inf where the mask is false."""
+    status = 0
     down, along = op[28], op[29]
-    scaled_gemm(op[15], 0, 1, count, keys, op[18], real(op, 25, f), query + first * op[20], op[20], key, op[21], 0,
-                scores, keys, f)
+    status |= scaled_gemm(op[15], 0, 1, count, keys, op[18], real(op, 25, f), query + first * op[20], op[20], key,
+                          op[21], 0, scores, keys, f)
     if op[27] == 0:
-        return 0
+        return status
     for row in range(count):
         s, at, n = scores + row * keys, mask + (first + row) * down, visible(op, first + row, keys)
         if op[27] == 1:
@@ -121,7 +122,7 @@ def scores_of(op: Any, f: Any, b: Any, scores: int, query: int, key: int, mask: 
         else:
             for k in range(n):
                 f[s + k] += f[at + k * along]
-    return 0
+    return status
 
 
 @device
@@ -149,6 +150,7 @@ def drop_weights(op: Any, f: Any, i: Any, row: int, p: int, to: int, n: int) -> 
 
 def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
     """Some heads of `attention_forward`."""
+    status = 0
     op = words_at(part[0])
     rows, width, to, block = op[16], op[19], op[23], scratch_of(op, part[1])
     other = block + op[24] * op[17]
@@ -160,7 +162,7 @@ def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
         for first in range(0, rows, op[24]):
             count = min(op[24], rows - first)
             keys, weights = visible(op, first + count - 1, op[17]), block
-            scores_of(op, f, b, block, query, key, mask, first, count, keys)
+            status |= scores_of(op, f, b, block, query, key, mask, first, count, keys)
             for row in range(count):
                 s, n = block + row * keys, visible(op, first + row, keys)
                 top = top_of(f, s, n)
@@ -177,8 +179,8 @@ def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
                 weights = other
                 for row in range(count):
                     drop_weights(op, f, i, head * rows + first + row, block + row * keys, other + row * keys, keys)
-            scaled_gemm(op[15], 0, 0, count, width, keys, cast(1.0, f), weights, keys, value, op[22], 0,
-                        y + first * to, to, f)
+            status |= scaled_gemm(op[15], 0, 0, count, width, keys, cast(1.0, f), weights, keys, value, op[22], 0,
+                                  y + first * to, to, f)
             for row in range(count):
                 total, at = f[sums + row], y + (first + row) * to
                 share_of_each = 1.0 / total
@@ -188,7 +190,7 @@ def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
                 else:
                     for k in range(width):
                         f[at + k] *= share_of_each
-    return 0
+    return status
 
 
 def attention_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -253,6 +255,7 @@ def mask_adjoint(op: Any, f: Any, block: int, at: int, first: int, count: int, k
 
 def adjoint_part(part: Any, f: Any, i: Any, b: Any) -> int:
     """Some heads of `attention_adjoint`."""
+    status = 0
     op = words_at(part[0])
     rows, width, inside, routine, block = op[16], op[19], op[18], op[15], scratch_of(op, part[1])
     scale, one, other = real(op, 25, f), cast(1.0, f), block + op[24] * op[17]
@@ -263,23 +266,24 @@ def adjoint_part(part: Any, f: Any, i: Any, b: Any) -> int:
         for first in range(0, rows, op[24]):
             count = min(op[24], rows - first)
             keys, g = visible(op, first + count - 1, op[17]), op[2] + to_y + first * op[23]
-            scores_of(op, f, b, block, query, key, op[9] + to_mask, first, count, keys)
+            status |= scores_of(op, f, b, block, query, key, op[9] + to_mask, first, count, keys)
             weights = weights_again(op, f, i, block, head, first, count, keys)
             if op[8] != 0:
-                scaled_gemm(routine, 1, 0, keys, width, count, one, weights, keys, g, op[23], 1, op[8] + to_value,
-                            op[22], f)
+                status |= scaled_gemm(routine, 1, 0, keys, width, count, one, weights, keys, g, op[23], 1,
+                                      op[8] + to_value, op[22], f)
             if op[4] != 0 or op[6] != 0 or op[10] != 0:
-                scaled_gemm(routine, 0, 1, count, keys, width, one, g, op[23], value, op[22], 0, other, keys, f)
+                status |= scaled_gemm(routine, 0, 1, count, keys, width, one, g, op[23], value, op[22], 0, other,
+                                      keys, f)
                 scores_adjoint(op, f, block, first, count, keys)
             if op[4] != 0:
-                scaled_gemm(routine, 0, 0, count, inside, keys, scale, block, keys, key, op[21], 1,
-                            op[4] + to_query + first * op[20], op[20], f)
+                status |= scaled_gemm(routine, 0, 0, count, inside, keys, scale, block, keys, key, op[21], 1,
+                                      op[4] + to_query + first * op[20], op[20], f)
             if op[6] != 0:
-                scaled_gemm(routine, 1, 0, keys, inside, count, scale, block, keys, query + first * op[20], op[20],
-                            1, op[6] + to_key, op[21], f)
+                status |= scaled_gemm(routine, 1, 0, keys, inside, count, scale, block, keys, query + first * op[20],
+                                      op[20], 1, op[6] + to_key, op[21], f)
             if op[10] != 0:
                 mask_adjoint(op, f, block, op[10] + to_mask, first, count, keys)
-    return 0
+    return status
 
 
 def attention_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:

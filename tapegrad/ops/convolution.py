@@ -217,6 +217,7 @@ def direct_sample(op: Any, f: Any, response: int, image: int, w: int, mode: int)
 @device
 def respond(op: Any, f: Any, i: Any, b: Any, response: int, image: int, add: int) -> int:
     """response = w * image, or +=, where `add` is not 0."""
+    status = 0
     if op[39] != 0:
         return respond_by_tiles(op, f, i, b, response, image, add)
     groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
@@ -233,7 +234,7 @@ def respond(op: Any, f: Any, i: Any, b: Any, response: int, image: int, add: int
             to = response + (sample * groups + group) * outputs * pixels
             source = image + (sample * groups + group) * plane
             if op[38] != 0:
-                gemm(op[11], 0, 0, outputs, pixels, depth, w, depth, source, pixels, add, to, pixels, f)
+                status |= gemm(op[11], 0, 0, outputs, pixels, depth, w, depth, source, pixels, add, to, pixels, f)
                 continue
             for first in range(0, op[31] * op[32], op[35]):
                 rows = min(op[35], op[31] * op[32] - first)
@@ -241,14 +242,15 @@ def respond(op: Any, f: Any, i: Any, b: Any, response: int, image: int, add: int
                     right = min(left + op[36], op[33])
                     count = rows * (right - left)
                     gather_columns(op, f, source, op[9], first, rows, left, right, 0)
-                    gemm(op[11], 0, 0, outputs, count, depth, w, depth, op[9], count, add, to + first * op[33] + left,
-                         pixels, f)
-    return 0
+                    status |= gemm(op[11], 0, 0, outputs, count, depth, w, depth, op[9], count, add,
+                                   to + first * op[33] + left, pixels, f)
+    return status
 
 
 @device
 def spread(op: Any, f: Any, i: Any, b: Any, image: int, response: int, add: int) -> int:
     """image = w^T * response, or += where `add` is not 0: columns w^T response, added where they were taken from."""
+    status = 0
     if op[40] != 0:
         return spread_by_tiles(op, f, i, b, image, response, add)
     groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
@@ -265,22 +267,23 @@ def spread(op: Any, f: Any, i: Any, b: Any, image: int, response: int, add: int)
             source = response + (sample * groups + group) * outputs * pixels
             to = image + (sample * groups + group) * plane
             if op[38] != 0:
-                gemm(op[11], 1, 0, depth, pixels, outputs, w, depth, source, pixels, add, to, pixels, f)
+                status |= gemm(op[11], 1, 0, depth, pixels, outputs, w, depth, source, pixels, add, to, pixels, f)
                 continue
             for first in range(0, op[31] * op[32], op[35]):
                 rows = min(op[35], op[31] * op[32] - first)
                 for left in range(0, op[33], op[36]):
                     right = min(left + op[36], op[33])
                     count = rows * (right - left)
-                    gemm(op[11], 1, 0, depth, count, outputs, w, depth, source + first * op[33] + left, pixels, 0,
-                         op[9], count, f)
+                    status |= gemm(op[11], 1, 0, depth, count, outputs, w, depth, source + first * op[33] + left,
+                                   pixels, 0, op[9], count, f)
                     scatter_columns(op, f, to, op[9], first, rows, left, right)
-    return 0
+    return status
 
 
 @device
 def weight_adjoint(op: Any, f: Any, i: Any, b: Any, response: int, image: int) -> int:
     """dw += response columns^T."""
+    status = 0
     groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
     plane = op[14] * image_pixels(op)
     if op[0] & 4 != 0:
@@ -297,7 +300,7 @@ def weight_adjoint(op: Any, f: Any, i: Any, b: Any, response: int, image: int) -
             source = response + (sample * groups + group) * outputs * pixels
             patches = image + (sample * groups + group) * plane
             if op[38] != 0:
-                gemm(op[11], 0, 1, outputs, depth, pixels, source, pixels, patches, pixels, 1, dw, depth, f)
+                status |= gemm(op[11], 0, 1, outputs, depth, pixels, source, pixels, patches, pixels, 1, dw, depth, f)
                 continue
             for first in range(0, op[31] * op[32], op[35]):
                 rows = min(op[35], op[31] * op[32] - first)
@@ -305,9 +308,9 @@ def weight_adjoint(op: Any, f: Any, i: Any, b: Any, response: int, image: int) -
                     right = min(left + op[36], op[33])
                     count = rows * (right - left)
                     gather_columns(op, f, patches, op[9], first, rows, left, right, 0)
-                    gemm(op[11], 0, 1, outputs, depth, count, source + first * op[33] + left, pixels, op[9], count, 1,
-                         dw, depth, f)
-    return 0
+                    status |= gemm(op[11], 0, 1, outputs, depth, count, source + first * op[33] + left, pixels,
+                                   op[9], count, 1, dw, depth, f)
+    return status
 
 
 @device
@@ -339,13 +342,14 @@ def conv_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 
 def conv_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += w^T * g, dw += g * x, dbias += sum of g."""
+    status = 0
     if op[4] != 0:
-        spread(op, f, i, b, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
+        status |= spread(op, f, i, b, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
     if op[6] != 0:
-        weight_adjoint(op, f, i, b, op[2], op[3])
+        status |= weight_adjoint(op, f, i, b, op[2], op[3])
     if op[8] != 0:
         bias_adjoint(op, f, op[13] * op[15], response_pixels(op))
-    return 0
+    return status
 
 
 CONV = Op("conv", conv_forward, conv_adjoint, ((2, 4), (1, 4), (), ()), stores=True,
@@ -361,13 +365,14 @@ def conv_transpose_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 
 def conv_transpose_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += w * g, dw += x * g, dbias += sum of g."""
+    status = 0
     if op[4] != 0:
-        respond(op, f, i, b, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
+        status |= respond(op, f, i, b, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
     if op[6] != 0:
-        weight_adjoint(op, f, i, b, op[3], op[2])
+        status |= weight_adjoint(op, f, i, b, op[3], op[2])
     if op[8] != 0:
         bias_adjoint(op, f, op[13] * op[14], image_pixels(op))
-    return 0
+    return status
 
 
 CONV_TRANSPOSE = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, ((2, 4), (1, 4), (), ()),

@@ -184,37 +184,40 @@ def add_columns(f: Any, to: int, d: int, width: int, rows: int, columns: int, st
 def input_adjoint(op: Any, f: Any, d: int, width: int, row: int, rows: int, low: int, count: int, first_part: bool,
                   first_block: bool) -> int:
     """dx += d w_ih, dw_ih += d^T x, db_ih += sum of d, for `rows` of w_ih from `row` on; d: the gates of a block."""
+    status = 0
     n, inputs = op[27], op[28]
     x = low * n * inputs
     if op[4] != 0:
-        gemm(op[25], 0, 0, count * n, inputs, rows, d, width, op[5] + row * inputs, inputs,
-             0 if first_part and op[0] & 2 != 0 else 1, op[4] + x, inputs, f)
+        status |= gemm(op[25], 0, 0, count * n, inputs, rows, d, width, op[5] + row * inputs, inputs,
+                       0 if first_part and op[0] & 2 != 0 else 1, op[4] + x, inputs, f)
     if op[6] != 0:
-        gemm(op[25], 1, 0, rows, inputs, count * n, d, width, op[3] + x, inputs,
-             0 if first_block and op[0] & 4 != 0 else 1, op[6] + row * inputs, inputs, f)
+        status |= gemm(op[25], 1, 0, rows, inputs, count * n, d, width, op[3] + x, inputs,
+                       0 if first_block and op[0] & 4 != 0 else 1, op[6] + row * inputs, inputs, f)
     if op[10] != 0:
         add_columns(f, op[10] + row, d, width, count * n, rows, first_block and op[0] & 16 != 0)
-    return 0
+    return status
 
 
 @device
 def hidden_adjoint(op: Any, f: Any, d: int, width: int, rows: int, first: int, count: int, first_block: bool) -> int:
     """dw_hh += sum over the steps of d^T h_before, db_hh += sum of d; d: the gates of a block, from its first step."""
+    status = 0
     n, h = op[27], op[29]
     low = lowest_time(op, first, count)
     if op[8] != 0:
         add, begin = 0 if first_block and op[0] & 8 != 0 else 1, first
         if first == 0:
-            gemm(op[25], 1, 0, rows, h, n, d + (time_of(op, 0) - low) * n * width, width, op[13], h, add, op[8], h, f)
+            status |= gemm(op[25], 1, 0, rows, h, n, d + (time_of(op, 0) - low) * n * width, width, op[13], h, add,
+                           op[8], h, f)
             add, begin = 1, 1
         rest = first + count - begin
         if rest > 0:
             at = lowest_time(op, begin, rest)
-            gemm(op[25], 1, 0, rows, h, rest * n, d + (at - low) * n * width, width,
-                 op[1] + lowest_time(op, begin - 1, rest) * n * h, h, add, op[8], h, f)
+            status |= gemm(op[25], 1, 0, rows, h, rest * n, d + (at - low) * n * width, width,
+                           op[1] + lowest_time(op, begin - 1, rest) * n * h, h, add, op[8], h, f)
     if op[12] != 0:
         add_columns(f, op[12], d, width, count * n, rows, first_block and op[0] & 32 != 0)
-    return 0
+    return status
 
 
 # ------------------------------------------------------------------ plain
@@ -222,13 +225,14 @@ def hidden_adjoint(op: Any, f: Any, d: int, width: int, rows: int, first: int, c
 
 def rnn_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """h_t = tanh(w_ih x_t + b_ih + w_hh h_(t-1) + b_hh), or relu; y = h of all times."""
+    status = 0
     steps, n, h = op[26], op[27], op[29]
     turn_weights(op, f, h)
     begin_gates(op, f, op[1], steps * n, h)
-    input_part(op, f, op[1], h, 0, 0, h, 0, steps)
+    status |= input_part(op, f, op[1], h, 0, 0, h, 0, steps)
     for step in range(steps):
         y = op[1] + time_of(op, step) * n * h
-        hidden_part(op, f, y, h, h, state_before(op, step))
+        status |= hidden_part(op, f, y, h, h, state_before(op, step))
         if op[34] != 0:
             for k in range(y, y + n * h):
                 v = f[k]
@@ -236,11 +240,12 @@ def rnn_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         else:
             for k in range(y, y + n * h):
                 f[k] = m.tanh(f[k])
-    return 0
+    return status
 
 
 def rnn_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """d = (g_t + dh) (1 - h_t^2), or where h_t > 0; dh = d w_hh."""
+    status = 0
     steps, n, h, block = op[26], op[27], op[29], op[32]
     d, dh, size = op[17], op[17] + block * n * h, n * h
     for k in range(size):
@@ -262,12 +267,12 @@ def rnn_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
                 for k in range(size):
                     f[at + k] = (f[g + k] + f[dh + k]) * (1.0 - f[y + k] * f[y + k])
             if step > 0 or op[14] != 0:
-                state_part(op, f, at, h, h, dh, 0)
-        input_adjoint(op, f, d, h, 0, h, low, count, True, back == 0)
-        hidden_adjoint(op, f, d, h, h, first, count, back == 0)
+                status |= state_part(op, f, at, h, h, dh, 0)
+        status |= input_adjoint(op, f, d, h, 0, h, low, count, True, back == 0)
+        status |= hidden_adjoint(op, f, d, h, h, first, count, back == 0)
     if op[14] != 0:
         store_or_add(f, op[14], dh, size, op[0] & 64 != 0)
-    return 0
+    return status
 
 
 _RNN = (0, 3, 8)
@@ -308,6 +313,7 @@ def cells_of(op: Any, step: int) -> int:
 
 def lstm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """(i, f, g, o) = w_ih x_t + b_ih + w_hh h_(t-1) + b_hh, `lstm_cell`; y = h of all times, then the last c."""
+    status = 0
     steps, n, h, block = op[26], op[27], op[29], op[32]
     width = 4 * h
     turn_weights(op, f, width)
@@ -318,15 +324,16 @@ def lstm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         if op[33] != 0:
             gates += low * n * width
         begin_gates(op, f, gates, count * n, width)
-        input_part(op, f, gates, width, 0, 0, width, low, count)
+        status |= input_part(op, f, gates, width, 0, 0, width, low, count)
         for step in range(first, first + count):
             t = time_of(op, step)
             row, y = gates + (t - low) * n * width, op[1] + t * n * h
             c, before = cells_of(op, step), cells_of(op, step - 1)
-            hidden_part(op, f, row, width, width, state_before(op, step))
+            status |= hidden_part(op, f, row, width, width, state_before(op, step))
             for k in range(n):
                 lstm_cell(f, row + k * width, before + k * h, c + k * h, y + k * h, h)
-    return store_or_add(f, op[1] + steps * n * h, cells_of(op, steps - 1), n * h, True)
+    store_or_add(f, op[1] + steps * n * h, cells_of(op, steps - 1), n * h, True)
+    return status
 
 
 @device
@@ -352,6 +359,7 @@ def lstm_cell_adjoint(f: Any, gates: int, before: int, c: int, g: int, dh: int, 
 
 def lstm_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """`lstm_cell_adjoint` from the last step to the first; dh = d w_hh."""
+    status = 0
     steps, n, h, block = op[26], op[27], op[29], op[32]
     width, size = 4 * h, n * h
     d = op[17]
@@ -374,14 +382,14 @@ def lstm_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
                 lstm_cell_adjoint(f, gates + k * width, before + k * h, c + k * h, g + k * h, dh + k * h, dc + k * h,
                                   row + k * width, h)
             if step > 0 or op[14] != 0:
-                state_part(op, f, row, width, width, dh, 0)
-        input_adjoint(op, f, d, width, 0, width, low, count, True, back == 0)
-        hidden_adjoint(op, f, d, width, width, first, count, back == 0)
+                status |= state_part(op, f, row, width, width, dh, 0)
+        status |= input_adjoint(op, f, d, width, 0, width, low, count, True, back == 0)
+        status |= hidden_adjoint(op, f, d, width, width, first, count, back == 0)
     if op[14] != 0:
         store_or_add(f, op[14], dh, size, op[0] & 64 != 0)
     if op[16] != 0:
         store_or_add(f, op[16], dc, size, op[0] & 128 != 0)
-    return 0
+    return status
 
 
 _LSTM = (3, 7, 8, 9, 10)
@@ -427,6 +435,7 @@ def gru_cell(f: Any, gates: int, before: int, y: int, h: int) -> int:
 
 def gru_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """r, z, n of w_ih x_t + b_ih and w_hh h_(t-1) + b_hh by `gru_cell`; y = h of all times."""
+    status = 0
     steps, n, h, block = op[26], op[27], op[29], op[32]
     width = 4 * h
     turn_weights(op, f, 3 * h)
@@ -437,15 +446,15 @@ def gru_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         if op[33] != 0:
             gates += low * n * width
         begin_gru_gates(op, f, gates, count * n, h)
-        input_part(op, f, gates, width, 0, 2 * h, h, low, count)
-        input_part(op, f, gates, width, h, 0, 2 * h, low, count)
+        status |= input_part(op, f, gates, width, 0, 2 * h, h, low, count)
+        status |= input_part(op, f, gates, width, h, 0, 2 * h, low, count)
         for step in range(first, first + count):
             t = time_of(op, step)
             row, y, before = gates + (t - low) * n * width, op[1] + t * n * h, state_before(op, step)
-            hidden_part(op, f, row + h, width, 3 * h, before)
+            status |= hidden_part(op, f, row + h, width, 3 * h, before)
             for k in range(n):
                 gru_cell(f, row + k * width, before + k * h, y + k * h, h)
-    return 0
+    return status
 
 
 @device
@@ -467,6 +476,7 @@ def gru_cell_adjoint(f: Any, gates: int, before: int, g: int, dh: int, d: int, h
 
 def gru_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """`gru_cell_adjoint` from the last step to the first; dh += (dr, dz, dq) w_hh."""
+    status = 0
     steps, n, h, block = op[26], op[27], op[29], op[32]
     width, size = 4 * h, n * h
     d = op[17]
@@ -485,13 +495,13 @@ def gru_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
             before = state_before(op, step)
             for k in range(n):
                 gru_cell_adjoint(f, gates + k * width, before + k * h, g + k * h, dh + k * h, row + k * width, h)
-            state_part(op, f, row + h, width, 3 * h, dh, 1)
-        input_adjoint(op, f, d + h, width, 0, 2 * h, low, count, True, back == 0)
-        input_adjoint(op, f, d, width, 2 * h, h, low, count, False, back == 0)
-        hidden_adjoint(op, f, d + h, width, 3 * h, first, count, back == 0)
+            status |= state_part(op, f, row + h, width, 3 * h, dh, 1)
+        status |= input_adjoint(op, f, d + h, width, 0, 2 * h, low, count, True, back == 0)
+        status |= input_adjoint(op, f, d, width, 2 * h, h, low, count, False, back == 0)
+        status |= hidden_adjoint(op, f, d + h, width, 3 * h, first, count, back == 0)
     if op[14] != 0:
         store_or_add(f, op[14], dh, size, op[0] & 64 != 0)
-    return 0
+    return status
 
 
 _GRU = (0, 3, 6, 8, 9)

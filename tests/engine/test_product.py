@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapegrad.engine import product
-from tapegrad.engine.blas import gemm_and_row, scaled_gemm
+from tapegrad.engine.blas import REFUSED, gemm_and_row, scaled_gemm
 from tapegrad.engine.jit import Kernel, bits, enabled, real
 from tapegrad.engine.storage import address_of
 from tapegrad.engine.tile import PANEL, ROWS
@@ -123,3 +123,43 @@ def test_strips_do_not_change_a_bit(dtype):
             record[7] = 0
         made.append(c)
     np.testing.assert_array_equal(*made)
+
+
+def library_record(dtype):
+    """The record of the library's routine for products of every size; the words are to be kept."""
+    address = product.gemm_address(dtype)
+    words = next(words for words, _, at in product._records.values() if at == address).copy()
+    words[4] = 0  # multiplications from which on the library is used
+    return words
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("ta, tb", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("m, n, k", [(1, 3, 4), (3, 1, 4), (3, 4, 1), (1, 1, 4), (1, 4, 1), (3, 1, 1), (1, 1, 1)])
+def test_of_a_single_row_the_leading_dimension_may_be_anything(dtype, ta, tb, m, n, k, capfd):
+    words = library_record(dtype)
+    rng = np.random.default_rng(7)
+    a, b, c = (rng.normal(size=shape).astype(dtype) for shape in ((k, m) if ta else (m, k), (n, k) if tb else (k, n),
+                                                                  (m, n)))
+    steps = [x.shape[1] if x.shape[0] > 1 else 1 for x in (a, b, c)]
+    expected = (a.T if ta else a) @ (b.T if tb else b)
+    row = np.array([address_of(words) // 8, ta, tb, m, n, k, bits(1.0), at(a), steps[0], at(b), steps[1], 0, at(c),
+                    steps[2], 0], np.int64)
+    assert GEMM(address_of(row), dtype) == 0
+    np.testing.assert_allclose(c, expected, rtol=1e-5)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_what_blas_would_only_complain_of_is_a_status_and_writes_nothing(which, capfd):
+    dtype = np.dtype(np.float64)
+    words, steps = library_record(dtype), [4, 5, 5]
+    steps[which] -= 2
+    a, b, c = np.ones((3, 4)), np.ones((4, 5)), np.full((3, 5), 7.0)
+    row = np.array([address_of(words) // 8, 0, 0, 3, 5, 4, bits(1.0), at(a), steps[0], at(b), steps[1], 0, at(c),
+                    steps[2], 0], np.int64)
+    assert GEMM(address_of(row), dtype) == REFUSED
+    assert (c == 7.0).all() and capfd.readouterr().err == ""
+    row[3:6] = 2, 2, 1 << 31  # more than 32 bits hold
+    row[[8, 10, 13]] = 1 << 31, 2, 2
+    assert GEMM(address_of(row), dtype) == REFUSED

@@ -5,6 +5,12 @@ import pytest
 
 import tapegrad as tg
 import tapegrad.nn.functional as F
+from tapegrad.engine import product as products
+from tapegrad.engine.storage import address_of
+from tapegrad.errors import TapegradError
+from tapegrad.ops.linalg import MATMUL
+from tapegrad.ops.nest import nest
+from tapegrad.recording import record
 
 from .contract import Case, OpContract, close, shown, uniform
 
@@ -238,3 +244,19 @@ def test_a_wrong_einsum_is_an_error(spec, shapes):
     with pytest.raises(ValueError) as caught:
         tg.einsum(spec, *[tg.tensor(np.zeros(s)) for s in shapes])
     assert isinstance(caught.value, tg.TapegradError)
+
+
+@pytest.mark.parametrize("how", ["by hand", "recorded"])
+def test_a_product_that_blas_refuses_raises(how, capfd):
+    address = products.gemm_address(np.dtype(np.float64))
+    words = next(words for words, _, at in products._records.values() if at == address).copy()
+    words[4] = 0  # multiplications from which on the library is used
+
+    def multiply(a, b):  # the rows of the first operand overlap, of which BLAS complains on standard error
+        attributes = (address_of(words) // 8, 3, 5, 4, 0, 2, 0, 5, *nest((), ((), (), ())))
+        return record(MATMUL, (a, b), (3, 5), attributes, dtype=np.dtype(np.float64))
+
+    run = tg.compile(multiply) if how == "recorded" else lambda a, b: multiply(tg.tensor(a), tg.tensor(b))
+    with pytest.raises(TapegradError, match="BLAS refuses"):
+        run(np.ones((3, 4)), np.ones((4, 5)))
+    assert capfd.readouterr().err == ""
