@@ -95,5 +95,9 @@ class CopyError(TapegradError, TypeError):
     """Something that can be neither copied nor pickled."""
 
 
+class CorruptionError(TapegradError, RuntimeError):
+    """Bytes that were not an instruction's own were written; looked for with ``TAPEGRAD_DEBUG=1`` only."""
+
+
 class RecomputationError(TapegradError, RuntimeError):
     """An instruction that gives another result when it runs again."""

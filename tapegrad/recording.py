@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import DEFAULT_DTYPE, FLOAT32, FLOAT64, foreign_array, keeps_dtype
+from .bounds import checked
 from .engine import jit
 from .engine.storage import Changes, array_at
 from .engine.walk import STORABLE, WANTED
@@ -248,6 +249,7 @@ def _check(op: Op, inputs: Sequence[Tensor]) -> None:
                                     "elements do not lie in order, each apart; copy it with tg.tensor(...)")
 
 
+@checked
 def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int] = (), *,
            dtype: np.dtype, out_dtype: np.dtype | None = None, aux: Sequence[tuple[int, int]] = (),
            added: int = 0, always: bool = False) -> Tensor:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from .bounds import check_operands
 from .engine import walk
+from .engine.poison import ENABLED
 from .engine.storage import Buffer, Changes, array_at
 from .engine.writers import Writing
 from .errors import GraphReleasedError, InPlaceError
@@ -59,6 +61,8 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
                 fresh.append((leaf, buffer))
         begin_lists(tape, leaves, end, dict(fresh), passed_over)
         tape._header[walk.BASE] = adjoints.address
+        if ENABLED:
+            check_operands(tape, end)
         tape.run(walk.LINK_REVERSE, 0, end)
         at = int(tape._adjoint[seed]) or adjoints.address
         if math.prod(shape) * dtype.itemsize != tape._nbytes[seed]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from .engine import walk
 from .engine.blas import REFUSED
-from .engine.storage import Buffer, Changes, Storage, address_of, array_at
+from .engine.storage import Buffer, Changes, address_of, array_at, storage
 from .engine.touched import TouchedRows
 from .errors import GradientError, TapegradError, TapeMemoryError
 from .listing import describe, listing
@@ -103,7 +103,7 @@ class Tape:
         self._variable: Any
         self._offset: Any
         self._flags: Any
-        self.storage = Storage(max_bytes)
+        self.storage = storage(max_bytes)
         self.dtype: Any = None  # of the first op that is recorded
         self.epoch = 0
         self.names: dict[str, Any] = {}

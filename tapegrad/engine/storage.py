@@ -15,8 +15,9 @@ from weakref import ref
 
 import numpy as np
 
-from ..errors import TapeMemoryError
+from ..errors import CorruptionError, TapeMemoryError
 from .locks import Lock
+from .poison import ENABLED, GAP, broken, check_canary, fill, set_canary
 
 ALIGNMENT = 64
 _LARGE = 1 << 20
@@ -223,7 +224,7 @@ class Storage:
         size = size_class(nbytes)
         if size >= _LARGE:
             self._check(size, purpose)
-            block = aligned_bytes(size)
+            block = aligned_bytes(size + GAP)
             large = _Large(address_of(block), size, block)
             large.storage = self
             self.held_bytes += size
@@ -246,10 +247,10 @@ class Storage:
     def _carve(self, size: int, purpose: str) -> int:
         """Bytes that were no buffer's yet."""
         with self._carving.now:  # tapes that were made in one thread and are walked back in another
-            while self._next + size > self._end:
-                self._new_block(size, purpose)
+            while self._next + size + GAP > self._end:
+                self._new_block(size + GAP, purpose)
             address = self._next
-            self._next += size
+            self._next += size + GAP
         return address
 
     def owns(self, buffer: Buffer) -> bool:
@@ -275,6 +276,39 @@ class Storage:
                 f"{purpose} asks for {nbytes:,} bytes; the tape holds {held:,} of the {self.max_bytes:,} "
                 "that it may hold. Release tensors, call backward() sooner, or raise max_bytes"
             )
+
+
+class _WatchedStorage(Storage):
+    """With ``TAPEGRAD_DEBUG=1``: buffers begin and end as NaN, with a canary behind each."""
+
+    def allocate(self, nbytes: int, purpose: str = "a buffer") -> Buffer:
+        if broken:
+            raise CorruptionError(f"something was written behind {broken.pop()}; please report this with the code")
+        buffer = super().allocate(nbytes, purpose)
+        fill(buffer.address, buffer.nbytes)
+        set_canary(buffer.address + buffer.nbytes)
+        return buffer
+
+
+def _watched(release: Callable[[Any], None]) -> Callable[[Any], None]:
+    """`release` of a buffer, after a look at its canary; it holds NaN from then on."""
+
+    def watching(buffer: Any) -> None:
+        check_canary(buffer.address, buffer.nbytes)
+        fill(buffer.address, buffer.nbytes)
+        release(buffer)
+
+    return watching
+
+
+def storage(max_bytes: int | None) -> Storage:
+    """A storage of a tape."""
+    return _WatchedStorage(max_bytes) if ENABLED else Storage(max_bytes)
+
+
+if ENABLED:
+    for _kind in (_Pooled, _Large):
+        _kind.__del__ = _watched(_kind.__del__)  # type: ignore[method-assign]
 
 
 def array_buffer(array: np.ndarray) -> Buffer:

@@ -193,7 +193,7 @@ def _arrange_group(group: Group, kinds: Sequence[tuple[Lived, np.ndarray]]) -> N
     """Place the strips of what lives within the group, which is not born otherwise; the rest of it lives throughout."""
     strips = [Lived(np.where(inside, group.strip_bytes(lived.nbytes), 0), lived.birth.copy(), lived.death.copy(),
                     lived.merges[inside[lived.merges[:, 0]]]) for lived, inside in kinds]
-    variables, offsets, _, group.part_bytes, _ = arrange(strips)
+    variables, offsets, _, group.part_bytes, *_ = arrange(strips)
     (group.values, group.adjoints), (group.value_offsets, group.adjoint_offsets) = variables, offsets
     group.place_sums()
     for lived, inside in kinds:
@@ -202,9 +202,9 @@ def _arrange_group(group: Group, kinds: Sequence[tuple[Lived, np.ndarray]]) -> N
         lived.death[(lived.death >= group.first) & (lived.death <= group.last)] = group.last
 
 
-def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = ()) -> tuple[
-        list[np.ndarray], list[np.ndarray], list[int], int, int]:
-    """Place everything that lives, and what has no variable: ``(bytes, birth, death)``.
+def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = (), gap: int = 0) -> tuple[
+        list[np.ndarray], list[np.ndarray], list[int], int, int, np.ndarray]:
+    """Place everything that lives, and what has no variable: ``(bytes, birth, death)``; a gap behind each.
 
     Returns
     -------
@@ -213,6 +213,8 @@ def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = ()) 
     alone_offsets : list of int
     total, lower_bound : int
         Bytes, and the least that any placement needs.
+    every : ndarray of int64, (blocks, 6)
+        As `Layout.blocks`.
     """
     blocks = []
     for nbytes, birth, death, merges in kinds:
@@ -225,10 +227,13 @@ def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = ()) 
         blocks.append((placed, block[placed], shift[placed], own, nbytes[own], first[own], last[own]))
     rest = np.array(alone, np.int64).reshape(-1, 3)
     sizes, births, deaths = (np.concatenate([*(b[4 + k] for b in blocks), rest[:, k]]) for k in range(3))
-    offsets, total = place(sizes, births, deaths)
+    offsets, total = place(sizes + gap, births, deaths)
+    whose = [block[3] for block in blocks] + [np.arange(len(rest))]
+    kind = np.repeat(np.arange(len(whose)), [len(each) for each in whose])
+    every = np.stack([offsets, sizes, births, deaths, kind, np.concatenate(whose)], axis=1)
     *given, last_ones = np.split(offsets, np.cumsum([len(block[3]) for block in blocks]))
     found = [at[np.searchsorted(block[3], block[1])] + block[2] for block, at in zip(blocks, given)]
-    return [block[0] for block in blocks], found, last_ones.tolist(), total, lower_bound(sizes, births, deaths)
+    return [block[0] for block in blocks], found, last_ones.tolist(), total, lower_bound(sizes, births, deaths), every
 
 
 @dataclass
@@ -245,6 +250,9 @@ class Layout:
         Where the bytes of each group of strips begin.
     total, lower_bound : int
         Bytes of the arena, and the least that any placement needs.
+    blocks : ndarray of int64, (blocks, 6)
+        Where each begins, its bytes, when it is born and dies, 0 for values, 1 for adjoints and 2 for strips, and
+        whose it is first, a variable or a group.
     """
 
     values: np.ndarray
@@ -254,12 +262,13 @@ class Layout:
     group_offsets: list[int]
     total: int
     lower_bound: int
+    blocks: np.ndarray
 
 
-def layout_of(lives: Lives) -> Layout:
-    """Place everything that lives."""
+def layout_of(lives: Lives, gap: int = 0) -> Layout:
+    """Place everything that lives, with a gap of so many bytes behind each block."""
     kinds = [Lived(lives.nbytes, lives.value_birth, lives.value_death, lives.sharing.values),
              Lived(lives.nbytes, lives.adjoint_birth, lives.adjoint_death, lives.sharing.adjoints)]
     alone = [(group.nbytes, group.first, group.last) for group in lives.groups]
-    (values, adjoints), (at_values, at_adjoints), at_groups, total, least = arrange(kinds, alone)
-    return Layout(values, adjoints, at_values, at_adjoints, at_groups, total, least)
+    (values, adjoints), (at_values, at_adjoints), at_groups, total, least, blocks = arrange(kinds, alone, gap)
+    return Layout(values, adjoints, at_values, at_adjoints, at_groups, total, least, blocks)

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import walk
+from ..bounds import check_operands
+from ..engine import poison, walk
 from ..engine.locks import computed_once
 from ..engine.storage import address_of, aligned_bytes, array_at
+from ..engine.watch import BROKEN_STATUS
 from ..errors import TapegradError
 from ..ops.table import OPS
 from ..random import dropout_key
@@ -19,10 +21,12 @@ from ..tensor import Tensor
 from .binding import Place, places_of
 from .budget import Budget, Plan, plan_within
 from .capture import Capture
+from .liveness import layout_of
 from .masks import keep_masks
 from .schedule import Operands, rows_of, tree_of
 from .strips import STRIPS, Forms, GroupRows
 from .tasks import Tasks
+from .watch import Watch
 
 
 class Program:
@@ -84,6 +88,7 @@ class Program:
         self._results: dict[int, np.ndarray] = {}
         self._gradients: dict[int, np.ndarray | None] = {}
         self._inputs: list[np.ndarray] = []
+        self.watch: Watch | None = None
 
     def twin(self) -> Program:
         """The same in an arena of its own, for a call that comes while this one runs: linked anew, not recorded."""
@@ -145,9 +150,13 @@ class Program:
     def _link(self) -> None:
         """Allocate the arena, and write all addresses."""
         tape = self.tape
-        self.arena = aligned_bytes(max(self.layout.total, 64))
-        base = address_of(self.arena)
-        layout, originals = self.layout, self.lives.originals
+        #: where everything lies: as the plan says, or with gaps to watch over
+        self._laid = layout = layout_of(self.lives, poison.GAP) if poison.ENABLED else self.layout
+        self.arena = aligned_bytes(max(layout.total, 64))
+        base, originals = address_of(self.arena), self.lives.originals
+        if poison.ENABLED:
+            poison.fill(base, layout.total)
+            check_operands(tape, tape.count)
         tape._value[layout.values] = base + layout.value_offsets
         tape._adjoint[layout.adjoints] = base + layout.adjoint_offsets
         for group, at in zip(self.lives.groups, layout.group_offsets):
@@ -168,7 +177,7 @@ class Program:
     def _rows_of_groups(self, words: np.ndarray) -> list[GroupRows]:
         base = address_of(self.arena)
         return [GroupRows(self.tape, group, self.times, self.forms, self.rows, base + at, words)
-                for group, at in zip(self.lives.groups, self.layout.group_offsets)]
+                for group, at in zip(self.lives.groups, self._laid.group_offsets)]
 
     def begin_lists(self) -> None:
         """Say of the gradients of tables whose rows are listed that the next runs write them."""
@@ -216,7 +225,10 @@ class Program:
         if self.seed is not None:
             turn = 0 if self.lives.seeded_first else int(runs[:self.count].sum())
             seed = turn, self._adjoint_place(self.seed), self.slope
-        return Tasks(self.tape, rows[runs], adjoint[runs], seed, words, self.lives.together)
+        if poison.ENABLED and self.watch is None and len(rows):
+            self.watch = Watch(self.tape, self.lives, self._laid, address_of(self.arena), np.cumsum(runs) - 1)
+        watching = self.watch.tasks if self.watch is not None else ()
+        return Tasks(self.tape, rows[runs], adjoint[runs], seed, words, self.lives.together, watching)
 
     # -------------------------------------------------------------- running
 
@@ -285,6 +297,8 @@ class Program:
 
     def fail(self, status: int) -> None:
         """Raise the error that a kernel reported."""
+        if self.watch is not None and status & 255 == BROKEN_STATUS:
+            self.watch.fail(status >> 8)
         self.tape.fail(self.tasks.row_of(int(self.tape._header[walk.FAILED])), status)
 
     def gradient(self, t: Tensor) -> np.ndarray:
