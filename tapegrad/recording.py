@@ -285,79 +285,86 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
             dtype != capture.tape.dtype and capture.computes(op, inputs)):
         return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added, always)
     tape = state.tape(dtype)
-    tape.sweep()
-    out_dtype = out_dtype or dtype
-    itemsize, strides = out_dtype.itemsize, contiguous_strides(shape)
-    nbytes = math.prod(shape) * itemsize
-    buffer = tape.storage.allocate(nbytes, op.name)
-    words, operands, held = [0, buffer.address // itemsize, 0], [(shape, out_dtype, strides)], [buffer]
-    differentiated, wanted = state.grad_enabled and op.adjoint is not None, 0
-    for j, t in enumerate(inputs):
-        if t.buffer is None:
-            t._array()  # says why it has no value
-        words += (t.buffer.address // t.dtype.itemsize + t.offset, 0)
-        operands.append((t.shape, t.dtype, t.strides))
-        held.append(t.buffer)
-        if differentiated and t.requires_grad:
-            wanted |= 1 << j
-    for n, size in aux:
-        held.append(tape.storage.allocate(n, op.name))
-        words += (held[-1].address // size, 0)
-    words += attributes
-    address = op.forward._addresses.get(dtype) or op.forward.address(dtype)
-    if not wanted:
-        status = jit.enter(address, tape.scratch_row(words), dtype)
+    tape.at_work += 1
+    try:
+        if tape.lent:
+            tape.wait_until_back()
+        if tape._dead:
+            tape.sweep()
+        out_dtype = out_dtype or dtype
+        itemsize, strides = out_dtype.itemsize, contiguous_strides(shape)
+        nbytes = math.prod(shape) * itemsize
+        buffer = tape.storage.allocate(nbytes, op.name)
+        words, operands, held = [0, buffer.address // itemsize, 0], [(shape, out_dtype, strides)], [buffer]
+        differentiated, wanted = state.grad_enabled and op.adjoint is not None, 0
+        for j, t in enumerate(inputs):
+            if t.buffer is None:
+                t._array()  # says why it has no value
+            words += (t.buffer.address // t.dtype.itemsize + t.offset, 0)
+            operands.append((t.shape, t.dtype, t.strides))
+            held.append(t.buffer)
+            if differentiated and t.requires_grad:
+                wanted |= 1 << j
+        for n, size in aux:
+            held.append(tape.storage.allocate(n, op.name))
+            words += (held[-1].address // size, 0)
+        words += attributes
+        address = op.forward._addresses.get(dtype) or op.forward.address(dtype)
+        if not wanted:
+            status = jit.enter(address, tape.scratch_row(words), dtype)
+            if status:
+                raise_status(op, status, operands, None, words)
+            return Tensor._made(buffer, 0, shape, strides, out_dtype)
+        variable = tape.new_variable(nbytes or itemsize, itemsize)
+        variables, offsets, flags, parents = [variable], [0], [0], []
+        for j, t in enumerate(inputs):
+            v = offset = flag = 0
+            if wanted >> j & 1:
+                node, offset = t.node, t.offset
+                if type(node) is Leaf:
+                    v, extent = tape.external(node, node.nbytes, t.dtype.itemsize), node.nbytes
+                    offset = leaf_relative(t, node)
+                elif not node.on_tape:
+                    v, extent = tape.external(node, t.buffer.nbytes, t.dtype.itemsize), t.buffer.nbytes
+                elif node.tape is tape:
+                    v, extent = node.variable, node.nbytes
+                    parents.append(node)
+                else:
+                    raise TapegradError(f"{op.name}: an input was recorded on another tape (another thread's, or "
+                                        "outside this `with tg.Tape()`); detach() it")
+                whole = op.stores and not added >> (j + 1) & 1 and covers(t, extent)
+                flag = WANTED | STORABLE if whole else WANTED
+            variables.append(v)
+            offsets.append(offset)
+            flags.append(flag)
+        nothing = (0,) * len(aux)
+        variables += nothing
+        offsets += nothing
+        flags += nothing
+        read = op.saved_operands(wanted)
+        saved: Any
+        if tape.keep:
+            saved = tuple(held)
+        elif state.segment is not None:
+            written = {0: nbytes, **{len(inputs) + 1 + k: n for k, (n, _) in enumerate(aux)}}
+            sizes = (itemsize, *(t.dtype.itemsize for t in inputs), *(size for _, size in aux))
+            saved = Again(state.segment, held, sizes, written, words)
+        else:
+            saved = tuple([held[k] for k in read])
+        row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None, None))
+        status = jit.enter(address, row, dtype)
+        node = Node(tape, variable, nbytes or itemsize, tuple(parents))
+        if tape.keep:
+            tape._kept_nodes.append(node)
         if status:
             raise_status(op, status, operands, None, words)
-        return Tensor._made(buffer, 0, shape, strides, out_dtype)
-    variable = tape.new_variable(nbytes or itemsize, itemsize)
-    variables, offsets, flags, parents = [variable], [0], [0], []
-    for j, t in enumerate(inputs):
-        v = offset = flag = 0
-        if wanted >> j & 1:
-            node, offset = t.node, t.offset
-            if type(node) is Leaf:
-                v, extent = tape.external(node, node.nbytes, t.dtype.itemsize), node.nbytes
-                offset = leaf_relative(t, node)
-            elif not node.on_tape:
-                v, extent = tape.external(node, t.buffer.nbytes, t.dtype.itemsize), t.buffer.nbytes
-            elif node.tape is tape:
-                v, extent = node.variable, node.nbytes
-                parents.append(node)
-            else:
-                raise TapegradError(f"{op.name}: an input was recorded on another tape (another thread's, or "
-                                    "outside this `with tg.Tape()`); detach() it")
-            whole = op.stores and not added >> (j + 1) & 1 and covers(t, extent)
-            flag = WANTED | STORABLE if whole else WANTED
-        variables.append(v)
-        offsets.append(offset)
-        flags.append(flag)
-    nothing = (0,) * len(aux)
-    variables += nothing
-    offsets += nothing
-    flags += nothing
-    read = op.saved_operands(wanted)
-    saved: Any
-    if tape.keep:
-        saved = tuple(held)
-    elif state.segment is not None:
-        written = {0: nbytes, **{len(inputs) + 1 + k: n for k, (n, _) in enumerate(aux)}}
-        saved = Again(state.segment, held, (itemsize, *(t.dtype.itemsize for t in inputs), *(size for _, size in aux)),
-                      written, words)
-    else:
-        saved = tuple([held[k] for k in read])
-    row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None, None))
-    status = jit.enter(address, row, dtype)
-    node = Node(tape, variable, nbytes or itemsize, tuple(parents))
-    if tape.keep:
-        tape._kept_nodes.append(node)
-    if status:
-        raise_status(op, status, operands, None, words)
-    if type(saved) is Again:
-        saved.made_by(node, buffer)
-        if not op.forward.own:
-            saved.remember_result()
-    return Tensor._made(buffer, 0, shape, strides, out_dtype, node, True)
+        if type(saved) is Again:
+            saved.made_by(node, buffer)
+            if not op.forward.own:
+                saved.remember_result()
+        return Tensor._made(buffer, 0, shape, strides, out_dtype, node, True)
+    finally:
+        tape.at_work -= 1
 
 
 def apart(inputs: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -13,6 +13,7 @@ from .engine.poison import ENABLED
 from .engine.storage import Buffer, Changes, array_at
 from .engine.writers import Writing
 from .errors import GraphReleasedError, InPlaceError
+from .lending import alone
 from .ops.table import ADJOINT, OPS
 from .recomputation import Again, Replay
 from .sparse import begin_lists
@@ -25,9 +26,10 @@ _MANY, _STRETCH = 4 << 20, 1 << 20
 def backward(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
              gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None = None) -> None:
     """See `Tape.backward`."""
-    tape.sweep()
-    with Writing(tape._externals):
-        _walk_back(tape, node, offset, shape, strides, gradient, retain_graph, only)
+    with alone(tape):
+        tape.sweep()
+        with Writing(tape._externals):
+            _walk_back(tape, node, offset, shape, strides, gradient, retain_graph, only)
 
 
 def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],

@@ -25,6 +25,7 @@ from .engine.blas import REFUSED
 from .engine.storage import Buffer, Changes, address_of, array_at, storage
 from .engine.touched import TouchedRows
 from .errors import GradientError, TapegradError, TapeMemoryError
+from .lending import Lendable, alone
 from .listing import describe, listing
 from .ops.table import OPS, Op
 from .ragged import starts_of
@@ -71,7 +72,7 @@ class Leaf:
         self.touched: TouchedRows | None = None  # which rows of the gradient are not zero, if that is kept
 
 
-class Tape:
+class Tape(Lendable):
     """A recording of instructions.
 
     Parameters
@@ -111,6 +112,7 @@ class Tape:
         self._header_address = address_of(self._header)
         self._scratch: Any = np.zeros(256, np.int64)
         self._dead: list[tuple[int, int]] = []
+        self._begin_alone()
         self._make_arrays(64, 512, 256, 128)
         self.storage.beside = self.instruction_bytes
         self._clear()
@@ -182,8 +184,9 @@ class Tape:
 
     def __len__(self) -> int:
         """Number of instructions, without those whose results nobody can reach any more."""
-        self._sweep()
-        return self.count - self._dead_count
+        with alone(self):
+            self._sweep()
+            return self.count - self._dead_count
 
     # -------------------------------------------------------------- recording
 
@@ -469,6 +472,7 @@ class Tape:
     def __enter__(self) -> Tape:
         from .state import state
 
+        self._enter_thread()
         state.entered.append(self)
         return self
 
@@ -476,6 +480,7 @@ class Tape:
         from .state import state
 
         state.entered.remove(self)
+        self._leave_thread()
 
 
 def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str] | None, words: Sequence[int]) -> None:

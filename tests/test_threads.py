@@ -1,6 +1,7 @@
 """Threads that share functions, steps, models, leaves and tapes get what one thread would."""
 
 import gc
+import queue
 import sys
 import threading
 
@@ -284,6 +285,36 @@ def test_tensors_outlive_the_thread_that_made_them():
     for loss in losses:
         loss.backward()
     assert x.grad.tolist() == [2.0 * 28, 4.0 * 28]
+
+
+def test_one_thread_walks_back_over_a_tape_on_which_its_own_thread_goes_on_recording():
+    x = tg.tensor(np.arange(1.0, 5.0), requires_grad=True)
+    losses, count, made = queue.Queue(), 600, tg.tensor([1.0], requires_grad=True)
+
+    def work(k):
+        if k == 0:
+            for turn in range(count):
+                products = [x * float(turn) for _ in range(turn % 7 + 1)]
+                losses.put(sum(products[1:], products[0]).sum())
+                (made * 2.0).backward()
+        else:
+            for _ in range(count // 2):
+                losses.get(timeout=SECONDS).backward()
+
+    in_threads(work, 3)
+    assert x.grad.tolist() == [float(sum(turn * (turn % 7 + 1) for turn in range(count)))] * 4
+    assert made.grad.tolist() == [2.0 * count]
+
+
+def test_a_tape_is_entered_by_one_thread_at_a_time():
+    with tg.Tape() as tape:
+        def enters(k):
+            with pytest.raises(tg.TapegradError, match="another thread"), tape:
+                pass
+            return True
+
+        assert in_threads(enters, 1) == [True]
+    assert in_threads(lambda k: tape.__enter__() is tape and tape.__exit__() is None, 1) == [True]
 
 
 def test_tensors_die_in_other_threads_than_they_were_made_in():
