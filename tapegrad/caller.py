@@ -9,7 +9,8 @@ from typing import Any
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")
 _STANDARD = os.path.join(os.path.dirname(os.__file__), "")
 _INSTALLED = f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
-_passed_over: set[str] = set()  # files that were seen to be the package's or a library's
+_OWN, _LIBRARY, _USER = range(3)
+_owners: dict[str, int] = {}  # of the files that were seen
 
 
 def is_own(file: str) -> bool:
@@ -22,17 +23,22 @@ def _is_library(file: str) -> bool:
     return file.startswith((_STANDARD, "<frozen", "<__array_function__")) or any(part in file for part in _INSTALLED)
 
 
+def _owner(file: str) -> int:
+    """Whose a file is."""
+    owner = _owners[file] = _OWN if is_own(file) else _LIBRARY if _is_library(file) else _USER
+    return owner
+
+
 def user_frame() -> tuple[str, int]:
     """File and line of the innermost caller outside the package and the libraries, if there is one outside those."""
     frame: Any = sys._getframe(1)
     library = None
     while frame is not None:
         file = frame.f_code.co_filename
-        if file not in _passed_over:
-            if not is_own(file) and not _is_library(file):
-                return file, frame.f_lineno
-            _passed_over.add(file)
-        if library is None and not is_own(file):
+        owner = _owners[file] if file in _owners else _owner(file)
+        if owner == _USER:
+            return file, frame.f_lineno
+        if owner == _LIBRARY and library is None:
             library = file, frame.f_lineno
         frame = frame.f_back
     return library or ("?", 0)
