@@ -200,6 +200,13 @@ def test_a_numpy_function_of_a_tensor_is_right_on_the_tape_or_raises(name, how):
     judged(name, how)
 
 
+def test_what_numpy_passes_on_for_an_argument_that_was_not_given_is_not_taken_for_one():
+    t = tg.tensor(SQUARE)
+    for result in (np.sum(t, axis=0, keepdims=np._NoValue), np.sum(t, 0, None, None, np._NoValue),
+                   np.sum(a=t, axis=0, where=np._NoValue)):
+        np.testing.assert_array_equal(result.numpy(), SQUARE.sum(axis=0))
+
+
 COUNTED_ON = """
 abs add all amax amin any arccos arcsin arctan argmax argmin argsort clip concatenate cos cosh cumprod cumsum diagonal
 divide dot einsum exp expand_dims expm1 fabs flip greater less linalg.diagonal linalg.matmul linalg.matrix_transpose

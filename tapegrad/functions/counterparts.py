@@ -72,6 +72,8 @@ linalg.matrix_transpose a
 """
 #: what NumPy calls the first parameters, where a user may name them
 _FIRST = {"a": ("a", "arr", "array", "ary", "m", "x", "x1", "arrays"), "b": ("b", "x2", "y"), "indices": ("indices",)}
+#: of which the functions here have other names, or more than one comes without a name
+_NAMED_OTHERWISE = {"a", "b", "condition", "shape"}
 _DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "mode": ("raise",),
              "casting": ("same_kind",), "initial": (), "copy": (None,), "device": (None, "cpu")}
 _UFUNCS = {"absolute": "abs", "fabs": "abs", "true_divide": "divide"}
@@ -81,15 +83,19 @@ _OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm
 class Counterpart:
     """One function's place under NumPy's name and parameters."""
 
-    def __init__(self, name: str, parameters: str, function: Callable) -> None:
+    def __init__(self, name: str, parameters: str, function: Callable, same: Callable | None) -> None:
         self.name, self.function = name, function
+        self.same = same  # takes what NumPy's takes besides its array under the same names
         listed, _, by_keyword = parameters.partition("*")
         self.positional = [p.strip("[]") for p in listed.split()]
         both = (*listed.split(), *by_keyword.split())
         self.refused = {p.strip("[]") for p in both if p.startswith("[")}
         self.known = {p.strip("[]") for p in both}
+        self.plain = self.known - self.refused - _NAMED_OTHERWISE
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.same is not None and len(args) == 1 and self.plain.issuperset(kwargs):
+            return self.same(args[0], **{key: value for key, value in kwargs.items() if value is not np._NoValue})
         if len(args) > len(self.positional):
             raise DtypeError(f"np.{self.name} takes {len(self.positional)} positional arguments of a tensor, not "
                              f"{len(args)}")
@@ -128,8 +134,9 @@ def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
         of_numpy = getattr(where, short, None)
         if of_numpy is None:
             continue
+        same = None if name in special else namespace[short]
         function = special.get(name) or _by_position(namespace[short], parameters.split())
-        found[of_numpy] = Counterpart(name, parameters, function)
+        found[of_numpy] = Counterpart(name, parameters, function, same if parameters.startswith("a ") else None)
     found[np.einsum] = _einsum(namespace["einsum"])
     for name, function in namespace.items():
         if isinstance(getattr(np, name, None), np.ufunc):
@@ -140,7 +147,7 @@ def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
 
 def _by_position(function: Callable, parameters: list[str]) -> Callable:
     """`function` called by keyword, but for what has another name here, which comes first."""
-    arrays = [p for p in parameters if p in ("a", "b", "condition", "shape")]
+    arrays = [p for p in parameters if p in _NAMED_OTHERWISE]
 
     def called(**given: Any) -> Any:
         first = [given.pop(p) for p in arrays if p in given]

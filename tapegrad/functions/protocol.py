@@ -60,13 +60,16 @@ def _without_counterpart(name: str) -> DtypeError:
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """``np.exp(t)`` and the like (NEP 13)."""
+    function = _counterparts.get(ufunc)
+    if function is not None and method == "__call__" and not kwargs:
+        return function(*inputs)
     if method != "__call__":
         raise _without_counterpart(f"np.{ufunc.__name__}.{method}")
     if kwargs.get("out") is not None:
         raise DtypeError(f"{user_line()}: np.{ufunc.__name__} cannot write a tensor into an array (out=, or an "
                          "operator like +=), which has no history; assign its result to a name, or detach() the tensor")
     others = [key for key, value in kwargs.items() if value is not None and (key, value) != ("where", True)]
-    function = _counterparts.get(ufunc) or of_scipy(ufunc, _functions)
+    function = function or of_scipy(ufunc, _functions)
     if function is None:
         raise _without_counterpart(f"np.{ufunc.__name__}")
     if others:
@@ -88,7 +91,7 @@ def array_function(self: Tensor, function: Callable, types: Any, args: Any, kwar
     """``np.sum(t)`` and the like (NEP 18)."""
     counterpart = _counterparts.get(function)
     if counterpart is None:
-        module = function.__module__.replace("numpy", "np", 1)
+        module = (function.__module__ or "numpy").replace("numpy", "np", 1)
         raise _without_counterpart(f"{module}.{function.__name__}")
     return counterpart(*args, **kwargs)
 
