@@ -203,8 +203,8 @@ def operands_of(name, dtype):
     return [x.astype(dtype) if x.dtype.kind == "f" else x for x in CASES[name][1:]]
 
 
-def slopes(out):
-    return np.linspace(0.5, 1.5, out.size).reshape(out.shape).astype(out.dtype)
+def slopes(out, dtype):
+    return np.linspace(0.5, 1.5, out.size).reshape(out.shape).astype(dtype)
 
 
 def by_hand(function, made, floating):
@@ -212,7 +212,7 @@ def by_hand(function, made, floating):
     leaves = [tg.tensor(m, requires_grad=j in floating) for j, (m, _) in enumerate(made)]
     out = function(*[view(t) for t, (_, view) in zip(leaves, made)])
     if out.requires_grad:
-        out.backward(slopes(out))
+        out.backward(slopes(out, out.dtype))
     return out.numpy(), [t.grad.numpy() if t.requires_grad and t.grad is not None else None for t in leaves]
 
 
@@ -222,7 +222,8 @@ def recorded(function, made, floating):
 
     def loss(*given):
         out = function(*[view(t) for t, (_, view) in zip(given, made)])
-        return (out * slopes(out)).sum() if out.is_floating else tg.where(out, slopes(tg.zeros_like(given[0])), 0).sum()
+        weights = slopes(out, arrays[floating[0]].dtype)
+        return (out * weights).sum() if out.is_floating else tg.where(out, weights, 0.0).sum()
 
     try:
         value, gradients = tg.compile(tg.value_and_grad(loss, argnums=floating))(*arrays)
