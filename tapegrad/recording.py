@@ -112,6 +112,8 @@ def lift_to(value: Any, dtype: np.dtype) -> Tensor:
 
 def as_tensor(value: Any) -> Tensor:
     """`value` as a tensor of its own dtype."""
+    if isinstance(value, Tensor):
+        return value
     value = gathered(value)
     return value if isinstance(value, Tensor) else Tensor(value)
 

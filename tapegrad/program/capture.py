@@ -240,7 +240,7 @@ class Capture:
         if t.buffer is None:
             raise StaleTensorError(f"{user_line()}: a tensor of another recording is used in this one; return it "
                                    "from that recording, or compute it here")
-        if is_argument(t):
+        if state.transforming and is_argument(t):
             raise CaptureError(f"{user_line()}: a recording would cut the gradient by an argument of the function that "
                                "is being differentiated; call the plain function, or detach() what it uses of it")
         if not isinstance(node, Leaf):
