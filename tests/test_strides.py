@@ -286,7 +286,7 @@ def test_an_operand_all_of_whose_elements_along_an_axis_are_one_in_memory_is_rea
 
 
 #: ops that no function records: they are made by plans, by optimisers, by walks
-MADE_OTHERWISE = ("strips", "scratch", "block_sums", "ordered_sum")
+MADE_OTHERWISE = ("strips", "scratch", "block_sums", "ordered_sum", "total", "scaled_total")
 
 
 def test_every_op_that_a_function_records_is_among_the_cases():
