@@ -7,7 +7,7 @@ from typing import Any
 from .jit import Kernel, device
 from .poison import CANARY, POISON
 
-BROKEN_STATUS = 254  # of `watch`; the other bits are the block's number
+BROKEN_STATUS = 253  # of `watch`; the other bits are the block's number
 
 
 @device
