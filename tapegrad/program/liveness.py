@@ -21,6 +21,7 @@ _NEVER = np.iinfo(np.int64).max
 #: events of the reverse whose small adjoints are cleared together, before the first of them; bytes of a small one, and
 #: how many there are at least, or else each is cleared by itself
 TOGETHER, SMALL, MANY = 64, 64, 64
+_NO_BLOCKS = np.zeros((0, 6), np.int64)
 
 
 @dataclass
@@ -228,9 +229,11 @@ def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = (), 
     rest = np.array(alone, np.int64).reshape(-1, 3)
     sizes, births, deaths = (np.concatenate([*(b[4 + k] for b in blocks), rest[:, k]]) for k in range(3))
     offsets, total = place(sizes + gap, births, deaths)
-    whose = [block[3] for block in blocks] + [np.arange(len(rest))]
-    kind = np.repeat(np.arange(len(whose)), [len(each) for each in whose])
-    every = np.stack([offsets, sizes, births, deaths, kind, np.concatenate(whose)], axis=1)
+    every = _NO_BLOCKS
+    if gap:
+        whose = [block[3] for block in blocks] + [np.arange(len(rest))]
+        kind = np.repeat(np.arange(len(whose)), [len(each) for each in whose])
+        every = np.stack([offsets, sizes, births, deaths, kind, np.concatenate(whose)], axis=1)
     *given, last_ones = np.split(offsets, np.cumsum([len(block[3]) for block in blocks]))
     found = [at[np.searchsorted(block[3], block[1])] + block[2] for block, at in zip(blocks, given)]
     return [block[0] for block in blocks], found, last_ones.tolist(), total, lower_bound(sizes, births, deaths), every
@@ -251,8 +254,8 @@ class Layout:
     total, lower_bound : int
         Bytes of the arena, and the least that any placement needs.
     blocks : ndarray of int64, (blocks, 6)
-        Where each begins, its bytes, when it is born and dies, 0 for values, 1 for adjoints and 2 for strips, and
-        whose it is first, a variable or a group.
+        Where there are gaps: where each block begins, its bytes, when it is born and dies, 0 for values, 1 for adjoints
+        and 2 for strips, and whose it is first, a variable or a group.
     """
 
     values: np.ndarray
