@@ -282,7 +282,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         inputs = _as_told(op, inputs)
     capture = state.capture
     if not op.in_turn and len(inputs) > 1 and state.grad_enabled:
-        inputs = apart(inputs)
+        inputs = apart(inputs, op.alike)
     if capture is not None and (always or depends(inputs)) and not (
             dtype != capture.tape.dtype and capture.computes(op, inputs)):
         return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added, always)
@@ -369,12 +369,12 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         tape.at_work -= 1
 
 
-def apart(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+def apart(inputs: Sequence[Tensor], alike: bool = False) -> Sequence[Tensor]:
     """Operands of which no two have a place of an adjoint in common.
 
     A kernel that adds to several adjoints in an order of its own, or on several threads, can then store what comes
     first: where operands are parts of one variable and meet there, the later one is read from a copy. Parts that do not
-    meet are cleared before and added to, in any order.
+    meet are cleared before and added to, in any order; so are operands that are the same view, if those may be `alike`.
     """
     nodes = [t.node for t in inputs if t.node is not None]
     if len(set(nodes)) == len(nodes):
@@ -382,10 +382,16 @@ def apart(inputs: Sequence[Tensor]) -> Sequence[Tensor]:
     wants: Callable[[Tensor], bool] = state.capture.wants if state.capture is not None else attrgetter("requires_grad")
     found: list[Tensor] = []
     for t in inputs:
-        if wants(t) and any(u.node is t.node and wants(u) and _meet(u, t) for u in found):
+        if wants(t) and any(u.node is t.node and wants(u) and not (alike and _same(u, t)) and _meet(u, t)
+                            for u in found):
             t = _copied(t)
         found.append(t)
     return found
+
+
+def _same(t: Tensor, u: Tensor) -> bool:
+    """Whether two views of one variable are the same."""
+    return (t.offset, t.buffer, t.shape, t.strides) == (u.offset, u.buffer, u.shape, u.strides)
 
 
 def _meet(t: Tensor, u: Tensor) -> bool:

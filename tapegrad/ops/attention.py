@@ -303,7 +303,7 @@ def attention_products(shapes: Sequence[tuple[int, ...]]) -> int:
 _ALL = (1, 2, 3, 4, 5, 6)
 ATTENTION = Op("attention", attention_forward, attention_adjoint, (_ALL, _ALL, (1, 2, 4, 5, 6), _ALL, ()),
                doc="dropout(softmax(scale q k^T + mask)) v, by blocks of query rows", products=attention_products,
-               strided=0b11110)
+               strided=0b11110, alike=True)
 
 
 # ------------------------------------------------------------------ rotation by position

@@ -66,7 +66,7 @@ class Op:
     adjoint : callable, optional
         Kernel that adds to the adjoints of the wanted inputs, in the order of the inputs. Where bit `j` of the mode
         is set, the contribution to input `j` is the first and is stored instead. No two of those adjoints have
-        an element in common, unless it is `in_turn`.
+        an element in common, unless it is `in_turn` or they are `alike`.
     saves : sequence of tuple of int, optional
         The save rule: ``saves[j - 1]`` are the operands that the adjoint of input `j` reads.
     stores : bool
@@ -89,6 +89,9 @@ class Op:
     in_turn : bool
         Whether the adjoint kernel has added all of an input's contribution before it begins with the next input's, on
         one thread, so that they may be the same tensor, or views that overlap; see `recording.apart`.
+    alike : bool
+        Whether it always adds, and whichever thread adds to an element of an input's adjoint also adds to that element
+        of the other inputs', so that they may be one and the same view.
     form : str, optional
         What tells its kernels from those of another op of the same name.
     straight : bool
@@ -108,19 +111,20 @@ class Op:
     """
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
-                 "shares", "products", "lists", "in_turn", "saved_operands", "scalar", "strided", "states", "fixed")
+                 "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "strided", "states",
+                 "fixed")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
                  errors: Errors | None = None, doc: str = "", again: dict[int, int] | None = None,
                  lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
-                 shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, form: str = "",
-                 straight: bool = False, strided: int = 0, states: int = 0, fixed: int = 0) -> None:
+                 shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, alike: bool = False,
+                 form: str = "", straight: bool = False, strided: int = 0, states: int = 0, fixed: int = 0) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
         self.errors, self.again, self.products = errors or {}, again or {}, products
-        self.shares, self.in_turn = shares, in_turn
+        self.shares, self.in_turn, self.alike = shares, in_turn, alike
         self.strided, self.states, self.fixed = strided, states, fixed
         self.opcode = len(OPS)
         self.scalar: Op | None = None
