@@ -216,6 +216,7 @@ def test_nan_and_infinity_pass_through_strips():
     np.testing.assert_array_equal(gradient, slope)
 
 
+@pytest.mark.machine
 @pytest.mark.compiled
 def test_the_report_states_what_is_allocated_and_names_the_strips():
     weight = nn.Parameter(np.linspace(-1, 1, N).astype(np.float32))
