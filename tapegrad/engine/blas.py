@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .jit import call, device, frame, integers, real, word_of
+from .jit import call, cast, device, frame, integers, real, wide, word_of
+from .sums import sum_rows
 from .team import share
-from .tile import add_rows, lanes_of
 
 #: status of a product whose extents or leading dimensions BLAS does not take: its own way is a line on standard error,
 #: and nothing computed
@@ -82,9 +82,7 @@ def column_sums(routine: int, m: int, n: int, a: int, add: int, to: int, f: Any)
 @device
 def sum_columns(m: int, n: int, a: int, add: int, to: int, begin: int, end: int, f: Any) -> int:
     """`column_sums` of columns `begin` to `end`."""
-    for left in range(begin, end, lanes_of(f)):
-        add_rows(f, to + left, a + left, n, m, min(lanes_of(f), end - left), to + left if add != 0 else 0)
-    return 0
+    return sum_rows(f, to + begin, a + begin, n, m, end - begin, wide(cast(1.0, f)), add != 0)
 
 
 @device

@@ -22,8 +22,11 @@ from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
 from . import as_written, blas, jit, processor, team, tile, tile_code, vecmath
 
-#: NaN and infinity are honoured: neither "nnan" nor "ninf"
-FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+#: A product may be joined with the addition that follows it. Nothing else: ``w * d * d`` is not ``w * (d * d)`` where
+#: squares overflow, nor ``a / b`` the same as ``a * (1 / b)``. Sums that may be reordered say so, with `jit.plus`
+FASTMATH = {"contract"}
+#: of an addition that may change its place among its like: "nsz" because LLVM reorders none without it
+REORDERED = ("reassoc", "nsz", "contract")
 OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy", "forceinline": True, "no_cpython_wrapper": True,
            "no_cfunc_wrapper": True}
 
@@ -91,6 +94,16 @@ def _floats_at(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.inttoptr(builder.mul(args[1], size), args[0].type)
 
 
+@_primitive(jit.doubles_at, lambda f, address: types.CPointer(types.float64), _any, types.Integer)
+def _doubles_at(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return builder.bitcast(builder.gep(args[0], [args[1]]), ir.DoubleType().as_pointer())
+
+
+@_primitive(jit.wide, lambda value: types.float64, types.Number)
+def _wide(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return context.cast(builder, args[0], signature.args[0], types.float64)
+
+
 def _inputs(builder: Any) -> Any:
     """The scope of what `read` reads and `write` leaves alone."""
     module = builder.module
@@ -150,6 +163,12 @@ def _cast(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 def _wider(a: Any, b: Any) -> Any:
     return a if a == b else max(a, b, key=lambda t: t.bitwidth)
+
+
+@_primitive(jit.plus, lambda a, b: _wider(a, b), types.Float, types.Float)
+def _plus(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    a, b = (context.cast(builder, v, t, signature.return_type) for v, t in zip(args, signature.args))
+    return builder.fadd(a, b, flags=REORDERED)
 
 
 @_primitive(vecmath.where, lambda c, a, b: _wider(a, b), types.Boolean, _any, _any)
@@ -215,7 +234,6 @@ _tiles(tile.tile, tile_code.tile_code)
 _tiles(tile.placed_tile, tile_code.placed_tile_code)
 _tiles(tile.transpose, tile_code.transpose_code)
 _tiles(tile.move, tile_code.move_code)
-_tiles(tile.add_rows, tile_code.add_rows_code)
 _tiles(tile.prefetch, tile_code.prefetch_code)
 _tiles(tile.stack, tile_code.stack_code)
 

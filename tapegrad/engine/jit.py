@@ -45,8 +45,8 @@ from .storage import address_of, array_at, contiguous_strides
 
 __all__ = [
     "Kernel", "Memory", "apart", "array_of", "bits", "cache_folder", "call", "cast", "compile_seconds", "device",
-    "device_pair", "enabled", "float_bits", "floats_at", "bits_float", "frame", "integers", "read", "real", "real64",
-    "row_address", "word_of", "words_at", "write",
+    "device_pair", "doubles_at", "enabled", "float_bits", "floats_at", "bits_float", "frame", "integers", "plus", "read",
+    "real", "real64", "row_address", "wide", "word_of", "words_at", "write",
 ]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -157,6 +157,24 @@ def floats_at(f: Any, address: int) -> Any:
     between two arrays it checks for an overlap before the loop.
     """
     return Memory(f.dtype, address)
+
+
+def doubles_at(f: Any, address: int) -> Any:
+    """The memory from an element address of `f` on as float64, whatever the elements of `f` are."""
+    return Memory(np.float64, address * f.dtype.itemsize // 8)
+
+
+def wide(value: Any) -> Any:
+    """`value` as a float64: what the parts of a long sum are added up in."""
+    return np.float64(value)
+
+
+def plus(a: Any, b: Any) -> Any:
+    """``a + b``, one addition of many whose order does not matter: LLVM makes vector code of a loop that sums so.
+
+    All other arithmetic keeps the order in which it is written.
+    """
+    return a + b
 
 
 def read(f: Any, k: int) -> Any:

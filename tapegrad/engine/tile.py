@@ -89,19 +89,6 @@ def move(f: Any, to: int, source: int, lanes: int) -> int:
     return 0
 
 
-def add_rows(f: Any, to: int, a: int, a_row: int, rows: int, lanes: int, base: int) -> int:
-    """``f[to + j] = sum over r < rows of f[a + r a_row + j] + D[j]`` for j below `lanes`, at most `lanes_of`.
-
-    D is at `base`, or 0 where that is 0.
-    """
-    for j in range(lanes):
-        total = cast(0.0, f)
-        for r in range(rows):
-            total += f[a + r * a_row + j]
-        f[to + j] = total + (f[base + j] if base != 0 else cast(0.0, f))
-    return 0
-
-
 def prefetch(f: Any, at: int) -> int:
     """Have the cache line of an element read ahead of its use."""
     return 0

@@ -254,33 +254,6 @@ def move_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     return _number(0)
 
 
-def add_rows_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
-    """Code of `add_rows`: every fourth row by itself, for an addition waits for the one before."""
-    f, to, a, a_row, rows, lanes, base = args
-    code = _Code(builder, element, f, None)
-
-    def add(count: int, masked: bool) -> None:
-        mask = code.mask(lanes, count) if masked else None
-
-        def row(r: Any) -> Any:
-            return code.load(builder.add(a, builder.mul(a_row, r)), count, mask)
-
-        def four(r: Any, totals: list[Any]) -> list[Any]:
-            return [builder.fadd(t, row(builder.add(r, _number(k)))) for k, t in enumerate(totals)]
-
-        r, (t, u, v, w) = code.loop(_number(0), rows, 4, [code.zeros(count)] * 4, four)
-        total = builder.fadd(builder.fadd(t, u), builder.fadd(v, w))
-        _, (total,) = code.loop(r, rows, 1, [total], lambda r, totals: [builder.fadd(totals[0], row(r))])
-        with builder.if_else(builder.icmp_signed("!=", base, _number(0))) as (yes, no):
-            with yes:
-                code.store(builder.fadd(total, code.load(base, count, mask)), to, count, lanes if masked else None)
-            with no:
-                code.store(total, to, count, lanes if masked else None)
-
-    code.by_lanes(lanes, add)
-    return _number(0)
-
-
 def prefetch_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `prefetch`: a read, into all caches, of data."""
     pointer = builder.bitcast(_Code(builder, element, args[0], None).at(args[1]), ir.IntType(8).as_pointer())

@@ -13,7 +13,6 @@ from ..ops.nest import nest
 from ..ops.reduction import ROWS, SUM
 from ..recording import lift, record
 from ..tensor import Tensor, contiguous_strides
-from .elementwise import sqrt
 from .layout import one_axis, permute, reshape
 
 __all__ = [
@@ -123,18 +122,22 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, d
     `ddof` is 0 by default, as in NumPy; `correction` is PyTorch's name for it. With ``ddof >= n`` it is inf, NaN
     where all elements are equal.
     """
-    t = lift(x)[0]
-    axes = axes_of(axis, dim, t.ndim, "var")
-    length = math.prod(t.shape[d] for d in axes)
-    freedom = length - (ddof if correction is None else correction)
-    divisor = math.nan if length == 0 else float(freedom) if freedom > 0 else 0.0
-    return reduce_rows("var", t, axes, None, keepdims or keepdim, divisor)
+    return _spread("var", x, axis, dim, ddof if correction is None else correction, keepdims or keepdim)
 
 
 def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
         keepdim: bool = False, correction: float | None = None) -> Tensor:
-    """Standard deviation over axes, the root of `var`."""
-    return sqrt(var(x, axis, ddof, keepdims, dim=dim, keepdim=keepdim, correction=correction))
+    """Standard deviation over axes, the root of `var`. Where all elements are equal its gradient is 0."""
+    return _spread("std", x, axis, dim, ddof if correction is None else correction, keepdims or keepdim)
+
+
+def _spread(name: str, x: Any, axis: Axis, dim: Axis, ddof: float, keepdims: bool) -> Tensor:
+    t = lift(x)[0]
+    axes = axes_of(axis, dim, t.ndim, name)
+    length = math.prod(t.shape[d] for d in axes)
+    freedom = length - ddof
+    divisor = math.nan if length == 0 else float(freedom) if freedom > 0 else 0.0
+    return reduce_rows(name, t, axes, None, keepdims, divisor)
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.blas import scaled_gemm
-from ..engine.jit import Kernel, cast, device, real, words_at
+from ..engine.jit import Kernel, cast, device, plus, real, words_at
 from ..engine.philox import philox, random_word
 from ..engine.team import share
 from .dropout import key_of, stream_of
@@ -170,7 +170,7 @@ def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
                 for k in range(n):
                     e = m.exp(f[s + k] - shift)
                     f[s + k] = e
-                    total += e
+                    total = plus(total, e)
                 for k in range(n, keys):
                     f[s + k] = 0.0
                 f[sums + row] = total
@@ -234,10 +234,10 @@ def scores_adjoint(op: Any, f: Any, block: int, first: int, count: int, keys: in
             for k in range(n):
                 left = cast(0.0, f) if f[p + k] < 0.0 else scale * f[d + k]
                 f[d + k] = left
-                inner += m.abs(f[p + k]) * left
+                inner = plus(inner, m.abs(f[p + k]) * left)
         else:
             for k in range(n):
-                inner += f[p + k] * f[d + k]
+                inner = plus(inner, f[p + k] * f[d + k])
         for k in range(n):
             f[p + k] = m.abs(f[p + k]) * (f[d + k] - inner)
     return 0

@@ -16,9 +16,10 @@ import math
 from typing import Any
 
 from ..engine.blas import gemm
-from ..engine.jit import cast, device
+from ..engine.jit import cast, device, doubles_at, plus, wide
+from ..engine.sums import COLUMNS, clear_totals, give_totals, total_of
+from ..engine.tile import stack
 from .correlation import respond_by_tiles, spread_by_tiles, weigh_by_tiles
-from .reduction import total_of
 from .table import Op
 
 #: elements of scratch, about what a core's second cache holds
@@ -166,7 +167,7 @@ def direct_slab(op: Any, f: Any, response: int, image: int, w: int, mode: int) -
             low = first_inside(shift, stride, wo)
             high = last_inside(shift, stride, width, wo)
             place = w + ki * op[21] + kj
-            weight, total = f[place], cast(0.0, f)
+            weight, total = f[place], wide(cast(0.0, f))
             for row in range(top, bottom):
                 out, source = response + row * wo, image + (row * op[23] + down) * width + shift
                 if mode == 0:
@@ -187,13 +188,13 @@ def direct_slab(op: Any, f: Any, response: int, image: int, w: int, mode: int) -
                     part = cast(0.0, f)
                     if stride == 1:
                         for k in range(low, high):
-                            part += f[out + k] * f[source + k]
+                            part = plus(part, f[out + k] * f[source + k])
                     else:
                         for k in range(low, high):
-                            part += f[out + k] * f[source + k * stride]
-                    total += part
+                            part = plus(part, f[out + k] * f[source + k * stride])
+                    total += wide(part)
             if mode == 2:
-                f[place] += total
+                f[place] += cast(total, f)
     return 0
 
 
@@ -327,10 +328,14 @@ def fill_bias(op: Any, f: Any, channels: int, pixels: int) -> int:
 @device
 def bias_adjoint(op: Any, f: Any, channels: int, pixels: int) -> int:
     """dbias += the sum of g."""
-    if op[0] & 8 != 0:
-        clear(f, op[8], channels)
-    for plane in range(op[12] * channels):
-        f[op[8] + plane % channels] += total_of(f, op[2] + plane * pixels, pixels, 1)
+    totals, one = doubles_at(f, stack(f)), wide(cast(1.0, f))
+    for left in range(0, channels, COLUMNS):
+        n = min(COLUMNS, channels - left)
+        clear_totals(f, totals, n)
+        for sample in range(op[12]):
+            for c in range(n):
+                totals[c] += total_of(f, op[2] + (sample * channels + left + c) * pixels, pixels, 1)
+        give_totals(f, totals, n, one, op[8] + left, 1, op[0] & 8 == 0)
     return 0
 
 

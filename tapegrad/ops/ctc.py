@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import cast, device
+from ..engine.jit import cast, device, plus, wide
 from ..errors import ArgumentError, IndexRangeError
 from .layout import outside
 from .loss import MEAN, NONE
@@ -111,7 +111,7 @@ def sample_loss(op: Any, f: Any, i: Any, sample: int, start: int, length: int, l
 
 def ctc_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """-ln of the sum over the alignments of the products of their probabilities; the mean of loss / labels, or sum."""
-    start, total, zero = 0, cast(0.0, f), cast(0.0, f)
+    start, total, zero = 0, wide(cast(0.0, f)), cast(0.0, f)
     for sample in range(op[18]):
         length, labels = i[op[7] + sample], i[op[9] + sample]
         if length < 0 or length > op[17]:
@@ -133,10 +133,10 @@ def ctc_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         loss = zero if op[24] != 0 and loss == _INFINITY else loss
         if op[23] == NONE:
             f[op[1] + sample] = loss
-        total += loss / cast(max(labels, 1), f) if op[23] == MEAN else loss
+        total += wide(loss) / wide(max(labels, 1)) if op[23] == MEAN else wide(loss)
         start += labels
     if op[23] != NONE:
-        f[op[1]] = total / cast(op[18], f) if op[23] == MEAN else total
+        f[op[1]] = cast(total / wide(op[18]) if op[23] == MEAN else total, f)
     return 0
 
 
@@ -169,7 +169,7 @@ def sample_adjoint(op: Any, f: Any, i: Any, sample: int, start: int, length: int
         for s in range(count):
             share = m.exp(f[w + s])
             f[w + s] = share
-            total += share
+            total = plus(total, share)
         for c in range(classes):
             before = cast(0.0, f) if store else f[dx + c]
             f[dx + c] = before + g * m.exp(f[x + c])

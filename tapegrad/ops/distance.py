@@ -6,15 +6,13 @@ import math
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import cast, device, real
+from ..engine.jit import cast, device, plus, real, wide
 from .elementwise import sign
 from .nest import column_stride, row_offset
-from .reduction import rows
+from .reduction import LARGE, SMALL, SUMMED, rows
 from .table import Op
 
 INFINITY = math.inf
-_BLOCK = 1024  # elements summed in one go, as in `total_of`
-_SMALL, _LARGE = 1e-30, 1e30  # squares whose sum lies between lose nothing, in either dtype
 
 
 @device
@@ -42,50 +40,50 @@ def p_norm(f: Any, x: int, z: int, n: int, p: Any, paired: bool) -> Any:
     zero, one = cast(0.0, f), cast(1.0, f)
     if n == 0:
         return zero
-    total = zero
+    total = wide(zero)
     if p == 2.0:
-        for first in range(0, n, _BLOCK):
+        for first in range(0, n, SUMMED):
             part = zero
-            for k in range(first, min(first + _BLOCK, n)):
+            for k in range(first, min(first + SUMMED, n)):
                 d = component(f, x, z, k, paired)
-                part += d * d
-            total += part
-        if total > _SMALL and total < _LARGE:
-            return m.sqrt(total)
+                part = plus(part, d * d)
+            total += wide(part)
+        if total > SMALL and total < LARGE:
+            return cast(m.sqrt(total), f)
     elif p == 1.0:
-        for first in range(0, n, _BLOCK):
+        for first in range(0, n, SUMMED):
             part = zero
-            for k in range(first, min(first + _BLOCK, n)):
-                part += m.abs(component(f, x, z, k, paired))
-            total += part
-        return total
+            for k in range(first, min(first + SUMMED, n)):
+                part = plus(part, m.abs(component(f, x, z, k, paired)))
+            total += wide(part)
+        return cast(total, f)
     elif p == 0.0:
         for k in range(n):
-            total += one if component(f, x, z, k, paired) != 0.0 else zero
-        return total
+            total += 1.0 if component(f, x, z, k, paired) != 0.0 else 0.0
+        return cast(total, f)
     top = extreme(f, x, z, n, p > 0.0, paired)
     if m.abs(p) == INFINITY or top == 0.0 or top == INFINITY or top != top:
         return top
-    total = zero
+    total = wide(zero)
     for k in range(n):
-        total += m.power(m.abs(component(f, x, z, k, paired)) / top, p)
-    return top * m.power(total, one / p)
+        total += wide(m.power(m.abs(component(f, x, z, k, paired)) / top, p))
+    return top * m.power(cast(total, f), one / p)
 
 
 @device
 def slope_pass(f: Any, x: int, z: int, target: int, n: int, p: Any, r: Any, g: Any, store: bool, paired: bool) -> int:
     """f[target + k] += g dr/dd_k, d the row and r its norm: g sign(d) (|d| / r)^(p - 1); 0 where d or r is 0. The
     extremes of p = inf and -inf share g equally."""
-    zero = cast(0.0, f)
+    zero, one = cast(0.0, f), cast(1.0, f)
     share = zero
     if p == 2.0:
-        share = g / r if r != 0.0 else zero
+        slope, size = (g, r) if r != 0.0 else (zero, one)
         if store:
             for k in range(n):
-                f[target + k] = share * component(f, x, z, k, paired)
+                f[target + k] = slope * (component(f, x, z, k, paired) / size)
         else:
             for k in range(n):
-                f[target + k] += share * component(f, x, z, k, paired)
+                f[target + k] += slope * (component(f, x, z, k, paired) / size)
         return 0
     if p == 1.0:
         for k in range(n):

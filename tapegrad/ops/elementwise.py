@@ -15,10 +15,13 @@ from functools import partial
 from typing import Any
 
 from ..engine import vecmath
-from ..engine.jit import apart, cast, device, read, real, write
+from ..engine.jit import apart, cast, device, doubles_at, plus, read, real, wide, write
+from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals
+from ..engine.tile import stack
 from ..engine.vecmath import abs, log, where
 from .few import kept
-from .nest import column_stride, row_offset
+from .nest import alike_rows, column_stride, place_of, row_of, row_offset
+from .reduction import sum_nest
 from .table import EVERY, Op, Shares, kernel_of
 
 UNARY: dict[str, Op] = {}
@@ -28,8 +31,9 @@ COMPARE: dict[str, Op] = {}
 COSTS: dict[int, tuple[int, int]] = {}
 
 #: what the kernels' source calls; the rules' own functions stand below
-_NAMES = {"apart": apart, "read": read, "write": write, "real": real, "cast": cast, "column_stride": column_stride,
-          "row_offset": row_offset, "kept": kept,
+_NAMES = {**{function.__name__: function for function in (
+              add_row, alike_rows, apart, cast, clear_totals, column_stride, doubles_at, give_totals, place_of, plus,
+              read, real, row_of, row_offset, stack, sum_nest, wide, write)}, "kept": kept, "COLUMNS": COLUMNS,
           **{name: value for name, value in vars(vecmath).items() if callable(value) and not name.startswith("_")}}
 
 _CHEAP = {"abs", "clipped", "floor", "huber_of", "negative_part", "share", "sign", "sqrt", "where"}
@@ -158,11 +162,18 @@ def unary_row(f, at_dx, at_g, at_y, at_x, step, n, p, q, store):
 def unary_adjoint(op, f, i, b):
     p, q = real(op, 5, f), real(op, 6, f)
     columns, step, store = op[8], column_stride(op, 7, 0), op[0] & 2 != 0
+    {broadcast}
     for row in range(op[7]):
         offset = row_offset(op, 7, 0, row)
         unary_row(f, op[4] + offset, op[2] + row * columns, op[1] + row * columns, op[3] + offset, step, columns,
                   p, q, store)
     return 0
+"""
+
+# an array is made of what is broadcast by copying it
+_UNARY_BROADCAST = """
+    if step == 0 or alike_rows(op, 7, 0) > 1:
+        return sum_nest(op, f, 7, 0, op[4], op[2], -1, wide(cast(1.0, f)), not store)
 """
 
 
@@ -173,7 +184,8 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
     saves: tuple[tuple[int, ...], ...] = ()
     if adjoint is not None:
         element = loads(adjoint, {"g": "at_g + k", "y": "at_y + k", "x": "at_x + k * step"})
-        source = _UNARY_ADJOINT.format(adjoint=f"({adjoint})", element=element)
+        source = _UNARY_ADJOINT.format(adjoint=f"({adjoint})", element=element,
+                                       broadcast=_UNARY_BROADCAST if adjoint == "g" else "")
         back, saves = partial(kernel, source, "unary_adjoint"), (saved(adjoint, "yx"),)
     op = UNARY[name] = Op(name, run, back, saves, stores=True, doc=doc, shares=partial(in_place, at=7, count=1),
                           strided=EVERY)
@@ -213,36 +225,87 @@ def binary_forward(op, f, i, b_):
     return 0
 """
 
-# One input's adjoint over a row, summed if the input is broadcast along it.
+# One input's adjoint over a row, summed if the input is broadcast along it; `step` between the elements of d.
 _BINARY_ROW = """
-def row_to_{letter}(f, at_d, at_g, at_y, at_a, left, at_b, right, n, p, store):
+def row_to_{letter}(f, at_d, step, at_g, at_y, at_a, left, at_b, right, n, p, store):
     apart()
     zero = cast(0.0, f)
     if {own} == 0:
         total = zero
         for k in range(n):
             {element}
-            total += {rule}
+            total = plus(total, {rule})
         f[at_d] = total if store else f[at_d] + total
     elif {other} == 0:
         {alone}
         if store:
             for k in range(n):
                 {beside}
-                write(f, at_d + k * {own}, {rule})
+                write(f, at_d + k * step, {rule})
         else:
             for k in range(n):
                 {beside}
-                write(f, at_d + k * {own}, f[at_d + k * {own}] + {rule})
+                write(f, at_d + k * step, f[at_d + k * step] + {rule})
     elif store:
         for k in range(n):
             {element}
-            write(f, at_d + k * {own}, {rule})
+            write(f, at_d + k * step, {rule})
     else:
         for k in range(n):
             {element}
-            write(f, at_d + k * {own}, f[at_d + k * {own}] + {rule})
+            write(f, at_d + k * step, f[at_d + k * step] + {rule})
     return 0
+"""
+
+# The adjoint of an input that is broadcast: d = the sum over all that is computed with an element of it, or +=. It is
+# computed a part of a row at a time; the parts of eight rows are added up in the tape's dtype, and those in float64.
+_BINARY_SUMS = """
+def binary_sums_{letter}(op, f):
+    p, zero, one, add = real(op, 7, f), cast(0.0, f), wide(cast(1.0, f)), op[0] & {bit} == 0
+    rows, columns, left, right = op[8], op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
+    alike, scratch = alike_rows(op, 8, {operand}), stack(f)
+    places, totals, parts = rows // alike, doubles_at(f, scratch), scratch + 2 * COLUMNS
+    if {own} == 0 and alike > 1 and places <= COLUMNS:
+        clear_totals(f, totals, places)
+        for row in range(rows):
+            to_a, to_b = op[3] + row_offset(op, 8, 0, row), op[5] + row_offset(op, 8, 1, row)
+            place = place_of(op, 8, {operand}, row)
+            for begin in range(0, columns, COLUMNS):
+                at = row * columns + begin
+                row_to_{letter}(f, parts, 1, op[2] + at, op[1] + at, to_a + begin * left, left, to_b + begin * right,
+                                right, min(COLUMNS, columns - begin), p, True)
+                totals[place] += wide(f[parts])
+        for place in range(places):
+            d = op[{adjoint}] + row_offset(op, 8, {operand}, row_of(op, 8, {operand}, place, 0, alike))
+            f[d] = (f[d] if add else zero) + cast(totals[place], f)
+        return 0
+    for place in range(places):
+        d, total = op[{adjoint}] + row_offset(op, 8, {operand}, row_of(op, 8, {operand}, place, 0, alike)), wide(zero)
+        for begin in range(0, columns, COLUMNS):
+            n = min(COLUMNS, columns - begin)
+            if {own} != 0:
+                clear_totals(f, totals, n)
+            for r in range(alike):
+                row = row_of(op, 8, {operand}, place, r, alike)
+                at = row * columns + begin
+                row_to_{letter}(f, parts, 1, op[2] + at, op[1] + at,
+                                op[3] + row_offset(op, 8, 0, row) + begin * left, left,
+                                op[5] + row_offset(op, 8, 1, row) + begin * right, right, n, p,
+                                {own} == 0 or r % 8 == 0)
+                if {own} == 0:
+                    total += wide(f[parts])
+                elif r % 8 == 7 or r == alike - 1:
+                    add_row(f, totals, n, parts, 1)
+            if {own} != 0:
+                give_totals(f, totals, n, one, d + begin * {own}, {own}, add)
+        if {own} == 0:
+            f[d] = (f[d] if add else zero) + cast(total, f)
+    return 0
+"""
+
+_GIVEN_SUMS = """
+def binary_sums_{letter}(op, f):
+    return sum_nest(op, f, 8, {operand}, op[{adjoint}], op[2], -1, wide(cast({sign}, f)), op[0] & {bit} == 0)
 """
 
 _BINARY_ADJOINT = """
@@ -250,35 +313,47 @@ _BINARY_ADJOINT = """
 def binary_adjoint(op, f, i, b_):
     p = real(op, 7, f)
     columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
-    if op[4] != 0 and ({moves_a} or op[4] != op[2]):
-        for row in range(op[8]):
-            to_a, to_b = row_offset(op, 8, 0, row), row_offset(op, 8, 1, row)
-            row_to_a(f, op[4] + to_a, op[2] + row * columns, op[1] + row * columns, op[3] + to_a, left, op[5] + to_b,
-                     right, columns, p, op[0] & 2 != 0)
-    if op[6] != 0 and ({moves_b} or op[6] != op[2]):
-        for row in range(op[8]):
-            to_a, to_b = row_offset(op, 8, 0, row), row_offset(op, 8, 1, row)
-            row_to_b(f, op[6] + to_b, op[2] + row * columns, op[1] + row * columns, op[3] + to_a, left, op[5] + to_b,
-                     right, columns, p, op[0] & 4 != 0)
+    if op[8] * columns == 0:
+        return 0
+    {each}
     return 0
 """
 
+_BINARY_EACH = """
+    if op[{adjoint}] == 0:
+        pass
+    elif {own} == 0 or alike_rows(op, 8, {operand}) > 8:
+        binary_sums_{letter}(op, f)
+    elif {moves} or op[{adjoint}] != op[2]:
+        for row in range(op[8]):
+            to_a, to_b = row_offset(op, 8, 0, row), row_offset(op, 8, 1, row)
+            row_to_{letter}(f, op[{adjoint}] + to_{letter}, {own}, op[2] + row * columns, op[1] + row * columns,
+                            op[3] + to_a, left, op[5] + to_b, right, columns, p, op[0] & {bit} != 0)
+"""
 
-def _binary_row(rule: str, letter: str) -> str:
-    own, other = ("left", "right") if letter == "a" else ("right", "left")
+
+def _binary_input(rule: str, letter: str) -> tuple[str, str]:
+    """The functions of an input's adjoint, and what calls them."""
+    words = {"letter": letter, "own": "left", "other": "right", "operand": 0, "adjoint": 4, "bit": 2}
+    if letter == "b":
+        words |= {"own": "right", "other": "left", "operand": 1, "adjoint": 6, "bit": 4}
     places = {"g": "at_g + k", "y": "at_y + k", "a": "at_a + k * left", "b": "at_b + k * right"}
     neighbour = "b" if letter == "a" else "a"
-    return _BINARY_ROW.format(letter=letter, own=own, other=other, rule=f"({rule})", element=loads(rule, places),
-                              alone=loads(rule, {neighbour: f"at_{neighbour}"}),
-                              beside=loads(rule, {key: place for key, place in places.items() if key != neighbour}))
+    row = _BINARY_ROW.format(rule=f"({rule})", element=loads(rule, places),
+                             alone=loads(rule, {neighbour: f"at_{neighbour}"}),
+                             beside=loads(rule, {key: place for key, place in places.items() if key != neighbour}),
+                             **words)
+    given = {"g": 1.0, "-g": -1.0}
+    sums = _GIVEN_SUMS.format(sign=given[rule], **words) if rule in given else _BINARY_SUMS.format(**words)
+    moves = rule != "g"  # the adjoint itself may be in its place already
+    return row + sums, _BINARY_EACH.format(moves=moves, **words)
 
 
 def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     """Define y = forward(a, b, p) with da += to_a(g, a, b, y, p) and db += to_b(...)."""
     run = partial(kernel, _BINARY_FORWARD.format(forward=forward), "binary_forward")
-    source = _BINARY_ADJOINT.format(
-        rows=_binary_row(to_a, "a") + _binary_row(to_b, "b"),
-        moves_a=to_a != "g", moves_b=to_b != "g")  # the adjoint itself may be in its place already
+    (rows_a, each_a), (rows_b, each_b) = _binary_input(to_a, "a"), _binary_input(to_b, "b")
+    source = _BINARY_ADJOINT.format(rows=rows_a + rows_b, each=each_a + each_b)
     saves = saved(to_a, "yab"), saved(to_b, "yab")
     op = BINARY[name] = Op(name, run, partial(kernel, source, "binary_adjoint"), saves, stores=True, doc=doc,
                            shares=partial(in_place, at=8, count=2), in_turn=True, strided=EVERY)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..engine.jit import cast, device, real
+from ..engine.jit import cast, device, doubles_at, real, wide
+from ..engine.sums import COLUMNS, clear_totals, give_totals
+from ..engine.tile import stack
 from ..errors import IndexRangeError
-from .nest import column_stride, row_offset
+from .nest import alike_rows, column_stride, row_of, row_offset
 from .table import EVERY, Errors, Op, Shares, kernel_of
 
 # ------------------------------------------------------------------ where
@@ -26,10 +28,40 @@ def where_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 @device
+def where_sums(op: Any, f: Any, b: Any, operand: int, target: int, chosen: int) -> int:
+    """`where_pass` of an operand that is broadcast: what belongs to an element of it is added up in float64."""
+    rows, columns, sc, sd = op[9], op[10], column_stride(op, 9, 0), column_stride(op, 9, operand)
+    alike, totals, zero, one = alike_rows(op, 9, operand), doubles_at(f, stack(f)), cast(0.0, f), wide(cast(1.0, f))
+    if rows * columns == 0:
+        return 0
+    for place in range(rows // alike):
+        d, total = target + row_offset(op, 9, operand, row_of(op, 9, operand, place, 0, alike)), wide(zero)
+        for begin in range(0, columns, COLUMNS):
+            n = min(COLUMNS, columns - begin)
+            clear_totals(f, totals, n)
+            for r in range(alike):
+                row = row_of(op, 9, operand, place, r, alike)
+                g, c = op[2] + row * columns + begin, op[3] + row_offset(op, 9, 0, row) + begin * sc
+                for k in range(n):
+                    holds = 1 if b[c + k * sc] != 0 else 0
+                    totals[k] += wide(f[g + k] if holds == chosen else zero)
+            if sd != 0:
+                give_totals(f, totals, n, one, d + begin * sd, sd, True)
+            else:
+                for k in range(n):
+                    total += totals[k]
+        if sd == 0:
+            f[d] += cast(total, f)
+    return 0
+
+
+@device
 def where_pass(op: Any, f: Any, b: Any, operand: int, target: int, chosen: int) -> int:
     """d += g where the condition is `chosen`."""
     columns = op[10]
     sc, sd = column_stride(op, 9, 0), column_stride(op, 9, operand)
+    if sd == 0 or alike_rows(op, 9, operand) > 8:
+        return where_sums(op, f, b, operand, target, chosen)
     for row in range(op[9]):
         g, c = op[2] + row * columns, op[3] + row_offset(op, 9, 0, row)
         d = target + row_offset(op, 9, operand, row)

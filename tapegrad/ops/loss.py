@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import apart, cast, device, read, real, write
+from ..engine.jit import apart, cast, device, plus, read, real, wide, write
+from ..engine.sums import total_of
 from ..engine.tile import stack
 from ..errors import IndexRangeError
 from .layout import outside
-from .reduction import accumulate, greatest
+from .reduction import accumulate, exponential_sum, greatest
 from .table import Errors, Op
 
 #: classes up to which rows are taken together, and how many at once: together less than a `stack`
@@ -32,12 +33,12 @@ def weight_of(op: Any, f: Any, target: int) -> Any:
 
 @device
 def divisor(op: Any, f: Any, i: Any) -> Any:
-    """What the sum of the losses is divided by."""
+    """What the sum of the losses is divided by, a float64."""
     if op[15] != MEAN:
-        return cast(1.0, f)
-    total = cast(0.0, f)
+        return wide(cast(1.0, f))
+    total = wide(cast(0.0, f))
     for row in range(op[11]):
-        total += weight_of(op, f, i[op[5] + row])
+        total += wide(weight_of(op, f, i[op[5] + row]))
     return total
 
 
@@ -47,7 +48,7 @@ def exponentials(f: Any, to: int, x: int, n: int, rows: int, levels: int) -> int
     for row in range(rows):
         level = f[levels + row]
         for k in range(row * n, row * n + n):
-            f[to + k] = m.minus(f[x + k], level)
+            f[to + k] = f[x + k] - level
     return exponentiate(f, to, rows * n)
 
 
@@ -80,21 +81,18 @@ def log_sums(f: Any, to: int, x: int, n: int, rows: int, tops: int) -> int:
         for row in range(rows):
             s = cast(0.0, f)
             for k in range(n):
-                s += f[own + row * n + k]
+                s = plus(s, f[own + row * n + k])
             f[to + row] = s
     else:
         for row in range(rows):
-            s, top = cast(0.0, f), f[tops + row]
-            for k in range(row * n, row * n + n):
-                s += m.exp(f[x + k] - top)
-            f[to + row] = s
+            f[to + row] = cast(exponential_sum(f, x + row * n, n, f[tops + row]), f)
     return logarithms(f, to, rows)
 
 
 def cross_entropy_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """(1 - s) w_t (L - x_t) + s/n sum_c w_c (L - x_c), L = ln sum e^x kept in the auxiliary output."""
     n, smoothing, reduction, sums = op[12], real(op, 14, f), op[15], stack(f)
-    classes, total = cast(n, f), cast(0.0, f)
+    total = wide(cast(0.0, f))
     for row in range(op[11]):
         target, x, level = i[op[5] + row], op[3] + row * n, op[9] + row
         if target != op[13] and (target < 0 or target >= n):
@@ -105,18 +103,18 @@ def cross_entropy_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         f[level] = top + log_sum
         loss = cast(0.0, f)
         if target != op[13]:
-            loss = (1.0 - smoothing) * weight_of(op, f, target) * m.minus(log_sum, m.minus(f[x + target], top))
+            loss = (1.0 - smoothing) * weight_of(op, f, target) * (log_sum - (f[x + target] - top))
             if smoothing != 0.0:
-                spread = cast(0.0, f)
+                spread = wide(cast(0.0, f))
                 for k in range(n):
                     w = f[op[7] + k] if op[16] != 0 else cast(1.0, f)
-                    spread += w * m.minus(log_sum, m.minus(f[x + k], top))
-                loss += smoothing / classes * spread
+                    spread = plus(spread, wide(w * (log_sum - (f[x + k] - top))))
+                loss += smoothing * cast(spread / wide(n), f)
         if reduction == NONE:
             f[op[1] + row] = loss
-        total += loss
+        total += wide(loss)
     if reduction != NONE:
-        f[op[1]] = total / divisor(op, f, i)
+        f[op[1]] = cast(total / divisor(op, f, i), f)
     return 0
 
 
@@ -144,10 +142,8 @@ def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     classes, one = cast(n, f), cast(1.0, f)
     all_weights = classes
     if op[16] != 0:
-        all_weights = cast(0.0, f)
-        for k in range(n):
-            all_weights += f[op[7] + k]
-    scale, own = one / divisor(op, f, i), stack(f)
+        all_weights = cast(total_of(f, op[7], n, 1), f)
+    scale, own = cast(1.0 / divisor(op, f, i), f), stack(f)
     for row in range(op[11]):
         target, x, dx = i[op[5] + row], op[3] + row * n, op[4] + row * n
         if n <= SHORT and row % AT_ONCE == 0:
@@ -178,7 +174,7 @@ CROSS_ENTROPY = Op("cross_entropy", cross_entropy_forward, cross_entropy_adjoint
 
 def nll_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """-w_t x_t."""
-    n, reduction, total = op[12], op[15], cast(0.0, f)
+    n, reduction, total = op[12], op[15], wide(cast(0.0, f))
     for row in range(op[11]):
         target = i[op[5] + row]
         if target != op[13] and (target < 0 or target >= n):
@@ -188,16 +184,16 @@ def nll_forward(op: Any, f: Any, i: Any, b: Any) -> int:
             loss = -weight_of(op, f, target) * f[op[3] + row * n + target]
         if reduction == NONE:
             f[op[1] + row] = loss
-        total += loss
+        total += wide(loss)
     if reduction != NONE:
-        f[op[1]] = total / divisor(op, f, i)
+        f[op[1]] = cast(total / divisor(op, f, i), f)
     return 0
 
 
 def nll_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx_t -= g w_t."""
     n, reduction = op[12], op[15]
-    scale = cast(1.0, f) / divisor(op, f, i)
+    scale = cast(1.0 / divisor(op, f, i), f)
     for row in range(op[11]):
         target = i[op[5] + row]
         if target != op[13]:

@@ -67,10 +67,64 @@ def row_offset(op: Any, at: int, operand: int, row: int) -> int:
     steps = at + 4 + outer + operand * (outer + 1)
     offset = 0
     rest = row
-    for back in range(outer):
+    for back in range(outer - 1):
         axis = outer - 1 - back
         extent = op[at + 3 + axis]
         whole = rest // extent
         offset += (rest - whole * extent) * op[steps + axis]
         rest = whole
-    return offset
+    return offset + rest * op[steps] if outer > 0 else 0
+
+
+# Rows in which an operand lies at the same place, for it is broadcast, are alike: a row is the alike-th of its place.
+
+
+@device
+def alike_rows(op: Any, at: int, operand: int) -> int:
+    """Rows of the nest in which `operand` lies at the same place."""
+    outer, count = op[at + 2], 1
+    steps = at + 4 + outer + operand * (outer + 1)
+    for axis in range(outer):
+        if op[steps + axis] == 0:
+            count *= op[at + 3 + axis]
+    return count
+
+
+@device
+def row_of(op: Any, at: int, operand: int, place: int, alike: int, rows: int) -> int:
+    """Number of the row that is the `alike`-th of the `rows` in which `operand` lies at its `place`-th place."""
+    if rows == 1:
+        return place
+    if rows == op[at]:
+        return alike
+    outer, row, weight = op[at + 2], 0, 1
+    steps = at + 4 + outer + operand * (outer + 1)
+    for back in range(outer):
+        axis = outer - 1 - back
+        extent = op[at + 3 + axis]
+        if op[steps + axis] == 0:
+            whole = alike // extent
+            row += (alike - whole * extent) * weight
+            alike = whole
+        else:
+            whole = place // extent
+            row += (place - whole * extent) * weight
+            place = whole
+        weight *= extent
+    return row
+
+
+@device
+def place_of(op: Any, at: int, operand: int, row: int) -> int:
+    """Which of `operand`'s places row number `row` is at."""
+    outer, place, weight = op[at + 2], 0, 1
+    steps = at + 4 + outer + operand * (outer + 1)
+    for back in range(outer):
+        axis = outer - 1 - back
+        extent = op[at + 3 + axis]
+        whole = row // extent
+        if op[steps + axis] != 0:
+            place += (row - whole * extent) * weight
+            weight *= extent
+        row = whole
+    return place

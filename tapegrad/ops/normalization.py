@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import Kernel, cast, device, read, real, words_at, write
+from ..engine.jit import Kernel, cast, device, doubles_at, plus, read, real, real64, wide, words_at, write
+from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals, sum_rows, total_of
 from ..engine.team import share
-from .reduction import total_of
+from ..engine.tile import stack
+from .reduction import LARGE, SMALL, SUMMED, deviation_sum, mean_of, square_deviation
 from .table import Op
 
-_BLOCK = 1024  # elements summed in one go, as in `total_of`
+TOGETHER = 8  # rows that are added up in the tape's dtype before their sum is added in float64
 PART_ELEMENTS, PARTS = 1 << 14, 4  # elements that a part of rows has at least, and parts at most
 
 # ------------------------------------------------------------------ rows
@@ -23,16 +25,9 @@ PART_ELEMENTS, PARTS = 1 << 14, 4  # elements that a part of rows has at least, 
 
 
 @device
-def square_deviation(f: Any, x: int, n: int, mean: Any) -> Any:
-    """Sum of (x - mean)^2, in blocks."""
-    total = cast(0.0, f)
-    for first in range(0, n, _BLOCK):
-        part = cast(0.0, f)
-        for k in range(x + first, x + min(first + _BLOCK, n)):
-            d = f[k] - mean
-            part += d * d
-        total += part
-    return total
+def inverse_deviation(square: Any, count: int, eps: Any, f: Any) -> Any:
+    """1 / sqrt(square / count + eps), of float64s: the square of a float32 may be none."""
+    return cast(1.0 / m.sqrt(square / wide(count) + eps), f)
 
 
 def row_norm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -43,12 +38,12 @@ def row_norm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 def row_norm_forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
     """Some rows of `row_norm_forward`."""
     op = words_at(part[0])
-    n, s, eps = op[14], op[16], real(op, 17, f)
-    channels, count = n // s, cast(n, f)
+    n, s, eps = op[14], op[16], real64(op, 17)
+    channels = n // s
     for row in range(part[1] * op[13] // part[2], (part[1] + 1) * op[13] // part[2]):
         x, y = op[3] + row * n, op[1] + row * n
-        mean = total_of(f, x, n, 1) / count if op[18] != 0 else cast(0.0, f)
-        rstd = 1.0 / m.sqrt(square_deviation(f, x, n, mean) / count + eps)
+        mean = mean_of(f, x, n) if op[18] != 0 else cast(0.0, f)
+        rstd = inverse_deviation(square_deviation(f, x, n, mean), n, eps, f)
         f[op[9] + row], f[op[11] + row] = mean, rstd
         first = row % op[15] * channels
         w, bias = op[5] + first, op[7] + first
@@ -74,48 +69,104 @@ def row_norm_forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
 @device
 def row_norm_affine(op: Any, f: Any, low: int, high: int) -> int:
     """dw += sum of g (x - mean) rstd, dbias += sum of g, over the rows, for channels `low` to `high` of a row's."""
-    n, s, groups, to_w, to_bias = op[14], op[16], op[15], op[6], op[8]
-    channels = n // s
+    n, s, groups, to_w, to_bias, one = op[14], op[16], op[15], op[6], op[8], wide(cast(1.0, f))
+    channels, scratch, add_w, add_bias = n // s, stack(f), op[0] & 4 == 0, op[0] & 8 == 0
+    totals = doubles_at(f, scratch)
     for group in range(groups):
-        if to_w != 0 and op[0] & 4 != 0:
-            for k in range(to_w + group * channels + low, to_w + group * channels + high):
-                f[k] = 0.0
-        if to_bias != 0 and op[0] & 8 != 0:
-            for k in range(to_bias + group * channels + low, to_bias + group * channels + high):
-                f[k] = 0.0
-    for row in range(op[13]):
-        g, first = op[2] + row * n, row % groups * channels
-        if to_w != 0:
-            x, dw, mean, rstd = op[3] + row * n, to_w + first, f[op[9] + row], f[op[11] + row]
-            if s == 1:
-                for k in range(low, high):
-                    write(f, dw + k, f[dw + k] + read(f, g + k) * ((read(f, x + k) - mean) * rstd))
-            else:
-                for c in range(low, high):
-                    part = cast(0.0, f)
-                    for k in range(c * s, c * s + s):
-                        part += f[g + k] * (f[x + k] - mean)
-                    f[dw + c] += part * rstd
-        if to_bias != 0:
-            if s == 1:
-                for k in range(low, high):
-                    write(f, to_bias + first + k, f[to_bias + first + k] + read(f, g + k))
-            else:
-                for c in range(low, high):
-                    f[to_bias + first + c] += total_of(f, g + c * s, s, 1)
+        first = group * channels
+        for left in range(low, high, COLUMNS):
+            count = min(COLUMNS, high - left)
+            if to_w != 0:
+                clear_totals(f, totals, count)
+                if s == 1:
+                    row_norm_slopes(op, f, totals, scratch + 2 * COLUMNS, group, left, count)
+                else:
+                    for row in range(group, op[13], groups):
+                        g, x, mean, rstd = op[2] + row * n, op[3] + row * n, f[op[9] + row], f[op[11] + row]
+                        for c in range(count):
+                            at = (left + c) * s
+                            totals[c] += deviation_sum(f, g + at, x + at, s, mean, rstd)
+                give_totals(f, totals, count, one, to_w + first + left, 1, add_w)
+            if to_bias != 0 and s != 1:
+                clear_totals(f, totals, count)
+                for row in range(group, op[13], groups):
+                    for c in range(count):
+                        totals[c] += total_of(f, op[2] + row * n + (left + c) * s, s, 1)
+                give_totals(f, totals, count, one, to_bias + first + left, 1, add_bias)
+        if to_bias != 0 and s == 1:
+            sum_rows(f, to_bias + first + low, op[2] + group * n + low, groups * n, op[13] // groups, high - low, one,
+                     add_bias)
     return 0
 
 
 @device
-def row_norm_step(f: Any, dx: int, x: int, g: int, n: int, slope: Any, a: Any, c: Any, mean: Any, store: bool) -> int:
-    """dx += slope g - a - c (x - mean), `slope` one number for all."""
+def row_norm_slopes(op: Any, f: Any, totals: Any, parts: int, group: int, left: int, count: int) -> int:
+    """Add g (x - mean) rstd of the rows of a group to the totals of `count` elements from `left` on."""
+    n, taken = op[14], 0
+    for row in range(group, op[13], op[15]):
+        g, x, mean, rstd = op[2] + row * n + left, op[3] + row * n + left, f[op[9] + row], f[op[11] + row]
+        if taken == 0:
+            for k in range(count):
+                write(f, parts + k, read(f, g + k) * ((read(f, x + k) - mean) * rstd))
+        else:
+            for k in range(count):
+                write(f, parts + k, f[parts + k] + read(f, g + k) * ((read(f, x + k) - mean) * rstd))
+        taken += 1
+        if taken == TOGETHER:
+            add_row(f, totals, count, parts, 1)
+            taken = 0
+    if taken != 0:
+        add_row(f, totals, count, parts, 1)
+    return 0
+
+
+@device
+def row_norm_step(f: Any, dx: int, x: int, g: int, n: int, slope: Any, a: Any, c: Any, mean: Any, rstd: Any,
+                  store: bool) -> int:
+    """dx += slope g - a - c (x - mean) rstd, `slope` one number for all."""
     if store:
         for k in range(n):
-            f[dx + k] = slope * f[g + k] - a - c * (f[x + k] - mean)
+            f[dx + k] = slope * f[g + k] - a - c * ((f[x + k] - mean) * rstd)
     else:
         for k in range(n):
-            f[dx + k] += slope * f[g + k] - a - c * (f[x + k] - mean)
+            f[dx + k] += slope * f[g + k] - a - c * ((f[x + k] - mean) * rstd)
     return 0
+
+
+@device
+def slope_sums(f: Any, g: int, x: int, n: int, mean: Any, rstd: Any) -> Any:
+    """The sums of g and of g (x - mean) rstd, as float64s."""
+    total, inner = wide(cast(0.0, f)), wide(cast(0.0, f))
+    for first in range(0, n, SUMMED):
+        part, product = cast(0.0, f), cast(0.0, f)
+        for k in range(first, min(first + SUMMED, n)):
+            part, product = plus(part, f[g + k]), plus(product, f[g + k] * ((f[x + k] - mean) * rstd))
+        total += wide(part)
+        inner += wide(product)
+    return total, inner
+
+
+@device
+def row_norm_sums(op: Any, f: Any, x: int, g: int, w: int, mean: Any, rstd: Any) -> Any:
+    """The sums of h = w g and of h (x - mean) rstd over a row, as float64s."""
+    n, s = op[14], op[16]
+    if op[19] == 0:
+        return slope_sums(f, g, x, n, mean, rstd)
+    total, inner = wide(cast(0.0, f)), wide(cast(0.0, f))
+    if s == 1:
+        for first in range(0, n, SUMMED):
+            part, product = cast(0.0, f), cast(0.0, f)
+            for k in range(first, min(first + SUMMED, n)):
+                h = f[w + k] * f[g + k]
+                part, product = plus(part, h), plus(product, h * ((f[x + k] - mean) * rstd))
+            total += wide(part)
+            inner += wide(product)
+        return total, inner
+    for c in range(n // s):
+        part, product = slope_sums(f, g + c * s, x + c * s, s, mean, rstd)
+        total += wide(f[w + c]) * part
+        inner += wide(f[w + c]) * product
+    return total, inner
 
 
 def row_norm_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -127,7 +178,7 @@ def row_norm_adjoint_part(part: Any, f: Any, i: Any, b: Any) -> int:
     """Some rows and some channels of `row_norm_adjoint`."""
     op = words_at(part[0])
     n, s, store = op[14], op[16], op[0] & 2 != 0
-    channels, count, one = n // s, cast(n, f), cast(1.0, f)
+    channels = n // s
     # a part of less than two vectors of channels would spend its time on the rows
     slices = max(min(part[2], channels * s // 32), 1)
     every = part[2] // slices
@@ -139,35 +190,21 @@ def row_norm_adjoint_part(part: Any, f: Any, i: Any, b: Any) -> int:
     for row in range(part[1] * op[13] // part[2], (part[1] + 1) * op[13] // part[2]):
         x, g, dx, mean, rstd = op[3] + row * n, op[2] + row * n, op[4] + row * n, f[op[9] + row], f[op[11] + row]
         w = op[5] + row % op[15] * channels
-        total, inner = cast(0.0, f), cast(0.0, f)
-        if op[19] != 0 and s == 1:
-            for k in range(n):
-                h = f[w + k] * f[g + k]
-                total += h
-                inner += h * (f[x + k] - mean)
-        else:
-            for c in range(channels):
-                slope = f[w + c] if op[19] != 0 else one
-                part, product = cast(0.0, f), cast(0.0, f)
-                for k in range(c * s, c * s + s):
-                    part += f[g + k]
-                    product += f[g + k] * (f[x + k] - mean)
-                total += slope * part
-                inner += slope * product
-        shift = rstd * total / count if op[18] != 0 else cast(0.0, f)
-        pull = rstd * rstd * rstd * inner / count
+        total, inner = row_norm_sums(op, f, x, g, w, mean, rstd)
+        shift = cast(wide(rstd) * total / wide(n), f) if op[18] != 0 else cast(0.0, f)
+        pull = cast(wide(rstd) * inner / wide(n), f)
         if op[19] != 0 and s == 1:
             if store:
                 for k in range(n):
-                    f[dx + k] = rstd * f[w + k] * f[g + k] - shift - pull * (f[x + k] - mean)
+                    f[dx + k] = rstd * f[w + k] * f[g + k] - shift - pull * ((f[x + k] - mean) * rstd)
             else:
                 for k in range(n):
-                    f[dx + k] += rstd * f[w + k] * f[g + k] - shift - pull * (f[x + k] - mean)
+                    f[dx + k] += rstd * f[w + k] * f[g + k] - shift - pull * ((f[x + k] - mean) * rstd)
         elif op[19] == 0:
-            row_norm_step(f, dx, x, g, n, rstd, shift, pull, mean, store)
+            row_norm_step(f, dx, x, g, n, rstd, shift, pull, mean, rstd, store)
         else:
             for c in range(channels):
-                row_norm_step(f, dx + c * s, x + c * s, g + c * s, s, rstd * f[w + c], shift, pull, mean, store)
+                row_norm_step(f, dx + c * s, x + c * s, g + c * s, s, rstd * f[w + c], shift, pull, mean, rstd, store)
     return 0
 
 
@@ -187,38 +224,65 @@ ROW_NORM = Op("row_norm", row_norm_forward, row_norm_adjoint, ((1, 2, 4, 5), (1,
 
 @device
 def batch_statistics(op: Any, f: Any, i: Any) -> int:
-    """mean and the sum of squared deviations (in two passes) of each channel, into the places of mean and rstd."""
-    channels, s, mean, square = op[22], op[23], op[15], op[17]
-    count = cast(op[21] * s, f)
-    for c in range(channels):
-        f[mean + c] = 0.0
-        f[square + c] = 0.0
-    for sample in range(op[21]):
-        x = op[3] + sample * channels * s
+    """mean, rstd, and into the place of the sums the variance by which the running one moves, of each channel."""
+    channels, s, mean, scratch, eps = op[22], op[23], op[15], stack(f), real64(op, 24)
+    count, totals = op[21] * s, doubles_at(f, scratch)
+    each = 1.0 / wide(count)
+    if s == 1:
+        sum_rows(f, mean, op[3], channels, op[21], channels, each, False)
+    for left in range(0, channels, COLUMNS):
+        n = min(COLUMNS, channels - left)
+        if s != 1:
+            clear_totals(f, totals, n)
+            for sample in range(op[21]):
+                for c in range(n):
+                    totals[c] += total_of(f, op[3] + (sample * channels + left + c) * s, s, 1)
+            give_totals(f, totals, n, each, mean + left, 1, False)
+        clear_totals(f, totals, n)
         if s == 1:
-            for c in range(channels):
-                f[mean + c] += f[x + c]
+            batch_squares(op, f, totals, scratch + 2 * COLUMNS, left, n)
         else:
-            for c in range(channels):
-                f[mean + c] += total_of(f, x + c * s, s, 1)
-    for c in range(channels):
-        f[mean + c] /= count
+            for sample in range(op[21]):
+                for c in range(n):
+                    x = op[3] + (sample * channels + left + c) * s
+                    totals[c] += square_deviation(f, x, s, f[mean + left + c])
+        for c in range(n):
+            f[op[17] + left + c] = inverse_deviation(totals[c], count, eps, f)
+            f[op[19] + left + c] = cast(totals[c] / (wide(count) - 1.0), f)
+    return 0
+
+
+@device
+def batch_squares(op: Any, f: Any, totals: Any, parts: int, left: int, n: int) -> int:
+    """Add the squared deviations of `n` channels from `left` on to their totals, where a sample has one element."""
+    channels, mean, safe = op[22], op[15] + left, True
     for sample in range(op[21]):
-        x = op[3] + sample * channels * s
-        if s == 1:
-            for c in range(channels):
+        x = op[3] + sample * channels + left
+        if sample % TOGETHER == 0:
+            for c in range(n):
                 d = f[x + c] - f[mean + c]
-                f[square + c] += d * d
+                f[parts + c] = d * d
         else:
-            for c in range(channels):
-                f[square + c] += square_deviation(f, x + c * s, s, f[mean + c])
+            for c in range(n):
+                d = f[x + c] - f[mean + c]
+                f[parts + c] += d * d
+        if sample % TOGETHER == TOGETHER - 1 or sample == op[21] - 1:
+            add_row(f, totals, n, parts, 1)
+    for c in range(n):
+        safe = safe and totals[c] > SMALL and totals[c] < LARGE
+    if not safe:
+        clear_totals(f, totals, n)
+        for sample in range(op[21]):
+            x = op[3] + sample * channels + left
+            for c in range(n):
+                d = wide(f[x + c]) - wide(f[mean + c])
+                totals[c] += d * d
     return 0
 
 
 def batch_norm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y = w (x - mean) rstd + bias by channel; in training the running statistics move towards the batch's."""
-    channels, s, eps, momentum = op[22], op[23], real(op, 24, f), real(op, 25, f)
-    mean, rstd, count = op[15], op[17], cast(op[21] * s, f)
+    channels, s, momentum, mean, rstd = op[22], op[23], real(op, 25, f), op[15], op[17]
     if op[28] != 0 and op[29] != 0 and op[30] != 0:
         i[op[13]] += 1
     if op[21] * s == 0:
@@ -234,13 +298,11 @@ def batch_norm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
             for c in range(channels):
                 moved, spread = op[9] + c * op[31], op[11] + c * op[32]
                 f[moved] += part * (f[mean + c] - f[moved])
-                f[spread] += part * (f[rstd + c] / (count - 1.0) - f[spread])
-        for c in range(channels):
-            f[rstd + c] = 1.0 / m.sqrt(f[rstd + c] / count + eps)
+                f[spread] += part * (f[op[19] + c] - f[spread])
     else:
         for c in range(channels):
             f[mean + c] = f[op[9] + c * op[31]]
-            f[rstd + c] = 1.0 / m.sqrt(f[op[11] + c * op[32]] + eps)
+            f[rstd + c] = inverse_deviation(wide(f[op[11] + c * op[32]]), 1, real64(op, 24), f)
     zero, one = cast(0.0, f), cast(1.0, f)
     for sample in range(op[21]):
         x, y = op[3] + sample * channels * s, op[1] + sample * channels * s
@@ -256,21 +318,47 @@ def batch_norm_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 @device
 def batch_norm_sums(op: Any, f: Any, second: bool) -> int:
     """The sums of g, and of g (x - mean) rstd where `second`, of each channel."""
-    channels, s, sums = op[22], op[23], op[19]
-    for c in range(2 * channels):
-        f[sums + c] = 0.0
+    channels, s, sums, scratch, one = op[22], op[23], op[19], stack(f), wide(cast(1.0, f))
+    totals, products = doubles_at(f, scratch), doubles_at(f, scratch + 2 * COLUMNS)
+    if s == 1:
+        sum_rows(f, sums, op[2], channels, op[21], channels, one, False)
+    for left in range(0, channels, COLUMNS):
+        n = min(COLUMNS, channels - left)
+        clear_totals(f, products, n)
+        if s == 1 and second:
+            batch_slopes(op, f, products, scratch + 4 * COLUMNS, left, n)
+        elif s != 1:
+            clear_totals(f, totals, n)
+            for sample in range(op[21]):
+                for c in range(n):
+                    at = (sample * channels + left + c) * s
+                    if second:
+                        total, product = slope_sums(f, op[2] + at, op[3] + at, s, f[op[15] + left + c],
+                                                    f[op[17] + left + c])
+                        totals[c] += total
+                        products[c] += product
+                    else:
+                        totals[c] += total_of(f, op[2] + at, s, 1)
+            give_totals(f, totals, n, one, sums + left, 1, False)
+        give_totals(f, products, n, one, sums + channels + left, 1, False)
+    return 0
+
+
+@device
+def batch_slopes(op: Any, f: Any, totals: Any, parts: int, left: int, n: int) -> int:
+    """Add g (x - mean) rstd of `n` channels from `left` on to their totals, where a sample has one element."""
+    mean, rstd = op[15] + left, op[17] + left
     for sample in range(op[21]):
-        x, g = op[3] + sample * channels * s, op[2] + sample * channels * s
-        for c in range(channels):
-            if second:
-                total, inner, mean = cast(0.0, f), cast(0.0, f), f[op[15] + c]
-                for k in range(c * s, c * s + s):
-                    total += f[g + k]
-                    inner += f[g + k] * (f[x + k] - mean)
-                f[sums + c] += total
-                f[sums + channels + c] += inner * f[op[17] + c]
-            else:
-                f[sums + c] += total_of(f, g + c * s, s, 1)
+        x, g = op[3] + sample * op[22] + left, op[2] + sample * op[22] + left
+        if sample % TOGETHER == 0:
+            for c in range(n):
+                write(f, parts + c, read(f, g + c) * ((read(f, x + c) - read(f, mean + c)) * read(f, rstd + c)))
+        else:
+            for c in range(n):
+                write(f, parts + c, f[parts + c] + read(f, g + c) * ((read(f, x + c) - read(f, mean + c))
+                                                                     * read(f, rstd + c)))
+        if sample % TOGETHER == TOGETHER - 1 or sample == op[21] - 1:
+            add_row(f, totals, n, parts, 1)
     return 0
 
 
@@ -297,8 +385,8 @@ def batch_norm_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
             for c in range(channels):
                 slope = f[op[17] + c] * (f[op[5] + c] if op[26] != 0 else one)
                 if by_batch:
-                    row_norm_step(f, dx + c * s, x + c * s, g + c * s, s, slope, slope * f[sums + c] / count,
-                                  slope * f[op[17] + c] * f[sums + channels + c] / count, f[op[15] + c], store)
+                    row_norm_step(f, dx + c * s, x + c * s, g + c * s, s, slope, slope * (f[sums + c] / count),
+                                  slope * (f[sums + channels + c] / count), f[op[15] + c], f[op[17] + c], store)
                 else:
                     for k in range(c * s, c * s + s):
                         f[dx + k] = slope * f[g + k] + (zero if store else f[dx + k])

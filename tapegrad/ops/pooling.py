@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast, device, floats_at, real
+from ..engine.jit import cast, device, floats_at, plus, real, wide
 from ..engine.vecmath import where
 from .convolution import first_inside, last_inside
 from .table import Op
@@ -48,7 +48,7 @@ def greatest_of_four(f: Any, b: Any, x: int, width: int, y: int, place: int, cou
         later = 1 if best != first else 0
         after = later & (1 if best != second else 0)
         b[place + k] = later + after + (after & (1 if best != third else 0))
-        holding += where((first != first) | (second != second) | (third != third) | (last != last), 1.0, 0.0)
+        holding = plus(holding, where((first != first) | (second != second) | (third != third) | (last != last), 1.0, 0.0))
     return holding
 
 
@@ -63,7 +63,7 @@ def greatest(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int,
             for kj in range(extent):
                 v = f[window + ki * width + kj]
                 best = where(v > best, v, best)
-                holding += where(v != v, 1.0, 0.0)
+                holding = plus(holding, where(v != v, 1.0, 0.0))
         f[y + k] = best
         before, at = 1, 0
         for ki in range(extent):
@@ -209,12 +209,13 @@ def avg_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
             inside = max(last - first, 0) * max(high - low, 0)
             share = share_of(op, f, (bottom - top) * (right - left), inside)
             for plane in range(op[5]):
-                total = cast(0.0, f)
+                total = wide(cast(0.0, f))
                 for h in range(first, last):
-                    x = op[3] + (plane * height + h) * width
+                    part, x = cast(0.0, f), op[3] + (plane * height + h) * width
                     for w in range(low, high):
-                        total += f[x + w]
-                f[op[1] + (plane * ho + row) * wo + column] = total * share
+                        part = plus(part, f[x + w])
+                    total += wide(part)
+                f[op[1] + (plane * ho + row) * wo + column] = cast(total, f) * share
     return 0
 
 

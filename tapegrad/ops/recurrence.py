@@ -19,7 +19,8 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.blas import gemm
-from ..engine.jit import cast, device
+from ..engine.jit import cast, device, wide
+from ..engine.sums import sum_rows
 from .table import Op
 
 #: elements of the gates of a block of steps, about what a core's second cache holds
@@ -171,13 +172,7 @@ def store_or_add(f: Any, to: int, source: int, count: int, store: bool) -> int:
 @device
 def add_columns(f: Any, to: int, d: int, width: int, rows: int, columns: int, store: bool) -> int:
     """to += the sums of the first `columns` columns of d."""
-    if store:
-        for k in range(columns):
-            f[to + k] = 0.0
-    for row in range(rows):
-        for k in range(columns):
-            f[to + k] += f[d + row * width + k]
-    return 0
+    return sum_rows(f, to, d, width, rows, columns, wide(cast(1.0, f)), not store)
 
 
 @device

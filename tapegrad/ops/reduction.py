@@ -7,56 +7,96 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import cast, device, real
-from .nest import column_stride, row_offset
+from ..engine.jit import cast, device, doubles_at, plus, real, real64, wide
+from ..engine.sums import (
+    BLOCK,
+    COLUMNS,
+    add_eight_rows,
+    add_row,
+    block_sum,
+    clear_totals,
+    exact_sum,
+    give_totals,
+    total_of,
+)
+from ..engine.sums import ROWS as TOGETHER
+from ..engine.tile import stack
+from .nest import alike_rows, column_stride, place_of, row_of, row_offset
 from .table import EVERY, Op
 
-BLOCK = 1024  # elements summed in one go, so that rounding grows with the number of blocks, not of elements
 INFINITY = math.inf
+SUMMED = 512  # elements of a row that are summed in its dtype, where a formula is evaluated on the way
+SMALL, LARGE = 1e-30, 1e30  # squares whose sum lies between lose nothing, in either dtype
 
 
 @device
-def block_sum(f: Any, at: int, n: int, step: int) -> Any:
-    """Sum of `n` elements from `at` on."""
-    part = cast(0.0, f)
-    if step == 1:
-        for k in range(n):
-            part += f[at + k]
-    else:
-        for k in range(n):
-            part += f[at + k * step]
-    return part
+def source_at(op: Any, at: int, other: int, row: int) -> int:
+    """Offset of a row of operand `other`, or where that is -1 of what is contiguous."""
+    return row_offset(op, at, other, row) if other >= 0 else row * op[at + 1]
 
 
 @device
-def total_of(f: Any, x: int, n: int, step: int) -> Any:
-    """Sum of `n` elements from `x` on, in blocks."""
-    total = cast(0.0, f)
-    for first in range(0, n, BLOCK):
-        total += block_sum(f, x + first * step, min(BLOCK, n - first), step)
-    return total
+def sum_nest(op: Any, f: Any, at: int, operand: int, to: int, source: int, other: int, scale: Any, add: bool) -> int:
+    """to = scale * the sum of `source` over all at which `operand` of the nest at word `at` lies at the same place.
+
+    Or +=. `to` is the operand's memory, `source` that of operand `other`, or contiguous where that is -1; `scale` is a
+    float64.
+    """
+    rows, columns = op[at], op[at + 1]
+    if rows * columns == 0:
+        return 0
+    alike, step, along = alike_rows(op, at, operand), column_stride(op, at, operand), 1
+    places, totals, zero = rows // alike, doubles_at(f, stack(f)), cast(0.0, f)
+    if other >= 0:
+        along = column_stride(op, at, other)
+    if step == 0 and alike > 1 and places <= COLUMNS:  # one row after the other, as they lie in memory
+        clear_totals(f, totals, places)
+        for row in range(rows):
+            totals[place_of(op, at, operand, row)] += total_of(f, source + source_at(op, at, other, row), columns,
+                                                               along)
+        for place in range(places):
+            y = to + row_offset(op, at, operand, row_of(op, at, operand, place, 0, alike))
+            f[y] = (f[y] if add else zero) + cast(totals[place] * scale, f)
+        return 0
+    for place in range(places):
+        y = to + row_offset(op, at, operand, row_of(op, at, operand, place, 0, alike))
+        if step == 0 and alike == 1:
+            total = total_of(f, source + source_at(op, at, other, place), columns, along)
+            f[y] = (f[y] if add else zero) + cast(total * scale, f)
+            continue
+        if step == 0:
+            total = wide(zero)
+            for r in range(alike):
+                x = source + source_at(op, at, other, row_of(op, at, operand, place, r, alike))
+                total += total_of(f, x, columns, along)
+            f[y] = (f[y] if add else zero) + cast(total * scale, f)
+            continue
+        for left in range(0, columns, COLUMNS):
+            n, whole, x = min(COLUMNS, columns - left), alike // TOGETHER * TOGETHER, source + left * along
+            clear_totals(f, totals, n)
+            for r in range(0, whole, TOGETHER):
+                add_eight_rows(
+                    f, totals, n, along, x + source_at(op, at, other, row_of(op, at, operand, place, r, alike)),
+                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 1, alike)),
+                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 2, alike)),
+                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 3, alike)),
+                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 4, alike)),
+                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 5, alike)),
+                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 6, alike)),
+                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 7, alike)))
+            for r in range(whole, alike):
+                add_row(f, totals, n, x + source_at(op, at, other, row_of(op, at, operand, place, r, alike)), along)
+            give_totals(f, totals, n, scale, y + left * step, step, add)
+    return 0
 
 
 def sum_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y = scale * sum x. Words: 1 y, 3 x, 5 scale, 6 elements of y, 7 nest of (y, x)."""
-    scale, count, columns, out = real(op, 5, f), op[6], op[8], op[1]
-    for k in range(count):
-        f[out + k] = 0.0
-    to, step = column_stride(op, 7, 0), column_stride(op, 7, 1)
-    for row in range(op[7]):
-        y, x = out + row_offset(op, 7, 0, row), op[3] + row_offset(op, 7, 1, row)
-        if to == 0:
-            f[y] += total_of(f, x, columns, step)
-        elif to == 1 and step == 1:
-            for k in range(columns):
-                f[y + k] += f[x + k]
-        else:
-            for k in range(columns):
-                f[y + k * to] += f[x + k * step]
-    if scale != 1.0:
-        for k in range(count):
-            f[out + k] *= scale
-    return 0
+    if op[7] * op[8] == 0:
+        empty = real(op, 5, f) * 0.0  # the mean of nothing is NaN
+        for k in range(op[6]):
+            f[op[1] + k] = empty
+    return sum_nest(op, f, 7, 0, op[1], op[3], 1, real64(op, 5), False)
 
 
 def sum_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -85,18 +125,19 @@ SUM = Op("sum", sum_forward, sum_adjoint, ((),), stores=True, doc="sum over axes
 
 
 def block_sums_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Sums of the blocks of x. Words: 1 y, 3 x, 5 elements of x."""
+    """Sums of the blocks of x, which are float64s. Words: 1 y, 3 x, 5 elements of x."""
+    sums = doubles_at(f, op[1])
     for first in range(0, op[5], BLOCK):
-        f[op[1] + first // BLOCK] = block_sum(f, op[3] + first, min(BLOCK, op[5] - first), 1)
+        sums[first // BLOCK] = block_sum(f, op[3] + first, min(BLOCK, op[5] - first), 1)
     return 0
 
 
 def ordered_sum_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = scale * sum x, one element after the other. Words: 1 y, 3 x, 5 scale, 6 elements of x."""
-    total = cast(0.0, f)
+    """y = scale * sum x, x float64s, one after the other. Words: 1 y, 3 x, 5 scale, 6 elements of x."""
+    total, sums = wide(cast(0.0, f)), doubles_at(f, op[3])
     for k in range(op[6]):
-        total = m.minus(total, -f[op[3] + k])
-    f[op[1]] = total * real(op, 5, f)
+        total += sums[k]
+    f[op[1]] = cast(total * real64(op, 5), f)
     return 0
 
 
@@ -145,6 +186,42 @@ def accumulate(f: Any, at: int, value: Any, store: bool) -> int:
 
 
 @device
+def exponential_sum(f: Any, x: int, n: int, top: Any) -> Any:
+    """Sum of e^(x - top), as a float64."""
+    total = wide(cast(0.0, f))
+    for first in range(0, n, SUMMED):
+        part = cast(0.0, f)
+        for k in range(x + first, x + min(first + SUMMED, n)):
+            part = plus(part, m.exp(f[k] - top))
+        total += wide(part)
+    return total
+
+
+@device
+def product_sum(f: Any, x: int, z: int, n: int) -> Any:
+    """Sum of x z, as a float64."""
+    total = wide(cast(0.0, f))
+    for first in range(0, n, SUMMED):
+        part = cast(0.0, f)
+        for k in range(first, min(first + SUMMED, n)):
+            part = plus(part, f[x + k] * f[z + k])
+        total += wide(part)
+    return total
+
+
+@device
+def deviation_sum(f: Any, g: Any, x: int, n: int, mean: Any, rstd: Any) -> Any:
+    """Sum of g (x - mean) rstd, as a float64."""
+    total = wide(cast(0.0, f))
+    for first in range(0, n, SUMMED):
+        part = cast(0.0, f)
+        for k in range(first, min(first + SUMMED, n)):
+            part = plus(part, f[g + k] * ((f[x + k] - mean) * rstd))
+        total += wide(part)
+    return total
+
+
+@device
 def greatest(f: Any, x: int, n: int) -> Any:
     """Greatest of a row; NaN if it holds one."""
     best = m.order(f[x])
@@ -170,12 +247,11 @@ def min_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
 
 def tie_row(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
     """The gradient shared equally among the elements that equal the result."""
-    ties = cast(0.0, f)
-    best = f[y]
+    ties, best = 0, f[y]
     for k in range(n):
         v = f[x + k]
-        ties += 1.0 if v == best or (v != v and best != best) else 0.0
-    share = f[g] / ties
+        ties += 1 if v == best or (v != v and best != best) else 0
+    share = f[g] / cast(ties, f)
     for k in range(n):
         v = f[x + k]
         accumulate(f, dx + k, share if v == best or (v != v and best != best) else cast(0.0, f), store)
@@ -183,10 +259,10 @@ def tie_row(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool
 
 
 def prod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    result = cast(1.0, f)
+    result = wide(cast(1.0, f))  # what float32 cannot hold on the way may well come back
     for k in range(n):
-        result *= f[x + k]
-    f[y] = result
+        result *= wide(f[x + k])
+    f[y] = cast(result, f)
     return 0
 
 
@@ -196,32 +272,66 @@ def prod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, st
     size = m.abs(result)
     safe = size > 1e-30 and size < 1e30
     for k in range(n):
-        others = cast(1.0, f)
+        others = wide(cast(1.0, f))
         if safe:
-            others = result / f[x + k]
+            others = wide(result / f[x + k])
         else:
             for j in range(n):
-                others *= f[x + j] if j != k else cast(1.0, f)
-        accumulate(f, dx + k, f[g] * others, store)
+                others *= wide(f[x + j]) if j != k else 1.0
+        accumulate(f, dx + k, cast(wide(f[g]) * others, f), store)
     return 0
+
+
+@device
+def mean_of(f: Any, x: int, n: int) -> Any:
+    """Mean of a row; that of equal numbers is exactly the number."""
+    return cast(exact_sum(f, x, n, 1) / wide(n), f)
+
+
+@device
+def square_deviation(f: Any, x: int, n: int, mean: Any) -> Any:
+    """Sum of (x - mean)^2 as a float64: also where the squares overflow or vanish in the dtype of `f`."""
+    total = wide(cast(0.0, f))
+    for first in range(0, n, SUMMED):
+        part = cast(0.0, f)
+        for k in range(x + first, x + min(first + SUMMED, n)):
+            d = f[k] - mean
+            part = plus(part, d * d)
+        total += wide(part)
+    if total > SMALL and total < LARGE:
+        return total
+    total = wide(cast(0.0, f))
+    for k in range(x, x + n):
+        d = wide(f[k]) - wide(mean)
+        total = plus(total, d * d)
+    return total
 
 
 def var_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
     """Sum of squared deviations from the mean (two passes), divided by p."""
-    mean = total_of(f, x, n, 1) / cast(n, f)
-    total = cast(0.0, f)
-    for k in range(n):
-        d = f[x + k] - mean
-        total += d * d
-    f[y] = total / p
+    f[y] = cast(square_deviation(f, x, n, mean_of(f, x, n)) / wide(p), f)
     return 0
 
 
 def var_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
-    mean = total_of(f, x, n, 1) / cast(n, f)
-    slope = 2.0 * f[g] / p
+    mean, slope = mean_of(f, x, n), 2.0 * f[g] / p
     for k in range(n):
         accumulate(f, dx + k, slope * (f[x + k] - mean), store)
+    return 0
+
+
+def std_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
+    """The root of what `var_row` gives, whose range is that of x."""
+    f[y] = cast(m.sqrt(square_deviation(f, x, n, mean_of(f, x, n)) / wide(p)), f)
+    return 0
+
+
+def std_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
+    """dx += g (x - mean) / (p y), and 0 where all are equal, as PyTorch has it."""
+    mean, deviation, zero = mean_of(f, x, n), f[y], cast(0.0, f)
+    slope = f[g] / p
+    for k in range(n):
+        accumulate(f, dx + k, zero if deviation == 0.0 else slope * ((f[x + k] - mean) / deviation), store)
     return 0
 
 
@@ -234,10 +344,7 @@ def logsumexp_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
     if m.abs(top) == INFINITY:
         f[y] = top
         return 0
-    total = cast(0.0, f)
-    for k in range(n):
-        total += m.exp(f[x + k] - top)
-    f[y] = top + m.log(total)
+    f[y] = top + m.log(cast(exponential_sum(f, x, n, top), f))
     return 0
 
 
@@ -254,12 +361,15 @@ def softmax_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
     if n == 0:
         return 0
     top = greatest(f, x, n)
-    total = cast(0.0, f)
-    for k in range(n):
-        e = m.exp(f[x + k] - top)
-        f[y + k] = e
-        total += e
-    scale = 1.0 / total
+    total = wide(cast(0.0, f))
+    for first in range(0, n, SUMMED):
+        part = cast(0.0, f)
+        for k in range(first, min(first + SUMMED, n)):
+            e = m.exp(f[x + k] - top)
+            f[y + k] = e
+            part = plus(part, e)
+        total += wide(part)
+    scale = 1.0 / cast(total, f)
     for k in range(n):
         f[y + k] *= scale
     return 0
@@ -267,9 +377,7 @@ def softmax_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
 
 def softmax_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
     """dx += y (g - sum g y)."""
-    inner = cast(0.0, f)
-    for k in range(n):
-        inner += f[g + k] * f[y + k]
+    inner = cast(product_sum(f, g, y, n), f)
     for k in range(n):
         accumulate(f, dx + k, f[y + k] * (f[g + k] - inner), store)
     return 0
@@ -280,57 +388,54 @@ def log_softmax_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
     if n == 0:
         return 0
     top = greatest(f, x, n)
-    total = cast(0.0, f)
+    shift = m.log(cast(exponential_sum(f, x, n, top), f))
     for k in range(n):
-        total += m.exp(f[x + k] - top)
-    shift = m.log(total)
-    for k in range(n):
-        f[y + k] = m.minus(m.minus(f[x + k], top), shift)
+        f[y + k] = (f[x + k] - top) - shift
     return 0
 
 
 def log_softmax_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
     """dx += g - e^y sum g."""
-    inner = total_of(f, g, n, 1)
+    inner = cast(total_of(f, g, n, 1), f)
     for k in range(n):
         accumulate(f, dx + k, f[g + k] - m.exp(f[y + k]) * inner, store)
     return 0
 
 
 def cumsum_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    total = cast(0.0, f)
+    total = wide(cast(0.0, f))
     for k in range(n):
-        total += f[x + k]
-        f[y + k] = total
+        total += wide(f[x + k])
+        f[y + k] = cast(total, f)
     return 0
 
 
 def cumsum_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
     """dx_k += sum of g from k on."""
-    total = cast(0.0, f)
+    total = wide(cast(0.0, f))
     for back in range(n):
         k = n - 1 - back
-        total += f[g + k]
-        accumulate(f, dx + k, total, store)
+        total += wide(f[g + k])
+        accumulate(f, dx + k, cast(total, f), store)
     return 0
 
 
 def cumprod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    product = cast(1.0, f)
+    product = wide(cast(1.0, f))
     for k in range(n):
-        product *= f[x + k]
-        f[y + k] = product
+        product *= wide(f[x + k])
+        f[y + k] = cast(product, f)
     return 0
 
 
 def cumprod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
     """dx_k += y_(k-1) s_k, s_k = g_k + x_(k+1) s_(k+1): no division, so that zeros are as good as other numbers."""
-    rest, one = cast(0.0, f), cast(1.0, f)
+    rest, one = wide(cast(0.0, f)), cast(1.0, f)
     for back in range(n):
         k = n - 1 - back
-        rest += f[g + k]
-        accumulate(f, dx + k, rest * (f[y + k - 1] if k > 0 else one), store)
-        rest *= f[x + k]
+        rest += wide(f[g + k])
+        accumulate(f, dx + k, cast(rest * wide(f[y + k - 1] if k > 0 else one), f), store)
+        rest *= wide(f[x + k])
     return 0
 
 
@@ -338,6 +443,7 @@ rows("max", max_row, tie_row, (0, 1), True, "greatest; ties share the gradient e
 rows("min", min_row, tie_row, (0, 1), True, "least; ties share the gradient equally")
 rows("prod", prod_row, prod_row_adjoint, (0, 1), True, "product")
 rows("var", var_row, var_row_adjoint, (1,), True, "sum (x - mean)^2 / p")
+rows("std", std_row, std_row_adjoint, (0, 1), True, "root of sum (x - mean)^2 / p; slope 0 where all are equal")
 rows("logsumexp", logsumexp_row, logsumexp_row_adjoint, (0, 1), True, "ln sum e^x")
 rows("softmax", softmax_row, softmax_row_adjoint, (0,), False, "e^x / sum e^x")
 rows("log_softmax", log_softmax_row, log_softmax_row_adjoint, (0,), False, "ln softmax")

@@ -25,7 +25,7 @@ def adam(op: Any, f: Any, i: Any, b: Any) -> int:
     decoupled = real64(op, 14) != 0.0
     w1, b2, w2 = cast(1.0 - beta1, f), cast(beta2, f), cast(1.0 - beta2, f)
     rate = cast(lr / (1.0 - math.pow(beta1, op[7])), f)
-    root = cast(math.sqrt(1.0 - math.pow(beta2, op[7])), f)
+    root = cast(1.0 / math.sqrt(1.0 - math.pow(beta2, op[7])), f)
     shrink = cast(1.0 - lr * wd if decoupled else 1.0 + 0.0 * wd, f)
     decay = cast(0.0 * wd if decoupled else wd, f)
     eps, sign = real(op, 11, f), real(op, 15, f)
@@ -35,7 +35,7 @@ def adam(op: Any, f: Any, i: Any, b: Any) -> int:
             d = sign * f[g + k] + decay * x
             f[m + k] += w1 * (d - f[m + k])
             f[v + k] = b2 * f[v + k] + w2 * d * d
-            f[p + k] = shrink * x - rate * f[m + k] / (math.sqrt(f[v + k]) / root + eps)
+            f[p + k] = shrink * x - rate * f[m + k] / (math.sqrt(f[v + k]) * root + eps)
         return 0
     for k in range(n):  # two loops: LLVM gives up on the overlap checks of five arrays
         d = sign * f[g + k] + decay * f[p + k]
@@ -45,7 +45,7 @@ def adam(op: Any, f: Any, i: Any, b: Any) -> int:
         s = f[v + k]
         s = f[top + k] if f[top + k] > s else s
         f[top + k] = s
-        f[p + k] = shrink * f[p + k] - rate * f[m + k] / (math.sqrt(s) / root + eps)
+        f[p + k] = shrink * f[p + k] - rate * f[m + k] / (math.sqrt(s) * root + eps)
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.jit import bits, cast, real, real64
+from ..engine.jit import bits, cast, plus, real, real64
 from ..engine.storage import address_of
 from ..engine.touched import stretch_length, stretch_start, stretches
 from ..engine.walk import run_rows
@@ -52,12 +52,12 @@ def norm(op: Any, f: Any, i: Any, b: Any) -> int:
             part = 0.0 * one
             for k in range(n):
                 x = f[g + k] * one
-                part += x * x
+                part = plus(part, x * x)
             total = math.sqrt(total * total + part)
         elif order == 1.0:
             part = 0.0 * one
             for k in range(n):
-                part += math.fabs(f[g + k] * one)
+                part = plus(part, math.fabs(f[g + k] * one))
             total += part
         elif order == math.inf:
             for k in range(n):

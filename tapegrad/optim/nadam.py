@@ -27,7 +27,7 @@ def nadam(op: Any, f: Any, i: Any, b: Any) -> int:
     cg = cast(lr * (1.0 - mu) / (1.0 - f[product]), f)
     cm = cast(lr * next_mu / (1.0 - f[product] * next_mu), f)
     w1, b2, w2 = cast(1.0 - beta1, f), cast(beta2, f), cast(1.0 - beta2, f)
-    correction = cast(1.0 - math.pow(beta2, t), f)
+    correction = cast(1.0 / (1.0 - math.pow(beta2, t)), f)
     shrink = cast(1.0 - lr * wd if decoupled else 1.0 + 0.0 * wd, f)
     decay = cast(0.0 * wd if decoupled else wd, f)
     eps, sign = real(op, 11, f), real(op, 15, f)
@@ -36,7 +36,7 @@ def nadam(op: Any, f: Any, i: Any, b: Any) -> int:
         d = sign * f[g + k] + decay * x
         f[m + k] += w1 * (d - f[m + k])
         f[v + k] = b2 * f[v + k] + w2 * d * d
-        f[p + k] = shrink * x - (cg * d + cm * f[m + k]) / (math.sqrt(f[v + k] / correction) + eps)
+        f[p + k] = shrink * x - (cg * d + cm * f[m + k]) / (math.sqrt(f[v + k] * correction) + eps)
     return 0
 
 

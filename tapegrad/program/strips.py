@@ -169,7 +169,7 @@ class Group:
         self.nbytes = self.parts * self.part_bytes
         for time in self.sums:
             self.sums[time] = self.nbytes
-            self.nbytes += (self.blocks * self.itemsize + 63) // 64 * 64
+            self.nbytes += (8 * self.blocks + 63) // 64 * 64  # each a float64
 
     @property
     def blocks(self) -> int:
@@ -360,7 +360,7 @@ class GroupRows:
             else:
                 self.fixed.add((adjoint, v))
         if sums:
-            moved.append((1, group.strip // BLOCK))
+            moved.append((1, group.strip // BLOCK * (8 // dtype.itemsize)))
         fresh = words[0] >> 32 if reverse else 0
         for j in range(fresh.bit_length()):
             if fresh >> j & 1:
