@@ -45,8 +45,8 @@ from .storage import address_of, array_at, contiguous_strides
 
 __all__ = [
     "Kernel", "Memory", "apart", "array_of", "bits", "cache_folder", "call", "cast", "compile_seconds", "device",
-    "device_pair", "doubles_at", "enabled", "float_bits", "floats_at", "bits_float", "frame", "integers", "plus", "read",
-    "real", "real64", "row_address", "wide", "word_of", "words_at", "write",
+    "device_pair", "doubles_at", "enabled", "float_bits", "floats_at", "bits_float", "frame", "integers", "plus",
+    "read", "real", "real64", "row_address", "wide", "word_of", "words_at", "write",
 ]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

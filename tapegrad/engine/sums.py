@@ -112,7 +112,7 @@ def give_totals(f: Any, totals: Any, n: int, scale: Any, to: int, step: int, add
 @device
 def sum_rows(f: Any, to: int, a: int, row: int, rows: int, columns: int, scale: Any, add: bool) -> int:
     """`scale` (a float64) times the sum of `rows` rows of `columns` elements, `row` from one to the next; or +=."""
-    if rows < ROWS and scale == 1.0:
+    if 0 < rows < ROWS and scale == 1.0:
         for r in range(rows):
             if r == 0 and not add:
                 for k in range(columns):

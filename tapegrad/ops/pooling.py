@@ -48,7 +48,8 @@ def greatest_of_four(f: Any, b: Any, x: int, width: int, y: int, place: int, cou
         later = 1 if best != first else 0
         after = later & (1 if best != second else 0)
         b[place + k] = later + after + (after & (1 if best != third else 0))
-        holding = plus(holding, where((first != first) | (second != second) | (third != third) | (last != last), 1.0, 0.0))
+        none = (first == first) & (second == second) & (third == third) & (last == last)
+        holding = plus(holding, where(none, 0.0, 1.0))
     return holding
 
 

@@ -284,8 +284,14 @@ def prod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, st
 
 @device
 def mean_of(f: Any, x: int, n: int) -> Any:
-    """Mean of a row; that of equal numbers is exactly the number."""
-    return cast(exact_sum(f, x, n, 1) / wide(n), f)
+    """Mean of a row; that of equal numbers is exactly the number, for what is left of them is averaged again."""
+    mean = cast(exact_sum(f, x, n, 1) / wide(n), f)
+    if n > 0 and m.abs(f[x] - mean) <= m.abs(mean) * 1e-6:
+        rest = wide(cast(0.0, f))
+        for k in range(x, x + n):
+            rest = plus(rest, wide(f[k] - mean))
+        mean += cast(rest / wide(n), f)
+    return mean
 
 
 @device

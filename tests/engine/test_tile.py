@@ -5,7 +5,7 @@ import pytest
 
 from tapegrad.engine.jit import Kernel, bits, enabled, real
 from tapegrad.engine.storage import address_of
-from tapegrad.engine.tile import ROWS, add_rows, lanes_of, move, placed_tile, tile, transposed
+from tapegrad.engine.tile import ROWS, lanes_of, move, placed_tile, tile, transposed
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -26,12 +26,8 @@ def run_move(op, f, i, b):
     return move(f, op[1], op[2], op[3])
 
 
-def run_add_rows(op, f, i, b):
-    return add_rows(f, op[1], op[2], op[3], op[4], op[5], op[6])
-
-
-TILE, TRANSPOSED, MOVE, ADD_ROWS = (Kernel(f"test.{function.__name__}", function, own=False)
-                          for function in (run_tile, run_transposed, run_move, run_add_rows))
+TILE, TRANSPOSED, MOVE = (Kernel(f"test.{function.__name__}", function, own=False)
+                          for function in (run_tile, run_transposed, run_move))
 
 
 def at(array):
@@ -123,18 +119,3 @@ def test_move(dtype):
         MOVE(address_of(row), dtype)
         filled = most // 2 if lanes <= most // 2 else most
         np.testing.assert_array_equal(to, [*source, *[0.0] * (filled - lanes), *[9.0] * (most + 1 - filled)])
-
-
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("adds", [False, True])
-def test_add_rows(dtype, adds):
-    most = wide(dtype)
-    for lanes in range(1, most + 1):
-        for rows in (0, 1, 2, 3, 4, 5, 7, 8, 11):
-            a = np.random.default_rng(rows).normal(size=(rows + 1, most + 2)).astype(dtype)
-            to = np.full(most + 1, 9.0, dtype)
-            row = np.array([0, at(to), at(a), most + 2, rows, lanes, at(to) if adds else 0], np.int64)
-            ADD_ROWS(address_of(row), dtype)
-            np.testing.assert_allclose(to[:lanes], a[:rows, :lanes].sum(0, np.float64) + 9 * adds, rtol=0,
-                                       atol=20 * np.finfo(dtype).eps)
-            assert (to[lanes:] == 9).all()
