@@ -213,7 +213,7 @@ def weights_again(op: Any, f: Any, i: Any, block: int, head: int, first: int, co
         for k in range(n):
             e = m.exp(f[s + k] - shift)
             f[s + k] = e
-            total += e
+            total = plus(total, e)
         share_of_each = cast(0.0, f) if total == 0.0 else 1.0 / total
         for k in range(n):
             f[s + k] *= share_of_each

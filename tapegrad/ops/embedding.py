@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import cast, device
+from ..engine.jit import cast, device, plus
 from ..engine.touched import clear_rows, list_row
 from ..errors import ArgumentError, IndexRangeError
 from .layout import outside
@@ -105,7 +105,7 @@ def embedding_bag_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
             if op[10] != 0:
                 if at != padding:
                     for k in range(n):
-                        total += f[g + k] * f[op[3] + at * n + k]
+                        total = plus(total, f[g + k] * f[op[3] + at * n + k])
                 f[op[10] + place] = total if store else f[op[10] + place] + total
     return 0
 
