@@ -497,7 +497,8 @@ unary("silu", "where(x == NEGATIVE_INFINITY, 0.0, x * sigmoid(x))", "g * sigmoid
 unary("gelu", "gelu(x)", "g * gelu_slope(x)", "x Phi(x)")
 unary("gelu_tanh", "where(x == NEGATIVE_INFINITY, 0.0, 0.5 * x * (1.0 + gelu_tanh(x)))",
       "g * 0.5 * (1.0 + gelu_tanh(x)"
-      " + x * (1.0 - gelu_tanh(x) * gelu_tanh(x)) * GELU_C * (1.0 + 3.0 * GELU_K * x * x))",
+      " + clipped(x, -20.0, 20.0) * (1.0 - gelu_tanh(x) * gelu_tanh(x)) * GELU_C"
+      " * (1.0 + 3.0 * GELU_K * clipped(x, -20.0, 20.0) * clipped(x, -20.0, 20.0)))",
       "x Phi(x), by tanh")
 unary("clip", "clipped(x, p, q)", "where((x >= p) & (x <= q), g, 0.0)", "x between p and q; slope 1 on the bounds")
 unary("hardtanh", "clipped(x, p, q)", "where((x > p) & (x < q), g, 0.0)", "x between p and q; slope 0 on the bounds")
