@@ -251,6 +251,21 @@ def _check(op: Op, inputs: Sequence[Tensor]) -> None:
                                     "elements do not lie in order, each apart; copy it with tg.tensor(...)")
 
 
+def record_row(op: Op, shape: tuple[int, ...], *, dtype: np.dtype, out_dtype: np.dtype | None = None, added: int = 0,
+               always: bool = False, **given: Any) -> Tensor:
+    """`record`, with the operands and attributes by the names of the op's row.
+
+    An auxiliary output is given by its bytes and those of an element, an input that is left out as None.
+    """
+    row = op.row
+    assert row is not None
+    inputs, aux, words = row.given(**given)
+    if any([t is None for t in inputs]):
+        nothing = constant(0.0, dtype)
+        inputs = tuple([nothing if t is None else t for t in inputs])
+    return record(op, inputs, shape, words, dtype=dtype, out_dtype=out_dtype, aux=aux, added=added, always=always)
+
+
 @checked
 def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int] = (), *,
            dtype: np.dtype, out_dtype: np.dtype | None = None, aux: Sequence[tuple[int, int]] = (),

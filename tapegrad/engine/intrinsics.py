@@ -21,6 +21,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
 from . import as_written, blas, jit, processor, team, tile, tile_code, vecmath
+from .row import resolved
 
 #: A product may be joined with the addition that follows it. Nothing else: ``w * d * d`` is not ``w * (d * d)`` where
 #: squares overflow, nor ``a / b`` the same as ``a * (1 / b)``. Sums that may be reordered say so, with `jit.plus`
@@ -378,7 +379,7 @@ def teach() -> None:
         function, single, double = jit.DEVICE_FUNCTIONS[_taught]
         _taught += 1
         if function not in _PRIMITIVES:
-            _register(function, single, double)
+            _register(function, resolved(single), resolved(double))
 
 
 def _register(function: Callable, single: Callable, double: Callable) -> None:

@@ -85,6 +85,8 @@ DEVICE_FUNCTIONS: list[tuple[Callable, Callable, Callable]] = []
 
 def device(function: Callable) -> Callable:
     """Let compiled functions call `function`; it stays a plain Python function."""
+    if _PLAIN:
+        function = _named(function)
     DEVICE_FUNCTIONS.append((function, function, function))
     return function
 
@@ -282,7 +284,7 @@ class Kernel:
                 self.function = self.function()
             if _PLAIN:
                 address = id(self)
-                _plain_functions[address] = self.function
+                _plain_functions[address] = _named(self.function)
             else:
                 address, engine = _machine_code(self, dtype)
                 self._engines.append(engine)
@@ -390,8 +392,8 @@ def _machine_code(kernel: Kernel, dtype: np.dtype) -> tuple[int, Any]:
         from .intrinsics import compile_object
 
         try:
-            kept = compile_object(specialised(kernel.function, dtype), f"tapegrad.{kernel.name}", dtype, kernel.own,
-                                  kernel.straight)
+            function = specialised(_named(kernel.function), dtype)
+            kept = compile_object(function, f"tapegrad.{kernel.name}", dtype, kernel.own, kernel.straight)
         except Exception as error:
             if kernel.own or not type(error).__module__.startswith("numba"):
                 raise
@@ -402,6 +404,13 @@ def _machine_code(kernel: Kernel, dtype: np.dtype) -> tuple[int, Any]:
             _write(file, *kept)
     symbol, object_code = kept
     return _link(object_code, symbol)
+
+
+def _named(function: Callable) -> Callable:
+    """`function` with the numbers of a row's words in place of their names."""
+    from .row import resolved
+
+    return resolved(function)
 
 
 def specialised(function: Callable, dtype: np.dtype) -> Callable:

@@ -18,13 +18,14 @@ address each costs 0.23 s when a model first uses it. A user's own op needs an a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.jit import Kernel
+from ..engine.jit import Kernel, real, real64
+from ..engine.row import Layout, Row, resolved_source
 from ..engine.walk import ADJOINT_OF as ADJOINT
 from ..engine.walk import CAPACITY, FORWARD
 from ..errors import TapegradError
@@ -67,8 +68,8 @@ class Op:
         Kernel that adds to the adjoints of the wanted inputs, in the order of the inputs. Where bit `j` of the mode
         is set, the contribution to input `j` is the first and is stored instead. No two of those adjoints have
         an element in common, unless it is `in_turn` or they are `alike`.
-    saves : sequence of tuple of int, optional
-        The save rule: ``saves[j - 1]`` are the operands that the adjoint of input `j` reads.
+    saves : dict of str to str, optional
+        The save rule: by input, the operands that its adjoint reads, with spaces between.
     stores : bool
         Whether the adjoint kernel can store a first contribution; else the walk clears the adjoint before it.
     own : bool
@@ -79,8 +80,8 @@ class Op:
     errors : dict, optional
         What each non-zero status of the kernels means: the class of the error, and its text.
     again : dict, optional
-        Words of the row that are other ones when an instruction runs a second time, for it must leave nothing behind
-        but its outputs.
+        Attributes of the row that are other ones when an instruction runs a second time, for it must leave nothing
+        behind but its outputs.
     shares : callable, optional
         From the row, what may share bytes with the output; the kernels must then do with equal addresses.
     products : callable, optional
@@ -96,6 +97,8 @@ class Op:
         What tells its kernels from those of another op of the same name.
     straight : bool
         See `Kernel`.
+    row : type of Row, optional
+        The declaration of its rows.
     strided : int
         Bit `j`: the row tells the strides of input `j`, whose elements may lie anyhow. Of every other input it tells an
         address alone, so that `record` has it lie in C order without gaps.
@@ -112,20 +115,26 @@ class Op:
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
                  "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "strided", "states",
-                 "fixed")
+                 "fixed", "row")
 
     def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
-                 saves: Sequence[tuple[int, ...]] = (), stores: bool = False, own: bool = True,
-                 errors: Errors | None = None, doc: str = "", again: dict[int, int] | None = None,
+                 saves: Sequence[tuple[int, ...]] | Mapping[str, str] = (), stores: bool = False, own: bool = True,
+                 errors: Errors | None = None, doc: str = "", again: Mapping[Any, int] | None = None,
                  lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
                  shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, alike: bool = False,
-                 form: str = "", straight: bool = False, strided: int = 0, states: int = 0, fixed: int = 0) -> None:
+                 form: str = "", straight: bool = False, strided: int = 0, states: int = 0, fixed: int = 0,
+                 row: type[Row] | None = None) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
-        self.name, self.saves, self.stores, self.doc, self.lists = name, tuple(saves), stores, doc, lists
-        self.errors, self.again, self.products = errors or {}, again or {}, products
+        self.name, self.stores, self.doc, self.lists, self.row = name, stores, doc, lists, row
+        self.errors, self.products = errors or {}, products
+        self.saves = tuple(_numbers(row, saves)) if isinstance(saves, Mapping) else tuple(saves)
+        self.again = {key if row is None else row.places[key]: word for key, word in (again or {}).items()}
         self.shares, self.in_turn, self.alike = shares, in_turn, alike
         self.strided, self.states, self.fixed = strided, states, fixed
+        if row is not None:
+            self.strided = row.bits(lambda layout: Layout.CONTIGUOUS not in layout)
+            self.states, self.fixed = row.bits(Layout.OVERWRITTEN.__and__), row.bits(Layout.FIXED.__and__)
         self.opcode = len(OPS)
         self.scalar: Op | None = None
         prefix = f"{name}.{form}" if form else name
@@ -152,8 +161,15 @@ class Op:
         return f"Op({self.name!r}, opcode={self.opcode})"
 
 
+def _numbers(row: type[Row] | None, saves: Mapping[str, str]) -> Iterator[tuple[int, ...]]:
+    """A save rule in numbers of operands; of an input that it does not name nothing is read."""
+    assert row is not None and saves.keys() <= set(row.inputs)
+    for name in row.inputs:
+        yield tuple(row.number(operand) for operand in saves.get(name, "").split())
+
+
 def kernel_of(source: str, name: str, scope: dict[str, Any]) -> Callable:
     """The function `name` that `source` defines, with the names of `scope` in reach."""
-    namespace = dict(scope)
-    exec(compile(source, f"<{name}>", "exec"), namespace)
+    namespace = {"_real": real, "_real64": real64, **scope}
+    exec(resolved_source(source, f"<{name}>", scope), namespace)
     return namespace[name]

@@ -1,0 +1,349 @@
+"""The words of a row by name: declared once, written by these names and read by them.
+
+An op's row is declared as a class, and what writes a row and the kernels that read it use the names of the class::
+
+    class Scaled(Row):               # y = factor x
+        y: Output
+        x: Input = contiguous
+        factor: float
+        n: int
+
+    def forward(op: Scaled, f, i, b):
+        for k in range(op.n):
+            f[op.y + k] = op.factor * f[op.x + k]
+        return 0
+
+Before such a function is compiled, or run as plain Python, its names become the numbers of words (`resolved`), so that
+the machine code is that of ``op[6]`` and the like. A variable is known as a row by its annotation: that of a parameter,
+or of an assignment (``op: Scaled = words_at(part.row)``).
+
+In an `Op`'s row, word 0 is the mode; an operand has two words, the addresses of its value and of its adjoint (0: not
+wanted), in the order output, inputs, auxiliary outputs; the attributes follow, and a nest of loops comes last.
+
+===========================  ========================================================================
+name                         meaning
+===========================  ========================================================================
+``op.mode``                  word 0
+``op.x``                     element address of the value of operand `x`; an ``int`` or ``bool`` attribute
+``op.g``                     element address of dL/dy, the output's adjoint
+``op.d.x``                   element address of dL/dx, 0 where it is not wanted
+``op.stores.x``              whether a first contribution is stored there rather than added
+``op.factor``                a ``float`` attribute in the dtype of `f`; a ``double`` in float64
+``op.nest``                  the number of the word at which a nest begins, or words of a declaration of
+                             their own; ``op.nest.rows`` and the like are words of it
+===========================  ========================================================================
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import IntFlag
+from typing import Any, ClassVar, TypeAlias
+
+from .jit import bits, real, real64
+
+# of these annotations the names count
+Output: TypeAlias = int
+Input: TypeAlias = int
+Aux: TypeAlias = int
+double: TypeAlias = float
+
+
+class Layout(IntFlag):
+    """What an operand must be; without `CONTIGUOUS` its strides stand in the row."""
+
+    STRIDED = 0
+    CONTIGUOUS = 1
+    ABSENT = 2
+    INT64 = 4
+    BOOL = 8
+    OVERWRITTEN = 16
+    FIXED = 32
+
+
+#: its elements lie one after the other
+contiguous: Any = Layout.CONTIGUOUS
+#: it may be left out
+absent: Any = Layout.ABSENT
+#: it holds integers, or bytes that are 0 or 1, rather than floats
+int64: Any = Layout.INT64
+boolean: Any = Layout.BOOL
+#: the kernel writes to it: a state, which needs memory of its own for each element
+overwritten: Any = Layout.OVERWRITTEN
+#: floats that no adjoint reaches, so that one that wants a gradient is refused
+fixed: Any = Layout.FIXED
+
+_OPERANDS = ("Output", "Input", "Aux")
+_ATTRIBUTES = {"int": "{0}", "bool": "int({0})", "float": "bits({0})", "double": "bits({0})"}
+
+
+def _kind(kind: Any, scope: Mapping[str, Any]) -> Any:
+    """A kind's name, or the declaration that it names."""
+    if kind in _OPERANDS or kind in _ATTRIBUTES:
+        return kind
+    found = scope.get(kind, globals().get(kind)) if isinstance(kind, str) else kind
+    if isinstance(found, type) and issubclass(found, Words):
+        return found
+    raise TypeError(f"{kind!r} is no kind of a word")
+
+
+def _function(name: str, given: Sequence[str], result: str) -> Callable:
+    """The function of these keywords that returns the expression `result`."""
+    scope: dict[str, Any] = {"bits": bits}
+    exec(f"def {name}({'*, ' if given else ''}{', '.join(given)}):\n    return {result}", scope)
+    return scope[name]
+
+
+def _tuple(values: Iterable[str]) -> str:
+    return f"({''.join(value + ', ' for value in values)})"
+
+
+class Words:
+    """A declaration of consecutive words, from a first one on.
+
+    Attributes
+    ----------
+    kinds : dict of str to (str or type)
+        By name: ``int``, ``bool``, ``float``, ``double``, an operand's kind, or the declaration of words within these.
+    places : dict of str to int
+        By name, the number of the word, or of the first.
+    size : int
+        How many words there are, without those of a `Nest`.
+    """
+
+    kinds: ClassVar[dict[str, Any]] = {}
+    places: ClassVar[dict[str, int]] = {}
+    size: ClassVar[int] = 0
+    def __init_subclass__(cls) -> None:
+        scope = vars(sys.modules[cls.__module__])
+        cls.kinds = {name: _kind(kind, scope) for name, kind in cls.__dict__.get("__annotations__", {}).items()
+                     if not str(kind).startswith("ClassVar")}
+        cls.places, at = {}, cls._first_place()
+        for name, kind in cls.kinds.items():
+            if kind not in _OPERANDS:
+                cls.places[name] = at
+                at += kind.size if isinstance(kind, type) and issubclass(kind, Words) else 1
+        cls.size = at
+
+    @classmethod
+    def words(cls, **values: Any) -> tuple[int, ...]:
+        """The words of attributes, which are given by name; the function that gives them is made at the first call."""
+        names = [name for name, kind in cls.kinds.items() if kind not in _OPERANDS]
+        made = _function("words", names, cls._values())
+        setattr(cls, "words", staticmethod(made))
+        return made(**values)
+
+    @classmethod
+    def _values(cls) -> str:
+        """An expression of the attributes' words, from their values by name."""
+        kinds = {name: cls.kinds[name] for name in cls.kinds if cls.kinds[name] not in _OPERANDS}
+        return _tuple(f"*{name}" if isinstance(kind, type) else _ATTRIBUTES[kind].format(name)
+                      for name, kind in kinds.items())
+
+    @classmethod
+    def _first_place(cls) -> int:
+        return 0
+
+
+class Nest(Words):
+    """A nest of loops (`ops.nest`), whose number of words depends on the axes; `over` says of which operands it is."""
+
+    rows: int
+    columns: int
+    outer: int
+
+    @staticmethod
+    def over(*names: str) -> Any:
+        """The operands whose strides the nest holds, in their order."""
+        return names
+
+
+class Part(Words):
+    """What `team.share` gives the kernel of a part: the address of the row, the part's number, how many there are."""
+
+    row: int
+    number: int
+    count: int
+
+
+class Row(Words):
+    """Base of the declarations of an op's row.
+
+    Attributes
+    ----------
+    operands : tuple of str
+        Output, inputs, auxiliary outputs.
+    layouts : dict of str to Layout
+        Of the operands.
+    nests : dict of str to tuple of str
+        Of each nest the operands that it is of.
+    """
+
+    operands: ClassVar[tuple[str, ...]] = ()
+    inputs: ClassVar[tuple[str, ...]] = ()
+    layouts: ClassVar[dict[str, Layout]] = {}
+    nests: ClassVar[dict[str, tuple[str, ...]]] = {}
+    mode: ClassVar[int]
+    g: ClassVar[int]
+    d: ClassVar[Any]
+    stores: ClassVar[Any]
+
+    def __init_subclass__(cls) -> None:
+        kinds = cls.__dict__.get("__annotations__", {})
+        cls.operands = tuple(name for name, kind in kinds.items() if kind in _OPERANDS)
+        cls.inputs = tuple(name for name in cls.operands if kinds[name] == "Input")
+        super().__init_subclass__()
+        order = [_OPERANDS.index(cls.kinds[name]) for name in cls.operands]
+        if order != sorted(order) or order.count(0) != 1:
+            raise TypeError(f"{cls.__name__}: a row has one output, then its inputs, then its auxiliary outputs")
+        cls.layouts = {name: Layout(cls.__dict__.get(name, 0)) for name in cls.operands}
+        cls.nests = {name: cls.__dict__[name] for name, kind in cls.kinds.items() if kind is Nest}
+        cls.places.update({name: 1 + 2 * j for j, name in enumerate(cls.operands)})
+
+    @classmethod
+    def _first_place(cls) -> int:
+        return 1 + 2 * len(cls.operands)
+
+    @classmethod
+    def given(cls, **values: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[int, ...]]:
+        """Inputs, auxiliary outputs and the attributes' words, all of which are given by name."""
+        aux = cls.operands[1 + len(cls.inputs):]
+        result = f"{_tuple(cls.inputs)}, {_tuple(aux)}, {cls._values()}"
+        made = _function("given", [name for name in cls.kinds if name not in cls.operands[:1]], result)
+        setattr(cls, "given", staticmethod(made))
+        return made(**values)
+
+    @classmethod
+    def bits(cls, holds: Callable[[Layout], Any]) -> int:
+        """Bit `j` says whether input `j` is of a layout that `holds`."""
+        return sum(1 << cls.number(name) for name in cls.inputs if holds(cls.layouts[name]))
+
+    @classmethod
+    def number(cls, name: str) -> int:
+        """Of an operand its number: 0 the output."""
+        return cls.operands.index(name)
+
+
+def declared(name: str, fields: Mapping[str, str], **values: Any) -> type[Row]:
+    """A row whose fields are known at run time only."""
+    return type(name, (Row,), {"__annotations__": dict(fields), "__module__": __name__, **values})
+
+
+# ------------------------------------------------------------------ reading by names
+
+
+def resolved(function: Callable) -> Callable:
+    """`function` with the numbers of words in place of their names; itself where it names none."""
+    if not _may_name(function):
+        return function
+    lines, first = inspect.getsourcelines(function)
+    tree = ast.parse(textwrap.dedent("".join(lines)))
+    ast.increment_lineno(tree, first - 1)
+    definition = tree.body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    return _rebuilt(function, definition) if _resolve(definition, function.__globals__) else function
+
+
+def resolved_source(source: str, filename: str, scope: Mapping[str, Any]) -> Any:
+    """The code of `source`, whose functions may name words of the declarations in `scope`."""
+    tree = ast.parse(source)
+    for definition in tree.body:
+        if isinstance(definition, ast.FunctionDef):
+            _resolve(definition, scope)
+    return compile(ast.fix_missing_locations(tree), filename, "exec")
+
+
+def _may_name(function: Callable) -> bool:
+    """Whether some annotation of it, or of a variable within, can be that of a declaration."""
+    return any(kind not in ("Any", "int", "bool", "float") for kind in function.__annotations__.values()) or (
+        "words_at" in function.__code__.co_names)
+
+
+def _resolve(definition: ast.FunctionDef, scope: Mapping[str, Any]) -> bool:
+    """Put numbers in place of names; whether there were any."""
+    names = _Names(scope)
+    for argument in definition.args.args:
+        names.annotate(argument.arg, argument.annotation)
+        argument.annotation = None
+    definition.returns = None
+    definition.decorator_list = []
+    definition.body = [names.visit(statement) for statement in definition.body]
+    return names.found
+
+
+class _Names(ast.NodeTransformer):
+    """Replaces the names of words; `found`: whether there were any."""
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        self.scope, self.found = scope, False
+        self.rows: dict[str, type[Words]] = {}
+
+    def annotate(self, name: str, annotation: ast.expr | None) -> bool:
+        """Take a variable for a row if its annotation is a declaration."""
+        kind = self.scope.get(ast.unparse(annotation)) if annotation is not None else None
+        if not (isinstance(kind, type) and issubclass(kind, Words)):
+            return False
+        self.rows[name] = kind
+        return True
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if isinstance(node.target, ast.Name) and node.value is not None:
+            self.found |= self.annotate(node.target.id, node.annotation)
+            return ast.copy_location(ast.Assign([node.target], self.visit(node.value)), node)
+        return self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        path = [node.attr]
+        base = node.value
+        while isinstance(base, ast.Attribute):
+            path.insert(0, base.attr)
+            base = base.value
+        if not isinstance(base, ast.Name) or base.id not in self.rows:
+            return self.generic_visit(node)
+        self.found = True
+        new = ast.parse(self._word(base.id, self.rows[base.id], path), mode="eval").body
+        if isinstance(new, ast.Subscript):
+            new.ctx = node.ctx
+        return ast.fix_missing_locations(ast.copy_location(new, node))
+
+    def _word(self, name: str, row: type[Words], path: list[str]) -> str:
+        first, whole = path[0], path
+        if issubclass(row, Row):
+            if first in ("d", "stores") and len(path) == 2 and path[1] in row.operands:
+                j = row.number(path[1])
+                return f"{name}[{2 + 2 * j}]" if first == "d" else f"{name}[0] & {1 << j} != 0"
+            if path in (["g"], ["mode"]):
+                return f"{name}[{2 if first == 'g' else 0}]"
+        at = 0
+        while path and path[0] in row.places:
+            at, kind = at + row.places[path[0]], row.kinds[path[0]]
+            path = path[1:]
+            if isinstance(kind, type):
+                row = kind
+                continue
+            if path:
+                break
+            return {"float": f"_real({name}, {at}, f)", "double": f"_real64({name}, {at})"}.get(kind, f"{name}[{at}]")
+        if path:
+            raise AttributeError(f"{'.'.join([name, *whole])}: {row.__name__} declares no {path[0]}")
+        return str(at)
+
+
+def _rebuilt(function: Callable, definition: ast.FunctionDef) -> Callable:
+    """The function that `definition` defines, with the globals and what was enclosed of `function`."""
+    free = function.__code__.co_freevars
+    enclosing = ast.parse(f"def enclosing(_real, _real64{''.join(', ' + name for name in free)}):\n"
+                          f"    return {definition.name}").body[0]
+    assert isinstance(enclosing, ast.FunctionDef)
+    enclosing.body.insert(0, definition)
+    module = ast.fix_missing_locations(ast.Module([enclosing], []))
+    scope: dict[str, Any] = {}
+    exec(compile(module, function.__code__.co_filename, "exec", dont_inherit=True), function.__globals__, scope)
+    made = scope["enclosing"](real, real64, *(cell.cell_contents for cell in function.__closure__ or ()))
+    made.__qualname__, made.__module__ = function.__qualname__, function.__module__
+    made.__defaults__, made.__doc__ = function.__defaults__, function.__doc__
+    return made

@@ -1,0 +1,165 @@
+"""Rows declared by names: what is written by a name is read by it, in machine code and as plain Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tapegrad.engine.jit import Kernel, bits, device, words_at
+from tapegrad.engine.row import (
+    Aux,
+    Input,
+    Layout,
+    Nest,
+    Output,
+    Part,
+    Row,
+    Words,
+    absent,
+    contiguous,
+    declared,
+    double,
+    resolved,
+    resolved_source,
+)
+from tapegrad.engine.storage import address_of
+
+
+class Dice(Words):
+    scale: float
+    threshold: int
+
+
+class Scaled(Row):
+    y: Output
+    x: Input = contiguous
+    shift: Input = contiguous | absent
+    kept: Aux
+    factor: float
+    exact: double
+    n: int
+    flag: bool
+    dice: Dice
+    nest: Nest = Nest.over("x")
+
+
+@device
+def scaled_element(op: Scaled, f, k):
+    return op.factor * f[op.x + k] + op.dice.scale
+
+
+def scaled(op: Scaled, f, i, b):
+    for k in range(op.n):
+        f[op.y + k] = scaled_element(op, f, k)
+        if op.stores.x:
+            f[op.d.x + k] = op.exact
+        else:
+            f[op.d.x + k] += f[op.g + k]
+    i[op.kept] = op.nest.rows * 100 + op.nest.columns * 10 + op.nest
+    return 0
+
+
+def scaled_part(part: Part, f, i, b):
+    op: Scaled = words_at(part.row)
+    op.n = part.number * 10 + part.count
+    return 0
+
+
+SCALED, SCALED_PART = Kernel("test.scaled", scaled), Kernel("test.scaled_part", scaled_part)
+
+
+def test_words_lie_in_the_order_of_the_declaration():
+    assert Scaled.operands == ("y", "x", "shift", "kept")
+    assert Scaled.inputs == ("x", "shift")
+    assert Scaled.layouts == {"y": Layout(0), "x": Layout.CONTIGUOUS, "shift": Layout.CONTIGUOUS | Layout.ABSENT,
+                              "kept": Layout(0)}
+    assert Scaled.nests == {"nest": ("x",)}
+    words = Scaled.words(factor=2.0, exact=0.5, n=3, flag=True, dice=Dice.words(scale=1.0, threshold=7),
+                         nest=(1, 4, 0, 1))
+    # by hand: mode, four operands of two words each, then these
+    assert words == (bits(2.0), bits(0.5), 3, 1, bits(1.0), 7, 1, 4, 0, 1)
+    assert [Scaled.places[name] for name in ("y", "x", "factor", "dice", "nest")] == [1, 3, 9, 13, 15]
+    inputs, aux, _ = Scaled.given(x="x", shift=None, kept=(8, 8), factor=2.0, exact=0.5, n=3, flag=True,
+                                  dice=(0, 0), nest=())
+    assert (inputs, aux) == (("x", None), ((8, 8),))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_kernel_reads_by_name_what_was_written_by_name(dtype):
+    memory = np.zeros((5, 4), dtype)
+    memory[1], memory[2], memory[3] = 3.0, 5.0, 7.0
+    kept = np.zeros(1, np.int64)
+    at = [address_of(memory[k]) // memory.itemsize for k in range(5)]
+    words = Scaled.words(factor=2.0, exact=0.1, n=3, flag=False, dice=Dice.words(scale=1.0, threshold=7),
+                         nest=(1, 4, 0, 1))
+    row = np.array([0, at[0], at[2], at[1], at[3], 0, 0, address_of(kept) // 8, 0, *words], np.int64)
+    assert SCALED(address_of(row), np.dtype(dtype)) == 0
+    assert memory[0].tolist() == [7.0, 7.0, 7.0, 0.0]  # 2 * 3 + 1
+    assert memory[3].tolist() == [12.0, 12.0, 12.0, 7.0]  # 7 + 5
+    assert kept[0] == 1 * 100 + 4 * 10 + 15
+    row[0] = 2  # bit 1: the adjoint of the first input is stored
+    SCALED(address_of(row), np.dtype(dtype))
+    assert memory[3].tolist() == [dtype(0.1)] * 3 + [7.0]
+
+
+def test_a_part_finds_its_row_by_an_annotated_variable():
+    row = np.zeros(30, np.int64)
+    part = np.array([address_of(row) // 8, 2, 4], np.int64)
+    SCALED_PART(address_of(part), np.dtype(np.float64))
+    assert row[Scaled.places["n"]] == 24
+
+
+def test_names_leave_the_bytecode_of_numbers():
+    def by_name(op: Scaled, f):
+        total = op.n + op.d.x
+        return f[op.x] if op.stores.shift else total
+
+    def by_number(op, f):
+        total = op[11] + op[4]
+        return f[op[3]] if op[0] & 4 != 0 else total
+
+    by_name.__annotations__ = {"op": "Scaled"}
+    assert resolved(by_name).__code__.co_code == by_number.__code__.co_code
+
+
+def test_a_function_without_names_is_left_as_it_is():
+    assert resolved(scaled_part) is not scaled_part
+
+    def plain(op, f, i, b):
+        return op[3]
+
+    assert resolved(plain) is plain
+
+
+def test_what_is_enclosed_and_defaults_stay():
+    factor = 3
+
+    def enclosed(op: Scaled, f, power=2):
+        return op.n * factor ** power
+
+    row = [0] * 30
+    row[Scaled.places["n"]] = 2
+    assert resolved(enclosed)(row, None) == 18
+
+
+def test_generated_source_uses_names_too():
+    made = declared("Made", {"y": "Output", "x0": "Input", "x1": "Input", "n": "int"})
+    scope = {"Made": made}
+    exec(resolved_source("def run(op: Made, f, i, b):\n    return op.x1 + op.n\n", "<run>", scope), scope)
+    assert scope["run"]([0, 1, 0, 3, 0, 5, 0, 7], None, None, None) == 12
+
+
+@pytest.mark.parametrize("name", ["unknown", "d.unknown", "stores.n", "nest.depth"])
+def test_a_name_that_is_not_declared_is_an_error_that_names_it(name):
+    scope = {"Scaled": Scaled}
+    with pytest.raises(AttributeError, match=f"op.{name}: "):
+        resolved_source(f"def run(op: Scaled, f):\n    return op.{name}\n", "<run>", scope)
+
+
+def test_operands_come_in_their_order():
+    with pytest.raises(TypeError, match="one output, then its inputs"):
+        declared("Wrong", {"x": "Input", "y": "Output"})
+    with pytest.raises(TypeError, match="no kind of a word"):
+        declared("Wrong", {"y": "Output", "x": "Tensor"})
+
+
