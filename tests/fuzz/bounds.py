@@ -235,6 +235,21 @@ def watch_recordings(program, capture) -> None:
     program.Program._link = watched_link
 
 
+def watch_scratch(module) -> None:
+    """Working memory that is used again may be asked for more than at first, up to what the buffer has."""
+    scratch = module.scratch
+
+    def watched_scratch(op, elements, *operands):
+        found = scratch(op, elements, *operands)
+        if found.buffer is not None:
+            REGIONS.add(found.buffer.address, elements * found.dtype.itemsize, found.buffer)
+        return found
+
+    for user in [m for name, m in sys.modules.items() if name.startswith("tapegrad.")]:
+        if getattr(user, "scratch", None) is scratch:
+            user.scratch = watched_scratch
+
+
 def install() -> None:
     """Import tapegrad with bounds."""
     package = Path(importlib.util.find_spec("tapegrad").origin).parent
@@ -251,8 +266,9 @@ def install() -> None:
     for name in stubs:
         del sys.modules[name]
     importlib.import_module("tapegrad")
-    blas, program, capture, strips = (importlib.import_module(f"tapegrad.{name}") for name in (
-        "engine.blas", "program.program", "program.capture", "program.strips"))
+    blas, program, capture, strips, scratch = (importlib.import_module(f"tapegrad.{name}") for name in (
+        "engine.blas", "program.program", "program.capture", "program.strips", "functions.scratch"))
+    watch_scratch(scratch)
     watch_products(blas)
     watch_recordings(program, capture)
     strips.STRIP_BYTES, strips.FEWEST_STRIPS = 1, 2  # so that small arrays run in strips

@@ -28,6 +28,10 @@ def drawer(weight: float):
     return keep
 
 
+class TooLarge(Exception):
+    """An op asks for an array beyond the program's scale."""
+
+
 class Draft:
     """A program in the making."""
 
@@ -41,7 +45,7 @@ class Draft:
         self.block: tuple[int, ...] = ()
         self.masks = Masks()
         scale = self.choose(["tiny"] * 14 + ["middle"] * 4 + ["large"] * 2)
-        self.scale = "tiny" if BOUNDS else scale
+        self.scale = self.program.scale = "tiny" if BOUNDS else scale
         if BOUNDS:  # in plain Python: a few elements, or a few lines
             self.batch, self.extents = self.integer(1, 3), [self.integer(1, 4) for _ in range(3)]
             self.most, self.count = 48, self.integer(3, 14)
@@ -94,6 +98,8 @@ class Draft:
 
     def array(self, role, shape, kind="float", low=-1.0, high=1.0) -> str:
         """A new array."""
+        if math.prod(shape) > 2 * self.most:
+            raise TooLarge
         name = {LEAF: "p", INPUT: "x", CONSTANT: "c", BUFFER: "b"}[role] + str(len(self.program.arrays))
         plain = role == CONSTANT and (kind != "float" or self.chance(0.5))
         made = Array(name, role, tuple(shape), kind, low, high, int(self.rng.integers(1 << 30)), plain)
@@ -259,7 +265,10 @@ def generate(seed) -> tuple[Program, Judge] | None:
         tries += 1
         _, draw = DRAWERS[int(draft.rng.choice(len(DRAWERS), p=weights / weights.sum()))]
         if draft.scale == "tiny" or not getattr(draw, "small", False):
-            draw(draft)
+            try:
+                draw(draft)
+            except TooLarge:
+                continue
         if draft.block and draft.chance(0.3):
             draft.block = draft.block[:-1]
     draft.block = ()

@@ -75,11 +75,12 @@ class Line:
 
 @dataclass
 class Program:
-    """Arrays, lines and the names of the scalars whose sum is the loss."""
+    """Arrays, lines, the names of the scalars whose sum is the loss, and of which scale it was drawn."""
 
     arrays: dict[str, Array] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     terms: list[str] = field(default_factory=list)
+    scale: str = "tiny"
 
     def of(self, role: str) -> list[Array]:
         """The arrays of a role, in order."""
@@ -116,7 +117,7 @@ class Program:
                 kept.append(line)
                 needed.update(line.operands)
         arrays = {name: a for name, a in self.arrays.items() if name in needed}
-        return Program(arrays, kept[::-1], list(self.terms))
+        return Program(arrays, kept[::-1], list(self.terms), self.scale)
 
     def changed(self, **changes) -> Program:
         """A copy with other arrays, lines or terms, without what is then dead."""
@@ -137,11 +138,6 @@ class Program:
     def draws(self) -> bool:
         """Whether it draws random numbers."""
         return any("dropout(" in line.text for line in self.lines)
-
-    @property
-    def elements(self) -> int:
-        """Of the largest array."""
-        return max((math.prod(a.shape) for a in self.arrays.values()), default=0)
 
 
 def _block(numbered: list[tuple[int, Line]], path: tuple[int, ...], used: dict[str, int]) -> list[str]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 import tapegrad as tg
+from tapegrad.program import strips
 
 from .generate import generate
 from .judge import Judge
 from .program import Program
-from .script import script
+from .script import SHORT, script
 from .shrink import shrink
 from .ways import EAGER, RECORDED, SPLIT, WAYS
 from .world import Unjudged, World, Wrong
@@ -20,15 +21,17 @@ from .world import Unjudged, World, Wrong
 
 @dataclass(frozen=True)
 class Setup:
-    """A way, a dtype, whether leaves are parameters, and threads."""
+    """A way, a dtype, whether leaves are parameters, threads, and whether arrays of 2048 elements run in strips."""
 
     way: str
     dtype: type
     parameters: bool
     threads: int
+    short: bool = False
 
     def __str__(self) -> str:
-        return f"{self.way}, {self.dtype.__name__}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+        return (f"{self.way}, {self.dtype.__name__}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+                f"{', short strips' if self.short else ''}")
 
 
 @dataclass
@@ -52,8 +55,10 @@ def fits(way: str, program: Program) -> bool:
 
 def attempt(program: Program, judge: Judge, setup: Setup) -> tuple[World | None, Exception | None]:
     """Run it; the world says how much was compared. `Unjudged` is no error."""
-    before = tg.get_num_threads()
+    before, lengths = tg.get_num_threads(), (strips.STRIP_BYTES, strips.FEWEST_STRIPS)
     tg.set_num_threads(setup.threads)
+    if setup.short:
+        strips.STRIP_BYTES, strips.FEWEST_STRIPS = SHORT
     world = None
     try:
         world = World(program, judge, setup.dtype, setup.parameters)
@@ -64,6 +69,7 @@ def attempt(program: Program, judge: Judge, setup: Setup) -> tuple[World | None,
         return world, error
     finally:
         tg.set_num_threads(before)
+        strips.STRIP_BYTES, strips.FEWEST_STRIPS = lengths
     return world, None
 
 
@@ -74,9 +80,9 @@ def setups(program: Program, rng: np.random.Generator, count: int | None) -> lis
         pairs = [(w.__name__, dtype) for w in ways for dtype in (np.float64, np.float32) if fits(w.__name__, program)]
         order = rng.permutation(len(pairs))
         chosen += [pairs[k] for k in (order if count is None else order[:-(-count // share)])]
-    large = program.elements > 5000
-    return [Setup(w, dtype, bool(rng.integers(2)), int(rng.integers(1, 3)) if large or rng.random() < 0.1 else 1)
-            for w, dtype in chosen]
+    large = program.scale != "tiny"
+    return [Setup(w, dtype, bool(rng.integers(2)), int(rng.integers(1, 3)) if large or rng.random() < 0.1 else 1,
+                  large and bool(rng.random() < 0.6)) for w, dtype in chosen]
 
 
 def try_seed(seed: int, count: int | None, totals: Counter) -> list[Failure]:
@@ -117,5 +123,6 @@ def shrunk(failure: Failure, seconds: float = 20.0) -> Failure:
 
 def as_script(failure: Failure) -> str:
     """A script that shows it."""
-    world = World(failure.program, Judge(failure.program), failure.setup.dtype, failure.setup.parameters)
-    return script(failure.program, world, WAYS[failure.setup.way], failure.error, failure.setup.threads)
+    setup = failure.setup
+    world = World(failure.program, Judge(failure.program), setup.dtype, setup.parameters)
+    return script(failure.program, world, WAYS[setup.way], failure.error, setup.threads, setup.short)

@@ -14,6 +14,8 @@ from .program import BUFFER, CONSTANT, INPUT, LEAF, Program
 from .setting import Setting
 from .world import World, Wrong
 
+SHORT = 1, 2  # bytes of a strip, which become a whole unit, and the fewest strips: short ones
+
 _HEAD = """\
 from __future__ import annotations
 import re
@@ -42,9 +44,13 @@ class Shown(Setting):
 """
 
 
-def script(program: Program, world: World, way: Callable, wrong: Exception, threads: int = 1) -> str:
+def script(program: Program, world: World, way: Callable, wrong: Exception, threads: int = 1,
+           short: bool = False) -> str:
     """The text; what it prints is the number that `wrong` names."""
     text = [_HEAD.format(dtype=world.dtype.__name__, rate=ways.RATE, threads=threads)]
+    if short:
+        text.append("from tapegrad.program import strips\n"
+                    f"strips.STRIP_BYTES, strips.FEWEST_STRIPS = {SHORT}  # small arrays run in strips, too\n")
     tensors = {LEAF: "requires_grad=True", BUFFER: "", CONSTANT: ""}
     for a in program.arrays.values():
         if a.role in tensors:

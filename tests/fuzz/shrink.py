@@ -11,7 +11,7 @@ import numpy as np
 from naive import array_functions, layer_functions
 
 from .judge import Masks, plain_value
-from .program import CONSTANT, INPUT, LEAF, Array, Program
+from .program import CONSTANT, INPUT, LEAF, Array, Line, Program
 
 
 def shrink(program: Program, fails: Callable[[Program], bool], seconds: float = 20.0) -> Program:
@@ -23,10 +23,18 @@ def shrink(program: Program, fails: Callable[[Program], bool], seconds: float = 
         for smaller in _smaller(program):
             if time.monotonic() > end:
                 return program
-            if smaller.terms and smaller.leaves and fails(smaller):
+            if smaller.terms and smaller.leaves and _size(smaller) < _size(program) and fails(smaller):
                 program, again = smaller, True
                 break
     return program
+
+
+def _size(program: Program) -> tuple[int, ...]:
+    """What must become less, the most important first."""
+    lines = program.lines
+    return (len(lines), len(program.terms), sum(len(line.block) for line in lines), len(program.inputs),
+            len(program.leaves), sum(a.plain and a.kind == "float" for a in program.arrays.values()),
+            sum(len(set(line.operands)) for line in lines))
 
 
 def _smaller(program: Program) -> Iterator[Program]:
@@ -41,6 +49,11 @@ def _smaller(program: Program) -> Iterator[Program]:
         values = _values(program)
     except (ValueError, IndexError, TypeError, AttributeError):
         return
+    for k, line in enumerate(program.lines[:-2]):  # the loss is the sum of an early value
+        for name in line.targets:
+            if isinstance(values.get(name), naive.Var):
+                total = Line(("total",), "tg.sum({0})", (name,))
+                yield Program(program.arrays, [*program.lines[:k + 1], total], ["total"]).without_dead()
     for k in reversed(range(len(program.lines))):
         line = program.lines[k]
         for name in line.targets:

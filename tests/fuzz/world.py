@@ -44,8 +44,9 @@ class Wrong(Exception):
         if np.shape(self.found) != np.shape(self.expected):
             return f"{self.what} has shape {np.shape(self.found)}, must have {np.shape(self.expected)}"
         k = self.worst
-        return (f"{self.what}[{k}] is {np.ravel(self.found)[k]:.9g}, must be {np.ravel(self.expected)[k]:.9g} "
-                f"(within {self.tolerance:.1e})")
+        found, expected = float(np.ravel(self.found)[k]), float(np.ravel(self.expected)[k])
+        return (f"{self.what}[{k}] is {found:.9g}, must be {expected:.9g} (within {self.tolerance:.1e}, off by "
+                f"{abs(found - expected):.1e})")
 
 
 class Unjudged(Exception):

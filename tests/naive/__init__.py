@@ -3,8 +3,8 @@
 * `functions`: every function, forward, written from its formula (``sigmoid``, ``gelu``, ``cross_entropy``), and
   derivatives by central differences (`derivative`, `directional_derivative`);
 * `tape`: a reverse-mode tape in plain Python (`Var`);
-* `array_functions` and `layer_functions`: the functions of that tape under tapegrad's names, so that one text of a
-  program runs on either;
+* `array_functions` (of `elementwise_functions`, `layout_functions`, `product_functions`) and `layer_functions`: the
+  functions of that tape under tapegrad's names, so that one text of a program runs on either;
 * `random_words`: the random numbers of dropout.
 """
 

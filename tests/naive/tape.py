@@ -7,6 +7,8 @@ greatest), from which follows whether such errors could have decided otherwise.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -42,8 +44,8 @@ class Run:
     def __exit__(self, *error):
         Run.current = self.before
 
-    def rounded(self, array):
-        """`array` with errors."""
+    def rounded(self, array, terms=1):
+        """`array` with errors; as of running sums of so many terms, which products of matrices are."""
         if array.size:
             with np.errstate(invalid="ignore"):
                 self.largest = max(self.largest, float(np.max(np.abs(array))))  # NaN stays
@@ -51,7 +53,13 @@ class Run:
                 self.largest = np.inf
         if not self.noise or not array.size:
             return array
-        return array * (1.0 + self.noise * self.rng.uniform(-1.0, 1.0, array.shape))
+        noise = self.noise * max(1.0, math.sqrt(terms) / 4.0)
+        return array * (1.0 + noise * self.rng.uniform(-1.0, 1.0, array.shape))
+
+
+def rounded(array, terms=1):
+    """`Run.rounded` of the present run."""
+    return array if Run.current is None else Run.current.rounded(array, terms)
 
 
 def decided(choice):
@@ -62,14 +70,27 @@ def decided(choice):
     return choice
 
 
+def total(x, axis=None, keepdims=False):
+    """The sum, of long doubles: NumPy's of float64 along any but the last axis is a running one."""
+    return np.sum(x, axis=axis, keepdims=keepdims, dtype=np.longdouble).astype(np.float64)
+
+
+def scattered(shape, key, values):
+    """Zeros with `values` added at ``[key]``, where an index may come several times.
+
+    A real computation adds one after the other, and equal numbers round the same way: errors grow with their number.
+    """
+    held, count = np.zeros(shape, np.longdouble), np.zeros(shape, np.int64)
+    np.add.at(held, key, values)
+    np.add.at(count, key, 1)
+    return rounded(held.astype(np.float64), int(count.max(initial=1)) ** 2)
+
+
 def unbroadcast(gradient, shape):
     """Sum ``gradient`` over the axes along which an operand of ``shape`` was repeated."""
-    while gradient.ndim > len(shape):
-        gradient = gradient.sum(axis=0)
-    for axis, n in enumerate(shape):
-        if n == 1:
-            gradient = gradient.sum(axis=axis, keepdims=True)
-    return gradient
+    lead = gradient.ndim - len(shape)
+    axes = (*range(lead), *(lead + d for d, n in enumerate(shape) if n == 1 and gradient.shape[lead + d] != 1))
+    return total(gradient, axes).reshape(shape) if axes else gradient
 
 
 class Var:

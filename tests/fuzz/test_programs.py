@@ -1,0 +1,63 @@
+"""Random programs of fixed seeds: each in three ways, one of them define by run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from .generate import generate
+from .judge import Judge
+from .program import Array, Line, Program
+from .run import Setup, as_script, attempt, shrunk, try_seed
+from .world import Wrong
+
+PROGRAMS, AT_ONCE = 400, 20
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("first", range(0, PROGRAMS, AT_ONCE))
+def test_random_programs_give_the_numbers_of_the_plain_python_tape(first):
+    totals: Counter = Counter()
+    for seed in range(first, first + AT_ONCE):
+        failures = try_seed(seed, 2, totals)
+        if failures:
+            small = shrunk(failures[0], 10.0)
+            pytest.fail(f"{failures[0]}\nshrunk: {small}\n{as_script(small)}")
+    assert totals["programs"] > 0.7 * AT_ONCE and totals["comparisons"] > 10 * AT_ONCE
+
+
+def test_a_seed_gives_the_same_program_again():
+    first, second = (generate(7)[0] for _ in range(2))
+    assert first.source() == second.source() and first.arrays == second.arrays
+
+
+PARAMETER, OTHER = Array("p0", "leaf", (3,), seed=1), Array("p1", "leaf", (3,), seed=2)
+
+
+def program(*lines: tuple[str, str, tuple[str, ...]]) -> Program:
+    """Of lines (target, text, operands), the last of which is the loss."""
+    made = [Line((target,), text, operands) for target, text, operands in lines]
+    return Program({"p0": PARAMETER, "p1": OTHER}, made, [made[-1].targets[0]])
+
+
+SOUND = program(("v0", "tg.tanh({0})", ("p0",)), ("v1", "{0} * {1}", ("v0", "p1")), ("v2", "tg.sum({0})", ("v1",)))
+
+
+@pytest.mark.parametrize("way", ["define_by_run", "step"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_wrong_number_is_found_in_either_precision(way, dtype, monkeypatch):
+    """The judge is told another slope of tanh, off by one part in ten thousand."""
+    _, error = attempt(SOUND, Judge(SOUND), Setup(way, dtype, False, 1))
+    assert error is None
+    judge = Judge(SOUND)
+    judge.expected(0).gradients["p0"] *= 1.0001
+    _, error = attempt(SOUND, judge, Setup(way, dtype, False, 1))
+    assert isinstance(error, Wrong) and error.what == "p0.grad"
+
+
+def test_a_program_near_a_kink_is_not_judged():
+    near = program(("v0", "{0} - {0} * 1.0000001", ("p0",)), ("v1", "tg.relu({0})", ("v0",)),
+                   ("v2", "tg.sum({0})", ("v1",)))
+    assert Judge(near).expected(0) is None
