@@ -42,11 +42,7 @@ class ValueAndGrad:
         for k in self._numbers:
             if not -count <= k < count:
                 raise ArgumentError(f"argnums {k}: the function was called with {count} positional arguments")
-        positions = [k % count for k in self._numbers]
-        for k in positions:
-            if positions.count(k) > 1:
-                raise ArgumentError(f"argnums {self._numbers}: names argument {k} twice; name each once")
-        return positions
+        return [k % count for k in self._numbers]
 
     def _split(self, result: Any) -> tuple[Any, Any]:
         if not self._has_aux:
@@ -55,7 +51,10 @@ class ValueAndGrad:
             raise GradientError("with has_aux=True the function must return a pair (value, auxiliary)")
         return result
 
-    def _arranged(self, value: Any, aux: Any, gradients: list[Any]) -> Any:
+    def _arranged(self, value: Any, aux: Any, by_position: dict[int, Any], positions: list[int]) -> Any:
+        """The result; of an argument that is named again the gradient comes as arrays of its own."""
+        gradients = [by_position[k] if k not in positions[:at] else map_leaves(np.copy, by_position[k])
+                     for at, k in enumerate(positions)]
         gradient = gradients[0] if self._single else tuple(gradients)
         head = (value, aux) if self._has_aux else value
         return ((gradient, aux) if self._has_aux else gradient) if self._gradient_only else (head, gradient)
@@ -68,14 +67,13 @@ class ValueAndGrad:
         positions = self._positions(len(args))
         trees = [flatten(a) for a in args]
         dtype = _dtype_of([leaf for k in positions for leaf in trees[k][0]])
-        chosen: list[list[Tensor]] = []
+        chosen: dict[int, list[Tensor]] = {}
         arguments = list(args)
-        for k in positions:
+        for k in dict.fromkeys(positions):
             leaves = [_leaf(x, dtype, k) for x in trees[k][0]]
             arguments[k] = unflatten(trees[k][1], leaves)
-        for k in positions:
-            chosen.append(flatten(arguments[k])[0])
-        wanted = {t.node for leaves in chosen for t in leaves}
+            chosen[k] = flatten(arguments[k])[0]
+        wanted = {t.node for leaves in chosen.values() for t in leaves}
         with enable_grad(), differentiating(wanted):
             value, aux = self._split(self._function(*arguments, **kwargs))
         if any(isinstance(t, Tensor) and is_argument(t) for t in (value, *flatten(aux)[0])):
@@ -89,22 +87,21 @@ class ValueAndGrad:
             else:
                 value.node.tape.backward(value.node, value.offset, value.shape, value.strides,
                                          np.ones(value.shape, value.dtype), False, wanted)
-        gradients = [unflatten(trees[k][1], [_gradient_array(t) for t in leaves])
-                     for k, leaves in zip(positions, chosen)]
-        return self._arranged(_plain(value)[()], map_leaves(_plain, aux), gradients)
+        gradients = {k: unflatten(trees[k][1], [_gradient_array(t) for t in leaves]) for k, leaves in chosen.items()}
+        return self._arranged(_plain(value)[()], map_leaves(_plain, aux), gradients, positions)
 
     def trace(self, capture: Capture, inputs: list[Tensor], structure: Any) -> tuple[Program, Callable]:
         """Record for `compile`: the program, and how its results are presented."""
         args, kwargs = unflatten(structure, inputs)
         positions = self._positions(len(args))
-        chosen = []
-        for k in positions:
+        chosen = {}
+        for k in dict.fromkeys(positions):
             leaves, _ = flatten(args[k])
             for t in leaves:
                 if not t.is_floating:
                     raise DtypeError(f"argument {k} holds {t.dtype} data, which has no gradient")
                 t._requires_grad = True  # of a symbol, which `requires_grad_` does not take for a leaf
-            chosen.append(leaves)
+            chosen[k] = leaves
         capture.trained = set()
         result, aux = self._split(self._function(*args, **kwargs))
         value = scalar_seed(result, f"{getattr(self._function, '__name__', 'the function')}()")
@@ -112,16 +109,17 @@ class ValueAndGrad:
         aux_tensors = [t for t in aux_leaves if isinstance(t, Tensor)]
         differentiable = value.is_symbolic and value.requires_grad
         program = Program(capture, inputs, [value, *aux_tensors], value if differentiable else None,
-                          [t for leaves in chosen for t in leaves])
+                          [t for leaves in chosen.values() for t in leaves])
 
-        structures = [flatten(args[k])[1] for k in positions]
+        structures = {k: flatten(args[k])[1] for k in chosen}
 
         def present(program: Program) -> Any:
             number = program.first_output.copy()[()]
             extra = [program.array(t).copy() if isinstance(t, Tensor) else t for t in aux_leaves]
-            gradients = [unflatten(tree, [program.gradient(t) if differentiable else np.zeros(t.shape, t.dtype)
-                                          for t in leaves]) for tree, leaves in zip(structures, chosen)]
-            return self._arranged(number, unflatten(aux_structure, extra), gradients)
+            gradients = {k: unflatten(structures[k], [program.gradient(t) if differentiable
+                                                      else np.zeros(t.shape, t.dtype) for t in leaves])
+                         for k, leaves in chosen.items()}
+            return self._arranged(number, unflatten(aux_structure, extra), gradients, positions)
 
         return program, present
 

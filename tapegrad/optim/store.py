@@ -24,6 +24,8 @@ def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
 def flat_offsets(sizes: Sequence[int], dtype: np.dtype) -> tuple[list[int], int]:
     """Where ranges of `sizes` elements begin, each at a multiple of 64 bytes, and the elements of all.
 
+    An empty one has a place too: a walk may clear one element of it.
+
     >>> flat_offsets([3, 20, 1], np.dtype(np.float32))
     ([0, 16, 48], 64)
     """
@@ -31,7 +33,7 @@ def flat_offsets(sizes: Sequence[int], dtype: np.dtype) -> tuple[list[int], int]
     offsets, total = [], 0
     for size in sizes:
         offsets.append(total)
-        total += -(-size // line) * line
+        total += -(-max(size, 1) // line) * line
     return offsets, total
 
 
