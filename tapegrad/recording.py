@@ -293,6 +293,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     always : bool
         Capture even when no input depends on the recording's inputs (random numbers).
     """
+    if 0 in shape:  # what comes of nothing has an adjoint that is never visited
+        added = EVERY
     if op.strided != EVERY:
         inputs = _as_told(op, inputs)
     capture = state.capture
