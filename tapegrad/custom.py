@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from .caller import user_line
 from .copies import by_name_or
 from .engine import as_written, jit
 from .engine.jit import bits
-from .errors import ArgumentError, DtypeError, ShapeError
+from .errors import ArgumentError, DtypeError, GradientError, ShapeError
 from .ops.table import Op
 from .recording import common_dtype, gathered, lift_to, record
 from .state import state
@@ -25,7 +26,7 @@ class CustomOp:
     """An op made by `custom_op`; call it with tensors or arrays, and scalars as keywords."""
 
     def __init__(self, forward: Callable, adjoint: Callable | None, shape: Callable | None, output: str,
-                 name: str | None) -> None:
+                 name: str | None, nondiff: Sequence[str] = ()) -> None:
         global _serial
         _serial += 1
         self.name = name or forward.__name__
@@ -39,6 +40,7 @@ class CustomOp:
         if not self.inputs:
             raise ArgumentError(f"custom_op {self.name}: forward needs an input before {output!r}")
         self._forward, self._adjoint, self._shape, self._output = forward, adjoint, shape, output
+        self.nondiff = (nondiff,) if isinstance(nondiff, str) else tuple(nondiff)
         self.__module__ = getattr(forward, "__module__", __name__)
         self.__qualname__ = getattr(forward, "__qualname__", self.name)
         self._given: tuple[str, ...] = ()
@@ -51,11 +53,17 @@ class CustomOp:
                                     f"some of {', '.join(sorted(known - {'g'}))}; it has {', '.join(self._given)}")
         #: inputs whose adjoint the user computes
         self.differentiable = tuple(n for n in self.inputs if "d" + n in self._given)
+        unknown = [n for n in self.nondiff if n not in self.inputs or n in self.differentiable]
+        if unknown:
+            raise ArgumentError(f"custom_op {self.name}: nondiff names inputs of which the adjoint has no 'd...' "
+                                f"({', '.join(n for n in self.inputs if n not in self.differentiable) or 'none'}); "
+                                f"it has {', '.join(map(repr, unknown))}")
         self._op = lru_cache(maxsize=None)(self._make_op)
         self.__doc__ = inspect.getdoc(forward) or f"Custom op {self.name}."
 
     def __reduce__(self) -> Any:
-        return by_name_or(self, (type(self), (self._forward, self._adjoint, self._shape, self._output, self.name)))
+        return by_name_or(self, (type(self), (self._forward, self._adjoint, self._shape, self._output, self.name,
+                                         self.nondiff)))
 
     @property
     def saves(self) -> tuple[str, ...]:
@@ -83,10 +91,20 @@ class CustomOp:
         op = self._op(kinds, len(shape))
         words = [n for s in (*shapes, shape) for n in s] + [bits(float(scalars[name])) for name in self.scalars]
         wanted = [state.wants(t) for t in tensors]
+        for input, wants in zip(self.inputs, wanted):
+            if wants and input not in self.differentiable and input not in self.nondiff:
+                self._refuse(input)
         spare = [(max(t.nbytes, 1), t.dtype.itemsize)
                  if name in self.differentiable and any(wanted) and not wants else (1, 1)
                  for name, t, wants in zip(self.inputs, tensors, wanted)] if self._adjoint is not None else []
         return record(op, tensors, shape, words, dtype=dtype, aux=spare)
+
+    def _refuse(self, input: str) -> None:
+        """The gradient by an input is wanted, and nobody has said what it is."""
+        how = "has no adjoint" if self._adjoint is None else f"has an adjoint without d{input}"
+        raise GradientError(f"{user_line()}: custom_op {self.name} {how}, and its input {input} requires a gradient; "
+                            f"add d{input} to an adjoint, detach() the input, or say nondiff=({input!r},) if the "
+                            "gradient is zero")
 
     def _operand(self, value: Any, dtype: np.dtype) -> Tensor:
         t = value if isinstance(value, Tensor) else None
@@ -142,7 +160,7 @@ class CustomOp:
 
 
 def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Callable | None = None,
-              output: str = "y", name: str | None = None) -> CustomOp:
+              output: str = "y", name: str | None = None, nondiff: Sequence[str] = ()) -> CustomOp:
     """Make an op of a forward and an adjoint written in plain Python over arrays.
 
     Both are compiled by numba when first used, for each dtype and number of axes; the op works define-by-run and in
@@ -156,13 +174,17 @@ def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Call
     adjoint : callable, optional
         Its parameters, by name and in any order: ``g``, the adjoint of `y`; the inputs, scalars and ``y`` that it reads
         (these and only these are kept for it); and ``d`` + an input's name for each adjoint array that it *adds* to.
-        Without it the op has no gradient.
+        An input of which it has none is data: one that requires a gradient raises `GradientError`, and so does any
+        where there is no adjoint.
     shape : callable, optional
         ``shape(*input_shapes)`` gives the shape of `y`; by default that of the first input.
     output : str, default "y"
         Name of the output among the parameters.
     name : str, optional
         Name in listings and errors; by default the name of `forward`.
+
+    nondiff : sequence of str, optional
+        Inputs without an adjoint whose gradient is zero, as that of a step function: no error if they require one.
 
     Returns
     -------
@@ -194,5 +216,5 @@ def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Call
     for what, function in (("forward", forward), ("adjoint", adjoint)):
         if function is not None and not callable(function):
             raise ArgumentError(f"custom_op: {what} must be a function, not {type(function).__name__}")
-    return CustomOp(forward, adjoint, shape, output, name)
+    return CustomOp(forward, adjoint, shape, output, name, nondiff)
 

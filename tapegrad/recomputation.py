@@ -73,7 +73,7 @@ class Slot:
 
 
 class Again:
-    """Where an instruction of a segment finds its operands when it runs again; iterates over the buffers it holds.
+    """Where an instruction of a segment finds its operands when it runs again; iterates over the buffers it reads.
 
     Parameters
     ----------
@@ -84,14 +84,16 @@ class Again:
         Operands that the instruction writes, and their bytes.
     words : list of int
         The row.
+    states : int
+        Bits of the operands that only the first run reads, and overwrites.
     """
 
-    __slots__ = ("segment", "sources", "offsets", "sizes", "written", "makers")
+    __slots__ = ("segment", "sources", "offsets", "sizes", "written", "makers", "states")
 
     def __init__(self, segment: Segment, buffers: Sequence[Buffer], sizes: Sequence[int], written: dict[int, int],
-                 words: list[int]) -> None:
+                 words: list[int], states: int = 0) -> None:
         slots, makers = segment.path[0].slots, segment.path[0].makers
-        self.segment, self.sizes, self.written = segment, sizes, tuple(written)
+        self.segment, self.sizes, self.written, self.states = segment, sizes, tuple(written), states
         self.makers = [makers[buffer] for buffer in buffers if buffer in makers]  # they stay on the tape
         for j, nbytes in written.items():
             slots[buffers[j]] = Slot(segment, buffers[j], nbytes)
@@ -99,7 +101,8 @@ class Again:
         self.offsets = [word - buffer.address // size for word, buffer, size in zip(words[1::2], buffers, sizes)]
 
     def __iter__(self) -> Iterator[Buffer]:
-        return (source for source in self.sources if isinstance(source, Buffer))
+        return (source for j, source in enumerate(self.sources)
+                if isinstance(source, Buffer) and not self.states >> j & 1)
 
     def outputs(self) -> Iterator[Slot]:
         """The slots that the instruction writes."""

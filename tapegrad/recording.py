@@ -367,7 +367,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         elif state.segment is not None:
             written = {0: nbytes, **{len(inputs) + 1 + k: n for k, (n, _) in enumerate(aux)}}
             sizes = (itemsize, *(t.dtype.itemsize for t in inputs), *(size for _, size in aux))
-            saved = Again(state.segment, held, sizes, written, words)
+            saved = Again(state.segment, held, sizes, written, words, op.states)
         else:
             saved = tuple([held[k] for k in read])
         row = tape.append(op, words, variables, offsets, flags, saved, (operands, read, None, None))

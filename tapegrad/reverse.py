@@ -123,9 +123,10 @@ def _check_unchanged(tape: Tape, end: int) -> None:
     live = tape._live[:end].nonzero()[0]
     if len(live) and tape._stamp[live[0]] != Changes.count:
         Changes.settle()
-        for n in live.tolist():
-            for buffer in _read_buffers(tape, n):
-                if buffer.version > tape._stamp[n]:
+        saved = tape.saved
+        for n, stamp in zip(live.tolist(), tape._stamp[live].tolist()):
+            for buffer in _read_buffers(tape, n) if tape.keep else saved[n]:
+                if buffer.version > stamp:
                     name = OPS[tape._opcode[n]].name
                     raise InPlaceError(f"{name}: a value that its adjoint reads was changed in place after it "
                                        "was computed with (an optimiser's step, copy_ or load_state_dict between "

@@ -99,6 +99,7 @@ class ThreadState(threading.local):
 
     def __init__(self) -> None:
         self.grad_enabled = True
+        self.grad_before: list[bool] = []  # `no_grad` and `enable_grad`, one within the other
         self.capture: Any = None
         self.segment: Any = None  # of `checkpoint`
         self.transforming = 0  # how many functions are being differentiated, each within the other
@@ -146,14 +147,13 @@ class _GradMode:
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
-        self._before: list[bool] = []
 
     def __enter__(self) -> None:
-        self._before.append(state.grad_enabled)
+        state.grad_before.append(state.grad_enabled)  # the thread's: several may enter one object
         state.grad_enabled = self._enabled
 
     def __exit__(self, *error: Any) -> None:
-        state.grad_enabled = self._before.pop()
+        state.grad_enabled = state.grad_before.pop()
 
     def __call__(self, function: Callable) -> Callable:
         @wraps(function)

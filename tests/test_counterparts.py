@@ -28,8 +28,8 @@ def other(x):
     """An array of the shape of `x`, its own for every call: the function may write to it."""
     return np.linspace(0.15, 0.85, x.size).reshape(x.shape)
 
-# NumPy asks whether its argument is an ndarray and goes another way, on the tape or to None, if it is not
-BY_TYPE = {"np.bmat", "np.polynomial.polynomial.polyval", "np.polynomial.polynomial.polyvalfromroots"}
+# asks for nothing of a tensor but its type, and gives None
+BY_TYPE = {"np.bmat"}
 # asks every element for its float, which outside of transformations is said explicitly
 BY_FLOAT = {"np.fromiter"}
 
@@ -39,6 +39,9 @@ CALLS = {
     "x, array": lambda f, x: f(x, other(x)),
     "array, x": lambda f, x: f(other(x), x),
     "array, x, x": lambda f, x: f(other(x), x, x),
+    "x, columns": lambda f, x: f(x, np.arange(3.0 * x.size).reshape(-1, x.size) - 2.0),
+    "x, square": lambda f, x: f(x, np.arange(1.0 * len(x) ** 2).reshape(len(x), -1) - 2.0),
+    "x, columns, False": lambda f, x: f(x, np.arange(3.0 * x.size).reshape(-1, x.size) - 2.0, False),
     "x, number": lambda f, x: f(x, 0.4),
     "number, x": lambda f, x: f(0.4, x),
     "x, 0": lambda f, x: f(x, 0),
@@ -103,7 +106,8 @@ def namespaces():
     """NumPy's public callables by their dotted names."""
     for prefix, module in (("np", np), ("np.linalg", np.linalg), ("np.fft", np.fft), ("np.emath", np.emath),
                            ("np.ma", np.ma), ("np.char", np.char), ("np.strings", np.strings), ("np.rec", np.rec),
-                           ("np.polynomial.polynomial", np.polynomial.polynomial)):
+                           *((f"np.polynomial.{kind}", getattr(np.polynomial, kind)) for kind in (
+                               "polynomial", "chebyshev", "hermite", "hermite_e", "laguerre", "legendre"))):
         for name in sorted(dir(module)):
             member = getattr(module, name, None)
             if not name.startswith("_") and name not in ELSEWHERE and callable(member):
@@ -205,6 +209,31 @@ def test_what_numpy_passes_on_for_an_argument_that_was_not_given_is_not_taken_fo
     for result in (np.sum(t, axis=0, keepdims=np._NoValue), np.sum(t, 0, None, None, np._NoValue),
                    np.sum(a=t, axis=0, where=np._NoValue)):
         np.testing.assert_array_equal(result.numpy(), SQUARE.sum(axis=0))
+
+
+@pytest.mark.parametrize("name, roots", [("polynomial.polyval", False), ("polynomial.polyvalfromroots", True),
+                                         ("chebyshev.chebval", False), ("laguerre.lagval", False)])
+@pytest.mark.parametrize("needs", [False, True])
+def test_a_polynomial_with_columns_of_coefficients_refuses_a_tensor_that_it_would_take_for_a_number(name, roots, needs):
+    kind, _, name = name.partition(".")
+    function = getattr(getattr(np.polynomial, kind), name)
+    x, columns = tg.tensor(ROW, requires_grad=needs), np.arange(6.0).reshape(2, 3)
+    with pytest.raises(TypeError, match=f"test_counterparts.py.*{name} knows arrays only by their type"):
+        function(x, columns)
+    row = np.array([1.0, -2.0, 3.0])
+    if roots:  # as many as numbers
+        with pytest.raises(TypeError, match=name):
+            function(x, row)
+    else:
+        np.testing.assert_allclose(function(x, row).detach().numpy(), function(ROW, row), rtol=1e-12)
+        np.testing.assert_allclose(function(x[0], columns).detach().numpy(), function(ROW[0], columns), rtol=1e-12)
+
+
+def test_matrices_of_blocks_refuse_tensors_that_they_would_take_for_lists():
+    a = tg.tensor(SQUARE)
+    for blocks in ([a, a], [[a, a], [a, a]]):
+        with pytest.raises(TypeError, match="bmat knows arrays only by their type"):
+            np.bmat(blocks)
 
 
 COUNTED_ON = """

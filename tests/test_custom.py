@@ -219,12 +219,61 @@ def test_an_op_serves_inputs_of_several_numbers_of_axes(rng):
         np.testing.assert_allclose(x.grad.numpy(), np.full(shape, 2.0))
 
 
-def test_without_an_adjoint_the_op_computes_and_has_no_gradient():
+def test_without_an_adjoint_the_op_computes_and_refuses_what_requires_a_gradient():
     bend = tg.custom_op(bent)
     x = tg.tensor([-1.0, 2.0], requires_grad=True)
-    y = bend(x)
-    np.testing.assert_allclose(y.numpy(), [-1.0, 4.0])
-    assert not y.requires_grad or pytest.raises(tg.TapegradError, y.sum().backward)
+    np.testing.assert_allclose(bend(x.detach()).numpy(), [-1.0, 4.0])
+    with tg.no_grad():
+        np.testing.assert_allclose(bend(x).numpy(), [-1.0, 4.0])
+    with pytest.raises(tg.GradientError, match=r"test_custom.py:\d+: custom_op bent has no adjoint, and its input x .*"
+                                               r"detach\(\)"):
+        bend(x)
+    with pytest.raises(tg.GradientError, match="bent"):
+        tg.grad(lambda x: (x * bend(x)).sum())(np.ones(2))
+    with pytest.raises(tg.GradientError, match="bent"):
+        tg.compile(tg.grad(lambda x: (x * bend(x)).sum()))(np.ones(2))
+
+
+def weighted_sum(a, b, y):
+    for k in range(a.size):
+        y[k] = a[k] * b[k]
+
+
+def weighted_sum_adjoint_of_a(g, b, da):
+    for k in range(b.size):
+        da[k] += g[k] * b[k]
+
+
+def test_an_input_that_the_adjoint_leaves_out_may_not_require_a_gradient():
+    op = tg.custom_op(weighted_sum, weighted_sum_adjoint_of_a)
+    a, b = tg.tensor([1.0, 2.0], requires_grad=True), tg.tensor([3.0, 4.0], requires_grad=True)
+    message = "custom_op weighted_sum has an adjoint without db, and its input b .*detach.*nondiff"
+    with pytest.raises(tg.GradientError, match=message):
+        op(a, b)
+    with pytest.raises(tg.GradientError, match=message):
+        tg.value_and_grad(lambda a, b: op(a, b).sum(), argnums=(0, 1))(np.ones(2), np.ones(2))
+    model = nn.Module()
+    model.b = nn.Parameter([3.0, 4.0])
+    with pytest.raises(tg.GradientError, match=message):
+        tg.TrainStep(lambda x: op(x, model.b).sum(), optim.SGD(model.parameters(), lr=1.0))(np.ones(2))
+    op(a, b.detach()).sum().backward()
+    np.testing.assert_array_equal(a.grad.numpy(), [3.0, 4.0])
+
+
+def test_an_input_that_the_author_calls_nondiff_has_a_gradient_of_zero():
+    def steps(x, y):
+        for k in range(x.size):
+            y[k] = np.floor(x[k])
+
+    floor = tg.custom_op(steps, nondiff=("x",))
+    np.testing.assert_array_equal(tg.grad(lambda x: (x * floor(x)).sum())(np.array([1.5, -0.5])), [1.0, -1.0])
+    op = tg.custom_op(weighted_sum, weighted_sum_adjoint_of_a, nondiff=("b",))
+    ga, gb = tg.grad(lambda a, b: (op(a, b) + b).sum(), argnums=(0, 1))(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    np.testing.assert_array_equal(ga, [3.0, 4.0])
+    np.testing.assert_array_equal(gb, [1.0, 1.0])
+    for wrong in ("a", "c"):
+        with pytest.raises(tg.ArgumentError, match=f"nondiff.*{wrong}"):
+            tg.custom_op(weighted_sum, weighted_sum_adjoint_of_a, nondiff=(wrong,))
 
 
 def test_two_ops_of_one_name_are_two_ops():

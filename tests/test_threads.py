@@ -146,6 +146,41 @@ def test_running_statistics_lose_no_batch_of_a_compiled_function():
     assert np.allclose(norm.running_mean.numpy(), np.mean(means, 0), atol=1e-5)
 
 
+def test_running_statistics_lose_no_batch_of_a_model_called_from_threads():
+    n, turns = 100_000, 10
+    norm = nn.BatchNorm1d(n, momentum=None)
+
+    def work(k):
+        for turn in range(turns):
+            norm(tg.tensor(np.array([[0.0], [2.0]], np.float32) + np.full(n, k * turns + turn, np.float32)))
+
+    in_threads(work)
+    assert norm.num_batches_tracked.item() == turns * THREADS
+    assert np.allclose(norm.running_mean.numpy(), (turns * THREADS - 1) / 2 + 1, rtol=1e-5)
+    assert np.allclose(norm.running_var.numpy(), 2.0, rtol=1e-5)
+
+
+def test_one_no_grad_entered_by_several_threads_gives_each_what_it_had_before():
+    off = tg.no_grad()
+    one, two, three = (threading.Barrier(2) for _ in range(3))
+
+    def work(k):
+        if k == 0:
+            with off:
+                one.wait(SECONDS)
+                two.wait(SECONDS)  # the other has entered last
+            three.wait(SECONDS)
+            return tg.is_grad_enabled()
+        with tg.no_grad():
+            one.wait(SECONDS)
+            with off:
+                two.wait(SECONDS)
+                three.wait(SECONDS)
+            return tg.is_grad_enabled()
+
+    assert in_threads(work, 2) == [True, False]
+
+
 def test_a_twin_reads_large_arguments_where_they_are():
     n = 60000
     fast = tg.compile(tg.grad(lambda w, x: tg.sum(w * w * x)))

@@ -7,7 +7,7 @@ more is a block of its own and goes back to the operating system when it dies.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from functools import lru_cache
 from typing import Any
@@ -139,6 +139,13 @@ class Changes:
         if not buffer.unmarked:
             buffer._unmarked = True
             cls.notice()
+
+    @classmethod
+    def overwritten(cls, buffers: Iterable[Buffer]) -> None:
+        """These have been, define by run; they are unmarked, so that no recording holds to what they held."""
+        count = cls.count = cls.count + 1
+        for buffer in buffers:
+            buffer.version = count
 
     @classmethod
     def mark_together(cls, written: Written) -> None:

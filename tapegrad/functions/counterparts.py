@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..caller import user_line
 from ..errors import DtypeError
 
 #: NumPy's parameters in its order, those after * by keyword alone; the ones in brackets must keep their default
@@ -163,6 +164,33 @@ def _einsum(function: Callable) -> Callable:
         return function(*operands)
 
     return einsum
+
+
+def _codes() -> frozenset[str]:
+    kinds = ("polynomial", "chebyshev", "hermite", "hermite_e", "laguerre", "legendre")
+    values = [member for kind in kinds for name, member in vars(getattr(np.polynomial, kind)).items()
+              if name.endswith("val") and not name.startswith("_")]
+    return frozenset(function.__code__.co_filename for function in (*values, np.bmat))
+
+
+#: files of NumPy's functions that ask whether an argument is an ndarray, and take a tensor for a number or a list
+BY_TYPE = _codes()
+
+
+def refuse_by_type(frame: Any) -> None:
+    """Raise where one of these functions, whose frame it is, would go on with a tensor to other numbers."""
+    name, given = frame.f_code.co_name, frame.f_locals
+    x, tensor = given.get("x"), given.get("tensor", True)
+    if name == "bmat":
+        remedy = "np.concatenate or np.stack"
+    elif name == "polyvalfromroots" and getattr(x, "ndim", 0) and (tensor or x.ndim >= given["r"].ndim):
+        remedy = "tg.prod(x[..., None] - roots, axis=-1)"
+    elif name.endswith("val") and getattr(x, "ndim", 0) and tensor and given["c"].ndim > 1:
+        remedy = f"{name} of one column of coefficients at a time and tg.stack"
+    else:
+        return
+    raise DtypeError(f"{user_line()}: NumPy's {name} knows arrays only by their type, and would take a tensor for a "
+                     f"number; use {remedy}, or apply it to t.detach().numpy() if no gradient is needed")
 
 
 def of_scipy(ufunc: np.ufunc, namespace: Mapping[str, Any]) -> Callable | None:

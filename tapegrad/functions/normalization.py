@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from ..engine.jit import bits
-from ..engine.storage import Changes
+from ..engine.storage import Buffer, Changes
 from ..engine.team import team_address
+from ..engine.writers import Writing, turns, waiting, wake
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, PART_ELEMENTS, PARTS, ROW_NORM, ROW_NORM_PARTS
+from ..ops.table import Op
 from ..recording import lift, lift_to, record
+from ..state import state
 from ..tensor import FLOAT32, INT64, Tensor, constant, fixed
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
@@ -202,9 +205,13 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
             raise ArgumentError(f"batch_norm: {name} is overwritten in training, so it cannot be an argument of a "
                                 "recording, nor require a gradient; make it a tensor of its own (a module's buffer)")
         kept.append(lift_to(t, x.dtype))
+    overwritten = []
     if training and tracked:  # by the kernel, also in each replay
-        for t in (*kept, *(() if num_batches_tracked is None else (num_batches_tracked,))):
-            Changes.unmark(t.buffer)
+        overwritten = [t.buffer for t in kept]
+        if num_batches_tracked is not None:
+            overwritten.append(num_batches_tracked.buffer)
+        for buffer in overwritten:
+            Changes.unmark(buffer)
     if num_batches_tracked is None and not _NO_COUNT:
         _NO_COUNT.append(fixed(Tensor(0)))
     count = _NO_COUNT[0] if num_batches_tracked is None else num_batches_tracked
@@ -215,6 +222,30 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     size = x.dtype.itemsize
     words = (samples, channels, s, bits(float(eps)), bits(-1.0 if momentum is None else float(momentum)),
              int(weight is not None), int(bias is not None), int(training), int(tracked),
-             int(num_batches_tracked is not None), *((t.strides or (0,))[0] for t in kept))
-    return record(BATCH_NORM if training else BATCH_NORM_FIXED, (x, w, b, kept[0], kept[1], count), x.shape, words,
-                  dtype=x.dtype, aux=((channels * size, size), (channels * size, size), (2 * channels * size, size)))
+             int(num_batches_tracked is not None), *[(t.strides or (0,))[0] for t in kept])
+    op, inputs = (BATCH_NORM if training else BATCH_NORM_FIXED), (x, w, b, kept[0], kept[1], count)
+    aux = (channels * size, size), (channels * size, size), (2 * channels * size, size)
+    if not overwritten or state.capture is not None:
+        return record(op, inputs, x.shape, words, dtype=x.dtype, aux=aux)
+    turns.count += 1
+    try:
+        if turns.count == 1:
+            turns.first = overwritten
+            try:
+                return _overwriting(overwritten, op, inputs, x, words, aux)
+            finally:
+                turns.first = None
+                if waiting:
+                    wake()
+    finally:
+        turns.count -= 1
+    with Writing(overwritten):
+        return _overwriting(overwritten, op, inputs, x, words, aux)
+
+
+def _overwriting(buffers: Sequence[Buffer], op: Op, inputs: Sequence[Tensor], x: Tensor, words: Sequence[int],
+                 aux: Sequence[tuple[int, int]]) -> Tensor:
+    """`record`, when no other thread writes to these buffers, which others that read them then see as changed."""
+    y = record(op, inputs, x.shape, words, dtype=x.dtype, aux=aux)
+    Changes.overwritten(buffers)
+    return y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..errors import DtypeError
 from ..methods import METHODS
 from ..recording import astype, gathered
 from ..tensor import Tensor, as_array
-from .counterparts import counterparts, of_scipy
+from .counterparts import BY_TYPE, counterparts, of_scipy, refuse_by_type
 from .indexing import At, getitem
 
 _OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
@@ -60,6 +61,8 @@ def _without_counterpart(name: str) -> DtypeError:
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """``np.exp(t)`` and the like (NEP 13)."""
+    if type(inputs[0]) is np.ndarray and (frame := sys._getframe(1)).f_code.co_filename in BY_TYPE:
+        refuse_by_type(frame)
     function = _counterparts.get(ufunc)
     if function is not None and method == "__call__" and not kwargs:
         return function(*inputs)
@@ -89,6 +92,8 @@ class _ForTypes:
 
 def array_function(self: Tensor, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
     """``np.sum(t)`` and the like (NEP 18)."""
+    if (frame := sys._getframe(1)).f_code.co_filename in BY_TYPE:
+        refuse_by_type(frame)
     counterpart = _counterparts.get(function)
     if counterpart is None:
         module = (function.__module__ or "numpy").replace("numpy", "np", 1)

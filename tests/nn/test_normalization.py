@@ -5,7 +5,7 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import nn, optim
-from tapegrad.errors import ArgumentError, ShapeError
+from tapegrad.errors import ArgumentError, InPlaceError, ShapeError
 
 ROWS = np.random.default_rng(3).normal(2.0, 3.0, (8, 4)).astype(np.float32)
 
@@ -120,6 +120,42 @@ def test_stacked_frozen_evaluated_batch_norm_keeps_no_activation():
         return step.memory().peak_bytes
 
     assert kept(9) - kept(3) < 256 * 64 * 4
+
+
+def test_a_product_with_statistics_that_training_has_moved_since_has_no_gradient():
+    rng = np.random.default_rng(3)
+    norm, x = nn.BatchNorm1d(3), tg.tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    y = (x * norm.running_var).sum()
+    norm(tg.tensor(rng.normal(size=(8, 3)).astype(np.float32)))
+    with pytest.raises(InPlaceError, match="changed in place"):
+        y.backward()
+
+
+@pytest.mark.parametrize("stretch", [lambda f, x: f(x), tg.checkpoint])
+def test_several_batches_before_one_backward_have_the_gradient_of_their_sum(stretch):
+    """Each is normalised by its own statistics, so that the running ones may move in between."""
+    rng = np.random.default_rng(5)
+    norm, w = nn.BatchNorm1d(3, dtype=np.float64), np.array([1.0, -2.0, 0.5])
+    norm.weight.copy_(w)
+    batches = [rng.normal(size=(8, 3)) for _ in range(3)]
+    inputs = [tg.tensor(x, requires_grad=True) for x in batches]
+    tg.stack([stretch(lambda x: (norm(x) ** 3).sum(), t) for t in inputs]).sum().backward()
+
+    def loss(x, w):
+        return ((w * (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)) ** 3).sum()
+
+    for t, x in zip(inputs, batches):
+        for at in np.ndindex(x.shape):
+            step = np.zeros(x.shape)
+            step[at] = 1e-6
+            assert np.isclose(t.grad.numpy()[at], (loss(x + step, w) - loss(x - step, w)) / 2e-6, rtol=1e-5, atol=1e-5)
+    step = np.diag([1e-6] * 3)
+    expected = [sum(loss(x, w + s) - loss(x, w - s) for x in batches) / 2e-6 for s in step]
+    np.testing.assert_allclose(norm.weight.grad.numpy(), expected, rtol=1e-6)
+    mean = np.zeros(3)
+    for x in batches:
+        mean = 0.9 * mean + 0.1 * x.mean(0)
+    np.testing.assert_allclose(norm.running_mean.numpy(), mean, rtol=1e-10)
 
 
 def test_wrong_inputs_name_the_layer_and_the_shape():
