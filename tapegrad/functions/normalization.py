@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..engine.jit import bits
-from ..engine.storage import Buffer, Changes
+from ..engine.storage import Changes
 from ..engine.team import team_address
-from ..engine.writers import Writing, turns, waiting, wake
+from ..engine.writers import Writing
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, PART_ELEMENTS, PARTS, ROW_NORM, ROW_NORM_PARTS
-from ..ops.table import Op
-from ..recording import lift, lift_to, record
+from ..recording import lift, lift_to, record_row
 from ..state import state
 from ..tensor import FLOAT32, INT64, Tensor, constant, fixed
 
@@ -48,9 +47,11 @@ def _row_norm(x: Tensor, w: Tensor, b: Tensor, rows: int, groups: int, s: int, e
         n = x.size // rows
     size = x.dtype.itemsize
     parts = min(max(x.size // PART_ELEMENTS, 1), PARTS, max(rows, 1))
-    words = (rows, n, groups, s, bits(float(eps)), int(centred), int(has[0]), int(has[1]), team_address(x.dtype),
-             *(kernel.address(x.dtype) for kernel in ROW_NORM_PARTS), parts)
-    return record(ROW_NORM, (x, w, b), x.shape, words, dtype=x.dtype, aux=((rows * size, size), (rows * size, size)))
+    forward, adjoint = (kernel.address(x.dtype) for kernel in ROW_NORM_PARTS)
+    return record_row(ROW_NORM, x.shape, dtype=x.dtype, x=x, weight=w, bias=b, mean=(rows * size, size),
+                      rstd=(rows * size, size), rows=rows, n=n, groups=groups, s=s, eps=eps, centred=centred,
+                      has_weight=has[0], has_bias=has[1], team=team_address(x.dtype), forward_part=forward,
+                      adjoint_part=adjoint, parts=parts)
 
 
 def _last_axes(name: str, x: Any, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -220,32 +221,16 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     if count.size != 1:
         raise ShapeError(f"batch_norm: num_batches_tracked of shape {list(count.shape)}; expected one number")
     size = x.dtype.itemsize
-    words = (samples, channels, s, bits(float(eps)), bits(-1.0 if momentum is None else float(momentum)),
-             int(weight is not None), int(bias is not None), int(training), int(tracked),
-             int(num_batches_tracked is not None), *[(t.strides or (0,))[0] for t in kept])
-    op, inputs = (BATCH_NORM if training else BATCH_NORM_FIXED), (x, w, b, kept[0], kept[1], count)
-    aux = (channels * size, size), (channels * size, size), (2 * channels * size, size)
+    mean_stride, var_stride = ((t.strides or (0,))[0] for t in kept)
+    run = partial(record_row, BATCH_NORM if training else BATCH_NORM_FIXED, x.shape, dtype=x.dtype, x=x, weight=w,
+                  bias=b, running_mean=kept[0], running_var=kept[1], tracked=count, mean=(channels * size, size),
+                  rstd=(channels * size, size), sums=(2 * channels * size, size), samples=samples, channels=channels,
+                  s=s, eps=eps, momentum=-1.0 if momentum is None else momentum, has_weight=weight is not None,
+                  has_bias=bias is not None, by_batch=training, follows=tracked,
+                  counts=num_batches_tracked is not None, mean_stride=mean_stride, var_stride=var_stride)
     if not overwritten or state.capture is not None:
-        return record(op, inputs, x.shape, words, dtype=x.dtype, aux=aux)
-    turns.count += 1
-    try:
-        if turns.count == 1:
-            turns.first = overwritten
-            try:
-                return _overwriting(overwritten, op, inputs, x, words, aux)
-            finally:
-                turns.first = None
-                if waiting:
-                    wake()
-    finally:
-        turns.count -= 1
+        return run()
     with Writing(overwritten):
-        return _overwriting(overwritten, op, inputs, x, words, aux)
-
-
-def _overwriting(buffers: Sequence[Buffer], op: Op, inputs: Sequence[Tensor], x: Tensor, words: Sequence[int],
-                 aux: Sequence[tuple[int, int]]) -> Tensor:
-    """`record`, when no other thread writes to these buffers, which others that read them then see as changed."""
-    y = record(op, inputs, x.shape, words, dtype=x.dtype, aux=aux)
-    Changes.overwritten(buffers)
+        y = run()
+        Changes.overwritten(overwritten)
     return y

@@ -105,7 +105,8 @@ class Op:
     fixed : int
         Bit `j`: the adjoint does not reach input `j`, though it is of floats; `record` refuses one that wants it.
     states : int
-        Bit `j`: the kernel overwrites input `j`, which must have memory of its own for each element.
+        Bit `j`: the kernel overwrites input `j`, which must have memory of its own for each element; by the row if not
+        given.
 
     Attributes
     ----------
@@ -122,7 +123,7 @@ class Op:
                  errors: Errors | None = None, doc: str = "", again: Mapping[Any, int] | None = None,
                  lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
                  shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, alike: bool = False,
-                 form: str = "", straight: bool = False, strided: int = 0, states: int = 0, fixed: int = 0,
+                 form: str = "", straight: bool = False, strided: int = 0, states: int | None = None, fixed: int = 0,
                  row: type[Row] | None = None) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
@@ -131,10 +132,12 @@ class Op:
         self.saves = tuple(_numbers(row, saves)) if isinstance(saves, Mapping) else tuple(saves)
         self.again = {key if row is None else row.places[key]: word for key, word in (again or {}).items()}
         self.shares, self.in_turn, self.alike = shares, in_turn, alike
-        self.strided, self.states, self.fixed = strided, states, fixed
+        self.strided, self.states, self.fixed = strided, states or 0, fixed
         if row is not None:
             self.strided = row.bits(lambda layout: Layout.CONTIGUOUS not in layout)
-            self.states, self.fixed = row.bits(Layout.OVERWRITTEN.__and__), row.bits(Layout.FIXED.__and__)
+            self.fixed = row.bits(Layout.FIXED.__and__)
+            if states is None:
+                self.states = row.bits(Layout.OVERWRITTEN.__and__)
         self.opcode = len(OPS)
         self.scalar: Op | None = None
         prefix = f"{name}.{form}" if form else name
