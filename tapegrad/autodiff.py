@@ -18,7 +18,7 @@ from .program.program import Program, scalar_seed
 from .state import enable_grad, state
 from .tape import Leaf
 from .tensor import Tensor
-from .tree import flatten, map_leaves, unflatten
+from .tree import flatten, map_leaves, own, unflatten
 
 
 class ValueAndGrad:
@@ -94,9 +94,9 @@ class ValueAndGrad:
         """Record for `compile`: the program, and how its results are presented."""
         args, kwargs = unflatten(structure, inputs)
         positions = self._positions(len(args))
-        chosen = {}
+        chosen, structures = {}, {}
         for k in dict.fromkeys(positions):
-            leaves, _ = flatten(args[k])
+            leaves, structures[k] = flatten(args[k])  # before the function, which may change its containers
             for t in leaves:
                 if not t.is_floating:
                     raise DtypeError(f"argument {k} holds {t.dtype} data, which has no gradient")
@@ -111,11 +111,9 @@ class ValueAndGrad:
         program = Program(capture, inputs, [value, *aux_tensors], value if differentiable else None,
                           [t for leaves in chosen.values() for t in leaves])
 
-        structures = {k: flatten(args[k])[1] for k in chosen}
-
         def present(program: Program) -> Any:
             number = program.first_output.copy()[()]
-            extra = [program.array(t).copy() if isinstance(t, Tensor) else t for t in aux_leaves]
+            extra = [program.array(t).copy() if isinstance(t, Tensor) else own(t) for t in aux_leaves]
             gradients = {k: unflatten(structures[k], [program.gradient(t) if differentiable
                                                       else np.zeros(t.shape, t.dtype) for t in leaves])
                          for k, leaves in chosen.items()}

@@ -72,6 +72,7 @@ class Tensor(TensorMethods, Copies):
 
     __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "node", "_requires_grad", "__weakref__")
     __array_priority__ = 1000.0
+    _is_owned = False  # whether a module and an optimiser go on with it, as with a parameter
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
         array = as_array(data, dtype)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
+import numpy as np
+
 
 def flatten(tree: Any) -> tuple[list[Any], Hashable]:
     """Leaves of a tree in a fixed order (dicts by their own), and its structure, which can be compared.
@@ -57,3 +59,8 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     """
     leaves, structure = flatten(tree)
     return unflatten(structure, [function(leaf) for leaf in leaves])
+
+
+def own(leaf: Any) -> Any:
+    """A constant leaf of what a recording returns, for one caller: arrays are copied, for he may write to his."""
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf

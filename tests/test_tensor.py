@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.errors import GradientError
+from tapegrad import nn
+from tapegrad.errors import GradientError, InPlaceError
 from tapegrad.methods import METHODS
 
 X = np.array([[1.5, -2.0, 0.5], [3.0, 0.25, -1.0]])
@@ -366,3 +367,69 @@ def test_a_gradient_given_to_a_view_of_a_leaf_lies_as_the_view_does():
     np.testing.assert_array_equal(w.grad.numpy(), g[::-1])
     with pytest.raises(GradientError, match="part of a leaf"):
         w[:1].grad = g[:1]
+
+
+# ------------------------------------------------------------------ augmented assignment
+
+
+AUGMENTED = [operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow]
+
+
+@pytest.mark.parametrize("change", AUGMENTED)
+@pytest.mark.parametrize("make", [
+    lambda w: tg.tensor(w, requires_grad=True), lambda w: nn.Parameter(tg.tensor(w)),
+    lambda w: nn.Parameter(tg.tensor(w), requires_grad=False),
+])
+def test_under_no_grad_it_changes_a_parameter_for_all_who_hold_it(change, make):
+    """As NumPy's and PyTorch's; a loop ``for p in model.parameters(): p -= step`` trains."""
+    w = np.array([1.0, 2.0, 3.0])
+    held = p = make(w)
+    with tg.no_grad():
+        p = change(p, np.array([0.5, 0.25, 2.0]))
+    assert p is held
+    np.testing.assert_allclose(held.numpy(), change(w, np.array([0.5, 0.25, 2.0])), rtol=1e-15)
+
+
+def test_a_loop_of_plain_gradient_steps_trains_the_model():
+    model, x = nn.Linear(3, 1, bias=False, dtype=np.float64), np.arange(6.0).reshape(2, 3)
+    w = model.weight.numpy()
+    for _ in range(3):
+        model.zero_grad()
+        (model(tg.tensor(x)) ** 2).sum().backward()
+        with tg.no_grad():
+            for p in model.parameters():
+                p -= 0.01 * p.grad
+        w = w - 0.01 * 2 * (x @ w.T).T @ x
+    np.testing.assert_allclose(model.weight.numpy(), w, rtol=1e-12)
+
+
+def test_where_it_would_lose_the_change_of_a_parameter_or_its_history_it_raises():
+    p, x = nn.Parameter(tg.tensor(np.ones(2))), np.array([1.0, 2.0])
+    frozen = nn.Parameter(tg.tensor(np.ones(2)), requires_grad=False)
+    for target, step in ((p, 1.0), (frozen, p)):
+        with pytest.raises(InPlaceError, match=r"test_tensor.py:\d+: -= changes a parameter in place.*no_grad"):
+            operator.isub(target, step)
+
+    def moving(x):
+        with tg.no_grad():
+            operator.imul(frozen, 0.5)
+        return (frozen * x).sum()
+
+    with pytest.raises(InPlaceError, match="a replay would not do"):
+        tg.compile(moving)(x)
+    np.testing.assert_array_equal(frozen.numpy(), np.ones(2))
+
+
+def test_of_other_tensors_it_gives_the_name_a_new_one():
+    def f(x):
+        y = x
+        y *= 3.0
+        y += x
+        return (x * y).sum()
+
+    x = np.array([1.0, 2.0])
+    np.testing.assert_array_equal(tg.grad(f)(x), 8 * x)
+    np.testing.assert_array_equal(tg.compile(tg.grad(f))(x), 8 * x)
+    t = tg.tensor(x, requires_grad=True)
+    f(t).backward()
+    np.testing.assert_array_equal(t.grad.numpy(), 8 * x)

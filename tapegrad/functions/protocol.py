@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from ..caller import user_line
-from ..errors import DtypeError
+from ..errors import DtypeError, InPlaceError
 from ..methods import METHODS
 from ..recording import astype, gathered
+from ..state import state
+from ..tape import Leaf
 from ..tensor import Tensor, as_array
 from .counterparts import BY_TYPE, counterparts, of_scipy, refuse_by_type
 from .indexing import At, getitem
 
 _OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
               "matmul": "matmul"}
+_SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "matmul": "@"}
 _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
                 "ne": "not_equal"}
 _LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
@@ -42,6 +45,25 @@ def _binary(function: Callable, reflected: bool) -> Callable:
         return function(other, self) if reflected else function(self, other)
 
     return operator
+
+
+def _augmented(operator: Callable, symbol: str) -> Callable:
+    """``w -= step``: a new tensor for the name, as of any that is recorded; but a leaf that is trained is changed in
+    place where nothing is recorded, for who holds it would go on with the old values. So is any parameter."""
+
+    def in_place(self: Tensor, other: Any) -> Any:
+        if (state.grad_enabled or type(self.node) is not Leaf or self.shape != self.node.shape) and not self._is_owned:
+            return operator(self, other)
+        if state.capture is not None:
+            raise InPlaceError(f"{user_line()}: {symbol}= changes a parameter in place, which a replay would not do "
+                               f"again; write x = x {symbol} ... if a new tensor is meant")
+        if state.grad_enabled and (self._requires_grad or isinstance(other, Tensor) and other._requires_grad):
+            raise InPlaceError(f"{user_line()}: {symbol}= changes a parameter in place, which has no gradient; do so "
+                               f"under tg.no_grad(), or write x = x {symbol} ... if a new tensor is meant")
+        result = operator(self, other)
+        return result if result is NotImplemented else self.copy_(result)
+
+    return in_place
 
 
 def _integers_only(*values: Any) -> bool:
@@ -115,6 +137,7 @@ def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     for symbol, name in _OPERATORS.items():
         setattr(Tensor, f"__{symbol}__", _binary(namespace[name], False))
         setattr(Tensor, f"__r{symbol}__", _binary(namespace[name], True))
+        setattr(Tensor, f"__i{symbol}__", _augmented(getattr(Tensor, f"__{symbol}__"), _SYMBOLS[symbol]))
     for symbol, name in _COMPARISONS.items():
         setattr(Tensor, f"__{symbol}__", _comparison(namespace[name], symbol))
     for symbol, name in _LOGICAL.items():

@@ -63,6 +63,7 @@ class Parameter(Tensor):
     """
 
     _copies_gradient = False  # as PyTorch's
+    _is_owned = True
 
     def __init__(
         self, data: ArrayLike | Tensor, requires_grad: bool = True, dtype: DTypeLike | None = None

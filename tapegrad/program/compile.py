@@ -15,7 +15,7 @@ from ..engine.writers import Writing
 from ..errors import CaptureError, DtypeError
 from ..state import state
 from ..tensor import Tensor, user_line
-from ..tree import flatten, unflatten
+from ..tree import flatten, own, unflatten
 from .arguments import as_input, float_dtype, signature_of
 from .capture import Capture
 from .conditions import KEPT, Conditions
@@ -139,7 +139,7 @@ class CompiledFunction:
                 program = Program(capture, inputs, tensors)
 
                 def present(program: Program) -> Any:
-                    return unflatten(shape, [Tensor(program.array(t)) if isinstance(t, Tensor) else t
+                    return unflatten(shape, [Tensor(program.array(t)) if isinstance(t, Tensor) else own(t)
                                              for t in outputs])
 
         return _Recording(program, capture.conditions(capture.leaves), present)

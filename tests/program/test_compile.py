@@ -413,3 +413,50 @@ def test_a_recording_leaves_the_garbage_collector_as_it_was(collects):
         assert gc.isenabled() == collects
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def _pops(arguments):
+    last = arguments.pop()
+    return (arguments[0] * last).sum()
+
+
+def _adds_a_key(arguments):
+    arguments["c"] = arguments["a"] * arguments["b"]
+    return arguments["c"].sum()
+
+
+def _replaces(arguments):
+    arguments["b"] = arguments["a"] * arguments["b"]
+    return arguments.pop("b").sum()
+
+
+@pytest.mark.parametrize("f, make, split", [
+    (_pops, lambda a, b: [a, b], list), (_adds_a_key, lambda a, b: {"a": a, "b": b}, lambda g: [g["a"], g["b"]]),
+    (_replaces, lambda a, b: {"a": a, "b": b}, lambda g: [g["a"], g["b"]]),
+])
+@pytest.mark.parametrize("how", [tg.grad, lambda f: tg.compile(tg.grad(f))])
+def test_a_function_that_changes_its_containers_has_the_gradient_of_what_it_was_given(how, f, make, split):
+    """Of the product of both."""
+    gradient, a, b = how(f), np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    for scale in (1.0, 2.0):
+        given = make(a * scale, b)
+        ga, gb = split(gradient(given))
+        np.testing.assert_array_equal(ga, b)
+        np.testing.assert_array_equal(gb, a * scale)
+        assert len(given) == 2
+
+
+@pytest.mark.parametrize("call", [
+    lambda f: tg.compile(lambda x: (x.sum(), f()))(np.ones(2))[1],
+    lambda f: tg.compile(tg.value_and_grad(lambda x: (x.sum(), f()), has_aux=True))(np.ones(2))[0][1],
+])
+def test_an_array_that_a_recording_returns_is_the_callers_own(call):
+    kept = np.zeros(2)
+    call(lambda: kept)[0] = 5.0
+    np.testing.assert_array_equal(kept, [0.0, 0.0])
+
+
+def test_what_a_caller_writes_into_a_returned_constant_is_not_returned_to_the_next():
+    fast = tg.compile(lambda x: (x * 2, np.zeros(2)))
+    fast(np.ones(2))[1][0] = 5.0
+    np.testing.assert_array_equal(fast(np.ones(2))[1], [0.0, 0.0])
