@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import wraps
 from itertools import count
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from .engine.locks import Lock
 from .engine.storage import Changes
-from .errors import DtypeError
+from .errors import ArgumentError, DtypeError
 from .tape import Tape
 
 _lock = Lock()
@@ -156,16 +157,64 @@ class _GradMode:
         state.grad_enabled = state.grad_before.pop()
 
     def __call__(self, function: Callable) -> Callable:
-        @wraps(function)
-        def switched(*args: Any, **kwargs: Any) -> Any:
-            with _GradMode(self._enabled):
-                return function(*args, **kwargs)
+        enabled = self._enabled
+        switched: Callable
+        if inspect.isasyncgenfunction(function):
+            raise ArgumentError(f"no_grad and enable_grad decorate no asynchronous generators ({function.__name__}); "
+                                "enter one within, between two yields")
+        if inspect.isgeneratorfunction(function):
+            @wraps(function)
+            def switched(*args: Any, **kwargs: Any) -> Any:
+                return _steps(enabled, function(*args, **kwargs))
+
+        elif inspect.iscoroutinefunction(function):
+            @wraps(function)
+            async def switched(*args: Any, **kwargs: Any) -> Any:
+                return await _Awaited(enabled, function(*args, **kwargs))
+
+        else:
+            @wraps(function)
+            def switched(*args: Any, **kwargs: Any) -> Any:
+                with _GradMode(enabled):
+                    return function(*args, **kwargs)
 
         return switched
 
 
+def _steps(enabled: bool, inner: Any) -> Generator[Any, Any, Any]:
+    """A generator that runs in a mode; who takes its values between its steps has his own."""
+    step, given = inner.send, None
+    while True:
+        try:
+            with _GradMode(enabled):
+                value = step(given)
+        except StopIteration as end:
+            return end.value
+        try:
+            step, given = inner.send, (yield value)
+        except GeneratorExit:
+            with _GradMode(enabled):
+                inner.close()
+            raise
+        except BaseException as error:
+            step, given = inner.throw, error
+
+
+class _Awaited:
+    """A coroutine that runs in a mode; tasks that run while it waits have their own."""
+
+    def __init__(self, enabled: bool, coroutine: Any) -> None:
+        self._enabled, self._coroutine = enabled, coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _steps(self._enabled, self._coroutine.__await__())
+
+
 def no_grad() -> _GradMode:
-    """Ops inside record nothing; also a decorator.
+    """Ops inside record nothing; also a decorator, of generators and coroutines too.
+
+    The mode is the thread's: where a ``with`` block yields or awaits, what runs meanwhile records nothing either; a
+    decorated generator or coroutine switches at each of its steps.
 
     Examples
     --------

@@ -265,6 +265,10 @@ class Capture:
         if t.buffer in self._made.externals or isinstance(t.node, Leaf) and t.node in self._made.externals:
             raise InPlaceError(f"{user_line()}: a tensor that this recording has read is overwritten in it, so that "
                                "replays would read the later values; make a new tensor, or overwrite it outside")
+        if t.buffer.version != self.known.born:
+            self._warn("a tensor is overwritten (copy_, t[...] =) while a function is being recorded, which no replay "
+                       "does again: what reads it later finds what was left there. Overwrite it outside, or make a new "
+                       "tensor")
 
     def computes(self, op: Op, inputs: Sequence[Tensor]) -> bool:
         """Whether an op of another dtype is computed at once, from what is then watched."""

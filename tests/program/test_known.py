@@ -1,5 +1,8 @@
 """A recording treats as constant only what nothing can change; everything else is read anew at each replay."""
 
+import operator
+import warnings
+
 import numpy as np
 import pytest
 
@@ -356,3 +359,24 @@ def test_a_tensor_written_to_before_it_is_read_is_as_it_was_written():
     call = tg.compile(f)
     for _ in range(2):
         np.testing.assert_allclose(call(ONES).numpy(), np.exp([5.0, 1.0]))
+
+
+@pytest.mark.parametrize("write", [lambda t: t.copy_(np.full(2, 7.0)), lambda t: operator.setitem(t, ..., 7.0)])
+def test_a_tensor_that_is_overwritten_while_recording_is_warned_of_unless_it_was_made_there(write):
+    kept = tg.tensor(np.ones(2))
+
+    def of_outside(x):
+        write(kept)
+        return (x * kept).sum()
+
+    def of_its_own(x):
+        made = tg.tensor(np.ones(2))
+        write(made)
+        return (x * made).sum()
+
+    with pytest.warns(RuntimeWarning, match="overwritten .* which no replay does again"):
+        tg.compile(of_outside)(np.ones(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fast = tg.compile(of_its_own)
+        assert float(fast(np.ones(2))) == 14.0 and float(fast(np.array([1.0, 2.0]))) == 21.0
