@@ -13,8 +13,9 @@ import numpy as np
 
 from . import providers
 from .blas import SUMMED, library_gemm, sum_columns
-from .jit import Kernel, device, enabled, frame, real, row_address, words_at
+from .jit import Kernel, call, cast, device, doubles_at, enabled, frame, real, row_address, words_at
 from .storage import address_of, aligned_bytes
+from .sums import add_row, clear_totals
 from .team import publish, replace, run_part, share, team_address
 from .tile import PANEL, ROWS, lanes_of, move, prefetch, stack, tile, transposed
 
@@ -24,6 +25,8 @@ BLOCK = 384
 SHARED, PART = 1 << 17, 1 << 16
 #: elements between two columns of a transposed A, and multiplications, from which on its rows are put into strips
 FAR, STRIPS = 512, 1 << 22
+#: terms of a product from which on they are added up in parts; elements of C at most, for a `stack` to hold the totals
+LONG, SMALL = 1 << 12, 768
 #: elements of a strip's column: those of a tile, and what fills a vector
 STRIP = 8
 
@@ -31,7 +34,7 @@ STRIP = 8
 # 6 alpha, 7 a, 8 lda, 9 b, 10 ldb, 11 whether to add, 12 c, 13 ldc, 14 a row that is added to each of C's, or 0.
 # Words of a routine's record: 0 address of `multiply`, 1 of the library's routine, 2 of `multiply_part`, 3 the team,
 # 4 multiplications from which on, and 5 columns below which the library is used, 6 address of `pack_part`, 7 whether
-# somebody uses the memory for strips, 8 where that is, 9 address of `sums_part`.
+# somebody uses the memory for strips, 8 where that is, 9 address of `sums_part`, 10 of `multiply_long`.
 
 @device
 def pack(f: Any, to: int, b: int, ldb: int, across: int, depth: int, lanes: int) -> int:
@@ -135,6 +138,8 @@ def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
     m, n, k, record = op[3], op[4], op[5], op[0]
     if m == 0 or n == 0:
         return 0
+    if k > LONG and m * n <= SMALL and i[record + 4] > 0:
+        return call(i[record + 10], op, f, i, b)
     work = m * n * k
     if work == 0 or work >= i[record + 4] or n < i[record + 5]:
         return library_gemm(op, f, i)
@@ -165,8 +170,35 @@ def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def multiply_long(op: Any, f: Any, i: Any, b: Any) -> int:
+    """`multiply` of a small C and many terms: those of `LONG` rows at a time are added up in float64."""
+    m, n, k, row, scratch = op[3], op[4], op[5], frame(), stack(f)
+    totals, part = doubles_at(f, scratch), scratch + 2 * SMALL
+    a_step, b_step = op[8] if op[1] != 0 else 1, 1 if op[2] != 0 else op[10]
+    for word in range(15):
+        row[word] = op[word]
+    row[11], row[12], row[13], row[14] = 0, part, n, 0
+    clear_totals(f, totals, m * n)
+    for first in range(0, k, LONG):
+        row[5], row[7], row[9] = min(LONG, k - first), op[7] + first * a_step, op[9] + first * b_step
+        status = call(i[op[0]], row, f, i, b)
+        if status != 0:
+            return status
+        add_row(f, totals, m * n, part, 1)
+    for r in range(m):
+        c = op[12] + r * op[13]
+        for j in range(n):
+            total = cast(totals[r * n + j], f)
+            if op[11] != 0:
+                f[c + j] += total
+            else:
+                f[c + j] = total + (f[op[14] + j] if op[14] != 0 else cast(0.0, f))
+    return 0
+
+
 MULTIPLY, MULTIPLY_PART = Kernel("product.multiply", multiply), Kernel("product.part", multiply_part)
 PACK_PART, SUMS_PART = Kernel("product.pack", pack_part), Kernel("product.sums", sums_part)
+MULTIPLY_LONG = Kernel("product.long", multiply_long)
 
 _records: dict[tuple[np.dtype, int], tuple[np.ndarray, np.ndarray, int]] = {}
 
@@ -181,7 +213,7 @@ def gemm_address(dtype: np.dtype) -> int:
         strips = aligned_bytes(BLOCK // ROWS * STRIP * PANEL * dtype.itemsize)
         record = [MULTIPLY.address(dtype), routine, MULTIPLY_PART.address(dtype), team_address(dtype), limit,
                   provider.few, PACK_PART.address(dtype), 0, address_of(strips) // dtype.itemsize,
-                  SUMS_PART.address(dtype)]
+                  SUMS_PART.address(dtype), MULTIPLY_LONG.address(dtype)]
         words = np.array(record, np.int64)
         kept = _records.setdefault((dtype, routine), (words, strips, address_of(words) // 8))
     return kept[2]

@@ -67,6 +67,12 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     ------
     IndexRangeError
         Naming the index and the size of the table.
+
+    Notes
+    -----
+    The gradient of a table of few rows (2048 elements, or 128 rows, to which at least 8 times as many indices point)
+    is added up in float64. In a larger table a float32 row is a running sum of its contributions: relative error
+    1.5e-6 after a thousand, 2e-5 after 300,000 of one sign, as PyTorch's (2.13).
     """
     if max_norm is not None or scale_grad_by_freq:
         raise ArgumentError("embedding: max_norm and scale_grad_by_freq are not supported")

@@ -15,11 +15,12 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.blas import scaled_gemm
-from ..engine.jit import Kernel, cast, device, plus, real, words_at
+from ..engine.jit import Kernel, cast, device, plus, real, wide, words_at
 from ..engine.philox import philox, random_word
 from ..engine.team import share
 from .dropout import key_of, stream_of
 from .nest import column_stride, row_offset
+from .reduction import SUMMED
 from .table import EVERY, Op
 
 #: scores of a block: with the block of their adjoints a part of what a core's second cache holds
@@ -148,6 +149,20 @@ def drop_weights(op: Any, f: Any, i: Any, row: int, p: int, to: int, n: int) -> 
     return 0
 
 
+@device
+def exponentials(f: Any, s: int, n: int, shift: Any) -> Any:
+    """s = e^(s - shift) of a row; their sum."""
+    total = wide(cast(0.0, f))
+    for first in range(0, n, SUMMED):
+        part = cast(0.0, f)
+        for k in range(first, min(first + SUMMED, n)):
+            e = m.exp(f[s + k] - shift)
+            f[s + k] = e
+            part = plus(part, e)
+        total += wide(part)
+    return cast(total, f)
+
+
 def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
     """Some heads of `attention_forward`."""
     status = 0
@@ -166,11 +181,8 @@ def forward_part(part: Any, f: Any, i: Any, b: Any) -> int:
             for row in range(count):
                 s, n = block + row * keys, visible(op, first + row, keys)
                 top = top_of(f, s, n)
-                shift, total = cast(0.0, f) if top == -_INFINITY else top, cast(0.0, f)
-                for k in range(n):
-                    e = m.exp(f[s + k] - shift)
-                    f[s + k] = e
-                    total = plus(total, e)
+                shift = cast(0.0, f) if top == -_INFINITY else top
+                total = exponentials(f, s, n, shift)
                 for k in range(n, keys):
                     f[s + k] = 0.0
                 f[sums + row] = total
@@ -209,11 +221,7 @@ def weights_again(op: Any, f: Any, i: Any, block: int, head: int, first: int, co
     other = block + op[24] * op[17]
     for row in range(count):
         s, n, shift = block + row * keys, visible(op, first + row, keys), f[op[13] + head * op[16] + first + row]
-        total = cast(0.0, f)
-        for k in range(n):
-            e = m.exp(f[s + k] - shift)
-            f[s + k] = e
-            total = plus(total, e)
+        total = exponentials(f, s, n, shift)
         share_of_each = cast(0.0, f) if total == 0.0 else 1.0 / total
         for k in range(n):
             f[s + k] *= share_of_each
@@ -229,15 +237,19 @@ def scores_adjoint(op: Any, f: Any, block: int, first: int, count: int, keys: in
     """dS = P (dP - sum of P dP by row), in the place of P; dP in the other block, P marked by dropout."""
     other, scale = block + op[24] * op[17], real(op, _DROPOUT, f)
     for row in range(count):
-        p, d, n, inner = block + row * keys, other + row * keys, visible(op, first + row, keys), cast(0.0, f)
-        if op[30] != 0:
-            for k in range(n):
-                left = cast(0.0, f) if f[p + k] < 0.0 else scale * f[d + k]
-                f[d + k] = left
-                inner = plus(inner, m.abs(f[p + k]) * left)
-        else:
-            for k in range(n):
-                inner = plus(inner, f[p + k] * f[d + k])
+        p, d, n, total = block + row * keys, other + row * keys, visible(op, first + row, keys), wide(cast(0.0, f))
+        for begin in range(0, n, SUMMED):
+            end, part = min(begin + SUMMED, n), cast(0.0, f)
+            if op[30] != 0:
+                for k in range(begin, end):
+                    left = cast(0.0, f) if f[p + k] < 0.0 else scale * f[d + k]
+                    f[d + k] = left
+                    part = plus(part, m.abs(f[p + k]) * left)
+            else:
+                for k in range(begin, end):
+                    part = plus(part, f[p + k] * f[d + k])
+            total += wide(part)
+        inner = cast(total, f)
         for k in range(n):
             f[p + k] = m.abs(f[p + k]) * (f[d + k] - inner)
     return 0

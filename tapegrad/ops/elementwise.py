@@ -36,7 +36,8 @@ _NAMES = {**{function.__name__: function for function in (
               read, real, row_of, row_offset, stack, sum_nest, wide, write)}, "kept": kept, "COLUMNS": COLUMNS,
           **{name: value for name, value in vars(vecmath).items() if callable(value) and not name.startswith("_")}}
 
-_CHEAP = {"abs", "clipped", "floor", "huber_of", "negative_part", "share", "sign", "sqrt", "where"}
+_CHEAP = {"abs", "arctan_slope", "clipped", "divide_slope", "floor", "huber_of", "negative_part", "share",
+          "sign", "sqrt", "where"}
 
 
 def letters(rule: str) -> set[str]:
@@ -390,6 +391,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et 
 GELU_C, GELU_K = math.sqrt(2.0 / math.pi), 0.044715  # Hendrycks and Gimpel 2016
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 NEGATIVE_INFINITY = -math.inf
+FAR = 2.0 ** 63  # its square is about the greatest float32
 
 
 @device
@@ -420,6 +422,20 @@ def power_slope(g: Any, a: Any, b: Any) -> Any:
 def power_log_slope(g: Any, a: Any, b: Any, y: Any) -> Any:
     """g a^b ln a, which is 0 at a = 0 for b >= 0."""
     return where((a == 0.0) & (b >= 0.0), 0.0, g * y * log(a))
+
+
+@device
+def arctan_slope(g: Any, x: Any) -> Any:
+    """g / (1 + x^2), also where x^2 overflows in float32; elsewhere the factors are 1."""
+    s = where(abs(x) > FAR, 1.0 / FAR, 1.0)
+    return g * s / (s * s + (x * s) * (x * s)) * s
+
+
+@device
+def divide_slope(g: Any, b: Any, y: Any) -> Any:
+    """-g y / b, what might overflow first divided by b where that makes it smaller."""
+    small = abs(b) < 1.0
+    return -(where(small, g, 1.0) * y / b) * where(small, 1.0, g)
 
 
 @device
@@ -476,7 +492,7 @@ unary("cos", "cos(x)", "-g * sin(x)", "cosine, radians")
 unary("tan", "tan(x)", "g * (1.0 + y * y)", "tangent, radians")
 unary("arcsin", "asin(x)", "g / sqrt(1.0 - x * x)", "inverse sine")
 unary("arccos", "acos(x)", "-g / sqrt(1.0 - x * x)", "inverse cosine")
-unary("arctan", "atan(x)", "g / (1.0 + x * x)", "inverse tangent")
+unary("arctan", "atan(x)", "arctan_slope(g, x)", "inverse tangent")
 unary("sinh", "sinh(x)", "g * cosh(x)", "hyperbolic sine")
 unary("cosh", "cosh(x)", "g * sinh(x)", "hyperbolic cosine")
 unary("tanh", "tanh(x)", "g * (1.0 - y * y)", "hyperbolic tangent")
@@ -512,7 +528,7 @@ unary("x_log_x", "entropy_of(x)", "where(x == 0.0, 0.0, g * (log(x) + 1.0))", "x
 binary("add", "a + b", "g", "g", "a + b")
 binary("subtract", "a - b", "g", "-g", "a - b")
 binary("multiply", "a * b", "g * b", "g * a", "a b")
-binary("divide", "a / b", "g / b", "-g * y / b", "a / b")
+binary("divide", "a / b", "g / b", "divide_slope(g, b, y)", "a / b")
 binary("power", "power(a, b)", "power_slope(g, a, b)", "power_log_slope(g, a, b, y)", "a^b")
 binary("maximum", "where((a != a) | (a > b), a, b)", "share(g, a, b)", "share(g, b, a)",
        "the greater, NaN if either is; a tie shares the gradient equally")

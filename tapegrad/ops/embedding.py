@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import cast, device, plus
+from ..engine.jit import cast, device, doubles_at, plus, read, wide, write
+from ..engine.sums import COLUMNS, clear_totals, give_totals
+from ..engine.tile import stack
 from ..engine.touched import clear_rows, list_row
 from ..errors import ArgumentError, IndexRangeError
+from .indexed import add_rows_by_index, columns_together
 from .layout import outside
 from .table import Errors, Op
+
+#: rows of a bag from which on they are added up in float64
+LONG_BAG = 64
 
 # Words of embedding: 1 y, 2 g, 3 table w, 4 dw, 5 index, 7 indices, 8 rows of the table, 9 elements of a row,
 # 10 the index that gets no gradient, or -1, 11 list of the rows that are touched, or 0.
@@ -32,6 +38,12 @@ def embedding_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     n = op[9]
     if op[0] & 2 != 0:
         clear_rows(op[11], op[4], op[8] * n, f, i, b)
+    together = columns_together(op[7], op[8], n)
+    if together != 0:
+        for j in range(op[7]):
+            if i[op[5] + j] != op[10]:
+                list_row(op[11], i[op[5] + j], i, b)
+        return add_rows_by_index(f, i, op[4], op[2], op[5], op[7], op[8], n, together, op[10])
     for j in range(op[7]):
         at = i[op[5] + j]
         if at != op[10]:
@@ -60,6 +72,64 @@ def bag_end(op: Any, j: int, i: Any) -> int:
     return end if 0 <= begin <= end <= op[16] and (j > 0 or begin == 0) else -1
 
 
+@device
+def long_bag(op: Any, f: Any, i: Any, y: int, begin: int, end: int) -> int:
+    """y = the sum of c[l] w[index[l], :] over places `begin` to `end`, added up in float64."""
+    n, totals, one = op[13], doubles_at(f, stack(f)), wide(cast(1.0, f))
+    for left in range(0, n, COLUMNS):
+        columns = min(COLUMNS, n - left)
+        clear_totals(f, totals, columns)
+        for place in range(begin, end):
+            at = i[op[5] + place]
+            if at != op[14]:
+                factor, w = f[op[9] + place] if op[19] != 0 else cast(1.0, f), op[3] + at * n + left
+                for k in range(columns):
+                    write(totals, k, totals[k] + wide(factor * read(f, w + k)))
+        give_totals(f, totals, columns, one, y + left, 1, False)
+    return 0
+
+
+@device
+def bag_factor(op: Any, f: Any, place: int, count: int) -> Any:
+    """What the row at a place of a bag is multiplied with, in which `count` rows count."""
+    if op[19] != 0:
+        return f[op[9] + place]
+    return 1.0 / cast(max(count, 1), f) if op[18] != 0 else cast(1.0, f)
+
+
+@device
+def bag_count(op: Any, i: Any, begin: int, end: int) -> int:
+    """How many places of a bag count, where the mean is taken."""
+    count = 0
+    if op[18] != 0:
+        for place in range(begin, end):
+            count += 1 if i[op[5] + place] != op[14] else 0
+    return count
+
+
+@device
+def bags_to_few_rows(op: Any, f: Any, i: Any, together: int) -> int:
+    """dw of `embedding_bag_adjoint`, `together` columns at a time, added up in float64."""
+    n, rows, totals = op[13], op[12], doubles_at(f, stack(f))
+    for left in range(0, n, together):
+        columns = min(together, n - left)
+        clear_totals(f, totals, rows * columns)
+        for j in range(op[11]):
+            begin, end, g = i[op[7] + j], bag_end(op, j, i), op[2] + j * n + left
+            count = bag_count(op, i, begin, end)
+            for place in range(begin, end):
+                at = i[op[5] + place]
+                if at != op[14]:
+                    factor, to = bag_factor(op, f, place, count), at * columns
+                    for k in range(columns):
+                        write(totals, to + k, totals[to + k] + wide(factor * read(f, g + k)))
+        for row in range(rows):
+            dw = op[4] + row * n + left
+            for k in range(columns):
+                f[dw + k] += cast(totals[row * columns + k], f)
+    return 0
+
+
 def embedding_bag_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y[j, :] = the sum, or mean, of c[l] w[index[l], :] over the places l of bag j."""
     n, padding, weighted = op[13], op[14], op[19] != 0
@@ -69,6 +139,7 @@ def embedding_bag_forward(op: Any, f: Any, i: Any, b: Any) -> int:
             return 2
         for k in range(n):
             f[y + k] = 0.0
+        long = end - i[op[7] + j] > LONG_BAG
         for place in range(i[op[7] + j], end):
             at = i[op[5] + place]
             if at < 0 or at >= op[12]:
@@ -76,8 +147,11 @@ def embedding_bag_forward(op: Any, f: Any, i: Any, b: Any) -> int:
             if at != padding:
                 count += 1
                 factor, w = f[op[9] + place] if weighted else cast(1.0, f), op[3] + at * n
-                for k in range(n):
-                    f[y + k] += factor * f[w + k]
+                if not long:
+                    for k in range(n):
+                        f[y + k] += factor * f[w + k]
+        if long:
+            long_bag(op, f, i, y, i[op[7] + j], end)
         if op[18] != 0 and count > 1:
             for k in range(n):
                 f[y + k] /= cast(count, f)
@@ -86,27 +160,28 @@ def embedding_bag_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 
 def embedding_bag_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dw[index[l], :] += c[l] g[j, :], divided by how many count; dc[l] += g[j, :] . w[index[l], :]."""
-    n, padding, weighted, store = op[13], op[14], op[19] != 0, op[0] & 16 != 0
+    n, padding, store = op[13], op[14], op[0] & 16 != 0
+    together = columns_together(op[16], op[12], n)
     if op[4] != 0 and op[0] & 2 != 0:
         clear_rows(op[15], op[4], op[12] * n, f, i, b)
     for j in range(op[11]):
-        begin, end, count, g = i[op[7] + j], bag_end(op, j, i), 0, op[2] + j * n
-        if op[18] != 0:
-            for place in range(begin, end):
-                count += 1 if i[op[5] + place] != padding else 0
-        share = 1.0 / cast(max(count, 1), f)
+        begin, end, g = i[op[7] + j], bag_end(op, j, i), op[2] + j * n
+        count = bag_count(op, i, begin, end)
         for place in range(begin, end):
             at, total = i[op[5] + place], cast(0.0, f)
             if at != padding and op[4] != 0:
                 list_row(op[15], at, i, b)
-                factor, dw = f[op[9] + place] if weighted else share, op[4] + at * n
-                for k in range(n):
-                    f[dw + k] += factor * f[g + k]
+                if together == 0:
+                    factor, dw = bag_factor(op, f, place, count), op[4] + at * n
+                    for k in range(n):
+                        f[dw + k] += factor * f[g + k]
             if op[10] != 0:
                 if at != padding:
                     for k in range(n):
                         total = plus(total, f[g + k] * f[op[3] + at * n + k])
                 f[op[10] + place] = total if store else f[op[10] + place] + total
+    if op[4] != 0 and together != 0:
+        bags_to_few_rows(op, f, i, together)
     return 0
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.jit import cast, device
-from .layout import out_of_range, outside, wrapped
+from .indexed import add_by_index, rows_together, wrapped
+from .layout import out_of_range, outside
 from .nest import column_stride, row_offset
 from .table import EVERY, Op
 
@@ -37,6 +38,9 @@ def gather_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 def gather_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx += g where y was read from."""
     columns, extent, stride = op[11], op[7], op[8]
+    together = rows_together(op, 10, extent)
+    if together != 0:
+        return add_by_index(op, f, i, 10, extent, stride, together, op[4], op[5], op[2], -1)
     along, by = column_stride(op, 10, 0), column_stride(op, 10, 1)
     for row in range(op[10]):
         g, dx, index = op[2] + row * columns, op[4] + row_offset(op, 10, 0, row), op[5] + row_offset(op, 10, 1, row)
@@ -62,6 +66,7 @@ def scatter_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     if not adds:
         for k in range(op[11]):
             i[owner + k] = -1
+    together = rows_together(op, 15, extent) if adds else 0
     for row in range(op[15]):
         to, index, s = row_offset(op, 15, 0, row), op[5] + row_offset(op, 15, 1, row), row_offset(op, 15, 2, row)
         for k in range(columns):
@@ -69,11 +74,13 @@ def scatter_forward(op: Any, f: Any, i: Any, b: Any) -> int:
             if at < 0 or at >= extent:
                 return outside(at)
             place, value = to + k * along + at * stride, f[op[7] + s + k * step]
-            if adds:
-                f[op[1] + place] += value
-            else:
+            if not adds:
                 f[op[1] + place] = value
                 i[owner + place] = row * columns + k
+            elif together == 0:
+                f[op[1] + place] += value
+    if together != 0:
+        add_by_index(op, f, i, 15, extent, stride, together, op[1], op[5], op[7], 2)
     return 0
 
 

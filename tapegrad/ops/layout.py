@@ -9,6 +9,7 @@ from ..engine.jit import cast, device, doubles_at, real, wide
 from ..engine.sums import COLUMNS, clear_totals, give_totals
 from ..engine.tile import stack
 from ..errors import IndexRangeError
+from .indexed import add_rows_by_index, columns_together, wrapped
 from .nest import alike_rows, column_stride, row_of, row_offset
 from .table import EVERY, Errors, Op, Shares, kernel_of
 
@@ -169,13 +170,6 @@ _WIDEST = 2**55 - 1
 
 
 @device
-def wrapped(index: int, extent: int) -> int:
-    """A negative index counted from the end; -1 if it is out of range."""
-    at = index + extent if index < 0 else index
-    return at if 0 <= at < extent else -1
-
-
-@device
 def outside(index: int) -> int:
     """Status 1 of an index that is out of range, which the message names; what 56 bits do not hold is cut."""
     return min(max(index, -_WIDEST - 1), _WIDEST) * 256 + 1
@@ -203,6 +197,12 @@ def take_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 def take_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     """dx[o, index[j], :] += g[o, j, :]."""
     count, extent, inner = op[8], op[9], op[10]
+    together = columns_together(count, extent, inner)
+    if together != 0:
+        for o in range(op[7]):
+            add_rows_by_index(f, i, op[4] + o * extent * inner, op[2] + o * count * inner, op[5], count, extent, inner,
+                              together, extent)
+        return 0
     for o in range(op[7]):
         for j in range(count):
             g = op[2] + (o * count + j) * inner
@@ -223,15 +223,19 @@ def put_forward(op: Any, f: Any, i: Any, b: Any) -> int:
         f[whole + k] = f[source + k]
     for e in range(extent):
         i[op[9] + e] = -1
+    together = columns_together(count, extent, inner) if op[15] != 0 else 0
     for j in range(count):
         at = wrapped(i[op[5] + j], extent)
         if at < 0:
             return outside(i[op[5] + j])
         i[op[9] + at] = j
-        for o in range(op[11]):
+        for o in range(op[11] if together == 0 else 0):
             y, v = op[1] + (o * extent + at) * inner, op[7] + (o * count + j) * inner
             for k in range(inner):
                 f[y + k] = f[v + k] + (f[y + k] if op[15] != 0 else cast(0.0, f))
+    for o in range(op[11] if together != 0 else 0):
+        add_rows_by_index(f, i, whole + o * extent * inner, op[7] + o * count * inner, op[5], count, extent, inner,
+                          together, extent)
     return 0
 
 

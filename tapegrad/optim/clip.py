@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.jit import bits, cast, plus, real, real64
+from ..engine.jit import bits, cast, doubles_at, plus, real, real64
 from ..engine.storage import address_of
 from ..engine.touched import stretch_length, stretch_start, stretches
 from ..engine.walk import run_rows
@@ -30,14 +30,16 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 #       norm    [0, gradient, n, list, total, order]
 #       scale   [0, gradient, n, list, total, max_norm]
 #       value   [0, gradient, n, list, bound]
-# (list: of the rows that are touched, see `engine.touched`, or 0)
+# (total: one float64, lest what is small beside it is lost, parameter by parameter; list: of the rows that are
+# touched, see `engine.touched`, or 0)
 RESET_WORDS = 2
+_TOTAL = np.dtype(np.float64)
 _NORM, _SCALE, _VALUE, WORDS = 0, 6, 12, 17
 
 
 def reset(op: Any, f: Any, i: Any, b: Any) -> int:
     # N = 0
-    f[op[1]] = 0.0
+    doubles_at(f, op[1])[0] = 0.0
     return 0
 
 
@@ -45,7 +47,7 @@ def norm(op: Any, f: Any, i: Any, b: Any) -> int:
     # N = (N^p + sum |g|^p)^(1/p), in float64 so that squares neither overflow nor lose the small elements
     order = real64(op, 5)
     one = order / order if order < math.inf else 1.0 / order + 1.0
-    total, n = f[op[4]] * one, stretch_length(op[3], op[2], i)
+    total, n = doubles_at(f, op[4])[0] * one, stretch_length(op[3], op[2], i)
     for s in range(stretches(op[3], i)):
         g = op[1] + stretch_start(op[3], s, i)
         if order == 2.0:
@@ -69,13 +71,13 @@ def norm(op: Any, f: Any, i: Any, b: Any) -> int:
             for k in range(n):
                 part += math.fabs(f[g + k] * one) ** order
             total = part ** (1.0 / order)
-    f[op[4]] = cast(total, f)
+    doubles_at(f, op[4])[0] = total
     return 0
 
 
 def scale(op: Any, f: Any, i: Any, b: Any) -> int:
     # g *= min(max_norm / (N + 1e-6), 1); a NaN norm makes every gradient NaN, as in PyTorch
-    factor = real(op, 5, f) / (f[op[4]] + 1e-6)
+    factor = real(op, 5, f) / (cast(doubles_at(f, op[4])[0], f) + 1e-6)
     if not factor >= 1.0:
         n = stretch_length(op[3], op[2], i)
         for s in range(stretches(op[3], i)):
@@ -103,15 +105,15 @@ SCALE = Op("clip_scale", forward=scale)
 VALUE = Op("clip_value", forward=value)
 
 
-def reset_words(total: np.ndarray) -> list[int]:
-    """The row that clears the norm kept in `total`, an array of one element."""
-    return [0, address_of(total) // total.itemsize]
+def reset_words(total: np.ndarray, dtype: np.dtype) -> list[int]:
+    """The row that clears the norm of gradients of `dtype` that is kept in `total`, one aligned float64."""
+    return [0, address_of(total) // dtype.itemsize]
 
 
-def parameter_words(gradient: int, n: int, listed: int, total: np.ndarray, order: float = 2.0,
+def parameter_words(gradient: int, n: int, listed: int, total: np.ndarray, dtype: np.dtype, order: float = 2.0,
                     max_norm: float = math.inf, bound: float = math.inf) -> list[int]:
     """The three rows of a parameter, one behind another."""
-    at, what = address_of(total) // total.itemsize, [0, gradient, n, listed]
+    at, what = address_of(total) // dtype.itemsize, [0, gradient, n, listed]
     return [*what, at, bits(order), *what, at, bits(max_norm), *what, bits(bound)]
 
 
@@ -172,14 +174,15 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     if not max_norm >= 0.0:
         raise ArgumentError(f"max_norm must not be negative, got {max_norm}")
     with_gradient, dtype = _with_gradient(parameters)
-    total = aligned_zeros(1, dtype)
+    total = aligned_zeros(1, _TOTAL)
     if with_gradient:
         words, starts = _rows(with_gradient, total, order=order, max_norm=float(max_norm))
         program = norm_program(starts)
         if error_if_nonfinite:
             _run(program[:2], words, dtype)
-            if not math.isfinite(total[0]):
-                raise GradientError(f"the norm of order {order:g} of the gradients is {total[0]}; it cannot be clipped")
+            found = dtype.type(total[0])
+            if not math.isfinite(found):
+                raise GradientError(f"the norm of order {order:g} of the gradients is {found}; it cannot be clipped")
             program = program[2:]
         _run(program, words, dtype)
     return tensor(total[0], dtype=dtype)
@@ -200,7 +203,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
         raise ArgumentError(f"clip_value must not be negative, got {clip_value}")
     with_gradient, dtype = _with_gradient(parameters)
     if with_gradient:
-        words, starts = _rows(with_gradient, aligned_zeros(1, dtype), bound=float(clip_value))
+        words, starts = _rows(with_gradient, aligned_zeros(1, _TOTAL), bound=float(clip_value))
         _run(value_program(starts), words, dtype)
 
 
@@ -218,9 +221,11 @@ def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> tuple[list[Tensor],
 
 
 def _rows(parameters: list[Tensor], total: np.ndarray, **bounds: float) -> tuple[np.ndarray, np.ndarray]:
-    words = reset_words(total)
+    dtype = parameters[0].dtype
+    words = reset_words(total, dtype)
     for p in parameters:
-        words += parameter_words(p.node.gradient.address // p.dtype.itemsize, p.size, list_address(p), total, **bounds)
+        words += parameter_words(p.node.gradient.address // dtype.itemsize, p.size, list_address(p), total, dtype,
+                                 **bounds)
     return np.array(words, np.int64), RESET_WORDS + WORDS * np.arange(len(parameters), dtype=np.int64)
 
 

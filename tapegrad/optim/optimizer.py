@@ -170,7 +170,7 @@ class Optimizer(Copies):
         if not self.layout:
             self.dtype = dtype
             self.store = ParameterStore(dtype)
-            self._total = aligned_zeros(1, dtype)  # the norm of all gradients
+            self._total = aligned_zeros(1, np.dtype(np.float64))  # the norm of all gradients
         count, counted = len(self._parameters), self._table
         states = len(self.state_names)
         self._n, self._steps, self._first_hyper = 3 + states, 4 + states, 5 + states
@@ -178,7 +178,7 @@ class Optimizer(Copies):
         self._clip = self._list + 1
         width = self._clip + clip.WORDS
         self._words = np.zeros(clip.RESET_WORDS + count * width, np.int64)
-        self._words[:clip.RESET_WORDS] = clip.reset_words(self._total)
+        self._words[:clip.RESET_WORDS] = clip.reset_words(self._total, self.dtype)
         self._table = self._words[clip.RESET_WORDS:].reshape(count, width)
         if counted.size:
             self._table[:len(counted)] = counted
@@ -204,7 +204,7 @@ class Optimizer(Copies):
             row[1:3] = home_words(parameter)
             row[self._n] = parameter.size
             row[self._list] = list_address(parameter)
-            row[self._clip:] = clip.parameter_words(row[2], parameter.size, row[self._list], self._total)
+            row[self._clip:] = clip.parameter_words(row[2], parameter.size, row[self._list], self._total, self.dtype)
         self._listed = np.flatnonzero(self._table[:, self._list]).tolist()
         self._synced = [None] * len(self.param_groups)  # whose groups may have lists now
         self._write_bounds()

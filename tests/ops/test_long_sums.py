@@ -130,6 +130,132 @@ def test_the_norm_of_gradients(data):
     assert_near(nn.utils.clip_grad_norm_([p], 1.0).numpy(), np.linalg.norm(data.astype(np.float64)))
 
 
+def test_the_norm_of_many_gradients_beside_a_large_one():
+    ones = [leaf([1.0])] + [leaf(np.ones(1)) for _ in range(3000)]
+    for k, p in enumerate(ones):
+        p.grad = np.array([1.0 if k == 0 else 1e-4], np.float32)  # each adds 5e-9, which float32 loses beside 1
+    small = float(np.float32(1e-4))
+    assert_near(nn.utils.clip_grad_norm_(ones, 1e9).numpy(), np.sqrt(1 + 3000 * small ** 2), 6e-8)
+    assert_near(nn.utils.clip_grad_norm_(ones, 1e9, norm_type=1.0).numpy(), 1 + 3000 * small, 6e-8)
+
+
+#: in how many columns the sums of a table of so many rows are
+TABLES = [(3, 2), (1, 2), (100, 32), (2000, 1), (97, 40)]
+
+
+@pytest.mark.parametrize("rows, width", TABLES)
+def test_many_contributions_to_few_rows(rows, width):
+    rng = np.random.default_rng(rows)
+    count = 2_000_000 // max(width, 2)
+    index, g = rng.integers(0, rows, count), rng.random((count, width), np.float32)
+    index[: count // 2] = rows - 1
+    expected = np.zeros((rows, width))
+    np.add.at(expected, index, g.astype(np.float64))
+    w = leaf(np.ones((rows, width)))
+    F.embedding(index, w).backward(gradient=g)
+    assert_near(w.grad, expected)
+    w = leaf(np.ones((rows, width)))
+    tg.take(w, index, axis=0).backward(gradient=g)
+    assert_near(w.grad, expected)
+    assert_near(tg.index_add(leaf(np.zeros((rows, width))), 0, tg.tensor(index), tg.tensor(g)).numpy(), expected)
+    w, lengths = leaf(np.ones((rows, width))), np.arange(0, count, 5)
+    bagged = np.repeat(g[: len(lengths)], np.diff(np.append(lengths, count)), axis=0)
+    expected = np.zeros((rows, width))
+    np.add.at(expected, index, bagged.astype(np.float64))
+    tg.embedding_bag(index, w, lengths, mode="sum").backward(gradient=g[: len(lengths)].copy())
+    assert_near(w.grad, expected)
+
+
+def test_a_row_without_gradient_and_the_list_of_rows_when_sums_are_long():
+    index = np.tile([0, 2, 2, 5], 500)
+    w = leaf(np.ones((6, 3)))
+    F.embedding(index, w, padding_idx=2).backward(gradient=np.full((2000, 3), 0.1, np.float32))
+    expected = np.zeros((6, 3))
+    expected[[0, 5]] = 500 * float(np.float32(0.1))
+    np.testing.assert_allclose(w.grad, expected, rtol=LIMIT)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_long_bags(data, mode):
+    count = ROWS // 4
+    bags = data[:count]
+    table, weights = leaf(bags), np.full(count, 1.0, np.float32)
+    y = tg.embedding_bag(np.arange(count), table, np.array([0, 7]), mode=mode)
+    expected = np.stack([bags[:7].sum(0, dtype=np.float64), bags[7:].sum(0, dtype=np.float64)])
+    assert_near(y.numpy(), expected / ([[1.0]] if mode == "sum" else [[7.0], [count - 7.0]]))
+    if mode == "sum":
+        y = tg.embedding_bag(np.arange(count), table, np.array([0, 7]), mode=mode,
+                             per_sample_weights=tg.tensor(weights))
+        assert_near(y.numpy(), expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_elements_by_index(data, axis):
+    count = ROWS // 4
+    rng = np.random.default_rng(5)
+    index, g = rng.integers(0, 50, (count, 2)), data[:count]
+    expected = np.zeros((50, 2))
+    for k in range(2):
+        np.add.at(expected[:, k], index[:, k], g[:, k].astype(np.float64))
+    if axis == 1:
+        index, g, expected = index.T.copy(), g.T.copy(), expected.T.copy()
+    x = leaf(np.ones(expected.shape))
+    tg.gather(x, axis, tg.tensor(index)).backward(gradient=g)
+    assert_near(x.grad, expected)
+    assert_near(tg.scatter_add(leaf(np.zeros(expected.shape)), axis, tg.tensor(index), tg.tensor(g)).numpy(), expected)
+    flat = leaf(np.ones(50))
+    tg.gather(flat, 0, tg.tensor(index[:, 0].copy() if axis == 0 else index[0].copy())).backward(
+        gradient=(g[:, 0] if axis == 0 else g[0]).copy())
+    assert_near(flat.grad, expected[:, 0] if axis == 0 else expected[0])
+
+
+def test_products_of_millions_of_terms(data):
+    # at most NumPy's own error, which is 4.1e-6 with random x of 4 and y of 3 columns; PyTorch 2.13's is 1.9e-3
+    x, y = data, data[:, ::-1].copy()
+    exact = x.T.astype(np.float64) @ y.astype(np.float64)
+    numpy_error = np.abs((x.T @ y).astype(np.float64) / exact - 1).max()
+    limit = max(numpy_error / 2, LIMIT)
+    assert_near((tg.tensor(x).T @ tg.tensor(y)).numpy(), exact, limit)
+    layer = nn.Linear(2, 2)
+    layer(tg.tensor(x)).backward(gradient=y)
+    assert_near(layer.weight.grad, exact.T, limit)
+    layer(tg.tensor(x)).backward(gradient=y)
+    assert_near(layer.weight.grad, 2 * exact.T, limit)
+    bias = leaf([1e4, 2e4])
+    long = tg.tensor(np.ascontiguousarray(x.T))
+    assert_near(F.linear(long, tg.tensor(np.ascontiguousarray(y.T)), bias).numpy(), exact + [1e4, 2e4], limit)
+
+
+def test_weights_of_a_convolution():
+    # PyTorch 2.13's own error on this sum of 1.8 million terms is 1.6e-4
+    rng = np.random.default_rng(0)
+    x, g = rng.random((2000, 2, 32, 32), np.float32), rng.random((2000, 3, 30, 30), np.float32)
+    w = leaf(np.zeros((3, 2, 3, 3)))
+    F.conv2d(tg.tensor(x), w).backward(gradient=g)
+    rows = g.astype(np.float64).transpose(1, 0, 2, 3).reshape(3, -1)
+    for i in range(3):
+        for j in range(3):
+            part = x[:, :, i:i + 30, j:j + 30].astype(np.float64).transpose(1, 0, 2, 3).reshape(2, -1)
+            assert_near(w.grad[:, :, i, j], rows @ part.T, 3e-6)
+
+
+def test_attention_over_many_keys():
+    # PyTorch 2.13's own error is 1.3e-5
+    rng = np.random.default_rng(0)
+    q, k, v = rng.random((1, 2, 8), np.float32), rng.random((1, 200_000, 8), np.float32), rng.random(
+        (1, 200_000, 8), np.float32)
+    a, b, c = (x.astype(np.float64)[0] for x in (q, k, v))
+    p = np.exp(a @ b.T / np.sqrt(8))
+    p /= p.sum(1, keepdims=True)
+    query = leaf(q)
+    y = F.scaled_dot_product_attention(query, tg.tensor(k), tg.tensor(v))
+    assert_near(y.numpy()[0], p @ c, 3e-7)
+    y.backward(gradient=np.ones((1, 2, 8), np.float32))
+    d = c.sum(1)
+    expected = (p * (d - (p @ d)[:, None])) @ b / np.sqrt(8)
+    np.testing.assert_allclose(query.grad[0], expected, atol=3e-7 * np.abs(p * d @ b).max())
+
+
 @pytest.mark.parametrize("ties", [20_000_000])
 def test_more_equal_elements_than_float32_counts_share_a_gradient(ties):
     x = leaf(np.ones(ties))
@@ -157,3 +283,41 @@ def test_a_row_of_equal_numbers_leaves_the_other_rows_their_gradient():
     deviation = values[1] - values[1].mean()
     np.testing.assert_array_equal(x.grad[0], 0.0)
     np.testing.assert_allclose(x.grad[1], deviation / (3 * values[1].std()), rtol=1e-14)
+
+
+def test_sums_norms_and_bias_gradients_are_the_same_for_any_number_of_threads():
+    rng = np.random.default_rng(1)
+    rows, wide = rng.standard_normal((20_000, 16), np.float32), rng.standard_normal((3000, 512), np.float32)
+    image = rng.standard_normal((64, 8, 20, 20), np.float32)
+    index = rng.integers(0, 7, 20_000)
+    query = rng.standard_normal((8, 300, 16), np.float32)
+
+    def results():
+        w, b, table = leaf(np.ones((512, 16)) / 7), leaf(np.zeros(512)), leaf(np.ones((7, 16)))
+        scale, shift = leaf(np.ones(16)), leaf(np.zeros(16))
+        F.linear(tg.tensor(wide), leaf(np.ones((40, 512)) / 3), None).sum()
+        F.linear(tg.tensor(rows[:3000]), w, b).backward(gradient=wide)
+        F.embedding(index, table).backward(gradient=rows)
+        F.layer_norm(tg.tensor(rows), (16,), scale, shift).backward(gradient=rows)
+        batch = nn.BatchNorm1d(16)
+        batch(tg.tensor(rows)).backward(gradient=rows)
+        kernel, channel = leaf(np.ones((4, 8, 3, 3)) / 9), leaf(np.zeros(4))
+        F.conv2d(tg.tensor(image), kernel, channel).backward(gradient=image[:, :4, 1:-1, 1:-1].copy())
+        q = leaf(query)
+        F.scaled_dot_product_attention(q, q, q).backward(gradient=query)
+        x = tg.tensor(rows)
+        total = nn.utils.clip_grad_norm_([w, b, table], 1e9).numpy()
+        return [tg.sum(x).numpy(), tg.sum(x, axis=0).numpy(), tg.sum(tg.tensor(wide), axis=1).numpy(),
+                tg.vector_norm(x).numpy(), tg.vector_norm(x, axis=1).numpy(), (x.T @ x).numpy(), w.grad, b.grad,
+                table.grad, scale.grad, shift.grad, batch.weight.grad, batch.bias.grad, batch.running_var.numpy(),
+                kernel.grad, channel.grad, q.grad, total]
+
+    before, found = tg.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            tg.set_num_threads(threads)
+            found.append([np.array(x).tobytes() for x in results()])
+    finally:
+        tg.set_num_threads(before)
+    for other in found[1:]:
+        assert [k for k, (a, b) in enumerate(zip(found[0], other)) if a != b] == []
