@@ -293,7 +293,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     always : bool
         Capture even when no input depends on the recording's inputs (random numbers).
     """
-    if 0 in shape:  # what comes of nothing has an adjoint that is never visited
+    if 0 in shape and op.lists == 0:  # its adjoint is never visited, but for rows that are to be listed
         added = EVERY
     if op.strided != EVERY:
         inputs = _as_told(op, inputs)
