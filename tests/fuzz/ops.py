@@ -80,6 +80,17 @@ def binary(d: Draft):
 
 
 @drawer(3)
+def element(d: Draft):
+    """One element of an array, with all of it or of another: strips read one and the other."""
+    first = d.any(lambda v: v.ndim > 0 and v.size > 0)
+    shape = d.values[first].shape
+    if shape and not d.is_plain(first):
+        one = d.emit(f"{{0}}[{', '.join(str(d.integer(0, n - 1)) for n in shape)}]", [first])
+        other = first if d.chance(0.4) else d.slot(shape)
+        d.emit(d.choose(["{0} * {1}", "{0} - {1}", "{1} + {0}", "tg.maximum({0}, {1})"]), [other, one])
+
+
+@drawer(3)
 def divided(d: Draft):
     first = d.any()
     second = d.slot(d.values[first].shape, 0.3, 2.0)
