@@ -38,11 +38,14 @@ class ValueAndGrad:
         argnums = self._numbers[0] if self._single else self._numbers
         return by_name_or(self, (type(self), (self._function, argnums, self._has_aux, self._gradient_only)))
 
-    def _positions(self, count: int) -> list[int]:
+    def _positions(self, count: int) -> tuple[list[int], list[int] | None]:
+        """The arguments' positions, each once; and which of these each of `argnums` names, if some name one again."""
         for k in self._numbers:
             if not -count <= k < count:
                 raise ArgumentError(f"argnums {k}: the function was called with {count} positional arguments")
-        return [k % count for k in self._numbers]
+        named = [k % count for k in self._numbers]
+        positions = list(dict.fromkeys(named))
+        return positions, None if len(positions) == len(named) else [positions.index(k) for k in named]
 
     def _split(self, result: Any) -> tuple[Any, Any]:
         if not self._has_aux:
@@ -51,10 +54,11 @@ class ValueAndGrad:
             raise GradientError("with has_aux=True the function must return a pair (value, auxiliary)")
         return result
 
-    def _arranged(self, value: Any, aux: Any, by_position: dict[int, Any], positions: list[int]) -> Any:
-        """The result; of an argument that is named again the gradient comes as arrays of its own."""
-        gradients = [by_position[k] if k not in positions[:at] else map_leaves(np.copy, by_position[k])
-                     for at, k in enumerate(positions)]
+    def _arranged(self, value: Any, aux: Any, gradients: list[Any], again: list[int] | None) -> Any:
+        """The result; `again` says of each position which gradient is its, where an argument is named twice."""
+        if again is not None:  # as arrays of its own
+            gradients = [gradients[k] if k not in again[:at] else map_leaves(np.copy, gradients[k])
+                         for at, k in enumerate(again)]
         gradient = gradients[0] if self._single else tuple(gradients)
         head = (value, aux) if self._has_aux else value
         return ((gradient, aux) if self._has_aux else gradient) if self._gradient_only else (head, gradient)
@@ -64,12 +68,12 @@ class ValueAndGrad:
         if state.capture is not None:
             raise GradientError(f"{user_line()}: a derivative within a function that is being recorded is not "
                                 "available; record the derivative itself, as tg.compile(tg.grad(f)) does")
-        positions = self._positions(len(args))
+        positions, again = self._positions(len(args))
         trees = [flatten(a) for a in args]
         dtype = _dtype_of([leaf for k in positions for leaf in trees[k][0]])
         chosen: dict[int, list[Tensor]] = {}
         arguments = list(args)
-        for k in dict.fromkeys(positions):
+        for k in positions:
             leaves = [_leaf(x, dtype, k) for x in trees[k][0]]
             arguments[k] = unflatten(trees[k][1], leaves)
             chosen[k] = flatten(arguments[k])[0]
@@ -87,21 +91,22 @@ class ValueAndGrad:
             else:
                 value.node.tape.backward(value.node, value.offset, value.shape, value.strides,
                                          np.ones(value.shape, value.dtype), False, wanted)
-        gradients = {k: unflatten(trees[k][1], [_gradient_array(t) for t in leaves]) for k, leaves in chosen.items()}
-        return self._arranged(_plain(value)[()], map_leaves(_plain, aux), gradients, positions)
+        gradients = [unflatten(trees[k][1], [_gradient_array(t) for t in leaves]) for k, leaves in chosen.items()]
+        return self._arranged(_plain(value)[()], map_leaves(_plain, aux), gradients, again)
 
     def trace(self, capture: Capture, inputs: list[Tensor], structure: Any) -> tuple[Program, Callable]:
         """Record for `compile`: the program, and how its results are presented."""
         args, kwargs = unflatten(structure, inputs)
-        positions = self._positions(len(args))
-        chosen, structures = {}, {}
-        for k in dict.fromkeys(positions):
-            leaves, structures[k] = flatten(args[k])  # before the function, which may change its containers
+        positions, again = self._positions(len(args))
+        chosen, structures = [], []
+        for k in positions:
+            leaves, tree = flatten(args[k])  # before the function, which may change its containers
             for t in leaves:
                 if not t.is_floating:
                     raise DtypeError(f"argument {k} holds {t.dtype} data, which has no gradient")
                 t._requires_grad = True  # of a symbol, which `requires_grad_` does not take for a leaf
-            chosen[k] = leaves
+            chosen.append(leaves)
+            structures.append(tree)
         capture.trained = set()
         result, aux = self._split(self._function(*args, **kwargs))
         value = scalar_seed(result, f"{getattr(self._function, '__name__', 'the function')}()")
@@ -109,15 +114,14 @@ class ValueAndGrad:
         aux_tensors = [t for t in aux_leaves if isinstance(t, Tensor)]
         differentiable = value.is_symbolic and value.requires_grad
         program = Program(capture, inputs, [value, *aux_tensors], value if differentiable else None,
-                          [t for leaves in chosen.values() for t in leaves])
+                          [t for leaves in chosen for t in leaves])
 
         def present(program: Program) -> Any:
             number = program.first_output.copy()[()]
             extra = [program.array(t).copy() if isinstance(t, Tensor) else own(t) for t in aux_leaves]
-            gradients = {k: unflatten(structures[k], [program.gradient(t) if differentiable
-                                                      else np.zeros(t.shape, t.dtype) for t in leaves])
-                         for k, leaves in chosen.items()}
-            return self._arranged(number, unflatten(aux_structure, extra), gradients, positions)
+            gradients = [unflatten(tree, [program.gradient(t) if differentiable else np.zeros(t.shape, t.dtype)
+                                          for t in leaves]) for tree, leaves in zip(structures, chosen)]
+            return self._arranged(number, unflatten(aux_structure, extra), gradients, again)
 
         return program, present
 
