@@ -260,6 +260,8 @@ def taken(d: Draft):
                      "tri"])
     count = d.integer(1, 5) if d.scale == "tiny" else d.extent()
     along = tuple(count if k == axis else n for k, n in enumerate(shape))
+    if count * math.prod(shape) // min(shape[axis], shape[0]) > d.most:
+        return
     if kind == "take":
         d.emit(f"tg.take({{0}}, {{1}}, axis={axis})", [name, d.indices((count,), shape[axis])])
     elif kind == "select":

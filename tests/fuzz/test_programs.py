@@ -1,4 +1,4 @@
-"""Random programs of fixed seeds: each in three ways, one of them define by run."""
+"""Random programs of fixed seeds: each in one way define by run and in two recorded ones."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ PROGRAMS, AT_ONCE = 400, 20
 
 
 @pytest.mark.compiled
+@pytest.mark.machine
 @pytest.mark.parametrize("first", range(0, PROGRAMS, AT_ONCE))
 def test_random_programs_give_the_numbers_of_the_plain_python_tape(first):
     totals: Counter = Counter()

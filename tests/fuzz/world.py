@@ -132,8 +132,12 @@ class World(Setting):
         self._compare([self.expected(t, leaves=leaves)], 1.0, frozen, found)
 
     def check_mean(self, numbers: list[int], **found) -> None:
-        """Compare with the mean over some batches."""
-        self._compare([self.expected(t, step=k) for k, t in enumerate(numbers)], 1.0 / len(numbers), (), found)
+        """Compare with the mean over some batches, each of which leaves its buffers to the next."""
+        expected, kept = [], None
+        for k, t in enumerate(numbers):
+            expected.append(self.expected(t, buffers=kept, step=k))
+            kept = expected[-1].buffers
+        self._compare(expected, 1.0 / len(numbers), (), found)
 
     def check_sum(self, numbers: list[int], **found) -> None:
         """Compare with the sum over some batches, each after a `seed` and a `rewind`."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from .elementwise_functions import add, multiply
 from .layout_functions import concatenate, expand_dims, reshape, split, transpose
-from .tape import Var, as_var, rounded, unbroadcast
+from .tape import Var, as_var, unbroadcast
 
 
 def _einsum(subscripts, x, y):
@@ -31,8 +31,6 @@ def _contract(subscripts, a, b):
         def back(g):
             alone = [c for c in term if c not in other_term + result]  # summed up by itself: the same for all
             part = _einsum(f"{result},{other_term}->{''.join(c for c in term if c not in alone)}", g, other)
-            extents = {**dict(zip(result, g.shape)), **dict(zip(other_term, other.shape))}
-            part = rounded(part, math.prod(extents.values()) // max(part.size, 1))
             for d, c in enumerate(term):
                 if c in alone:
                     part = np.expand_dims(part, d)
@@ -41,8 +39,7 @@ def _contract(subscripts, a, b):
         return back
 
     out = _einsum(subscripts, x, y)
-    summed = {c: n for c, n in (*zip(s, x.shape), *zip(t, y.shape)) if c not in result}
-    return Var(rounded(out, math.prod(summed.values())), [(a, share(s, t, y, x.shape)), (b, share(t, s, x, y.shape))])
+    return Var(out, [(a, share(s, t, y, x.shape)), (b, share(t, s, x, y.shape))])
 
 
 def einsum(subscripts, *operands):
@@ -60,13 +57,8 @@ def matmul(a, b):
     u = expand_dims(a, 0) if a.value.ndim == 1 else a
     v = expand_dims(b, 1) if b.value.ndim == 1 else b
     x, y = u.value, v.value
-
-    def share(p, q, shape):
-        product = p @ q
-        return rounded(unbroadcast(product, shape), p.shape[-1] * product.size // max(math.prod(shape), 1))
-
-    out = Var(rounded(x @ y, x.shape[-1]), [(u, lambda g: share(g, np.swapaxes(y, -1, -2), x.shape)),
-                                            (v, lambda g: share(np.swapaxes(x, -1, -2), g, y.shape))])
+    out = Var(x @ y, [(u, lambda g: unbroadcast(g @ np.swapaxes(y, -1, -2), x.shape)),
+                      (v, lambda g: unbroadcast(np.swapaxes(x, -1, -2) @ g, y.shape))])
     if a.value.ndim == 1 or b.value.ndim == 1:
         lead = out.shape[:-2]
         kept = (*(out.shape[-2:-1] if a.value.ndim > 1 else ()), *(out.shape[-1:] if b.value.ndim > 1 else ()))

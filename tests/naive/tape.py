@@ -7,8 +7,6 @@ greatest), from which follows whether such errors could have decided otherwise.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 
@@ -44,8 +42,8 @@ class Run:
     def __exit__(self, *error):
         Run.current = self.before
 
-    def rounded(self, array, terms=1):
-        """`array` with errors; as of running sums of so many terms, which products of matrices are."""
+    def rounded(self, array):
+        """`array` with errors."""
         if array.size:
             with np.errstate(invalid="ignore"):
                 self.largest = max(self.largest, float(np.max(np.abs(array))))  # NaN stays
@@ -53,13 +51,7 @@ class Run:
                 self.largest = np.inf
         if not self.noise or not array.size:
             return array
-        noise = self.noise * max(1.0, math.sqrt(terms) / 4.0)
-        return array * (1.0 + noise * self.rng.uniform(-1.0, 1.0, array.shape))
-
-
-def rounded(array, terms=1):
-    """`Run.rounded` of the present run."""
-    return array if Run.current is None else Run.current.rounded(array, terms)
+        return array * (1.0 + self.noise * self.rng.uniform(-1.0, 1.0, array.shape))
 
 
 def decided(choice):
@@ -76,14 +68,10 @@ def total(x, axis=None, keepdims=False):
 
 
 def scattered(shape, key, values):
-    """Zeros with `values` added at ``[key]``, where an index may come several times.
-
-    A real computation adds one after the other, and equal numbers round the same way: errors grow with their number.
-    """
-    held, count = np.zeros(shape, np.longdouble), np.zeros(shape, np.int64)
+    """Zeros with `values` added at ``[key]``, where an index may come several times."""
+    held = np.zeros(shape, np.longdouble)
     np.add.at(held, key, values)
-    np.add.at(count, key, 1)
-    return rounded(held.astype(np.float64), int(count.max(initial=1)) ** 2)
+    return held.astype(np.float64)
 
 
 def unbroadcast(gradient, shape):
