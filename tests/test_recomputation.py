@@ -230,6 +230,8 @@ def detached_by_halves(u, v):
 @pytest.mark.parametrize("count", [3, 5000])
 def test_a_value_that_a_stretch_detaches_is_computed_again(function, count):
     # L = sum (v tanh(u))^2 with tanh(u) held fixed: dL/dv = 2 v tanh(u)^2
+    gc.collect()
+    held_by_others = len(tg.current_tape(np.float64))
     u0, v0 = np.linspace(-1, 1, count), np.linspace(0.5, 2, count)
     u, v = tg.tensor(u0, requires_grad=True), tg.tensor(v0, requires_grad=True)
     y = tg.checkpoint(function, u, v)
@@ -240,7 +242,7 @@ def test_a_value_that_a_stretch_detaches_is_computed_again(function, count):
     del other
     y = tg.checkpoint(function, u, v)
     del y
-    assert len(tg.current_tape(np.float64)) == 0
+    assert len(tg.current_tape(np.float64)) == held_by_others
 
 
 FIRST_IN_STRIPS = """
