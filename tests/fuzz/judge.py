@@ -11,7 +11,7 @@ from naive import array_functions, layer_functions, random_words
 from .program import LEAF, Array, Program
 
 NOISE = 1e-6  # relative, of every result, to find out how far errors carry
-RUNS = 2  # with noise
+RUNS, MORE_RUNS = 2, 12  # with noise; where two that are small by chance would find fault with a rounding
 #: an op's own error may be some roundings, and no run has the worst of them; in float64 sums may be running ones
 SAFETY = {np.float32: 40.0, np.float64: 2000.0}
 LARGEST = 1e4
@@ -59,8 +59,8 @@ def plain_value(array: Array, batch: int):
 class Judge:
     """Runs one program, and keeps what it found for its first leaves and buffers."""
 
-    def __init__(self, program: Program):
-        self.program = program
+    def __init__(self, program: Program, runs: int = RUNS):
+        self.program, self.runs = program, runs
         self.kept: dict[tuple[int, int], Expected | None] = {}
 
     def expected(self, batch: int, leaves: dict[str, np.ndarray] | None = None,
@@ -78,7 +78,7 @@ class Judge:
 
     def _find(self, batch, leaves, buffers, step):
         found, first = [], None
-        for k in range(1 + RUNS):
+        for k in range(1 + self.runs):
             with naive.Run(NOISE if k else 0.0, k, Masks(step)) as run, np.errstate(all="ignore"):
                 found.append(self._walk(batch, leaves, buffers))
             if first is None:
@@ -95,8 +95,8 @@ class Judge:
     def _walk(self, batch, leaves, buffers):
         program = self.program
         arrays = {a.name: plain_value(a, batch) for a in program.arrays.values()}
-        for name, value in (*leaves.items(), *buffers.items()):
-            arrays[name] = naive.Var(value)
+        for name, value in (*leaves.items(), *buffers.items()):  # results of earlier steps, which round too
+            arrays[name] = naive.Var(naive.Run.current.rounded(value))
         loss_fn = program.loss_fn({"tg": array_functions, "F": layer_functions, "layers": layer_functions, "np": np,
                                    **arrays})
         loss = loss_fn(*[arrays[a.name] for a in program.inputs])

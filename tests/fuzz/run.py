@@ -11,7 +11,7 @@ import tapegrad as tg
 from tapegrad.program import strips
 
 from .generate import generate
-from .judge import Judge
+from .judge import MORE_RUNS, Judge
 from .program import Program
 from .script import SHORT, script
 from .shrink import shrink
@@ -98,6 +98,9 @@ def try_seed(seed: int, count: int | None, totals: Counter) -> list[Failure]:
         world, error = attempt(program, judge, setup)
         totals["runs"] += 1
         totals["comparisons"] += world.comparisons if world is not None else 0
+        if isinstance(error, Wrong):  # which it must be by more noise, too
+            totals["judged again"] += 1
+            _, error = attempt(program, Judge(program, MORE_RUNS), setup)
         if error is not None:
             totals["failures"] += 1
             failures.append(Failure(seed, setup, program, error))
@@ -111,13 +114,13 @@ def shrunk(failure: Failure, seconds: float = 20.0) -> Failure:
 
     def fails(program: Program) -> bool:
         nonlocal found
-        _, error = attempt(program, Judge(program), failure.setup)
+        _, error = attempt(program, Judge(program, MORE_RUNS), failure.setup)
         same = type(error) is type(failure.error)
         found = error if same else found
         return same
 
     small = shrink(failure.program, fails, seconds)
-    _, error = attempt(small, Judge(small), failure.setup)
+    _, error = attempt(small, Judge(small, MORE_RUNS), failure.setup)
     return Failure(failure.seed, failure.setup, small, error or found)
 
 
