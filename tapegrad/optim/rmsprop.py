@@ -6,12 +6,19 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.jit import cast, real, real64
+from ..engine.jit import cast, device, real, real64, wide
 from ..ops.table import Op
 from .checks import at_least_zero
 from .optimizer import Optimizer, Params
 
 __all__ = ["RMSprop"]
+
+
+@device
+def variance(f: Any, v: int, a: int) -> Any:
+    """v - a^2, in float64: a^2 may be beyond float32 where v is too."""
+    mean = wide(f[a])
+    return cast(wide(f[v]) - mean * mean, f)
 
 
 def rmsprop(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -31,12 +38,12 @@ def rmsprop(op: Any, f: Any, i: Any, b: Any) -> int:
         if mu > 0.0:
             for k in range(n):
                 d = sign * f[g + k] + decay * f[p + k]
-                f[m + k] = mu * f[m + k] + d / (math.sqrt(f[v + k] - f[a + k] * f[a + k]) + eps)
+                f[m + k] = mu * f[m + k] + d / (math.sqrt(variance(f, v + k, a + k)) + eps)
                 f[p + k] -= lr * f[m + k]
         else:
             for k in range(n):
                 d = sign * f[g + k] + decay * f[p + k]
-                f[p + k] -= lr * d / (math.sqrt(f[v + k] - f[a + k] * f[a + k]) + eps)
+                f[p + k] -= lr * d / (math.sqrt(variance(f, v + k, a + k)) + eps)
     elif mu > 0.0:
         for k in range(n):
             d = sign * f[g + k] + decay * f[p + k]
