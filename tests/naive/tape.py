@@ -62,15 +62,23 @@ def decided(choice):
     return choice
 
 
+def rounded(array):
+    """`Run.rounded` of the present run."""
+    return array if Run.current is None else Run.current.rounded(array)
+
+
 def total(x, axis=None, keepdims=False):
-    """The sum, of long doubles: NumPy's of float64 along any but the last axis is a running one."""
-    return np.sum(x, axis=axis, keepdims=keepdims, dtype=np.longdouble).astype(np.float64)
+    """The sum, of long doubles: NumPy's of float64 along any but the last axis is a running one.
+
+    Its terms have errors, for a sum that cancels is as exact as they are large.
+    """
+    return np.sum(rounded(x), axis=axis, keepdims=keepdims, dtype=np.longdouble).astype(np.float64)
 
 
 def scattered(shape, key, values):
     """Zeros with `values` added at ``[key]``, where an index may come several times."""
     held = np.zeros(shape, np.longdouble)
-    np.add.at(held, key, values)
+    np.add.at(held, key, rounded(values))
     return held.astype(np.float64)
 
 
@@ -112,8 +120,7 @@ class Var:
         self.adjoint = np.ones_like(self.value)
         for node in reversed(order):
             for parent, share in node.parents:
-                given = share(node.adjoint)
-                parent.adjoint = parent.adjoint + (Run.current.rounded(given) if Run.current is not None else given)
+                parent.adjoint = parent.adjoint + rounded(share(node.adjoint))
 
 
 def as_var(x):

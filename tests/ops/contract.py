@@ -187,6 +187,22 @@ class OpContract:
             assert leaf.grad is None or leaf.grad.dtype == np.float64
             close(gradient_of(leaf), expected, case.slope, floor=1.0)
 
+    @pytest.mark.parametrize("way", WAYS)
+    def test_leaves_beside_computed_operands_receive_their_gradients(self, case, way):
+        """A computed operand's adjoint may lie over the result's, which a leaf's has still to be made of."""
+        if len(case.inputs) < 2:
+            return
+        for computed in range(len(case.inputs)):
+            inputs = leaves(case.inputs)
+
+            def of_one_computed(*leaves, computed=computed):
+                return case.function(*[tg.negative(tg.negative(leaf)) if k == computed else leaf
+                                       for k, leaf in enumerate(leaves)])
+
+            close(way(of_one_computed, inputs, case.cotangent), case.output, case.double)
+            for leaf, expected in zip(inputs, case.gradients):
+                close(gradient_of(leaf), expected, case.slope, floor=1.0)
+
     @pytest.mark.grid
     @pytest.mark.parametrize("way", WAYS)
     def test_value_and_adjoint_agree_in_float32_too(self, case, way):
