@@ -285,6 +285,7 @@ def spoil_what_is_not_kept(program):
             program.arena[life.offset:life.offset + life.nbytes] = before[life.offset:life.offset + life.nbytes]
 
 
+@pytest.mark.machine  # it spoils the canaries of TAPEGRAD_DEBUG=1, too
 @pytest.mark.parametrize("frozen", ["none", "all but the first", "all but the last", "every second", "weights"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_reverse_walk_of_a_recording_reads_nothing_but_what_is_kept(name, frozen):

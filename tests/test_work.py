@@ -106,6 +106,7 @@ def measured(name):
 
 
 @pytest.mark.compiled
+@pytest.mark.machine  # with TAPEGRAD_DEBUG=1 there is more to do
 @pytest.mark.parametrize("name", [*NETWORKS, GRAPH])
 def test_a_step_does_no_more_than_is_written_down(name):
     expected, actual = json.loads(FILE.read_text())[name], measured(name)
