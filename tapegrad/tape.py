@@ -487,7 +487,7 @@ def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str]
     """Raise the error that `op`'s kernel reported by `status`.
 
     The low 8 bits of a status choose the error and its text, the others are the index that it may name as ``{index}``;
-    the instruction's row is ``{words[...]}``.
+    the integers of the instruction's row it names as the row does, or as ``{words[...]}``.
     """
     index, code = status >> 8, status & 255
     named = f"{index}" if -2**55 < index < 2**55 - 1 else f"{index} or beyond"  # 56 bits have room for no more
@@ -497,7 +497,8 @@ def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str]
                                          "refuses them; make its operands smaller, or copy them with .contiguous()")
     if status == -1:
         error, message = TapegradError, "the function raised an exception; NUMBA_DISABLE_JIT=1 shows which, and where"
-    message = message.format(index=named, words=words)
+    attributes = op.row.integers(words) if op.row is not None else {}
+    message = message.format(index=named, words=words, **attributes)
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
     given = ", ".join(str(list(s)) for s, *_ in operands[1:])
     raise error(f"{op.name} of shapes {given}: {message}{line}")

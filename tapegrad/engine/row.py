@@ -28,6 +28,8 @@ name                         meaning
 ``op.g``                     element address of dL/dy, the output's adjoint
 ``op.d.x``                   element address of dL/dx, 0 where it is not wanted
 ``op.stores.x``              whether a first contribution is stored there rather than added
+``op.place.x``               the number of the word that ``op.x`` is, for operands that a loop goes through:
+                             ``op[op.place.x0 + 2 * j]``
 ``op.factor``                a ``float`` attribute in the dtype of `f`; a ``double`` in float64
 ``op.nest``                  the number of the word at which a nest begins, or words of a declaration of
                              their own; ``op.nest.rows`` and the like are words of it
@@ -42,7 +44,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntFlag
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from .jit import bits, real, real64
 
@@ -102,8 +104,16 @@ def _tuple(values: Iterable[str]) -> str:
     return f"({''.join(value + ', ' for value in values)})"
 
 
-class Words:
+if TYPE_CHECKING:  # as kernels see them, words of a declaration are the number of the first
+    Place: TypeAlias = int
+else:
+    Place = object
+
+
+class Words(Place):
     """A declaration of consecutive words, from a first one on.
+
+    Those of a ``class Widths(Words, count=8)`` are integers without names, read as ``op[op.widths + k]``.
 
     Attributes
     ----------
@@ -118,10 +128,16 @@ class Words:
     kinds: ClassVar[dict[str, Any]] = {}
     places: ClassVar[dict[str, int]] = {}
     size: ClassVar[int] = 0
-    def __init_subclass__(cls) -> None:
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, word: int) -> int: ...
+        def __setitem__(self, word: int, value: int) -> None: ...
+
+    def __init_subclass__(cls, count: int = 0) -> None:
         scope = vars(sys.modules[cls.__module__])
-        cls.kinds = {name: _kind(kind, scope) for name, kind in cls.__dict__.get("__annotations__", {}).items()
-                     if not str(kind).startswith("ClassVar")}
+        given = cls.__dict__.get("__annotations__", {}) or {f"word{k}": "int" for k in range(count)}
+        cls.kinds = {name: _kind(kind, scope) for name, kind in given.items() if not str(kind).startswith("ClassVar")}
         cls.places, at = {}, cls._first_place()
         for name, kind in cls.kinds.items():
             if kind not in _OPERANDS:
@@ -191,6 +207,7 @@ class Row(Words):
     g: ClassVar[int]
     d: ClassVar[Any]
     stores: ClassVar[Any]
+    place: ClassVar[Any]
 
     def __init_subclass__(cls) -> None:
         kinds = cls.__dict__.get("__annotations__", {})
@@ -226,6 +243,11 @@ class Row(Words):
     def number(cls, name: str) -> int:
         """Of an operand its number: 0 the output."""
         return cls.operands.index(name)
+
+    @classmethod
+    def integers(cls, words: Sequence[int]) -> dict[str, int]:
+        """The integer attributes of a row by name."""
+        return {name: words[cls.places[name]] for name, kind in cls.kinds.items() if kind == "int"}
 
 
 def declared(name: str, fields: Mapping[str, str], **values: Any) -> type[Row]:
@@ -316,6 +338,8 @@ class _Names(ast.NodeTransformer):
             if first in ("d", "stores") and len(path) == 2 and path[1] in row.operands:
                 j = row.number(path[1])
                 return f"{name}[{2 + 2 * j}]" if first == "d" else f"{name}[0] & {1 << j} != 0"
+            if first == "place" and len(path) == 2 and path[1] in row.places:
+                return str(row.places[path[1]])
             if path in (["g"], ["mode"]):
                 return f"{name}[{2 if first == 'g' else 0}]"
         at = 0

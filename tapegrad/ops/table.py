@@ -138,6 +138,8 @@ class Op:
             self.fixed = row.bits(Layout.FIXED.__and__)
             if states is None:
                 self.states = row.bits(Layout.OVERWRITTEN.__and__)
+            if self.strided == row.bits(lambda layout: True) and not self.fixed and not self.states:
+                self.strided = EVERY
         self.opcode = len(OPS)
         self.scalar: Op | None = None
         prefix = f"{name}.{form}" if form else name

@@ -30,6 +30,19 @@ class Dice(Words):
     threshold: int
 
 
+class Widths(Words, count=3):
+    pass
+
+
+class Looped(Row):
+    y: Output
+    x0: Input
+    x1: Input
+    n: int
+    widths: Widths
+    last: int
+
+
 class Scaled(Row):
     y: Output
     x: Input = contiguous
@@ -154,6 +167,25 @@ def test_a_name_that_is_not_declared_is_an_error_that_names_it(name):
     scope = {"Scaled": Scaled}
     with pytest.raises(AttributeError, match=f"op.{name}: "):
         resolved_source(f"def run(op: Scaled, f):\n    return op.{name}\n", "<run>", scope)
+
+
+def test_words_that_a_loop_goes_through_are_read_by_their_places():
+    scope = {"Looped": Looped}
+    exec(resolved_source("""
+def run(op: Looped, f, i, b):
+    total = op.n
+    for j in range(2):
+        total += op[op.place.x0 + 2 * j] * op[op.widths + j]
+    return total
+""", "<run>", scope), scope)
+    row = [0, 0, 0, 3, 0, 5, 0, 100, *Looped.words(n=0, widths=(10, 20, 30), last=0)[1:]]
+    assert Looped.places["last"] == 11
+    assert scope["run"](row, None, None, None) == 100 + 3 * 10 + 5 * 20
+
+
+def test_the_integers_of_a_row_are_found_by_name():
+    words = Scaled.words(factor=2.0, exact=0.5, n=3, flag=True, dice=(0, 7), nest=())
+    assert Scaled.integers([0, *range(8), *words]) == {"n": 3}
 
 
 def test_operands_come_in_their_order():
