@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import bits
 from ..errors import ArgumentError, ShapeError
 from ..ops.pooling import AVG_POOL, BY_INSIDE, BY_NUMBER, BY_WINDOW, MAX_POOL
-from ..recording import lift, record
+from ..recording import lift, record_row
 from ..tensor import Tensor
 from .convolution import Extent, extents
 
@@ -25,8 +24,8 @@ def _planes(name: str, input: Any, axes: int) -> tuple[Tensor, int, tuple[int, i
 
 
 def _windows(name: str, axes: int, plane: tuple[int, int], kernel: Any, stride: Any, padding: Any, dilation: Any,
-             ceil_mode: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Extents of the output, and the words kernel, stride, padding, dilation."""
+             ceil_mode: bool) -> dict[str, Any]:
+    """Extents of the result, kernel, stride, padding and dilation."""
     size = extents(name, "kernel_size", kernel, axes, 1)
     given = stride is None or (isinstance(stride, (tuple, list)) and not stride)
     step = size if given else extents(name, "stride", stride, axes, 1)
@@ -37,16 +36,16 @@ def _windows(name: str, axes: int, plane: tuple[int, int], kernel: Any, stride: 
         size, step, edge, gap = (1, *size), (1, *step), (0, *edge), (1, *gap)
     if math.prod(size) > 1 << 16:
         raise ArgumentError(f"{name}: a window of {math.prod(size)} elements; at most {1 << 16}")
-    out = []
+    result = []
     for n, k, s, p, d in zip(plane, size, step, edge, gap):
         free = n + 2 * p - d * (k - 1) - 1
         count = (free + (s - 1 if ceil_mode else 0)) // s + 1
         if ceil_mode and (count - 1) * s >= n + p:  # a window that would begin in the padding behind
             count -= 1
-        out.append(count)
-    if min(out) < 1:
+        result.append(count)
+    if min(result) < 1:
         raise ShapeError(f"{name}: planes of {list(plane[-axes:])} are smaller than the window {kernel}")
-    return tuple(out), (*size, *step, *edge, *gap)
+    return {"result": tuple(result), "kernel": size, "stride": step, "padding": edge, "dilation": gap}
 
 
 def _max_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
@@ -54,11 +53,11 @@ def _max_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, p
     if return_indices:
         raise ArgumentError(f"{name}: return_indices is not supported")
     x, planes, plane = _planes(name, input, axes)
-    out, words = _windows(name, axes, plane, kernel_size, stride, padding, dilation, ceil_mode)
-    shape = (*x.shape[:-axes], *out[-axes:])
-    place_bytes = 1 if math.prod(words[:2]) <= 256 else 2
-    return record(MAX_POOL, (x,), shape, (planes, *plane, *out, *words), dtype=x.dtype,
-                  aux=((math.prod(shape) * place_bytes, 1),))
+    windows = _windows(name, axes, plane, kernel_size, stride, padding, dilation, ceil_mode)
+    shape = (*x.shape[:-axes], *windows["result"][-axes:])
+    place_bytes = 1 if math.prod(windows["kernel"]) <= 256 else 2
+    return record_row(MAX_POOL, shape, dtype=x.dtype, x=x, chosen=(math.prod(shape) * place_bytes, 1), planes=planes,
+                      image=plane, **windows)
 
 
 def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
@@ -96,12 +95,13 @@ def max_pool1d(input: Any, kernel_size: Extent, stride: Extent | None = None, pa
 def _avg_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
               count_include_pad: bool, divisor: int | None) -> Tensor:
     x, planes, plane = _planes(name, input, axes)
-    out, words = _windows(name, axes, plane, kernel_size, stride, padding, 1, ceil_mode)
+    windows = _windows(name, axes, plane, kernel_size, stride, padding, 1, ceil_mode)
+    del windows["dilation"]
     if divisor is not None and divisor == 0:
         raise ArgumentError(f"{name}: divisor_override must not be 0")
     rule = BY_NUMBER if divisor is not None else BY_WINDOW if count_include_pad else BY_INSIDE
-    return record(AVG_POOL, (x,), (*x.shape[:-axes], *out[-axes:]),
-                  (planes, *plane, *out, *words[:6], rule, bits(float(divisor or 1)), 0), dtype=x.dtype)
+    return record_row(AVG_POOL, (*x.shape[:-axes], *windows["result"][-axes:]), dtype=x.dtype, x=x, planes=planes,
+                      image=plane, rule=rule, divisor=float(divisor or 1), adaptive=False, **windows)
 
 
 def avg_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
@@ -141,9 +141,9 @@ def _adaptive(name: str, axes: int, input: Any, output_size: Any) -> Tensor:
     x, planes, plane = _planes(name, input, axes)
     given = (output_size,) * axes if isinstance(output_size, int) or output_size is None else tuple(output_size)
     out = extents(name, "output_size", tuple(n if m is None else m for n, m in zip(x.shape[-axes:], given)), axes, 1)
-    full = (1, *out) if axes == 1 else out
-    words = (planes, *plane, *full, *(1,) * 4, 0, 0, BY_INSIDE, bits(1.0), 1)
-    return record(AVG_POOL, (x,), (*x.shape[:-axes], *out), words, dtype=x.dtype)
+    return record_row(AVG_POOL, (*x.shape[:-axes], *out), dtype=x.dtype, x=x, planes=planes, image=plane,
+                      result=(1, *out) if axes == 1 else out, kernel=(1, 1), stride=(1, 1), padding=(0, 0),
+                      rule=BY_INSIDE, divisor=1.0, adaptive=True)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:

@@ -5,16 +5,38 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast, device, floats_at, plus, real, wide
+from ..engine.jit import cast, device, floats_at, plus, wide
+from ..engine.row import Aux, Input, Output, Row, Words, contiguous
 from ..engine.vecmath import where
 from .convolution import first_inside, last_inside
 from .table import Op
 
 INFINITY = math.inf
 
-# Words of max_pool: 1 y, 2 g, 3 x, 4 dx, 5 places (bytes: which of the window's elements, counted along its rows; for
-# windows of more than 256 the high bytes follow behind all the low ones), 7 planes, 8 and 9 height and width,
-# 10 and 11 output height and width, 12 and 13 kernel, 14 and 15 stride, 16 and 17 padding, 18 and 19 dilation.
+
+class Plane(Words):
+    """A number for each of the two axes."""
+
+    height: int
+    width: int
+
+
+class MaxPool(Row):
+    """`chosen`, a byte for each window, says which of its elements is the greatest, counted along its rows.
+
+    For windows of more than 256 elements the high bytes follow behind all the low ones.
+    """
+
+    y: Output
+    x: Input = contiguous
+    chosen: Aux
+    planes: int
+    image: Plane
+    result: Plane
+    kernel: Plane
+    stride: Plane
+    padding: Plane
+    dilation: Plane
 
 
 @device
@@ -75,21 +97,24 @@ def greatest(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int,
     return holding
 
 
-def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def max_pool_forward(op: MaxPool, f: Any, i: Any, b: Any) -> int:
     """y = the greatest of a window, NaN if it holds one; the padding does not count."""
-    height, width, ho, wo, across, stride = op[8], op[9], op[10], op[11], op[13], op[15]
-    behind = op[7] * ho * wo if op[12] * across > 256 else 0
-    begin = first_inside(-op[17], stride, wo)  # windows that see no padding at their sides, where they are usual ones
-    end = last_inside(across - 1 - op[17], stride, width, wo)
-    if op[12] != across or across < 2 or across > 3 or op[18] != 1 or op[19] != 1:
+    height, width, ho, wo = op.image.height, op.image.width, op.result.height, op.result.width
+    across, stride = op.kernel.width, op.stride.width
+    behind = op.planes * ho * wo if op.kernel.height * across > 256 else 0
+    # windows that see no padding at their sides, where they are usual ones
+    begin = first_inside(-op.padding.width, stride, wo)
+    end = last_inside(across - 1 - op.padding.width, stride, width, wo)
+    if op.kernel.height != across or across < 2 or across > 3 or op.dilation.height != 1 or op.dilation.width != 1:
         begin = end = 0
-    for plane in range(op[7]):
-        x = op[3] + plane * height * width
+    for plane in range(op.planes):
+        x = op.x + plane * height * width
         for row in range(ho):
-            top = row * op[14] - op[16]
-            first, last = first_tap(top, op[18]), last_tap(top, op[18], height, op[12])
-            y, place = op[1] + (plane * ho + row) * wo, op[5] + (plane * ho + row) * wo
-            source, usual = x + top * width + begin * stride - op[17], max(end - begin, 0)
+            top = row * op.stride.height - op.padding.height
+            first = first_tap(top, op.dilation.height)
+            last = last_tap(top, op.dilation.height, height, op.kernel.height)
+            y, place = op.y + (plane * ho + row) * wo, op.chosen + (plane * ho + row) * wo
+            source, usual = x + top * width + begin * stride - op.padding.width, max(end - begin, 0)
             if last - first != across:
                 usual = 0
             holding = cast(0.0, f)
@@ -103,13 +128,13 @@ def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
                 usual = 0
             for other in range(wo - usual):
                 k = other if other < begin else other + usual
-                left = k * stride - op[17]
+                left = k * stride - op.padding.width
                 best, at = cast(-INFINITY, f), 0
-                low, high = first_tap(left, op[19]), last_tap(left, op[19], width, across)
+                low, high = first_tap(left, op.dilation.width), last_tap(left, op.dilation.width, width, across)
                 for ki in range(first, last):
-                    source = x + (top + ki * op[18]) * width + left
+                    source = x + (top + ki * op.dilation.height) * width + left
                     for kj in range(low, high):
-                        v = f[source + kj * op[19]]
+                        v = f[source + kj * op.dilation.width]
                         taken = (v > best) | (v != v)
                         best, at = where(taken, v, best), where(taken, ki * across + kj, at)
                 f[y + k] = best
@@ -120,14 +145,14 @@ def max_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 @device
-def spread_over_tiles(op: Any, f: Any, b: Any) -> int:
+def spread_over_tiles(op: MaxPool, f: Any, b: Any) -> int:
     """The adjoint where windows of 2 by 2 lie side by side: a row of them is cleared while it is at hand."""
-    height, width, ho, wo, zero = op[8], op[9], op[10], op[11], cast(0.0, f)
-    store = op[0] & 2 != 0
-    for plane in range(op[7]):
+    height, width, ho, wo, zero = op.image.height, op.image.width, op.result.height, op.result.width, cast(0.0, f)
+    store = op.stores.x
+    for plane in range(op.planes):
         for row in range(ho):
-            out, dx = (plane * ho + row) * wo, op[4] + (plane * height + 2 * row) * width
-            g, place = op[2] + out, op[5] + out
+            out, dx = (plane * ho + row) * wo, op.d.x + (plane * height + 2 * row) * width
+            g, place = op.g + out, op.chosen + out
             if store:
                 for k in range((2 if row < ho - 1 else height - 2 * row) * width):
                     f[dx + k] = 0.0
@@ -137,70 +162,83 @@ def spread_over_tiles(op: Any, f: Any, b: Any) -> int:
     return 0
 
 
-def max_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def max_pool_adjoint(op: MaxPool, f: Any, i: Any, b: Any) -> int:
     """dx += g at the place that was the greatest."""
-    height, width, ho, wo, across = op[8], op[9], op[10], op[11], op[13]
-    behind = op[7] * ho * wo if op[12] * across > 256 else 0
-    if (op[12] == 2 and across == 2 and op[14] == 2 and op[15] == 2 and op[16] == 0 and op[17] == 0
-            and op[18] == 1 and op[19] == 1 and 2 * ho <= height and 2 * wo <= width):
+    height, width, ho, wo, across = op.image.height, op.image.width, op.result.height, op.result.width, op.kernel.width
+    behind = op.planes * ho * wo if op.kernel.height * across > 256 else 0
+    if (op.kernel.height == 2 and across == 2 and op.stride.height == 2 and op.stride.width == 2
+            and op.padding.height == 0 and op.padding.width == 0 and op.dilation.height == 1 and op.dilation.width == 1
+            and 2 * ho <= height and 2 * wo <= width):
         return spread_over_tiles(op, f, b)
-    if op[0] & 2 != 0:
-        for k in range(op[4], op[4] + op[7] * height * width):
+    if op.stores.x:
+        for k in range(op.d.x, op.d.x + op.planes * height * width):
             f[k] = 0.0
-    for plane in range(op[7]):
-        dx = op[4] + plane * height * width
+    for plane in range(op.planes):
+        dx = op.d.x + plane * height * width
         for row in range(ho):
             for column in range(wo):
                 out = (plane * ho + row) * wo + column
-                place = b[op[5] + out] + (256 * b[op[5] + out + behind] if behind != 0 else 0)
+                place = b[op.chosen + out] + (256 * b[op.chosen + out + behind] if behind != 0 else 0)
                 ki = place // across
-                top, left = row * op[14] - op[16], column * op[15] - op[17]
-                h, w = top + ki * op[18], left + (place - ki * across) * op[19]
+                top, left = row * op.stride.height - op.padding.height, column * op.stride.width - op.padding.width
+                h, w = top + ki * op.dilation.height, left + (place - ki * across) * op.dilation.width
                 if h < 0:  # nothing but -inf in the window: as in PyTorch its first element inside
-                    h = top + first_tap(top, op[18]) * op[18]
+                    h = top + first_tap(top, op.dilation.height) * op.dilation.height
                 if w < 0:
-                    w = left + first_tap(left, op[19]) * op[19]
+                    w = left + first_tap(left, op.dilation.width) * op.dilation.width
                 if h < height and w < width:  # not so where dilation steps over all of the input
-                    f[dx + h * width + w] += f[op[2] + out]
+                    f[dx + h * width + w] += f[op.g + out]
     return 0
 
 
-MAX_POOL = Op("max_pool", max_pool_forward, max_pool_adjoint, ((2,),), stores=True, doc="greatest of windows")
-
-# Words of avg_pool: 1 y, 2 g, 3 x, 4 dx, 5 planes, 6 and 7 height and width, 8 and 9 output height and width,
-# 10 and 11 kernel, 12 and 13 stride, 14 and 15 padding, 16 how to divide (`BY_INSIDE`, `BY_WINDOW`, `BY_NUMBER`),
-# 17 the number, 18 whether the windows are those of adaptive pooling.
+MAX_POOL = Op("max_pool", max_pool_forward, max_pool_adjoint, row=MaxPool, saves={"x": "chosen"}, stores=True,
+              doc="greatest of windows")
 
 BY_INSIDE, BY_WINDOW, BY_NUMBER = 0, 1, 2
 
 
+class AvgPool(Row):
+    y: Output
+    x: Input = contiguous
+    planes: int
+    image: Plane
+    result: Plane
+    kernel: Plane
+    stride: Plane
+    padding: Plane
+    rule: int  # what a sum is divided by: `BY_INSIDE`, `BY_WINDOW`, `BY_NUMBER`
+    divisor: float
+    adaptive: bool
+
+
 @device
-def window_start(op: Any, axis: int, out: int) -> int:
+def window_start(op: AvgPool, axis: int, out: int) -> int:
     """Where a window begins, before it is cut to the input; `axis` 0 for rows, 1 for columns."""
-    if op[18] != 0:
-        return out * op[6 + axis] // op[8 + axis]
-    return out * op[12 + axis] - op[14 + axis]
+    if op.adaptive != 0:
+        return out * op[op.image + axis] // op[op.result + axis]
+    return out * op[op.stride + axis] - op[op.padding + axis]
 
 
 @device
-def window_end(op: Any, axis: int, out: int) -> int:
+def window_end(op: AvgPool, axis: int, out: int) -> int:
     """Where it ends, at most at the end of the padding."""
-    if op[18] != 0:
-        return ((out + 1) * op[6 + axis] + op[8 + axis] - 1) // op[8 + axis]
-    return min(out * op[12 + axis] - op[14 + axis] + op[10 + axis], op[6 + axis] + op[14 + axis])
+    if op.adaptive != 0:
+        return ((out + 1) * op[op.image + axis] + op[op.result + axis] - 1) // op[op.result + axis]
+    return min(out * op[op.stride + axis] - op[op.padding + axis] + op[op.kernel + axis],
+               op[op.image + axis] + op[op.padding + axis])
 
 
 @device
-def share_of(op: Any, f: Any, window: int, inside: int) -> Any:
+def share_of(op: AvgPool, f: Any, window: int, inside: int) -> Any:
     """1 divided by what a window's sum is divided by."""
-    if op[16] == BY_NUMBER:
-        return 1.0 / real(op, 17, f)
-    return 1.0 / cast(window if op[16] == BY_WINDOW else inside, f)
+    if op.rule == BY_NUMBER:
+        return 1.0 / op.divisor
+    return 1.0 / cast(window if op.rule == BY_WINDOW else inside, f)
 
 
-def avg_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def avg_pool_forward(op: AvgPool, f: Any, i: Any, b: Any) -> int:
     """y = the mean of a window."""
-    height, width, ho, wo = op[6], op[7], op[8], op[9]
+    height, width, ho, wo = op.image.height, op.image.width, op.result.height, op.result.width
     for row in range(ho):
         top, bottom = window_start(op, 0, row), window_end(op, 0, row)
         first, last = max(top, 0), min(bottom, height)
@@ -209,22 +247,22 @@ def avg_pool_forward(op: Any, f: Any, i: Any, b: Any) -> int:
             low, high = max(left, 0), min(right, width)
             inside = max(last - first, 0) * max(high - low, 0)
             share = share_of(op, f, (bottom - top) * (right - left), inside)
-            for plane in range(op[5]):
+            for plane in range(op.planes):
                 total = wide(cast(0.0, f))
                 for h in range(first, last):
-                    part, x = cast(0.0, f), op[3] + (plane * height + h) * width
+                    part, x = cast(0.0, f), op.x + (plane * height + h) * width
                     for w in range(low, high):
                         part = plus(part, f[x + w])
                     total += wide(part)
-                f[op[1] + (plane * ho + row) * wo + column] = cast(total, f) * share
+                f[op.y + (plane * ho + row) * wo + column] = cast(total, f) * share
     return 0
 
 
-def avg_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def avg_pool_adjoint(op: AvgPool, f: Any, i: Any, b: Any) -> int:
     """dx += g over what the window's sum was divided by, everywhere in the window."""
-    height, width, ho, wo = op[6], op[7], op[8], op[9]
-    if op[0] & 2 != 0:
-        for k in range(op[4], op[4] + op[5] * height * width):
+    height, width, ho, wo = op.image.height, op.image.width, op.result.height, op.result.width
+    if op.stores.x:
+        for k in range(op.d.x, op.d.x + op.planes * height * width):
             f[k] = 0.0
     for row in range(ho):
         top, bottom = window_start(op, 0, row), window_end(op, 0, row)
@@ -234,13 +272,14 @@ def avg_pool_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
             low, high = max(left, 0), min(right, width)
             inside = max(last - first, 0) * max(high - low, 0)
             share = share_of(op, f, (bottom - top) * (right - left), inside)
-            for plane in range(op[5]):
-                part = f[op[2] + (plane * ho + row) * wo + column] * share
+            for plane in range(op.planes):
+                part = f[op.g + (plane * ho + row) * wo + column] * share
                 for h in range(first, last):
-                    dx = op[4] + (plane * height + h) * width
+                    dx = op.d.x + (plane * height + h) * width
                     for w in range(low, high):
                         f[dx + w] += part
     return 0
 
 
-AVG_POOL = Op("avg_pool", avg_pool_forward, avg_pool_adjoint, ((),), stores=True, doc="mean of windows")
+AVG_POOL = Op("avg_pool", avg_pool_forward, avg_pool_adjoint, row=AvgPool, saves={}, stores=True,
+              doc="mean of windows")
