@@ -8,11 +8,12 @@ import numpy as np
 
 from ..engine.product import gemm_address
 from ..errors import ShapeError
-from ..ops.recurrence import BLOCK, GRU, LSTM, RNN
+from ..ops.cells import GRU, LSTM, RNN
+from ..ops.recurrence import BLOCK
 from ..ops.table import Op
-from ..recording import lift, record
+from ..recording import lift, record_row
 from ..state import state
-from ..tensor import Tensor, constant
+from ..tensor import Tensor
 from .scratch import scratch
 
 __all__ = ["gru_layer", "lstm_layer", "rnn_layer"]
@@ -121,36 +122,34 @@ def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: An
     steps, samples, inputs = x.shape
     if steps == 0:
         raise ShapeError(f"{op.name}: an input of shape {list(x.shape)} has no steps; at least one is needed")
-    zero = constant(0.0, x.dtype)
     if (b_ih is None) != (b_hh is None):
         raise ShapeError(f"{op.name}: bias_ih and bias_hh go together; give both or neither")
-    operands = []
-    for label, v, shape in (("bias_ih", b_ih, (rows,)), ("bias_hh", b_hh, (rows,)),
-                            ("h0", h0, (samples, units)), ("c0", c0, (samples, units))):
+    rest: dict[str, Any] = {}
+    for name, label, v, shape in (("b_ih", "bias_ih", b_ih, (rows,)), ("b_hh", "bias_hh", b_hh, (rows,)),
+                                  ("h0", "h0", h0, (samples, units)), ("c0", "c0", c0, (samples, units))):
         if v is None:
-            absent = label == "c0" and op is not LSTM or label[0] == "b"
-            operands.append(zero if absent else Tensor(np.zeros(shape, x.dtype)))
+            absent = name == "c0" and op is not LSTM or name[0] == "b"
+            rest[name] = None if absent else Tensor(np.zeros(shape, x.dtype))
             continue
-        t = next(tensors)
+        t = rest[name] = next(tensors)
         if t.shape != shape:
             raise ShapeError(f"{op.name}: a {label} of shape {list(t.shape)} does not fit an input of {list(x.shape)} "
                              f"and {units} units; expected {list(shape)}")
-        operands.append(t)
-    differentiated = (x, w_ih, w_hh, *operands)
+    differentiated = (x, w_ih, w_hh, *(t for t in rest.values() if t is not None))
     kept = any(state.wants(t) for t in differentiated)
     width = 1 if op is RNN else 4
     block = min(max(BLOCK // max(samples * width * units, 1), 1), steps)
     row, size = max(samples * units, 1), x.dtype.itemsize
-    working = scratch(op, (block * width + 2) * row, *differentiated) if kept else zero
+    working = scratch(op, (block * width + 2) * row, *differentiated) if kept else None
     gate_rows = 0 if op is RNN else width * (steps if kept else block)
     cell_rows = 0 if op is not LSTM else steps if kept else 1
     direct = 0 < samples <= _FEW[size] and steps > 3
-    words = (gemm_address(x.dtype), steps, samples, inputs, units, int(b_ih is not None), int(reverse), block,
-             int(kept), int(relu), int(direct))
     # an adjoint stores the input's share block by block, so no other operand may be of the same variable
     shared = len({id(t.node) for t in differentiated if t.node is not None}) < sum(
         t.node is not None for t in differentiated)
-    return record(op, (*differentiated, working), (steps + int(op is LSTM), samples, units), words, dtype=x.dtype,
-                  aux=((max(gate_rows * row, 1) * size, size), (max(cell_rows * row, 1) * size, size),
-                       ((w_hh.size if direct else 1) * size, size)),
-                  added=-1 if shared else 0)
+    return record_row(
+        op, (steps + int(op is LSTM), samples, units), dtype=x.dtype, added=-1 if shared else 0, x=x, w_ih=w_ih,
+        w_hh=w_hh, **rest, scratch=working, gates=(max(gate_rows * row, 1) * size, size),
+        cells=(max(cell_rows * row, 1) * size, size), turned=((w_hh.size if direct else 1) * size, size),
+        gemm=gemm_address(x.dtype), steps=steps, samples=samples, features=inputs, units=units,
+        has_biases=b_ih is not None, backwards=reverse, block=block, keeps=kept, relu=relu, direct=direct)

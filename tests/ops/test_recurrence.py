@@ -6,7 +6,7 @@ import pytest
 import tapegrad as tg
 from tapegrad.errors import ShapeError
 from tapegrad.functions.recurrence import gru_layer, lstm_layer, rnn_layer
-from tapegrad.ops.recurrence import GRU, LSTM, RNN
+from tapegrad.ops.cells import GRU, LSTM, RNN
 
 from .contract import Case, OpContract, close, uniform
 
