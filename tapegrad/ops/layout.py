@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..engine.jit import cast, device, doubles_at, real, wide
-from ..engine.sums import COLUMNS, clear_totals, give_totals
+from ..engine.jit import cast, device, doubles_at, plus, read, real, wide
+from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals
+from ..engine.sums import ROWS as TOGETHER
 from ..engine.tile import stack
 from ..errors import IndexRangeError
 from .indexed import add_rows_by_index, columns_together, wrapped
@@ -29,14 +30,43 @@ def where_forward(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 @device
+def kept(f: Any, b: Any, g: int, c: int, chosen: int) -> Any:
+    """An element of g if its condition is `chosen`, else 0."""
+    return read(f, g) if (1 if read(b, c) != 0 else 0) == chosen else cast(0.0, f)
+
+
+@device
+def kept_sum(f: Any, b: Any, g: int, c: int, n: int, step: int, chosen: int) -> Any:
+    """Sum of those of `n` elements of g whose condition is `chosen`, as a float64; eight are added up pair by pair."""
+    total, part = wide(cast(0.0, f)), n // 8
+    for k in range(part):
+        x, at, on, by = g + k, c + k * step, part * step, part
+        above = ((kept(f, b, x, at, chosen) + kept(f, b, x + by, at + on, chosen))
+                 + (kept(f, b, x + 2 * by, at + 2 * on, chosen) + kept(f, b, x + 3 * by, at + 3 * on, chosen)))
+        below = ((kept(f, b, x + 4 * by, at + 4 * on, chosen) + kept(f, b, x + 5 * by, at + 5 * on, chosen))
+                 + (kept(f, b, x + 6 * by, at + 6 * on, chosen) + kept(f, b, x + 7 * by, at + 7 * on, chosen)))
+        total = plus(total, wide(above + below))
+    for k in range(8 * part, n):
+        total = plus(total, wide(kept(f, b, g + k, c + k * step, chosen)))
+    return total
+
+
+@device
 def where_sums(op: Any, f: Any, b: Any, operand: int, target: int, chosen: int) -> int:
-    """`where_pass` of an operand that is broadcast: what belongs to an element of it is added up in float64."""
+    """`where_pass` of an operand that is broadcast: eight terms in the tape's dtype, those sums in float64."""
     rows, columns, sc, sd = op[9], op[10], column_stride(op, 9, 0), column_stride(op, 9, operand)
-    alike, totals, zero, one = alike_rows(op, 9, operand), doubles_at(f, stack(f)), cast(0.0, f), wide(cast(1.0, f))
+    alike, zero, one = alike_rows(op, 9, operand), cast(0.0, f), wide(cast(1.0, f))
+    totals, parts = doubles_at(f, stack(f)), stack(f) + 2 * COLUMNS
     if rows * columns == 0:
         return 0
     for place in range(rows // alike):
         d, total = target + row_offset(op, 9, operand, row_of(op, 9, operand, place, 0, alike)), wide(zero)
+        if sd == 0:
+            for r in range(alike):
+                row = row_of(op, 9, operand, place, r, alike)
+                total += kept_sum(f, b, op[2] + row * columns, op[3] + row_offset(op, 9, 0, row), columns, sc, chosen)
+            f[d] += cast(total, f)
+            continue
         for begin in range(0, columns, COLUMNS):
             n = min(COLUMNS, columns - begin)
             clear_totals(f, totals, n)
@@ -45,14 +75,11 @@ def where_sums(op: Any, f: Any, b: Any, operand: int, target: int, chosen: int) 
                 g, c = op[2] + row * columns + begin, op[3] + row_offset(op, 9, 0, row) + begin * sc
                 for k in range(n):
                     holds = 1 if b[c + k * sc] != 0 else 0
-                    totals[k] += wide(f[g + k] if holds == chosen else zero)
-            if sd != 0:
-                give_totals(f, totals, n, one, d + begin * sd, sd, True)
-            else:
-                for k in range(n):
-                    total += totals[k]
-        if sd == 0:
-            f[d] += cast(total, f)
+                    before = zero if r % TOGETHER == 0 else f[parts + k]
+                    f[parts + k] = before + (f[g + k] if holds == chosen else zero)
+                if r % TOGETHER == TOGETHER - 1 or r == alike - 1:
+                    add_row(f, totals, n, parts, 1)
+            give_totals(f, totals, n, one, d + begin * sd, sd, True)
     return 0
 
 

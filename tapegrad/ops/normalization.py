@@ -255,7 +255,7 @@ class BatchNorm(Row):
     channels: int
     s: int  # elements of a channel in a sample
     eps: double
-    momentum: float  # negative: cumulative
+    momentum: double  # negative: cumulative
     has_weight: bool
     has_bias: bool
     by_batch: bool  # whether the statistics are the batch's
@@ -337,11 +337,13 @@ def batch_norm_forward(op: BatchNorm, f: Any, i: Any, b: Any) -> int:
         if op.follows != 0:
             part = momentum
             if momentum < 0.0:
-                part = 1.0 / cast(i[op.tracked], f)
+                part = 1.0 / wide(i[op.tracked])
             for c in range(channels):
                 moved, spread = op.running_mean + c * op.mean_stride, op.running_var + c * op.var_stride
-                f[moved] += part * (f[mean + c] - f[moved])
-                f[spread] += part * (f[op.sums + c] - f[spread])
+                # in float64, for of 1 + (variance - 1) float32 keeps no more digits than of 1
+                before, after = wide(f[moved]), wide(f[spread])
+                f[moved] = cast(before + part * (wide(f[mean + c]) - before), f)
+                f[spread] = cast(after + part * (wide(f[op.sums + c]) - after), f)
     else:
         for c in range(channels):
             f[mean + c] = f[op.running_mean + c * op.mean_stride]

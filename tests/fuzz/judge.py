@@ -12,8 +12,7 @@ from .program import LEAF, Array, Program
 
 NOISE = 1e-6  # relative, of every result, to find out how far errors carry
 RUNS, MORE_RUNS = 2, 12  # with noise; where two that are small by chance would find fault with a rounding
-#: an op's own error may be some roundings, and no run has the worst of them; in float64 sums may be running ones
-SAFETY = {np.float32: 40.0, np.float64: 2000.0}
+SAFETY = 40.0  # an op's own error may be some roundings, and no run has the worst of them
 LARGEST = 1e4
 ILL = 0.03  # errors of this part of the largest element, and nothing is judged
 SEED = 20261129  # of what the programs draw
@@ -35,7 +34,7 @@ class Expected:
     def tolerance(self, what: str, value: np.ndarray, dtype: type) -> float | None:
         """The absolute error that `what` may have; None if that is too large to judge by."""
         eps, largest = float(np.finfo(dtype).eps), float(np.max(np.abs(value), initial=0.0))
-        error = SAFETY[dtype] * self.moves[what] * eps / NOISE + 8.0 * eps * largest
+        error = SAFETY * self.moves[what] * eps / NOISE + 8.0 * eps * largest
         return error if error <= ILL * largest or error == 0.0 else None
 
 
