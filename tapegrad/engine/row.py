@@ -15,7 +15,8 @@ An op's row is declared as a class, and what writes a row and the kernels that r
 
 Before such a function is compiled, or run as plain Python, its names become the numbers of words (`resolved`), so that
 the machine code is that of ``op[6]`` and the like. A variable is known as a row by its annotation: that of a parameter,
-or of an assignment (``op: Scaled = words_at(part.row)``).
+or of an assignment (``op: Scaled = words_at(part.row)``). A function that serves several rows takes where in `op` a
+group of words begins, ``at: At[Dice]``, and reads ``at.scale``; its callers give it ``op.dice``.
 
 In an `Op`'s row, word 0 is the mode; an operand has two words, the addresses of its value and of its adjoint (0: not
 wanted), in the order output, inputs, auxiliary outputs; the attributes follow, and a nest of loops comes last.
@@ -44,7 +45,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 from .jit import bits, real, real64
 
@@ -53,6 +54,10 @@ Output: TypeAlias = int
 Input: TypeAlias = int
 Aux: TypeAlias = int
 double: TypeAlias = float
+
+Group = TypeVar("Group")
+#: of a parameter: the number of the word of `op` at which words of a declaration begin
+At = Annotated[Group, "of op"]
 
 
 class Layout(IntFlag):
@@ -302,14 +307,16 @@ class _Names(ast.NodeTransformer):
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         self.scope, self.found = scope, False
-        self.rows: dict[str, type[Words]] = {}
+        self.rows: dict[str, tuple[type[Words], str, str]] = {}  # declaration, row, where it begins there
 
     def annotate(self, name: str, annotation: ast.expr | None) -> bool:
-        """Take a variable for a row if its annotation is a declaration."""
-        kind = self.scope.get(ast.unparse(annotation)) if annotation is not None else None
+        """Take a variable for a row, or for a place in one, if its annotation is a declaration."""
+        text = ast.unparse(annotation) if annotation is not None else ""
+        within = text.startswith("At[")
+        kind = self.scope.get(text[3:-1] if within else text)
         if not (isinstance(kind, type) and issubclass(kind, Words)):
             return False
-        self.rows[name] = kind
+        self.rows[name] = (kind, "op", f"{name} + ") if within else (kind, name, "")
         return True
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
@@ -327,12 +334,13 @@ class _Names(ast.NodeTransformer):
         if not isinstance(base, ast.Name) or base.id not in self.rows:
             return self.generic_visit(node)
         self.found = True
-        new = ast.parse(self._word(base.id, self.rows[base.id], path), mode="eval").body
+        new = ast.parse(self._word(base.id, path), mode="eval").body
         if isinstance(new, ast.Subscript):
             new.ctx = node.ctx
         return ast.fix_missing_locations(ast.copy_location(new, node))
 
-    def _word(self, name: str, row: type[Words], path: list[str]) -> str:
+    def _word(self, variable: str, path: list[str]) -> str:
+        row, name, start = self.rows[variable]
         first, whole = path[0], path
         if issubclass(row, Row):
             if first in ("d", "stores") and len(path) == 2 and path[1] in row.operands:
@@ -342,19 +350,20 @@ class _Names(ast.NodeTransformer):
                 return str(row.places[path[1]])
             if path in (["g"], ["mode"]):
                 return f"{name}[{2 if first == 'g' else 0}]"
-        at = 0
+        number = 0
         while path and path[0] in row.places:
-            at, kind = at + row.places[path[0]], row.kinds[path[0]]
+            number, kind = number + row.places[path[0]], row.kinds[path[0]]
             path = path[1:]
             if isinstance(kind, type):
                 row = kind
                 continue
             if path:
                 break
+            at = f"{start}{number}"
             return {"float": f"_real({name}, {at}, f)", "double": f"_real64({name}, {at})"}.get(kind, f"{name}[{at}]")
         if path:
-            raise AttributeError(f"{'.'.join([name, *whole])}: {row.__name__} declares no {path[0]}")
-        return str(at)
+            raise AttributeError(f"{'.'.join([variable, *whole])}: {row.__name__} declares no {path[0]}")
+        return f"{start}{number}"
 
 
 def _rebuilt(function: Callable, definition: ast.FunctionDef) -> Callable:

@@ -7,6 +7,7 @@ import pytest
 
 from tapegrad.engine.jit import Kernel, bits, device, words_at
 from tapegrad.engine.row import (
+    At,
     Aux,
     Input,
     Layout,
@@ -57,8 +58,13 @@ class Scaled(Row):
 
 
 @device
+def thrown(op, at: At[Dice], f):
+    return at.scale if at.threshold == 7 else at.scale * 0.0
+
+
+@device
 def scaled_element(op: Scaled, f, k):
-    return op.factor * f[op.x + k] + op.dice.scale
+    return op.factor * f[op.x + k] + thrown(op, op.dice, f)
 
 
 def scaled(op: Scaled, f, i, b):
