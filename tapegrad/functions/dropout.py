@@ -5,26 +5,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import bits
 from ..errors import ArgumentError
-from ..ops.dropout import DROPOUT
+from ..ops.dropout import DROPOUT, Dropped
 from ..random import dropout_key
-from ..recording import lift, record
+from ..recording import lift, record_row
 from ..state import state
 from ..tensor import Tensor
 
 __all__ = ["dropout"]
 
 
-def dropout_words(p: float) -> tuple[int, int, int, int, int]:
-    """The words of `ops.dropout`: scale, threshold, key, stream, address of the recording's key or 0.
+def dropout_words(p: float) -> tuple[int, ...]:
+    """The words that say what is dropped with probability `p`.
 
     Every call takes random numbers that no other has.
     """
     scale, threshold = 0.0 if p == 1.0 else 1.0 / (1.0 - p), min(math.floor(p * 2.0**32 + 0.5), 2**32)
+    key, counted = 0, 0
     if state.capture is not None:
-        return bits(scale), threshold, 0, *state.capture.random_stream()
-    return bits(scale), threshold, *dropout_key(), 0
+        stream, counted = state.capture.random_stream()
+    else:
+        key, stream = dropout_key()
+    return Dropped.words(scale=scale, threshold=threshold, key=key, stream=stream, counted=counted)
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
@@ -37,4 +39,4 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     x = lift(x)[0]
     if not training or p == 0.0:
         return x
-    return record(DROPOUT, (x,), x.shape, (*dropout_words(p), x.size), dtype=x.dtype, always=True)
+    return record_row(DROPOUT, x.shape, dtype=x.dtype, always=True, x=x, dropped=dropout_words(p), elements=x.size)

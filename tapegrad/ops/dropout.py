@@ -4,38 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import device, real
+from ..engine.jit import device
 from ..engine.philox import scale_survivors
+from ..engine.row import At, Input, Output, Row, Words, contiguous
 from .table import Op
 
-# Words that say what is dropped, in any op that does so, from `at` on: scale, threshold, key, stream, address of (key,
-# step) of a recording or 0.
+
+class Dropped(Words):
+    """What an op drops that drops anything."""
+
+    scale: float  # of what is left
+    threshold: int  # random words below it drop
+    key: int
+    stream: int
+    counted: int  # address of (key, step) of a recording, or 0
 
 
 @device
-def key_of(op: Any, at: int, i: Any) -> int:
+def key_of(op: Any, at: At[Dropped], i: Any) -> int:
     """The recording's present key, or the instruction's own."""
-    return i[op[at + 4]] if op[at + 4] != 0 else op[at + 2]
+    return i[at.counted] if at.counted != 0 else at.key
 
 
 @device
-def stream_of(op: Any, at: int, i: Any) -> int:
+def stream_of(op: Any, at: At[Dropped], i: Any) -> int:
     """Which random numbers: the instruction's stream, in a recording counted up every step."""
-    return op[at + 3] + (i[op[at + 4] + 1] << 20) if op[at + 4] != 0 else op[at + 3]
+    return at.stream + (i[at.counted + 1] << 20) if at.counted != 0 else at.stream
 
 
-# Words of dropout: 1 y, 2 g, 3 x, 4 dx, 5 to 9 what is dropped, 10 elements.
+class Dropout(Row):
+    y: Output
+    x: Input = contiguous
+    dropped: Dropped
+    elements: int
 
 
-def dropout_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def dropout_forward(op: Dropout, f: Any, i: Any, b: Any) -> int:
     """y = x / (1 - p) with probability 1 - p, else 0."""
-    return scale_survivors(f, op[1], op[3], op[10], real(op, 5, f), op[6], stream_of(op, 5, i), key_of(op, 5, i), True)
+    return scale_survivors(f, op.y, op.x, op.elements, op.dropped.scale, op.dropped.threshold,
+                           stream_of(op, op.dropped, i), key_of(op, op.dropped, i), True)
 
 
-def dropout_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def dropout_adjoint(op: Dropout, f: Any, i: Any, b: Any) -> int:
     """dx += g / (1 - p) where kept."""
-    return scale_survivors(f, op[4], op[2], op[10], real(op, 5, f), op[6], stream_of(op, 5, i), key_of(op, 5, i),
-                           op[0] & 2 != 0)
+    return scale_survivors(f, op.d.x, op.g, op.elements, op.dropped.scale, op.dropped.threshold,
+                           stream_of(op, op.dropped, i), key_of(op, op.dropped, i), op.stores.x)
 
 
-DROPOUT = Op("dropout", dropout_forward, dropout_adjoint, ((),), stores=True, doc="random zeros, the rest scaled up")
+DROPOUT = Op("dropout", dropout_forward, dropout_adjoint, row=Dropout, saves={}, stores=True,
+             doc="random zeros, the rest scaled up")
