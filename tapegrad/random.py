@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import operator
 import os
-from typing import Any
 
 import numpy as np
 
-from .engine.locks import Lock
+from .engine.locks import PATIENCE, Lock
 from .engine.philox import SHUFFLE
 from .engine.storage import address_of
 from .errors import ArgumentError
@@ -45,11 +44,6 @@ class _Streams:
         self.weight_key = for_weights.generate_state(2, np.uint64)
         self.weights = 0  # tensors that were initialised
 
-    def renew(self) -> None:
-        """The same numbers from a generator whose lock nobody holds."""
-        philox: Any = np.random.Philox()
-        philox.state = self.generator.bit_generator.state
-        self.generator = np.random.Generator(philox)
 
 
 def _entropy() -> int:
@@ -167,10 +161,28 @@ def dropout_key() -> tuple[int, int]:
     return streams.key, counter
 
 
-def _after_fork() -> None:
-    """A generator that another thread was drawing from is locked for ever here."""
-    _streams.renew()
+# A fork waits until nobody draws: a forked process would find the generator locked for ever, and half advanced.
+
+_held: list[_Streams] = []  # by the fork that goes on
+
+
+def _before_fork() -> None:
+    streams = _streams
+    if streams.generator.bit_generator.lock.acquire(timeout=PATIENCE):
+        _held.append(streams)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().generator.bit_generator.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    if not _held:  # somebody draws for longer than that
+        _streams.generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(_streams.seed).spawn(4)[3]))
+    _after_fork_in_parent()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent,
+                        after_in_child=_after_fork_in_child)

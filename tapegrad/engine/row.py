@@ -337,7 +337,9 @@ class _Names(ast.NodeTransformer):
         new = ast.parse(self._word(base.id, path), mode="eval").body
         if isinstance(new, ast.Subscript):
             new.ctx = node.ctx
-        return ast.fix_missing_locations(ast.copy_location(new, node))
+        for part in ast.walk(new):
+            ast.copy_location(part, node)
+        return new
 
     def _word(self, variable: str, path: list[str]) -> str:
         row, name, start = self.rows[variable]
