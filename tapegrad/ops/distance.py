@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import cast, device, plus, real, wide
+from ..engine.jit import cast, device, plus, wide
+from ..engine.row import Input, Nest, Output, Row, contiguous
 from .elementwise import sign
 from .nest import column_stride, row_offset
 from .reduction import LARGE, SMALL, SUMMED, rows
@@ -115,41 +116,50 @@ def norm_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, st
 
 NORM = rows("norm", norm_row, norm_row_adjoint, (0, 1), True, "p-norm; its gradient is 0 at 0")
 
-# Words of cdist: 1 y, 2 g, 3 x, 4 dx, 5 z, 6 dz, 7 rows of x, 8 rows of z, 9 elements of a row n, 10 p,
-# 11 nest of the batch (y, x, z).
+
+class Cdist(Row):
+    y: Output
+    x: Input = contiguous
+    z: Input = contiguous
+    left: int  # rows of x
+    right: int  # rows of z
+    n: int  # elements of a row
+    p: float
+    nest: Nest = Nest.over("y", "x", "z")
 
 
-def cdist_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def cdist_forward(op: Cdist, f: Any, i: Any, b: Any) -> int:
     """y_ij = |x_i - z_j|_p, for each matrix of the batch."""
-    left, right, n, p = op[7], op[8], op[9], real(op, 10, f)
-    for row in range(op[11]):
-        for column in range(op[12]):
-            y = op[1] + row_offset(op, 11, 0, row) + column * column_stride(op, 11, 0)
-            x = op[3] + row_offset(op, 11, 1, row) + column * column_stride(op, 11, 1)
-            z = op[5] + row_offset(op, 11, 2, row) + column * column_stride(op, 11, 2)
+    left, right, n, p = op.left, op.right, op.n, op.p
+    for row in range(op.nest.rows):
+        for column in range(op.nest.columns):
+            y = op.y + row_offset(op, op.nest, 0, row) + column * column_stride(op, op.nest, 0)
+            x = op.x + row_offset(op, op.nest, 1, row) + column * column_stride(op, op.nest, 1)
+            z = op.z + row_offset(op, op.nest, 2, row) + column * column_stride(op, op.nest, 2)
             for u in range(left):
                 for v in range(right):
                     f[y + u * right + v] = p_norm(f, x + u * n, z + v * n, n, p, True)
     return 0
 
 
-def cdist_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def cdist_adjoint(op: Cdist, f: Any, i: Any, b: Any) -> int:
     """dx_i += g_ij dy_ij/d(x_i - z_j), dz_j -= the same; nothing where both are equal."""
-    left, right, n, p = op[7], op[8], op[9], real(op, 10, f)
-    for row in range(op[11]):
-        for column in range(op[12]):
-            pair = row_offset(op, 11, 0, row) + column * column_stride(op, 11, 0)
-            to_x = row_offset(op, 11, 1, row) + column * column_stride(op, 11, 1)
-            to_z = row_offset(op, 11, 2, row) + column * column_stride(op, 11, 2)
+    left, right, n, p = op.left, op.right, op.n, op.p
+    for row in range(op.nest.rows):
+        for column in range(op.nest.columns):
+            pair = row_offset(op, op.nest, 0, row) + column * column_stride(op, op.nest, 0)
+            to_x = row_offset(op, op.nest, 1, row) + column * column_stride(op, op.nest, 1)
+            to_z = row_offset(op, op.nest, 2, row) + column * column_stride(op, op.nest, 2)
             for u in range(left):
                 for v in range(right):
                     at, xu, zv = pair + u * right + v, to_x + u * n, to_z + v * n
                     for side in range(2):
-                        if op[4 + 2 * side] != 0:
-                            target = op[4] + xu if side == 0 else op[6] + zv
-                            g = f[op[2] + at] if side == 0 else -f[op[2] + at]
-                            slope_pass(f, op[3] + xu, op[5] + zv, target, n, p, f[op[1] + at], g, False, True)
+                        if op[op.place.x + 1 + 2 * side] != 0:  # op.d.x, op.d.z
+                            target = op.d.x + xu if side == 0 else op.d.z + zv
+                            g = f[op.g + at] if side == 0 else -f[op.g + at]
+                            slope_pass(f, op.x + xu, op.z + zv, target, n, p, f[op.y + at], g, False, True)
     return 0
 
 
-CDIST = Op("cdist", cdist_forward, cdist_adjoint, ((0, 1, 2), (0, 1, 2)), doc="p-norms of all differences of rows")
+CDIST = Op("cdist", cdist_forward, cdist_adjoint, row=Cdist, saves={"x": "y x z", "z": "y x z"},
+           doc="p-norms of all differences of rows")
