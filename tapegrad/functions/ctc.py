@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.ctc import CTC
 from ..ops.loss import REDUCTIONS
-from ..recording import as_tensor, lift, record
+from ..recording import as_tensor, lift, record_row
 from ..state import state
 from ..tensor import INT64, Tensor
 from .layout import expand_dims, reshape
@@ -81,12 +81,13 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     padded = labels.ndim == 2
     _check_lengths(lengths, steps, labels)
     width, size, kept = 2 * labels.shape[-1] + 3, x.dtype.itemsize, state.wants(x)
-    words = (steps, samples, classes, labels.shape[1] if padded else -1, labels.size, int(blank), REDUCTIONS[reduction],
-             int(zero_infinity), width, int(kept))
     alphas = steps * (2 * labels.size + 3 * samples) if kept else 2 * width
-    shape = (samples,) if reduction == "none" else ()
-    loss = record(CTC, (x, labels, *lengths), shape, words, dtype=x.dtype,
-                  aux=((alphas * size, size), (samples * size, size), (4 * width * size, size)))
+    loss = record_row(
+        CTC, (samples,) if reduction == "none" else (), dtype=x.dtype, x=x, targets=labels, input_lengths=lengths[0],
+        target_lengths=lengths[1], alphas=(alphas * size, size), losses=(samples * size, size),
+        scratch=(4 * width * size, size), steps=steps, samples=samples, classes=classes,
+        padded=labels.shape[1] if padded else -1, labels=labels.size, blank=int(blank),
+        reduction=REDUCTIONS[reduction], zero_infinity=zero_infinity, width=width, keeps=kept)
     return reshape(loss, ()) if single else loss
 
 

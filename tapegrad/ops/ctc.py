@@ -7,6 +7,7 @@ from typing import Any
 
 from ..engine import vecmath as m
 from ..engine.jit import cast, device, plus, wide
+from ..engine.row import Aux, Input, Output, Row, contiguous, int64
 from ..errors import ArgumentError, IndexRangeError
 from .layout import outside
 from .loss import MEAN, NONE
@@ -15,35 +16,53 @@ from .table import Op
 
 _INFINITY = math.inf
 
-# Words: 1 loss, 2 g, 3 log-probabilities x, 4 dx, 5 targets, 7 input lengths, 9 target lengths, 11 alphas, 13 losses of
-# the samples, 15 scratch, 17 steps, 18 samples, 19 classes, 20 labels of a padded row or -1, 21 all labels, 22 blank,
-# 23 reduction, 24 whether infinite losses count 0, 25 width of a row of the scratch, 26 whether the alphas of all steps
-# are kept (else of two).
-#
-# A sample of S labels has 2 S + 1 states: blank, label, blank, ..., blank. Row t of its alphas holds the logarithms of
-# the sums over the beginnings of alignments, less the greatest of the row, so that they do not grow with t; two entries
-# of minus infinity stand before. The scratch holds four rows: where a state may be entered from that before the last
-# (0, else minus infinity), emissions, and two of the backward pass.
+
+class Ctc(Row):
+    """A sample of S labels has 2 S + 1 states: blank, label, blank, ..., blank.
+
+    Row t of its alphas holds the logarithms of the sums over the beginnings of alignments, less the greatest of the
+    row, so that they do not grow with t; two entries of minus infinity stand before. The scratch holds four rows: where
+    a state may be entered from that before the last (0, else minus infinity), emissions, and two of the backward pass.
+    """
+
+    loss: Output
+    x: Input = contiguous  # log-probabilities
+    targets: Input = contiguous | int64
+    input_lengths: Input = contiguous | int64
+    target_lengths: Input = contiguous | int64
+    alphas: Aux
+    losses: Aux  # of the samples
+    scratch: Aux
+    steps: int
+    samples: int
+    classes: int
+    padded: int  # labels of a padded row, or -1
+    labels: int  # all of them
+    blank: int
+    reduction: int
+    zero_infinity: bool  # whether infinite losses count 0
+    width: int  # of a row of the scratch
+    keeps: bool  # whether the alphas of all steps are kept, else of two
 
 
 @device
-def enter_rows(op: Any, f: Any, i: Any, start: int, labels: int) -> int:
+def enter_rows(op: Ctc, f: Any, i: Any, start: int, labels: int) -> int:
     """0 for labels that differ from the label before, minus infinity elsewhere."""
     for s in range(2 * labels + 3):
-        f[op[15] + s] = -_INFINITY
+        f[op.scratch + s] = -_INFINITY
     for k in range(1, labels):
-        if i[op[5] + start + k] != i[op[5] + start + k - 1]:
-            f[op[15] + 2 * k + 1] = 0.0
+        if i[op.targets + start + k] != i[op.targets + start + k - 1]:
+            f[op.scratch + 2 * k + 1] = 0.0
     return 0
 
 
 @device
-def emissions(op: Any, f: Any, i: Any, e: int, x: int, start: int, labels: int) -> int:
+def emissions(op: Ctc, f: Any, i: Any, e: int, x: int, start: int, labels: int) -> int:
     """The log-probability of each state's class."""
-    blank = f[x + op[22]]
+    blank = f[x + op.blank]
     for k in range(labels):
         f[e + 2 * k] = blank
-        f[e + 2 * k + 1] = f[x + i[op[5] + start + k]]
+        f[e + 2 * k + 1] = f[x + i[op.targets + start + k]]
     f[e + 2 * labels] = blank
     return 0
 
@@ -71,33 +90,33 @@ def lower(f: Any, row: int, count: int) -> Any:
 
 
 @device
-def alphas_of(op: Any, sample: int, start: int) -> int:
+def alphas_of(op: Ctc, sample: int, start: int) -> int:
     """Where the alphas of a sample lie whose labels begin at `start`."""
-    return op[11] + op[17] * (2 * start + 3 * sample) if op[26] != 0 else op[11]
+    return op.alphas + op.steps * (2 * start + 3 * sample) if op.keeps != 0 else op.alphas
 
 
 @device
-def sample_loss(op: Any, f: Any, i: Any, sample: int, start: int, length: int, labels: int) -> Any:
+def sample_loss(op: Ctc, f: Any, i: Any, sample: int, start: int, length: int, labels: int) -> Any:
     """-ln p(labels), the alphas on the way."""
     if length == 0:
         return cast(0.0 if labels == 0 else _INFINITY, f)
-    count, samples, classes = 2 * labels + 1, op[18], op[19]
-    e, row = op[15] + op[25], alphas_of(op, sample, start) + 2
+    count, samples, classes = 2 * labels + 1, op.samples, op.classes
+    e, row = op.scratch + op.width, alphas_of(op, sample, start) + 2
     enter_rows(op, f, i, start, labels)
     level, before = cast(0.0, f), row
     for t in range(length):
-        if op[26] != 0:
+        if op.keeps != 0:
             row = alphas_of(op, sample, start) + t * (count + 2) + 2
         else:
-            row = op[11] + t % 2 * op[25] + 2
+            row = op.alphas + t % 2 * op.width + 2
         f[row - 2] = -_INFINITY
         f[row - 1] = -_INFINITY
-        emissions(op, f, i, e, op[3] + (t * samples + sample) * classes, start, labels)
+        emissions(op, f, i, e, op.x + (t * samples + sample) * classes, start, labels)
         if t == 0:
             for s in range(count):
                 f[row + s] = 0.0 if s < 2 else -_INFINITY
         else:
-            join(f, row, before, before - 1, before - 2, op[15], count)
+            join(f, row, before, before - 1, before - 2, op.scratch, count)
         for s in range(count):
             f[row + s] += f[e + s]
         top = lower(f, row, count)
@@ -109,34 +128,34 @@ def sample_loss(op: Any, f: Any, i: Any, sample: int, start: int, length: int, l
     return -(level + m.log(m.exp(u) + m.exp(v)))
 
 
-def ctc_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def ctc_forward(op: Ctc, f: Any, i: Any, b: Any) -> int:
     """-ln of the sum over the alignments of the products of their probabilities; the mean of loss / labels, or sum."""
     start, total, zero = 0, wide(cast(0.0, f)), cast(0.0, f)
-    for sample in range(op[18]):
-        length, labels = i[op[7] + sample], i[op[9] + sample]
-        if length < 0 or length > op[17]:
+    for sample in range(op.samples):
+        length, labels = i[op.input_lengths + sample], i[op.target_lengths + sample]
+        if length < 0 or length > op.steps:
             return outside(length) + 2
-        if labels < 0 or (op[20] >= 0 and labels > op[20]):
+        if labels < 0 or (op.padded >= 0 and labels > op.padded):
             return outside(labels) + 3
-        if op[20] >= 0:
-            start = sample * op[20]
-        if start + labels > op[21]:
+        if op.padded >= 0:
+            start = sample * op.padded
+        if start + labels > op.labels:
             return outside(start + labels) + 4
         for k in range(start, start + labels):
-            at = i[op[5] + k]
-            if at < 0 or at >= op[19]:
+            at = i[op.targets + k]
+            if at < 0 or at >= op.classes:
                 return outside(at)
-            if at == op[22]:
+            if at == op.blank:
                 return outside(at) + 1
         loss = sample_loss(op, f, i, sample, start, length, labels)
-        f[op[13] + sample] = loss
-        loss = zero if op[24] != 0 and loss == _INFINITY else loss
-        if op[23] == NONE:
-            f[op[1] + sample] = loss
-        total += wide(loss) / wide(max(labels, 1)) if op[23] == MEAN else wide(loss)
+        f[op.losses + sample] = loss
+        loss = zero if op.zero_infinity != 0 and loss == _INFINITY else loss
+        if op.reduction == NONE:
+            f[op.loss + sample] = loss
+        total += wide(loss) / wide(max(labels, 1)) if op.reduction == MEAN else wide(loss)
         start += labels
-    if op[23] != NONE:
-        f[op[1]] = cast(total / wide(op[18]) if op[23] == MEAN else total, f)
+    if op.reduction != NONE:
+        f[op.loss] = cast(total / wide(op.samples) if op.reduction == MEAN else total, f)
     return 0
 
 
@@ -150,17 +169,17 @@ def set_row(f: Any, dx: int, classes: int, value: Any, store: bool) -> int:
 
 
 @device
-def sample_adjoint(op: Any, f: Any, i: Any, sample: int, start: int, length: int, labels: int, g: Any,
+def sample_adjoint(op: Ctc, f: Any, i: Any, sample: int, start: int, length: int, labels: int, g: Any,
                    store: bool) -> int:
     """dx_tc += g (e^x_tc - the posterior probability of class c at step t), betas on the way."""
-    count, samples, classes = 2 * labels + 1, op[18], op[19]
-    e, w, beta = op[15] + op[25], op[15] + 2 * op[25], op[15] + 3 * op[25]
+    count, samples, classes = 2 * labels + 1, op.samples, op.classes
+    e, w, beta = op.scratch + op.width, op.scratch + 2 * op.width, op.scratch + 3 * op.width
     enter_rows(op, f, i, start, labels)
     for s in range(count):
         f[beta + s] = 0.0 if s >= count - 2 else -_INFINITY
     for back in range(length):
         t = length - 1 - back
-        x, dx = op[3] + (t * samples + sample) * classes, op[4] + (t * samples + sample) * classes
+        x, dx = op.x + (t * samples + sample) * classes, op.d.x + (t * samples + sample) * classes
         alpha = alphas_of(op, sample, start) + t * (count + 2) + 2
         for s in range(count):
             f[w + s] = f[alpha + s] + f[beta + s]
@@ -175,44 +194,45 @@ def sample_adjoint(op: Any, f: Any, i: Any, sample: int, start: int, length: int
             f[dx + c] = before + g * m.exp(f[x + c])
         scale = g / total
         for k in range(labels):
-            f[dx + op[22]] -= scale * f[w + 2 * k]
-            f[dx + i[op[5] + start + k]] -= scale * f[w + 2 * k + 1]
-        f[dx + op[22]] -= scale * f[w + 2 * labels]
+            f[dx + op.blank] -= scale * f[w + 2 * k]
+            f[dx + i[op.targets + start + k]] -= scale * f[w + 2 * k + 1]
+        f[dx + op.blank] -= scale * f[w + 2 * labels]
         emissions(op, f, i, e, x, start, labels)
         for s in range(count):
             f[w + s] = f[beta + s] + f[e + s]
         f[w + count] = -_INFINITY
         f[w + count + 1] = -_INFINITY
-        join(f, beta, w, w + 1, w + 2, op[15] + 2, count)
+        join(f, beta, w, w + 1, w + 2, op.scratch + 2, count)
         lower(f, beta, count)
     return 0
 
 
-def ctc_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def ctc_adjoint(op: Ctc, f: Any, i: Any, b: Any) -> int:
     """`sample_adjoint` for each sample; NaN for infinite losses, or zeros where these count 0."""
-    start, samples, classes, store = 0, op[18], op[19], op[0] & 2 != 0
+    start, samples, classes, store = 0, op.samples, op.classes, op.stores.x
     zero, nothing = cast(0.0, f), cast(_INFINITY - _INFINITY, f)
     for sample in range(samples):
-        length, labels = i[op[7] + sample], i[op[9] + sample]
-        if op[20] >= 0:
-            start = sample * op[20]
-        g = f[op[2] + sample] if op[23] == NONE else f[op[2]]
-        if op[23] == MEAN:
+        length, labels = i[op.input_lengths + sample], i[op.target_lengths + sample]
+        if op.padded >= 0:
+            start = sample * op.padded
+        g = f[op.g + sample] if op.reduction == NONE else f[op.g]
+        if op.reduction == MEAN:
             g /= cast(samples * max(labels, 1), f)
-        impossible = f[op[13] + sample] == _INFINITY
+        impossible = f[op.losses + sample] == _INFINITY
         if not impossible:
             sample_adjoint(op, f, i, sample, start, length, labels, g, store)
-        for t in range(length if not impossible else 0, op[17]):
-            value = nothing if t < length and op[24] == 0 else zero
-            set_row(f, op[4] + (t * samples + sample) * classes, classes, value, store)
+        for t in range(length if not impossible else 0, op.steps):
+            value = nothing if t < length and op.zero_infinity == 0 else zero
+            set_row(f, op.d.x + (t * samples + sample) * classes, classes, value, store)
         start += labels
     return 0
 
 
-CTC = Op("ctc_loss", ctc_forward, ctc_adjoint, ((1, 2, 3, 4, 5, 6, 7), (), (), ()), stores=True,
-         errors={1: (IndexRangeError, "target index {index} lies outside the {words[19]} classes"),
+CTC = Op("ctc_loss", ctc_forward, ctc_adjoint, row=Ctc, stores=True,
+         saves={"x": "x targets input_lengths target_lengths alphas losses scratch"},
+         errors={1: (IndexRangeError, "target index {index} lies outside the {classes} classes"),
                  2: (IndexRangeError, "target index {index} is the blank, which stands between labels by itself"),
-                 3: (ArgumentError, "input length {index} lies outside 0 to {words[17]}, the number of steps"),
-                 4: (ArgumentError, "target length {index} lies outside 0 to {words[20]}, the width of the targets"),
-                 5: (ArgumentError, "the target lengths reach to {index}, but there are {words[21]} targets")},
+                 3: (ArgumentError, "input length {index} lies outside 0 to {steps}, the number of steps"),
+                 4: (ArgumentError, "target length {index} lies outside 0 to {padded}, the width of the targets"),
+                 5: (ArgumentError, "the target lengths reach to {index}, but there are {labels} targets")},
          doc="-ln p(labels) over all alignments")
