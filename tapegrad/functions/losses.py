@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
 from ..ops.table import Op
-from ..recording import as_tensor, lift, lift_to, record
-from ..tensor import INT64, Tensor, constant
+from ..recording import as_tensor, lift, lift_to, record_row
+from ..tensor import INT64, Tensor
 
 __all__ = ["cross_entropy_rows", "nll_rows"]
 
@@ -25,13 +24,13 @@ def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing
     if reduction not in REDUCTIONS:
         raise ArgumentError(f"{op.name}: reduction must be 'none', 'mean' or 'sum', not {reduction!r}")
     rows, classes = x.shape
-    w = constant(0.0, x.dtype) if weight is None else lift_to(weight, x.dtype)
-    if weight is not None and w.shape != (classes,):
+    w = None if weight is None else lift_to(weight, x.dtype)
+    if w is not None and w.shape != (classes,):
         raise ShapeError(f"{op.name}: class weights {list(w.shape)} do not fit {classes} classes")
-    words = (rows, classes, int(ignore_index), bits(float(smoothing)), REDUCTIONS[reduction], int(weight is not None))
-    shape = (rows,) if reduction == "none" else ()
-    return record(op, (x, t, w), shape, words, dtype=x.dtype,
-                  aux=((rows * x.dtype.itemsize, x.dtype.itemsize),))
+    size = x.dtype.itemsize
+    return record_row(op, (rows,) if reduction == "none" else (), dtype=x.dtype, x=x, targets=t, weights=w,
+                      log_sums=(rows * size, size), rows=rows, classes=classes, ignored=int(ignore_index),
+                      smoothing=float(smoothing), reduction=REDUCTIONS[reduction], weighted=w is not None)
 
 
 def cross_entropy_rows(x: Any, target: Any, weight: Any = None, ignore_index: int = -100,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import apart, cast, device, plus, read, real, wide, write
+from ..engine.jit import apart, cast, device, plus, read, wide, write
+from ..engine.row import Aux, Input, Output, Row, absent, contiguous, fixed, int64
 from ..engine.sums import total_of
 from ..engine.tile import stack
 from ..errors import IndexRangeError
@@ -18,27 +19,38 @@ SHORT, AT_ONCE = 32, 64
 NONE, MEAN, SUM = 0, 1, 2
 REDUCTIONS = {"none": NONE, "mean": MEAN, "sum": SUM}
 BAD_TARGET: Errors = {
-    1: (IndexRangeError, "target index {index} lies outside the {words[12]} classes (and is not ignore_index)")}
+    1: (IndexRangeError, "target index {index} lies outside the {classes} classes (and is not ignore_index)")}
 
-# Words of both: 1 loss, 2 g, 3 scores x, 4 dx, 5 targets, 7 class weights (value), 9 auxiliary, 11 rows, 12 classes n,
-# 13 ignore_index, 14 label smoothing, 15 reduction, 16 whether there are weights.
+
+class RowLoss(Row):
+    loss: Output
+    x: Input = contiguous  # scores
+    targets: Input = contiguous | int64
+    weights: Input = contiguous | absent | fixed  # of the classes
+    log_sums: Aux  # ln sum e^x of each row, for `cross_entropy`
+    rows: int
+    classes: int
+    ignored: int  # ignore_index
+    smoothing: float
+    reduction: int
+    weighted: bool
 
 
 @device
-def weight_of(op: Any, f: Any, target: int) -> Any:
+def weight_of(op: RowLoss, f: Any, target: int) -> Any:
     """Weight of a target's class, 0 where it is ignored."""
-    weighted = f[op[7] + target] if op[16] != 0 and target != op[13] else cast(1.0, f)
-    return cast(0.0, f) if target == op[13] else weighted
+    weighted = f[op.weights + target] if op.weighted != 0 and target != op.ignored else cast(1.0, f)
+    return cast(0.0, f) if target == op.ignored else weighted
 
 
 @device
-def divisor(op: Any, f: Any, i: Any) -> Any:
+def divisor(op: RowLoss, f: Any, i: Any) -> Any:
     """What the sum of the losses is divided by, a float64."""
-    if op[15] != MEAN:
+    if op.reduction != MEAN:
         return wide(cast(1.0, f))
     total = wide(cast(0.0, f))
-    for row in range(op[11]):
-        total += wide(weight_of(op, f, i[op[5] + row]))
+    for row in range(op.rows):
+        total += wide(weight_of(op, f, i[op.targets + row]))
     return total
 
 
@@ -89,32 +101,32 @@ def log_sums(f: Any, to: int, x: int, n: int, rows: int, tops: int) -> int:
     return logarithms(f, to, rows)
 
 
-def cross_entropy_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def cross_entropy_forward(op: RowLoss, f: Any, i: Any, b: Any) -> int:
     """(1 - s) w_t (L - x_t) + s/n sum_c w_c (L - x_c), L = ln sum e^x kept in the auxiliary output."""
-    n, smoothing, reduction, sums = op[12], real(op, 14, f), op[15], stack(f)
+    n, smoothing, reduction, sums = op.classes, op.smoothing, op.reduction, stack(f)
     total = wide(cast(0.0, f))
-    for row in range(op[11]):
-        target, x, level = i[op[5] + row], op[3] + row * n, op[9] + row
-        if target != op[13] and (target < 0 or target >= n):
+    for row in range(op.rows):
+        target, x, level = i[op.targets + row], op.x + row * n, op.log_sums + row
+        if target != op.ignored and (target < 0 or target >= n):
             return outside(target)
         if row % AT_ONCE == 0:
-            log_sums(f, sums, x, n, min(AT_ONCE, op[11] - row), level)
+            log_sums(f, sums, x, n, min(AT_ONCE, op.rows - row), level)
         top, log_sum = f[level], f[sums + row % AT_ONCE]
         f[level] = top + log_sum
         loss = cast(0.0, f)
-        if target != op[13]:
+        if target != op.ignored:
             loss = (1.0 - smoothing) * weight_of(op, f, target) * (log_sum - (f[x + target] - top))
             if smoothing != 0.0:
                 spread = wide(cast(0.0, f))
                 for k in range(n):
-                    w = f[op[7] + k] if op[16] != 0 else cast(1.0, f)
+                    w = f[op.weights + k] if op.weighted != 0 else cast(1.0, f)
                     spread = plus(spread, wide(w * (log_sum - (f[x + k] - top))))
                 loss += smoothing * cast(spread / wide(n), f)
         if reduction == NONE:
-            f[op[1] + row] = loss
+            f[op.loss + row] = loss
         total += wide(loss)
     if reduction != NONE:
-        f[op[1]] = cast(total / divisor(op, f, i), f)
+        f[op.loss] = cast(total / divisor(op, f, i), f)
     return 0
 
 
@@ -136,70 +148,72 @@ def add_scaled(f: Any, dx: int, x: int, n: int, slope: Any, store: bool) -> int:
     return 0
 
 
-def cross_entropy_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def cross_entropy_adjoint(op: RowLoss, f: Any, i: Any, b: Any) -> int:
     """dx_c += g ((1 - s) w_t (p_c - [c = t]) + s/n (W p_c - w_c)), p = e^(x - L), W = sum w."""
-    n, smoothing, reduction, store = op[12], real(op, 14, f), op[15], op[0] & 2 != 0
+    n, smoothing, reduction, store = op.classes, op.smoothing, op.reduction, op.stores.x
     classes, one = cast(n, f), cast(1.0, f)
     all_weights = classes
-    if op[16] != 0:
-        all_weights = cast(total_of(f, op[7], n, 1), f)
+    if op.weighted != 0:
+        all_weights = cast(total_of(f, op.weights, n, 1), f)
     scale, own = cast(1.0 / divisor(op, f, i), f), stack(f)
-    for row in range(op[11]):
-        target, x, dx = i[op[5] + row], op[3] + row * n, op[4] + row * n
+    for row in range(op.rows):
+        target, x, dx = i[op.targets + row], op.x + row * n, op.d.x + row * n
         if n <= SHORT and row % AT_ONCE == 0:
-            exponentials(f, own, x, n, min(AT_ONCE, op[11] - row), op[9] + row)
-        if target == op[13]:
+            exponentials(f, own, x, n, min(AT_ONCE, op.rows - row), op.log_sums + row)
+        if target == op.ignored:
             if store:
                 for k in range(n):
                     f[dx + k] = 0.0
             continue
-        g = f[op[2] + row] if reduction == NONE else f[op[2]] * scale
+        g = f[op.g + row] if reduction == NONE else f[op.g] * scale
         hard = g * (1.0 - smoothing) * weight_of(op, f, target)
         soft = g * smoothing / classes
         slope = hard + soft * all_weights
         if n <= SHORT:
             add_scaled(f, dx, own + row % AT_ONCE * n, n, slope, store)
         else:
-            add_probabilities(f, dx, x, n, slope, f[op[9] + row], store)
+            add_probabilities(f, dx, x, n, slope, f[op.log_sums + row], store)
         if smoothing != 0.0:
             for k in range(n):
-                f[dx + k] -= soft * (f[op[7] + k] if op[16] != 0 else one)
+                f[dx + k] -= soft * (f[op.weights + k] if op.weighted != 0 else one)
         f[dx + target] -= hard
     return 0
 
 
-CROSS_ENTROPY = Op("cross_entropy", cross_entropy_forward, cross_entropy_adjoint, ((1, 2, 3, 4), (), ()), stores=True,
-                   errors=BAD_TARGET, doc="-ln softmax(x)_t, weighted and smoothed", fixed=1 << 3)
+CROSS_ENTROPY = Op("cross_entropy", cross_entropy_forward, cross_entropy_adjoint, row=RowLoss, stores=True,
+                   saves={"x": "x targets weights log_sums"}, errors=BAD_TARGET,
+                   doc="-ln softmax(x)_t, weighted and smoothed")
 
 
-def nll_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def nll_forward(op: RowLoss, f: Any, i: Any, b: Any) -> int:
     """-w_t x_t."""
-    n, reduction, total = op[12], op[15], wide(cast(0.0, f))
-    for row in range(op[11]):
-        target = i[op[5] + row]
-        if target != op[13] and (target < 0 or target >= n):
+    n, reduction, total = op.classes, op.reduction, wide(cast(0.0, f))
+    for row in range(op.rows):
+        target = i[op.targets + row]
+        if target != op.ignored and (target < 0 or target >= n):
             return outside(target)
         loss = cast(0.0, f)
-        if target != op[13]:
-            loss = -weight_of(op, f, target) * f[op[3] + row * n + target]
+        if target != op.ignored:
+            loss = -weight_of(op, f, target) * f[op.x + row * n + target]
         if reduction == NONE:
-            f[op[1] + row] = loss
+            f[op.loss + row] = loss
         total += wide(loss)
     if reduction != NONE:
-        f[op[1]] = cast(total / divisor(op, f, i), f)
+        f[op.loss] = cast(total / divisor(op, f, i), f)
     return 0
 
 
-def nll_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def nll_adjoint(op: RowLoss, f: Any, i: Any, b: Any) -> int:
     """dx_t -= g w_t."""
-    n, reduction = op[12], op[15]
+    n, reduction = op.classes, op.reduction
     scale = cast(1.0 / divisor(op, f, i), f)
-    for row in range(op[11]):
-        target = i[op[5] + row]
-        if target != op[13]:
-            g = f[op[2] + row] if reduction == NONE else f[op[2]] * scale
-            accumulate(f, op[4] + row * n + target, -g * weight_of(op, f, target), False)
+    for row in range(op.rows):
+        target = i[op.targets + row]
+        if target != op.ignored:
+            g = f[op.g + row] if reduction == NONE else f[op.g] * scale
+            accumulate(f, op.d.x + row * n + target, -g * weight_of(op, f, target), False)
     return 0
 
 
-NLL = Op("nll", nll_forward, nll_adjoint, ((2, 3), (), ()), errors=BAD_TARGET, doc="-x_t, weighted", fixed=1 << 3)
+NLL = Op("nll", nll_forward, nll_adjoint, row=RowLoss, saves={"x": "targets weights"}, errors=BAD_TARGET,
+         doc="-x_t, weighted")
