@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.jit import device
+from ..engine.row import Aux, Input, Output, Row, contiguous
 from .table import Op
 
 _RUN = 12  # elements that insertion sorts before merging begins
@@ -50,12 +51,20 @@ def merge(f: Any, i: Any, x: int, source: int, target: int, first: int, middle: 
     return 0
 
 
-def argsort_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Merge sort of indices, from runs sorted by insertion. Words: 1 y, 3 x, 5 one row of scratch, 7 rows, 8 n,
-    9 whether the order is descending."""
-    n, scratch, descending = op[8], op[5], op[9]
-    for row in range(op[7]):
-        x, y = op[3] + row * n, op[1] + row * n
+class Argsort(Row):
+    y: Output
+    x: Input = contiguous
+    scratch: Aux  # as long as a row
+    rows: int
+    n: int
+    descending: bool
+
+
+def argsort_forward(op: Argsort, f: Any, i: Any, b: Any) -> int:
+    """Merge sort of indices, from runs sorted by insertion."""
+    n, scratch, descending = op.n, op.scratch, op.descending
+    for row in range(op.rows):
+        x, y = op.x + row * n, op.y + row * n
         for first in range(0, n, _RUN):
             for k in range(first, min(first + _RUN, n)):
                 insert(f, i, x, y + first, k - first, k, descending)
@@ -72,15 +81,23 @@ def argsort_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-ARGSORT = Op("argsort", argsort_forward, doc="indices that sort each row")
+ARGSORT = Op("argsort", argsort_forward, row=Argsort, doc="indices that sort each row")
 
 
-def top_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """The first k of `argsort`, by insertion among the best so far. Words: 1 y, 3 x, 5 rows, 6 n, 7 k,
-    8 whether the greatest come first."""
-    n, k, descending = op[6], op[7], op[8]
-    for row in range(op[5]):
-        x, y = op[3] + row * n, op[1] + row * k
+class Top(Row):
+    y: Output
+    x: Input = contiguous
+    rows: int
+    n: int
+    k: int
+    descending: bool
+
+
+def top_forward(op: Top, f: Any, i: Any, b: Any) -> int:
+    """The first k of `argsort`, by insertion among the best so far."""
+    n, k, descending = op.n, op.k, op.descending
+    for row in range(op.rows):
+        x, y = op.x + row * n, op.y + row * k
         for j in range(k):
             insert(f, i, x, y, j, j, descending)
         if k > 0:
@@ -92,23 +109,31 @@ def top_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-TOP = Op("top", top_forward, doc="indices of the best few of each row, in order")
+TOP = Op("top", top_forward, row=Top, doc="indices of the best few of each row, in order")
 
 
-def argextreme_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Index of the first greatest, or least, element, or of the first NaN. Words: 1 y, 3 x, 5 rows, 6 n,
-    7 whether the greatest is sought."""
-    n = op[6]
-    for row in range(op[5]):
-        x = op[3] + row * n
+class Argextreme(Row):
+    y: Output
+    x: Input = contiguous
+    rows: int
+    n: int
+    greatest: bool  # whether that is sought, else the least
+
+
+def argextreme_forward(op: Argextreme, f: Any, i: Any, b: Any) -> int:
+    """Index of the first greatest, or least, element, or of the first NaN."""
+    n = op.n
+    for row in range(op.rows):
+        x = op.x + row * n
         best, value = 0, f[x]
         for k in range(1, n):
             v = f[x + k]
-            better = v > value if op[7] != 0 else v < value
+            better = v > value if op.greatest != 0 else v < value
             if better or (v != v and value == value):
                 best, value = k, v
-        i[op[1] + row] = best
+        i[op.y + row] = best
     return 0
 
 
-ARGEXTREME = Op("argextreme", argextreme_forward, doc="index of the greatest or least of each row")
+ARGEXTREME = Op("argextreme", argextreme_forward, row=Argextreme,
+                doc="index of the greatest or least of each row")
