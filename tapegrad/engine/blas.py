@@ -36,11 +36,15 @@ def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: 
 
 @device
 def product_and_row(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
-                    ldb: int, add: int, c: int, ldc: int, bias: int, f: Any) -> int:
-    """`scaled_gemm`, plus a row, of which `bias` is the address, or nothing where that is 0."""
+                    ldb: int, add: int, c: int, ldc: int, bias: int, scratch: int, f: Any) -> int:
+    """`scaled_gemm`, plus a row, of which `bias` is the address, or nothing where that is 0.
+
+    `scratch` is the address of `product.scratch_elements`, or 0: a sum of many terms is then added up in float32.
+    """
     memory, row = integers(f), frame()
     row[0], row[1], row[2], row[3], row[4], row[5], row[6] = routine, ta, tb, m, n, k, word_of(alpha)
     row[7], row[8], row[9], row[10], row[11], row[12], row[13], row[14] = a, lda, b, ldb, add, c, ldc, bias
+    row[15] = scratch
     return call(memory[routine], row, f, memory, memory)
 
 
@@ -48,20 +52,27 @@ def product_and_row(routine: int, ta: int, tb: int, m: int, n: int, k: int, alph
 def scaled_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int, ldb: int,
                 add: int, c: int, ldc: int, f: Any) -> int:
     """Row-major C (m, n) = alpha op(A) op(B), or += where `add` is not 0; `routine` is a `gemm_address`."""
-    return product_and_row(routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, add, c, ldc, 0, f)
+    return product_and_row(routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, add, c, ldc, 0, 0, f)
 
 
 @device
 def gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: int, b: int, ldb: int, add: int,
          c: int, ldc: int, f: Any) -> int:
     """Row-major C (m, n) = op(A) op(B), or += where `add` is not 0; `routine` is a `gemm_address`."""
-    return scaled_gemm(routine, ta, tb, m, n, k, 1.0, a, lda, b, ldb, add, c, ldc, f)
+    return product_and_row(routine, ta, tb, m, n, k, 1.0, a, lda, b, ldb, add, c, ldc, 0, 0, f)
 
 
 @device
-def gemm_and_row(routine: int, m: int, n: int, k: int, a: int, b: int, bias: int, c: int, f: Any) -> int:
+def long_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: int, b: int, ldb: int, add: int,
+              c: int, ldc: int, scratch: int, f: Any) -> int:
+    """`gemm` whose terms may be many; see `product_and_row`."""
+    return product_and_row(routine, ta, tb, m, n, k, 1.0, a, lda, b, ldb, add, c, ldc, 0, scratch, f)
+
+
+@device
+def gemm_and_row(routine: int, m: int, n: int, k: int, a: int, b: int, bias: int, c: int, scratch: int, f: Any) -> int:
     """Row-major C (m, n) = A B^T, plus a row, of which `bias` is the address, or nothing where that is 0."""
-    return product_and_row(routine, 0, 1, m, n, k, 1.0, a, k, b, k, 0, c, n, bias, f)
+    return product_and_row(routine, 0, 1, m, n, k, 1.0, a, k, b, k, 0, c, n, bias, scratch, f)
 
 
 #: elements from which on threads share the sums of a matrix's columns; columns of a part at least

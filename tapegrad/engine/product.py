@@ -13,9 +13,8 @@ import numpy as np
 
 from . import providers
 from .blas import SUMMED, library_gemm, sum_columns
-from .jit import Kernel, call, cast, device, doubles_at, enabled, frame, real, row_address, words_at
+from .jit import Kernel, call, cast, device, doubles_at, enabled, frame, read, real, row_address, wide, words_at, write
 from .storage import address_of, aligned_bytes
-from .sums import add_row, clear_totals
 from .team import publish, replace, run_part, share, team_address
 from .tile import PANEL, ROWS, lanes_of, move, prefetch, stack, tile, transposed
 
@@ -25,13 +24,17 @@ BLOCK = 384
 SHARED, PART = 1 << 17, 1 << 16
 #: elements between two columns of a transposed A, and multiplications, from which on its rows are put into strips
 FAR, STRIPS = 512, 1 << 22
-#: terms of a product from which on they are added up in parts; elements of C at most, for a `stack` to hold the totals
-LONG, SMALL = 1 << 12, 768
+#: terms of a product that are added up in its dtype: of a small C, whose totals a `stack` holds, of one of few columns
+#: among those, and of others
+LONG, NARROW, STRETCH = 1 << 12, 1 << 9, 1 << 14
+#: elements of a small C at most; rows of another of which there are totals at once
+SMALL, TOTALLED = 768, 2 * BLOCK
 #: elements of a strip's column: those of a tile, and what fills a vector
 STRIP = 8
 
 # Words of a row: 0 where the routine's record lies, 1 and 2 whether A's and B's memory is transposed, 3 m, 4 n, 5 k,
-# 6 alpha, 7 a, 8 lda, 9 b, 10 ldb, 11 whether to add, 12 c, 13 ldc, 14 a row that is added to each of C's, or 0.
+# 6 alpha, 7 a, 8 lda, 9 b, 10 ldb, 11 whether to add, 12 c, 13 ldc, 14 a row that is added to each of C's, or 0,
+# 15 `scratch_elements` for totals, or 0.
 # Words of a routine's record: 0 address of `multiply`, 1 of the library's routine, 2 of `multiply_part`, 3 the team,
 # 4 multiplications from which on, and 5 columns below which the library is used, 6 address of `pack_part`, 7 whether
 # somebody uses the memory for strips, 8 where that is, 9 address of `sums_part`, 10 of `multiply_long`.
@@ -133,17 +136,23 @@ def sums_part(op: Any, f: Any, i: Any, b: Any) -> int:
     return sum_columns(row[0], row[1], row[2], row[3], row[4], begin, end, f)
 
 
+@device
+def library_serves(op: Any, i: Any) -> bool:
+    """Whether the library's product is faster."""
+    record, work = op[0], op[3] * op[4] * op[5]
+    return work == 0 or work >= i[record + 4] or op[4] < i[record + 5]
+
+
 def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
     """C = alpha op(A) op(B) + row, or +=."""
     m, n, k, record = op[3], op[4], op[5], op[0]
     if m == 0 or n == 0:
         return 0
-    if k > LONG and m * n <= SMALL and i[record + 4] > 0:
+    if k > LONG and (m * n <= SMALL or (k > STRETCH and op[15] != 0)) and i[record + 4] > 0:
         return call(i[record + 10], op, f, i, b)
-    work = m * n * k
-    if work == 0 or work >= i[record + 4] or n < i[record + 5]:
+    if library_serves(op, i):
         return library_gemm(op, f, i)
-    wide = lanes_of(f)
+    work, wide = m * n * k, lanes_of(f)
     panels, strips = (n + wide - 1) // wide, (m + ROWS - 1) // ROWS
     parts = 1 if work < SHARED else min(work // PART, panels if panels > 1 else strips, 32)
     if op[1] == 0 or op[8] < FAR or n < FAR // 2 or work < STRIPS or replace(i, record + 7, 0, 1) == 0:
@@ -171,28 +180,51 @@ def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 def multiply_long(op: Any, f: Any, i: Any, b: Any) -> int:
-    """`multiply` of a small C and many terms: those of `LONG` rows at a time are added up in float64."""
-    m, n, k, row, scratch = op[3], op[4], op[5], frame(), stack(f)
-    totals, part = doubles_at(f, scratch), scratch + 2 * SMALL
-    a_step, b_step = op[8] if op[1] != 0 else 1, 1 if op[2] != 0 else op[10]
-    for word in range(15):
-        row[word] = op[word]
-    row[11], row[12], row[13], row[14] = 0, part, n, 0
-    clear_totals(f, totals, m * n)
-    for first in range(0, k, LONG):
-        row[5], row[7], row[9] = min(LONG, k - first), op[7] + first * a_step, op[9] + first * b_step
-        status = call(i[op[0]], row, f, i, b)
+    """`multiply` of many terms: a stretch of them is added up in the dtype of C, the stretches in float64."""
+    m, n, scratch = op[3], op[4], stack(f)
+    if m * n <= SMALL:
+        stretch = NARROW if n < i[op[0] + 5] else LONG
+        return add_stretches(op, f, i, b, doubles_at(f, scratch), stretch, 0, m, scratch + 2 * SMALL, n)
+    for top in range(0, m, TOTALLED):
+        status = add_stretches(op, f, i, b, doubles_at(f, op[15]), STRETCH, top, min(TOTALLED, m - top),
+                               op[12] + top * op[13], op[13])
         if status != 0:
             return status
-        add_row(f, totals, m * n, part, 1)
+    return 0
+
+
+@device
+def add_stretches(op: Any, f: Any, i: Any, b: Any, totals: Any, stretch: int, top: int, m: int, part: int,
+                  across: int) -> int:
+    """`m` rows of C from `top` on; the product of a stretch goes to `part`, whose rows lie `across` apart."""
+    n, k, c, row, zero = op[4], op[5], op[12] + top * op[13], frame(), wide(cast(0.0, f))
+    a_row, a_step, b_step = op[8], 1, 1 if op[2] != 0 else op[10]
+    if op[1] != 0:
+        a_row, a_step = 1, op[8]
+    for word in range(15):
+        row[word] = op[word]
+    row[3], row[11], row[12], row[13], row[14], row[15] = m, 0, part, across, 0, 0
     for r in range(m):
-        c = op[12] + r * op[13]
         for j in range(n):
-            total = cast(totals[r * n + j], f)
+            before = zero
             if op[11] != 0:
-                f[c + j] += total
-            else:
-                f[c + j] = total + (f[op[14] + j] if op[14] != 0 else cast(0.0, f))
+                before = wide(f[c + r * op[13] + j])
+            elif op[14] != 0:
+                before = wide(f[op[14] + j])
+            totals[r * n + j] = before
+    by_library = library_serves(op, i)
+    for first in range(0, k, stretch):
+        row[5] = min(stretch, k - first)
+        row[7], row[9] = op[7] + top * a_row + first * a_step, op[9] + first * b_step
+        status = library_gemm(row, f, i) if by_library else call(i[op[0]], row, f, i, b)
+        if status != 0:
+            return status
+        for r in range(m):
+            for j in range(n):
+                write(totals, r * n + j, totals[r * n + j] + wide(read(f, part + r * across + j)))
+    for r in range(m):
+        for j in range(n):
+            f[c + r * op[13] + j] = cast(totals[r * n + j], f)
     return 0
 
 
@@ -217,3 +249,8 @@ def gemm_address(dtype: np.dtype) -> int:
         words = np.array(record, np.int64)
         kept = _records.setdefault((dtype, routine), (words, strips, address_of(words) // 8))
     return kept[2]
+
+
+def scratch_elements(m: int, n: int, k: int, dtype: np.dtype) -> int:
+    """Elements of working memory for the totals of a product (m, n) of `k` terms each; 0 where it needs none."""
+    return min(m, TOTALLED) * n * 8 // dtype.itemsize if k > STRETCH and m * n > SMALL else 0

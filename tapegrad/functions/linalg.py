@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.product import gemm_address
+from ..engine.product import STRETCH, gemm_address, scratch_elements
 from ..errors import ArgumentError, ShapeError
-from ..ops.linalg import LINEAR, MATMUL
+from ..ops.linalg import LINEAR, LONG_LINEAR, LONG_MATMUL, MATMUL
 from ..ops.nest import broadcast_strides, nest
 from ..recording import lift, record
 from ..tensor import Tensor, constant, contiguous_strides, view
 from .elementwise import contiguous, multiply
 from .layout import expand_dims, permute, reshape
 from .reductions import sum as sum_over
+from .scratch import scratch
 
 __all__ = [
     "dot", "einsum", "linear", "matmul", "outer",
@@ -73,14 +74,26 @@ def matmul(a: Any, b: Any) -> Tensor:
     shape = (*batch, m, n)
     to_a = broadcast_strides(u.shape[:-2], u.strides[:-2], batch)
     to_b = broadcast_strides(v.shape[:-2], v.strides[:-2], batch)
-    words = nest(batch, (contiguous_strides(shape)[:-2], to_a, to_b))
     added = 2 * _repeats(to_a, batch) + 4 * _repeats(to_b, batch)
-    y = record(MATMUL, (u, v), shape, (gemm_address(u.dtype), m, n, k, ta, lda, tb, ldb, *words), dtype=u.dtype,
-               added=added)
+    rows, outer = m, (contiguous_strides(shape)[:-2], to_a, to_b)
+    if batch and ta == 0 and not any(to_b) and u.shape[:-2] == batch and u.strides == contiguous_strides(u.shape):
+        rows, batch, outer, added = math.prod(batch) * m, (), ((), (), ()), 0  # all of them rows of one matrix
+    op, operands = MATMUL, [u, v]
+    if max(rows, n, k) > STRETCH:
+        for_a, for_b = ((k, rows) if ta else (rows, k)), ((n, k) if tb else (k, n))
+        if needed := _totals(u.dtype, (rows, n, k), (*for_a, n), (*for_b, rows)):
+            op, operands = LONG_MATMUL, [u, v, scratch(LONG_MATMUL, needed, u, v)]
+    y = record(op, operands, shape, (gemm_address(u.dtype), rows, n, k, ta, lda, tb, ldb, *nest(batch, outer)),
+               dtype=u.dtype, added=added)
     if a.ndim == 1 or b.ndim == 1:
-        kept = (*batch, *((m,) if a.ndim > 1 else ()), *((n,) if b.ndim > 1 else ()))
+        kept = (*shape[:-2], *((m,) if a.ndim > 1 else ()), *((n,) if b.ndim > 1 else ()))
         y = view(y, 0, kept, contiguous_strides(kept))
     return y
+
+
+def _totals(dtype: np.dtype, *products: tuple[int, int, int]) -> int:
+    """Elements of scratch that serve each of the products."""
+    return max([scratch_elements(m, n, k, dtype) for m, n, k in products])
 
 
 def _repeats(strides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -112,8 +125,11 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
         raise ShapeError(f"linear: bias {list(bias_operand.shape)} does not fit weight {list(w.shape)} (out, in)")
     n, k = w.shape
     m = math.prod(x.shape[:-1])
-    return record(LINEAR, (x, w, bias_operand), (*x.shape[:-1], n),
-                  (gemm_address(w.dtype), m, n, k, int(bias is not None)), dtype=w.dtype)
+    op, operands = LINEAR, [x, w, bias_operand]
+    if max(m, n, k) > STRETCH and (needed := _totals(w.dtype, (m, n, k), (m, k, n), (n, k, m))):
+        op, operands = LONG_LINEAR, [*operands, scratch(LONG_LINEAR, needed, *operands)]
+    return record(op, operands, (*x.shape[:-1], n), (gemm_address(w.dtype), m, n, k, int(bias is not None)),
+                  dtype=w.dtype)
 
 
 def dot(a: Any, b: Any) -> Tensor:

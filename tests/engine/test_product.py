@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapegrad.engine import product
-from tapegrad.engine.blas import REFUSED, gemm_and_row, scaled_gemm
+from tapegrad.engine.blas import REFUSED, gemm_and_row, product_and_row, scaled_gemm
 from tapegrad.engine.jit import Kernel, bits, enabled, real
 from tapegrad.engine.storage import address_of
 from tapegrad.engine.tile import PANEL, ROWS
@@ -20,10 +20,16 @@ def run(op, f, i, b):
 
 
 def run_with_row(op, f, i, b):
-    return gemm_and_row(op[0], op[3], op[4], op[5], op[7], op[9], op[14], op[12], f)
+    return gemm_and_row(op[0], op[3], op[4], op[5], op[7], op[9], op[14], op[12], 0, f)
+
+
+def run_with_scratch(op, f, i, b):
+    return product_and_row(op[0], op[1], op[2], op[3], op[4], op[5], real(op, 6, f), op[7], op[8], op[9], op[10],
+                           op[11], op[12], op[13], 0, op[15], f)
 
 
 GEMM, WITH_ROW = Kernel("test.gemm", run, own=False), Kernel("test.gemm_and_row", run_with_row, own=False)
+WITH_SCRATCH = Kernel("test.gemm_with_scratch", run_with_scratch, own=False)
 
 
 def at(array):
@@ -39,12 +45,14 @@ def check(dtype, m, n, k, ta, tb, add, spare=0, kernel=GEMM):
     left, right = (a[:, :m].T if ta else a[:, :k]), (b[:, :k].T if tb else b[:, :n])
     expected = alpha * (left.astype(np.float64) @ right.astype(np.float64))
     expected += bias if kernel is WITH_ROW else add * before[:, :n]
+    scratch = np.full(product.scratch_elements(m, n, k, dtype) + 1, 7.0, dtype)
     row = np.array([product.gemm_address(dtype), ta, tb, m, n, k, bits(alpha), at(a), a.shape[1], at(b), b.shape[1],
-                    add, at(c), c.shape[1], at(bias)], np.int64)
+                    add, at(c), c.shape[1], at(bias), at(scratch)], np.int64)
     assert kernel(address_of(row), dtype) == 0
     bound = 8 * np.finfo(dtype).eps * (np.abs(left) @ np.abs(right) + 10.0)
     assert (np.abs(c[:, :n] - expected) <= bound).all()
     np.testing.assert_array_equal(c[:, n:], before[:, n:])
+    assert scratch[-1] == 7.0
 
 
 @settings(max_examples=200 if enabled() else 20, deadline=None)
@@ -163,3 +171,12 @@ def test_what_blas_would_only_complain_of_is_a_status_and_writes_nothing(which, 
     row[3:6] = 2, 2, 1 << 31  # more than 32 bits hold
     row[[8, 10, 13]] = 1 << 31, 2, 2
     assert GEMM(address_of(row), dtype) == REFUSED
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("ta, tb, add", [(1, 0, 0), (1, 0, 1), (0, 1, 1), (0, 0, 0), (1, 1, 1)])
+@pytest.mark.parametrize("m, n", [(40, 30), (product.TOTALLED + 3, 6), (1100, 1)])
+def test_long_ones_with_scratch(dtype, m, n, ta, tb, add):
+    assert product.scratch_elements(m, n, product.STRETCH, dtype) == 0
+    for k in (product.STRETCH + 1, 2 * product.STRETCH + 700):
+        check(dtype, m, n, k, ta, tb, add, spare=2, kernel=WITH_SCRATCH)
