@@ -69,8 +69,8 @@ def _reduced(t: Tensor) -> tuple[Any, ...]:
 def _tensor(kind: type, buffer: Buffer, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str,
             leaf: Leaf | None, requires_grad: bool) -> Any:
     t: Any = object.__new__(kind)
-    t.buffer, t.offset, t.shape, t.strides, t.dtype = buffer, offset, shape, strides, np.dtype(dtype)
-    t.node, t._requires_grad = leaf, requires_grad
+    t.buffer, t.offset, t.node, t._requires_grad = buffer, offset, leaf, requires_grad
+    t._lay(shape, strides, np.dtype(dtype))
     return t
 
 

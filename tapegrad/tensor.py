@@ -48,9 +48,23 @@ from .state import Forgotten, Modes, state
 from .tape import Leaf, Node
 
 _ONE = np.ones(())
+_REMEDIES = {"shape": "reshape(shape)", "strides": "reshape, transpose or an index", "dtype": "astype(dtype)"}
 
 
-class Tensor(TensorMethods, Copies):
+class _Fields:
+    """What a tensor holds: a tensor is made as one of these, for shape and dtype of a `Tensor` cannot be assigned."""
+
+    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "node", "_requires_grad", "__weakref__")
+    buffer: Any  # None where symbolic
+    offset: int
+    shape: Any  # tuple of int
+    strides: tuple[int, ...]
+    dtype: np.dtype
+    node: Any
+    _requires_grad: bool
+
+
+class Tensor(_Fields, TensorMethods, Copies):
     """An array whose history may be on a tape.
 
     Parameters
@@ -70,7 +84,7 @@ class Tensor(TensorMethods, Copies):
     requires_grad : bool
     """
 
-    __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "node", "_requires_grad", "__weakref__")
+    __slots__ = ()
     __array_priority__ = 1000.0
     _is_owned = False  # whether a module and an optimiser go on with it, as with a parameter
 
@@ -81,10 +95,9 @@ class Tensor(TensorMethods, Copies):
         nbytes = max(array.nbytes, array.dtype.itemsize)
         home = aligned_bytes(nbytes).view(array.dtype)
         home[:array.size] = array.ravel()
-        self.buffer: Any = array_buffer(home)  # None where symbolic
-        self.offset, self.shape, self.dtype = 0, array.shape, array.dtype
-        self.strides = contiguous_strides(array.shape)
-        self.node: Any = None
+        self.buffer = array_buffer(home)
+        self.offset, self.node = 0, None
+        self._lay(array.shape, contiguous_strides(array.shape), array.dtype)
         self._requires_grad = False
         if requires_grad:
             self.requires_grad_(True)
@@ -405,7 +418,8 @@ class Tensor(TensorMethods, Copies):
         leaf.buffer = self.buffer = Buffer(value_address, self.nbytes, owner)
         Changes.unmark(self.buffer)  # recorded steps write there
         Modes.changed()
-        self.offset, self.strides = 0, contiguous_strides(self.shape)
+        self.offset = 0
+        self._lay(self.shape, contiguous_strides(self.shape), self.dtype)
         self._memory()[...] = values
         leaf.home = Buffer(gradient_address, self.nbytes, owner)
         if gradient_values is not None:
@@ -424,10 +438,21 @@ class Tensor(TensorMethods, Copies):
     @classmethod
     def _made(cls, buffer: Buffer | None, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
               dtype: np.dtype, node: Any = None, requires_grad: bool = False) -> Tensor:
-        t = object.__new__(Tensor)
+        t: Any = object.__new__(_Fields)
         t.buffer, t.offset, t.shape, t.strides, t.dtype = buffer, offset, shape, strides, dtype
         t.node, t._requires_grad = node, requires_grad
+        t.__class__ = Tensor
         return t
+
+    def _lay(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> None:
+        for name, value in (("shape", shape), ("strides", strides), ("dtype", dtype)):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _REMEDIES:
+            raise InPlaceError(f"{user_line()}: the {name} of a tensor cannot be assigned, for what was recorded goes "
+                               f"on with it as it was; use {_REMEDIES[name]}, which gives another tensor")
+        object.__setattr__(self, name, value)
 
 
 @lru_cache(maxsize=1024)

@@ -1,5 +1,6 @@
 """Tensor: operators, NumPy's protocols, and what is refused."""
 
+import copy
 import operator
 
 import numpy as np
@@ -433,3 +434,15 @@ def test_of_other_tensors_it_gives_the_name_a_new_one():
     t = tg.tensor(x, requires_grad=True)
     f(t).backward()
     np.testing.assert_array_equal(t.grad.numpy(), 8 * x)
+
+
+@pytest.mark.parametrize("made", [lambda: tg.tensor(X), lambda: tg.tensor(X) * 2.0, lambda: nn.Parameter(X),
+                                  lambda: copy.deepcopy(tg.tensor(X)), lambda: leaf(X.T).T])
+@pytest.mark.parametrize("name, value, remedy", [("shape", (3, 2), "reshape"), ("dtype", np.float32, "astype"),
+                                                 ("strides", (1, 2), "transpose")])
+def test_what_lays_memory_out_cannot_be_assigned(made, name, value, remedy):
+    t = made()
+    before = getattr(t, name)
+    with pytest.raises(InPlaceError, match=f"test_tensor.py:.* the {name} of a tensor .*{remedy}"):
+        setattr(t, name, value)
+    assert getattr(t, name) == before

@@ -76,7 +76,7 @@ class Parameter(Tensor):
         if not hasattr(type(self), name):
             refuse_swallowed(type(self).__name__, name, ("data", "grad", "requires_grad"), "change values with "
                              "copy_(array), trainability with requires_grad_(False), the gradient with .grad")
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
     @property
     def is_held(self) -> bool:
