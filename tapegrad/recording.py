@@ -18,7 +18,7 @@ from .engine.walk import STORABLE, WANTED
 from .errors import ArgumentError, DtypeError, GradientError, ShapeError, TapegradError
 from .ops.elementwise import UNARY
 from .ops.few import STACKS
-from .ops.layout import CONCATENATE, COPY_BOOL, COPY_INT64, JOINED
+from .ops.layout import CONCATENATE, COPY_BOOL, COPY_INT64, JOINED, Concatenate
 from .ops.nest import nest
 from .ops.table import EVERY, Op
 from .recomputation import Again
@@ -187,8 +187,8 @@ def joined(parts: Sequence[Tensor], d: int) -> Tensor:
     if rows == 1 and sum(widths) == len(parts) == widths.count(1):
         return record(STACKS[len(parts)], parts, shape, (), dtype=first.dtype)
     absent, nothing = JOINED - len(parts), _nothing(first.dtype)
-    return record(CONCATENATE, (*parts, *(nothing,) * absent), shape, (rows, sum(widths), *widths, *(0,) * absent),
-                  dtype=first.dtype)
+    words = Concatenate.words(rows=rows, width=sum(widths), widths=(*widths, *(0,) * absent))
+    return record(CONCATENATE, (*parts, *(nothing,) * absent), shape, words, dtype=first.dtype)
 
 
 # ------------------------------------------------------------------ dtypes and ops
@@ -225,7 +225,7 @@ def contiguous(x: Any) -> Tensor:
     if not t.is_symbolic:
         return Tensor(t._array())
     op = COPY_BOOL if t.dtype == BOOL else COPY_INT64
-    return record(op, (t,), t.shape, words, dtype=state.capture.tape.dtype, out_dtype=t.dtype)
+    return record_row(op, t.shape, dtype=state.capture.tape.dtype, out_dtype=t.dtype, x=t, nest=words)
 
 
 def _as_told(op: Op, inputs: Sequence[Tensor]) -> Sequence[Tensor]:

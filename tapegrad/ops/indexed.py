@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.jit import cast, device, doubles_at, read, wide, write
+from ..engine.row import At, Nest
 from ..engine.sums import clear_totals
 from ..engine.tile import stack
 from .nest import alike_rows, column_stride, row_offset
@@ -59,9 +60,9 @@ def add_rows_by_index(f: Any, i: Any, to: int, source: int, index: int, count: i
 
 
 @device
-def rows_together(op: Any, at: int, extent: int) -> int:
-    """How many rows of the nest at word `at` add to the same places and have totals for them at once; 0: none."""
-    rows, columns, along = op[at], op[at + 1], column_stride(op, at, 0)
+def rows_together(op: Any, at: At[Nest], extent: int) -> int:
+    """How many rows of a nest add to the same places and have totals for them at once; 0: none."""
+    rows, columns, along = at.rows, at.columns, column_stride(op, at, 0)
     alike = alike_rows(op, at, 0) == rows
     width, together = columns if along != 0 else 1, rows if alike else 1
     fits = extent > 0 and extent * width <= PLACES and together * columns >= OFTEN * extent * width
@@ -69,10 +70,10 @@ def rows_together(op: Any, at: int, extent: int) -> int:
 
 
 @device
-def add_by_index(op: Any, f: Any, i: Any, at: int, extent: int, stride: int, together: int, to: int, index: int,
+def add_by_index(op: Any, f: Any, i: Any, at: At[Nest], extent: int, stride: int, together: int, to: int, index: int,
                  source: int, other: int) -> int:
     """to += source by index along the axis of `stride`; `source` is that of operand `other`, or contiguous: -1."""
-    totals, rows, columns = doubles_at(f, stack(f)), op[at], op[at + 1]
+    totals, rows, columns = doubles_at(f, stack(f)), at.rows, at.columns
     along, by, step = column_stride(op, at, 0), column_stride(op, at, 1), 1
     if other >= 0:
         step = column_stride(op, at, other)

@@ -5,25 +5,34 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..engine.jit import cast, device, doubles_at, plus, read, real, wide
+from ..engine.jit import cast, device, doubles_at, plus, read, wide
+from ..engine.row import Aux, Input, Nest, Output, Row, Words, boolean, contiguous, int64
 from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals
 from ..engine.sums import ROWS as TOGETHER
 from ..engine.tile import stack
 from ..errors import IndexRangeError
 from .indexed import add_rows_by_index, columns_together, wrapped
 from .nest import alike_rows, column_stride, row_of, row_offset
-from .table import EVERY, Errors, Op, Shares, kernel_of
+from .table import Errors, Op, Shares, kernel_of
 
 # ------------------------------------------------------------------ where
 
 
-def where_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = u if c else v. Words: 1 y, 3 c, 5 u, 7 v, 9 nest of (c, u, v)."""
-    columns = op[10]
-    sc, su, sv = column_stride(op, 9, 0), column_stride(op, 9, 1), column_stride(op, 9, 2)
-    for row in range(op[9]):
-        y, c = op[1] + row * columns, op[3] + row_offset(op, 9, 0, row)
-        u, v = op[5] + row_offset(op, 9, 1, row), op[7] + row_offset(op, 9, 2, row)
+class Where(Row):
+    y: Output
+    condition: Input = boolean
+    u: Input
+    v: Input
+    nest: Nest = Nest.over("condition", "u", "v")
+
+
+def where_forward(op: Where, f: Any, i: Any, b: Any) -> int:
+    """y = u if c else v, c the condition."""
+    columns = op.nest.columns
+    sc, su, sv = column_stride(op, op.nest, 0), column_stride(op, op.nest, 1), column_stride(op, op.nest, 2)
+    for row in range(op.nest.rows):
+        y, c = op.y + row * columns, op.condition + row_offset(op, op.nest, 0, row)
+        u, v = op.u + row_offset(op, op.nest, 1, row), op.v + row_offset(op, op.nest, 2, row)
         for k in range(columns):
             f[y + k] = f[u + k * su] if b[c + k * sc] != 0 else f[v + k * sv]
     return 0
@@ -52,27 +61,29 @@ def kept_sum(f: Any, b: Any, g: int, c: int, n: int, step: int, chosen: int) -> 
 
 
 @device
-def where_sums(op: Any, f: Any, b: Any, operand: int, target: int, chosen: int) -> int:
+def where_sums(op: Where, f: Any, b: Any, operand: int, target: int, chosen: int) -> int:
     """`where_pass` of an operand that is broadcast: eight terms in the tape's dtype, those sums in float64."""
-    rows, columns, sc, sd = op[9], op[10], column_stride(op, 9, 0), column_stride(op, 9, operand)
-    alike, zero, one = alike_rows(op, 9, operand), cast(0.0, f), wide(cast(1.0, f))
+    rows, columns = op.nest.rows, op.nest.columns
+    sc, sd = column_stride(op, op.nest, 0), column_stride(op, op.nest, operand)
+    alike, zero, one = alike_rows(op, op.nest, operand), cast(0.0, f), wide(cast(1.0, f))
     totals, parts = doubles_at(f, stack(f)), stack(f) + 2 * COLUMNS
     if rows * columns == 0:
         return 0
     for place in range(rows // alike):
-        d, total = target + row_offset(op, 9, operand, row_of(op, 9, operand, place, 0, alike)), wide(zero)
+        d, total = target + row_offset(op, op.nest, operand, row_of(op, op.nest, operand, place, 0, alike)), wide(zero)
         if sd == 0:
             for r in range(alike):
-                row = row_of(op, 9, operand, place, r, alike)
-                total += kept_sum(f, b, op[2] + row * columns, op[3] + row_offset(op, 9, 0, row), columns, sc, chosen)
+                row = row_of(op, op.nest, operand, place, r, alike)
+                total += kept_sum(f, b, op.g + row * columns, op.condition + row_offset(op, op.nest, 0, row), columns,
+                                  sc, chosen)
             f[d] += cast(total, f)
             continue
         for begin in range(0, columns, COLUMNS):
             n = min(COLUMNS, columns - begin)
             clear_totals(f, totals, n)
             for r in range(alike):
-                row = row_of(op, 9, operand, place, r, alike)
-                g, c = op[2] + row * columns + begin, op[3] + row_offset(op, 9, 0, row) + begin * sc
+                row = row_of(op, op.nest, operand, place, r, alike)
+                g, c = op.g + row * columns + begin, op.condition + row_offset(op, op.nest, 0, row) + begin * sc
                 for k in range(n):
                     holds = 1 if b[c + k * sc] != 0 else 0
                     before = zero if r % TOGETHER == 0 else f[parts + k]
@@ -84,41 +95,47 @@ def where_sums(op: Any, f: Any, b: Any, operand: int, target: int, chosen: int) 
 
 
 @device
-def where_pass(op: Any, f: Any, b: Any, operand: int, target: int, chosen: int) -> int:
+def where_pass(op: Where, f: Any, b: Any, operand: int, target: int, chosen: int) -> int:
     """d += g where the condition is `chosen`."""
-    columns = op[10]
-    sc, sd = column_stride(op, 9, 0), column_stride(op, 9, operand)
-    if sd == 0 or alike_rows(op, 9, operand) > 8:
+    columns = op.nest.columns
+    sc, sd = column_stride(op, op.nest, 0), column_stride(op, op.nest, operand)
+    if sd == 0 or alike_rows(op, op.nest, operand) > 8:
         return where_sums(op, f, b, operand, target, chosen)
-    for row in range(op[9]):
-        g, c = op[2] + row * columns, op[3] + row_offset(op, 9, 0, row)
-        d = target + row_offset(op, 9, operand, row)
+    for row in range(op.nest.rows):
+        g, c = op.g + row * columns, op.condition + row_offset(op, op.nest, 0, row)
+        d = target + row_offset(op, op.nest, operand, row)
         for k in range(columns):
             holds = 1 if b[c + k * sc] != 0 else 0
             f[d + k * sd] += f[g + k] if holds == chosen else cast(0.0, f)
     return 0
 
 
-def where_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
-    if op[6] != 0:
-        where_pass(op, f, b, 1, op[6], 1)
-    if op[8] != 0:
-        where_pass(op, f, b, 2, op[8], 0)
+def where_adjoint(op: Where, f: Any, i: Any, b: Any) -> int:
+    if op.d.u != 0:
+        where_pass(op, f, b, 1, op.d.u, 1)
+    if op.d.v != 0:
+        where_pass(op, f, b, 2, op.d.v, 0)
     return 0
 
 
-WHERE = Op("where", where_forward, where_adjoint, ((), (1,), (1,)), in_turn=True, strided=EVERY,
+WHERE = Op("where", where_forward, where_adjoint, row=Where, saves={"u": "condition", "v": "condition"}, in_turn=True,
            doc="a where the condition holds, else b")
 
 
 # ------------------------------------------------------------------ conversions and copies of other dtypes
 
 
+class Conversion(Row):
+    y: Output
+    x: Input
+    nest: Nest = Nest.over("x")
+
+
 _CONVERSION = """
-def convert(op, f, i, b):
-    columns, step = op[6], column_stride(op, 5, 0)
-    for row in range(op[5]):
-        y, x = op[1] + row * columns, op[3] + row_offset(op, 5, 0, row)
+def convert(op: Conversion, f, i, b):
+    columns, step = op.nest.columns, column_stride(op, op.nest, 0)
+    for row in range(op.nest.rows):
+        y, x = op.y + row * columns, op.x + row_offset(op, op.nest, 0, row)
         for k in range(columns):
             {element}
     return 0
@@ -126,10 +143,9 @@ def convert(op, f, i, b):
 
 
 def conversion(name: str, element: str, doc: str) -> Op:
-    """Define an op that does `element` for each element ``x + k * step``. Words: 1 y, 3 x, 5 nest of (x)."""
-    scope = {"cast": cast, "column_stride": column_stride, "row_offset": row_offset}
-    return Op(name, partial(kernel_of, _CONVERSION.format(element=element), "convert", scope), doc=doc,
-              strided=EVERY)
+    """Define an op that does `element` for each element ``x + k * step``."""
+    scope = {"cast": cast, "column_stride": column_stride, "row_offset": row_offset, "Conversion": Conversion}
+    return Op(name, partial(kernel_of, _CONVERSION.format(element=element), "convert", scope), row=Conversion, doc=doc)
 
 
 FROM_INT64 = conversion("from_int64", "f[y + k] = cast(i[x + k * step], f)", "int64 to float")
@@ -145,16 +161,35 @@ TO_BOOL = conversion("to_bool", "b[y + k] = 1 if f[x + k * step] != 0.0 else 0",
 JOINED = 8
 
 
-def concatenate_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y[r, :] = x1[r, :] x2[r, :] ... Words: 1 y, 3, 5, ... inputs, 19 rows, 20 width of y, 21 widths."""
-    width = op[20]
+class Widths(Words, count=JOINED):
+    """Of the inputs."""
+
+
+class Concatenate(Row):
+    y: Output
+    x0: Input = contiguous
+    x1: Input = contiguous
+    x2: Input = contiguous
+    x3: Input = contiguous
+    x4: Input = contiguous
+    x5: Input = contiguous
+    x6: Input = contiguous
+    x7: Input = contiguous
+    rows: int
+    width: int  # of y
+    widths: Widths
+
+
+def concatenate_forward(op: Concatenate, f: Any, i: Any, b: Any) -> int:
+    """y[r, :] = x0[r, :] x1[r, :] ..."""
+    width = op.width
     at = 0
     for j in range(JOINED):
         if at == width:
             break
-        n = op[21 + j]
-        for row in range(op[19]):
-            y, x = op[1] + row * width + at, op[3 + 2 * j] + row * n
+        n = op[op.widths + j]
+        for row in range(op.rows):
+            y, x = op.y + row * width + at, op[op.place.x0 + 2 * j] + row * n
             if y != x:  # else it was computed there
                 for k in range(n):
                     f[y + k] = f[x + k]
@@ -162,18 +197,18 @@ def concatenate_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-def concatenate_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def concatenate_adjoint(op: Concatenate, f: Any, i: Any, b: Any) -> int:
     """dx_j += its columns of g."""
-    width, zero = op[20], cast(0.0, f)
+    width, zero = op.width, cast(0.0, f)
     at = 0
     for j in range(JOINED):
         if at == width:
             break
-        n = op[21 + j]
-        if op[4 + 2 * j] != 0:
-            store = op[0] >> (j + 1) & 1 != 0
-            for row in range(op[19]):
-                g, dx = op[2] + row * width + at, op[4 + 2 * j] + row * n
+        n = op[op.widths + j]
+        if op[op.place.x0 + 1 + 2 * j] != 0:
+            store = op.mode >> (j + 1) & 1 != 0
+            for row in range(op.rows):
+                g, dx = op.g + row * width + at, op[op.place.x0 + 1 + 2 * j] + row * n
                 if g != dx:
                     for k in range(n):
                         f[dx + k] = (zero if store else f[dx + k]) + f[g + k]
@@ -183,11 +218,12 @@ def concatenate_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
 
 def joined_parts(row: list[int]) -> Shares:
     """The inputs, where the axis is the first of more than one element."""
-    widths = row[21:21 + JOINED]
-    return Shares(parts=tuple((1 + j, sum(widths[:j])) for j in range(JOINED) if widths[j] and row[19] == 1))
+    first = Concatenate.places["widths"]
+    widths, one = row[first:first + JOINED], row[Concatenate.places["rows"]] == 1
+    return Shares(parts=tuple((1 + j, sum(widths[:j])) for j in range(JOINED) if widths[j] and one))
 
 
-CONCATENATE = Op("concatenate", concatenate_forward, concatenate_adjoint, ((),) * JOINED, stores=True,
+CONCATENATE = Op("concatenate", concatenate_forward, concatenate_adjoint, row=Concatenate, saves={}, stores=True,
                  doc="arrays side by side along an axis", shares=joined_parts, in_turn=True)
 
 
@@ -202,130 +238,169 @@ def outside(index: int) -> int:
     return min(max(index, -_WIDEST - 1), _WIDEST) * 256 + 1
 
 
-def out_of_range(extent: int) -> Errors:
-    """Errors of an op whose word number `extent` is the extent of the axis that is indexed."""
-    return {1: (IndexRangeError, f"index {{index}} is out of range for an axis of extent {{words[{extent}]}}")}
+#: errors of ops that index an axis of so many elements
+OUT_OF_RANGE: Errors = {1: (IndexRangeError, "index {index} is out of range for an axis of extent {extent}")}
 
 
-def take_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y[o, j, :] = x[o, index[j], :]. Words: 1 y, 3 x, 5 index, 7 outer, 8 count, 9 extent, 10 inner."""
-    count, extent, inner = op[8], op[9], op[10]
-    for o in range(op[7]):
+class Take(Row):
+    y: Output
+    x: Input = contiguous
+    index: Input = contiguous | int64
+    outer: int
+    count: int
+    extent: int
+    inner: int
+
+
+def take_forward(op: Take, f: Any, i: Any, b: Any) -> int:
+    """y[o, j, :] = x[o, index[j], :]."""
+    count, extent, inner = op.count, op.extent, op.inner
+    for o in range(op.outer):
         for j in range(count):
-            at = wrapped(i[op[5] + j], extent)
+            at = wrapped(i[op.index + j], extent)
             if at < 0:
-                return outside(i[op[5] + j])
-            y, x = op[1] + (o * count + j) * inner, op[3] + (o * extent + at) * inner
+                return outside(i[op.index + j])
+            y, x = op.y + (o * count + j) * inner, op.x + (o * extent + at) * inner
             for k in range(inner):
                 f[y + k] = f[x + k]
     return 0
 
 
-def take_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def take_adjoint(op: Take, f: Any, i: Any, b: Any) -> int:
     """dx[o, index[j], :] += g[o, j, :]."""
-    count, extent, inner = op[8], op[9], op[10]
+    count, extent, inner = op.count, op.extent, op.inner
     together = columns_together(count, extent, inner)
     if together != 0:
-        for o in range(op[7]):
-            add_rows_by_index(f, i, op[4] + o * extent * inner, op[2] + o * count * inner, op[5], count, extent, inner,
-                              together, extent)
+        for o in range(op.outer):
+            add_rows_by_index(f, i, op.d.x + o * extent * inner, op.g + o * count * inner, op.index, count, extent,
+                              inner, together, extent)
         return 0
-    for o in range(op[7]):
+    for o in range(op.outer):
         for j in range(count):
-            g = op[2] + (o * count + j) * inner
-            dx = op[4] + (o * extent + wrapped(i[op[5] + j], extent)) * inner
+            g = op.g + (o * count + j) * inner
+            dx = op.d.x + (o * extent + wrapped(i[op.index + j], extent)) * inner
             for k in range(inner):
                 f[dx + k] += f[g + k]
     return 0
 
 
-TAKE = Op("take", take_forward, take_adjoint, ((2,), ()), errors=out_of_range(9), doc="slices of an axis, by index")
+TAKE = Op("take", take_forward, take_adjoint, row=Take, saves={"x": "index"}, errors=OUT_OF_RANGE,
+          doc="slices of an axis, by index")
 
 
-def put_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = x with y[o, index[j], :] set to v[o, j, :], or v added. Words: 1 y, 3 x, 5 index, 7 v, 9 owner (which j wrote
-    an element last, or -1), 11 outer, 12 count, 13 extent, 14 inner, 15 whether to add."""
-    count, extent, inner, whole, source = op[12], op[13], op[14], op[1], op[3]
-    for k in range(op[11] * extent * inner):
+class Put(Row):
+    y: Output
+    x: Input = contiguous
+    index: Input = contiguous | int64
+    v: Input = contiguous
+    owner: Aux  # which j wrote an element last, or -1
+    outer: int
+    count: int
+    extent: int
+    inner: int
+    adds: bool
+
+
+def put_forward(op: Put, f: Any, i: Any, b: Any) -> int:
+    """y = x with y[o, index[j], :] set to v[o, j, :], or v added."""
+    count, extent, inner, whole, source = op.count, op.extent, op.inner, op.y, op.x
+    for k in range(op.outer * extent * inner):
         f[whole + k] = f[source + k]
     for e in range(extent):
-        i[op[9] + e] = -1
-    together = columns_together(count, extent, inner) if op[15] != 0 else 0
+        i[op.owner + e] = -1
+    together = columns_together(count, extent, inner) if op.adds != 0 else 0
     for j in range(count):
-        at = wrapped(i[op[5] + j], extent)
+        at = wrapped(i[op.index + j], extent)
         if at < 0:
-            return outside(i[op[5] + j])
-        i[op[9] + at] = j
-        for o in range(op[11] if together == 0 else 0):
-            y, v = op[1] + (o * extent + at) * inner, op[7] + (o * count + j) * inner
+            return outside(i[op.index + j])
+        i[op.owner + at] = j
+        for o in range(op.outer if together == 0 else 0):
+            y, v = op.y + (o * extent + at) * inner, op.v + (o * count + j) * inner
             for k in range(inner):
-                f[y + k] = f[v + k] + (f[y + k] if op[15] != 0 else cast(0.0, f))
-    for o in range(op[11] if together != 0 else 0):
-        add_rows_by_index(f, i, whole + o * extent * inner, op[7] + o * count * inner, op[5], count, extent, inner,
+                f[y + k] = f[v + k] + (f[y + k] if op.adds != 0 else cast(0.0, f))
+    for o in range(op.outer if together != 0 else 0):
+        add_rows_by_index(f, i, whole + o * extent * inner, op.v + o * count * inner, op.index, count, extent, inner,
                           together, extent)
     return 0
 
 
-def put_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def put_adjoint(op: Put, f: Any, i: Any, b: Any) -> int:
     """dx += g except where it was overwritten; dv += g there (the last writer of an element gets it)."""
-    count, extent, inner, adds = op[12], op[13], op[14], op[15] != 0
-    for o in range(op[11]):
-        if op[4] != 0:
+    count, extent, inner, adds = op.count, op.extent, op.inner, op.adds != 0
+    for o in range(op.outer):
+        if op.d.x != 0:
             for e in range(extent):
-                if adds or i[op[9] + e] < 0:
+                if adds or i[op.owner + e] < 0:
                     at = (o * extent + e) * inner
                     for k in range(inner):
-                        f[op[4] + at + k] += f[op[2] + at + k]
-        if op[8] != 0:
+                        f[op.d.x + at + k] += f[op.g + at + k]
+        if op.d.v != 0:
             for j in range(count):
-                at = wrapped(i[op[5] + j], extent)
-                if adds or i[op[9] + at] == j:
+                at = wrapped(i[op.index + j], extent)
+                if adds or i[op.owner + at] == j:
                     for k in range(inner):
-                        f[op[8] + (o * count + j) * inner + k] += f[op[2] + (o * extent + at) * inner + k]
+                        f[op.d.v + (o * count + j) * inner + k] += f[op.g + (o * extent + at) * inner + k]
     return 0
 
 
-PUT = Op("put", put_forward, put_adjoint, ((4,), (), (2, 4)), errors=out_of_range(13),
+PUT = Op("put", put_forward, put_adjoint, row=Put, saves={"x": "owner", "v": "index owner"}, errors=OUT_OF_RANGE,
          doc="a copy with slices of an axis replaced or added to")
 
 
-def ravel_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = y0 extent + index. Words: 1 y, 3 y0, 5 index, 7 count, 8 extent."""
-    for k in range(op[7]):
-        at = wrapped(i[op[5] + k], op[8])
+class Ravel(Row):
+    y: Output
+    before: Input = contiguous | int64
+    index: Input = contiguous | int64
+    count: int
+    extent: int
+
+
+def ravel_forward(op: Ravel, f: Any, i: Any, b: Any) -> int:
+    """y = before extent + index."""
+    for k in range(op.count):
+        at = wrapped(i[op.index + k], op.extent)
         if at < 0:
-            return outside(i[op[5] + k])
-        i[op[1] + k] = i[op[3] + k] * op[8] + at
+            return outside(i[op.index + k])
+        i[op.y + k] = i[op.before + k] * op.extent + at
     return 0
 
 
-RAVEL = Op("ravel_index", ravel_forward, errors=out_of_range(8), doc="two indices made one")
+RAVEL = Op("ravel_index", ravel_forward, row=Ravel, errors=OUT_OF_RANGE, doc="two indices made one")
 
 
 # ------------------------------------------------------------------ pad
 
 
-def pad_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """A frame of a value around x. Words: 1 y, 3 x, 5 value, 6 elements of y, 7 offset of x in y, 8 nest of (y, x)."""
-    value, whole = real(op, 5, f), op[1]
-    for k in range(op[6]):
+class Pad(Row):
+    y: Output
+    x: Input
+    value: float
+    elements: int  # of y
+    offset: int  # of x in y
+    nest: Nest = Nest.over("y", "x")
+
+
+def pad_forward(op: Pad, f: Any, i: Any, b: Any) -> int:
+    """A frame of a value around x."""
+    value, whole = op.value, op.y
+    for k in range(op.elements):
         f[whole + k] = value
-    columns, to, step = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
-    for row in range(op[8]):
-        y, x = op[1] + op[7] + row_offset(op, 8, 0, row), op[3] + row_offset(op, 8, 1, row)
+    columns, to, step = op.nest.columns, column_stride(op, op.nest, 0), column_stride(op, op.nest, 1)
+    for row in range(op.nest.rows):
+        y, x = op.y + op.offset + row_offset(op, op.nest, 0, row), op.x + row_offset(op, op.nest, 1, row)
         for k in range(columns):
             f[y + k * to] = f[x + k * step]
     return 0
 
 
-def pad_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def pad_adjoint(op: Pad, f: Any, i: Any, b: Any) -> int:
     """dx += the inner part of g."""
-    columns, to, step = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
-    for row in range(op[8]):
-        g, dx = op[2] + op[7] + row_offset(op, 8, 0, row), op[4] + row_offset(op, 8, 1, row)
+    columns, to, step = op.nest.columns, column_stride(op, op.nest, 0), column_stride(op, op.nest, 1)
+    for row in range(op.nest.rows):
+        g, dx = op.g + op.offset + row_offset(op, op.nest, 0, row), op.d.x + row_offset(op, op.nest, 1, row)
         for k in range(columns):
             f[dx + k * step] += f[g + k * to]
     return 0
 
 
-PAD = Op("pad", pad_forward, pad_adjoint, ((),), doc="a constant frame around an array", strided=EVERY)
+PAD = Op("pad", pad_forward, pad_adjoint, row=Pad, saves={}, doc="a constant frame around an array")

@@ -34,12 +34,18 @@ PART_ELEMENTS = 1 << 16  # that a part has at least, counted once an instruction
 
 STRIPS = Op("strips", strips.run_strips, doc="a group of elementwise instructions, strip by strip")
 
+
+def _nest(op: Op) -> tuple[int, tuple[int, ...]]:
+    assert op.row is not None
+    return op.row.places["nest"], tuple(map(op.row.number, op.row.nests["nest"]))
+
+
 #: by opcode, the word at which the nest begins and the operands that it is of
 NESTS: dict[int, tuple[int, tuple[int, ...]]] = {
     **{op.opcode: (7, (1,)) for op in UNARY.values()}, **{op.opcode: (9, (1,)) for op in MASKED.values()},
     **{op.opcode: (8, (1, 2)) for op in (*BINARY.values(), *COMPARE.values())},
-    **{op.opcode: (5, (1,)) for op in (COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL)},
-    WHERE.opcode: (9, (1, 2, 3)), SUM.opcode: (7, (0, 1)),
+    **{op.opcode: _nest(op) for op in (COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE)},
+    SUM.opcode: (7, (0, 1)),
 }
 MASKED_OPS = {op.opcode for op in MASKED.values()}
 
