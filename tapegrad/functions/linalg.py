@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine.product import STRETCH, gemm_address, scratch_elements
 from ..errors import ArgumentError, ShapeError
-from ..ops.linalg import LINEAR, LONG_LINEAR, LONG_MATMUL, MATMUL
+from ..ops.linalg import LINEAR, LONG_LINEAR, LONG_MATMUL, MATMUL, LinearMap, Products
 from ..ops.nest import broadcast_strides, nest
 from ..recording import lift, record
 from ..tensor import Tensor, constant, contiguous_strides, view
@@ -83,8 +83,9 @@ def matmul(a: Any, b: Any) -> Tensor:
         for_a, for_b = ((k, rows) if ta else (rows, k)), ((n, k) if tb else (k, n))
         if needed := _totals(u.dtype, (rows, n, k), (*for_a, n), (*for_b, rows)):
             op, operands = LONG_MATMUL, [u, v, scratch(LONG_MATMUL, needed, u, v)]
-    y = record(op, operands, shape, (gemm_address(u.dtype), rows, n, k, ta, lda, tb, ldb, *nest(batch, outer)),
-               dtype=u.dtype, added=added)
+    words = Products.words(gemm=gemm_address(u.dtype), m=rows, n=n, k=k, ta=ta, lda=lda, tb=tb, ldb=ldb,
+                           batch=nest(batch, outer))
+    y = record(op, operands, shape, words, dtype=u.dtype, added=added)
     if a.ndim == 1 or b.ndim == 1:
         kept = (*shape[:-2], *((m,) if a.ndim > 1 else ()), *((n,) if b.ndim > 1 else ()))
         y = view(y, 0, kept, contiguous_strides(kept))
@@ -128,8 +129,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     op, operands = LINEAR, [x, w, bias_operand]
     if max(m, n, k) > STRETCH and (needed := _totals(w.dtype, (m, n, k), (m, k, n), (n, k, m))):
         op, operands = LONG_LINEAR, [*operands, scratch(LONG_LINEAR, needed, *operands)]
-    return record(op, operands, (*x.shape[:-1], n), (gemm_address(w.dtype), m, n, k, int(bias is not None)),
-                  dtype=w.dtype)
+    words = LinearMap.words(gemm=gemm_address(w.dtype), m=m, n=n, k=k, has_bias=bias is not None)
+    return record(op, operands, (*x.shape[:-1], n), words, dtype=w.dtype)
 
 
 def dot(a: Any, b: Any) -> Tensor:

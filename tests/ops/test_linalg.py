@@ -8,7 +8,7 @@ import tapegrad.nn.functional as F
 from tapegrad.engine import product as products
 from tapegrad.engine.storage import address_of
 from tapegrad.errors import TapegradError
-from tapegrad.ops.linalg import MATMUL
+from tapegrad.ops.linalg import MATMUL, Products
 from tapegrad.ops.nest import nest
 from tapegrad.recording import record
 
@@ -253,7 +253,8 @@ def test_a_product_that_blas_refuses_raises(how, capfd):
     words[4] = 0  # multiplications from which on the library is used
 
     def multiply(a, b):  # the rows of the first operand overlap, of which BLAS complains on standard error
-        attributes = (address_of(words) // 8, 3, 5, 4, 0, 2, 0, 5, *nest((), ((), (), ())))
+        attributes = Products.words(gemm=address_of(words) // 8, m=3, n=5, k=4, ta=False, lda=2, tb=False, ldb=5,
+                                    batch=nest((), ((), (), ())))
         return record(MATMUL, (a, b), (3, 5), attributes, dtype=np.dtype(np.float64))
 
     run = tg.compile(multiply) if how == "recorded" else lambda a, b: multiply(tg.tensor(a), tg.tensor(b))
