@@ -9,28 +9,35 @@ from ..engine.sums import COLUMNS, clear_totals, give_totals
 from ..engine.tile import stack
 from ..engine.touched import clear_rows, list_row
 from ..errors import ArgumentError, IndexRangeError
-from .indexed import add_rows_by_index, columns_together
+from .indexed import add_rows_by_index, add_to_hot_rows, columns_together
 from .layout import outside
 from .table import Errors, Op
 
 #: rows of a bag from which on they are added up in float64
 LONG_BAG = 64
 
-# Words of embedding: 1 y, 2 g, 3 table w, 4 dw, 5 index, 7 indices, 8 rows of the table, 9 elements of a row,
-# 10 the index that gets no gradient, or -1, 11 list of the rows that are touched, or 0.
+# Words of embedding: 1 y, 2 g, 3 table w, 4 dw, 5 index, 7 indices, 8 rows of the table, 9 elements of a row, 10 the
+# index that gets no gradient, or -1, 11 list of the rows that are touched, or 0. Of one with scratch for the rows that
+# get many contributions the scratch is word 7, the attributes begin with word 9, and 14 is `places_of_hot`.
+
+
+@device
+def embed(op: Any, f: Any, i: Any, at: int) -> int:
+    """`embedding_forward` of a row whose attributes begin at word `at`."""
+    n = op[at + 2]
+    for j in range(op[at]):
+        row = i[op[5] + j]
+        if row < 0 or row >= op[at + 1]:
+            return outside(row)
+        y, w = op[1] + j * n, op[3] + row * n
+        for k in range(n):
+            f[y + k] = f[w + k]
+    return 0
 
 
 def embedding_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """y[j, :] = w[index[j], :]."""
-    n = op[9]
-    for j in range(op[7]):
-        at = i[op[5] + j]
-        if at < 0 or at >= op[8]:
-            return outside(at)
-        y, w = op[1] + j * n, op[3] + at * n
-        for k in range(n):
-            f[y + k] = f[w + k]
-    return 0
+    return embed(op, f, i, 7)
 
 
 def embedding_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -54,9 +61,29 @@ def embedding_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-_OUTSIDE_TABLE: Errors = {1: (IndexRangeError, "index {index} lies outside the {words[8]} rows of the table")}
+def long_embedding_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """`embedding_forward` with scratch."""
+    return embed(op, f, i, 9)
+
+
+def long_embedding_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """`embedding_adjoint`; rows that get many contributions are added up in float64."""
+    if op[0] & 2 != 0:
+        clear_rows(op[13], op[4], op[10] * op[11], f, i, b)
+    for j in range(op[9]):
+        if i[op[5] + j] != op[12]:
+            list_row(op[13], i[op[5] + j], i, b)
+    return add_to_hot_rows(f, i, op[4], op[2], op[5], op[9], op[11], op[7], op[14], op[12])
+
+
+def _outside_table(word: int) -> Errors:
+    return {1: (IndexRangeError, f"index {{index}} lies outside the {{words[{word}]}} rows of the table")}
+
+
 EMBEDDING = Op("embedding", embedding_forward, embedding_adjoint, ((2,), ()), stores=True, lists=11,
-               errors=_OUTSIDE_TABLE, doc="rows of a table, by index")
+               errors=_outside_table(8), doc="rows of a table, by index")
+LONG_EMBEDDING = Op("embedding", long_embedding_forward, long_embedding_adjoint, ((2, 3), (), ()), stores=True,
+                    lists=13, errors=_outside_table(10), doc=EMBEDDING.doc, form="long")
 
 # Words of embedding_bag: 1 y, 2 g, 3 table w, 4 dw, 5 index, 7 starts of the bags, 9 factor c, 10 dc, 11 bags, 12 rows
 # of the table, 13 elements of a row, 14 the index that does not count, or -1, 15 list of the rows that are touched, or
