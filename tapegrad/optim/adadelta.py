@@ -5,23 +5,34 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast, real, real64
+from ..engine.jit import cast
+from ..engine.row import double
 from ..errors import ArgumentError
 from ..ops.table import Op
 from .checks import at_least_zero
 from .optimizer import Optimizer, Params
+from .rows import State, Update
 
 __all__ = ["Adadelta"]
 
 
-def adadelta(op: Any, f: Any, i: Any, b: Any) -> int:
-    # row: 0, p, g, v, u, n, t, lr, rho, eps, decay, sign
+class AdadeltaRow(Update):
+    square_avg: State
+    acc_delta: State
+    lr: float
+    rho: double
+    eps: float
+    weight_decay: float
+    sign: float
+
+
+def adadelta(op: AdadeltaRow, f: Any, i: Any, b: Any) -> int:
     # g = sign dL/dp + decay p;  v = rho v + (1 - rho) g^2;  d = sqrt(u + eps) / sqrt(v + eps) g
     # u = rho u + (1 - rho) d^2;  p -= lr d
-    p, g, v, u, n = op[1], op[2], op[3], op[4], op[5]
-    op[6] += 1
-    lr, rho, eps, decay = real(op, 7, f), real(op, 8, f), real(op, 9, f), real(op, 10, f)
-    sign, fresh = real(op, 11, f), cast(1.0 - real64(op, 8), f)
+    p, g, v, u, n = op.p, op.g, op.square_avg, op.acc_delta, op.n
+    op.steps += 1
+    lr, rho, eps, decay = op.lr, cast(op.rho, f), op.eps, op.weight_decay
+    sign, fresh = op.sign, cast(1.0 - op.rho, f)
     for k in range(n):
         d = sign * f[g + k] + decay * f[p + k]
         f[v + k] = rho * f[v + k] + fresh * d * d
@@ -58,9 +69,7 @@ class Adadelta(Optimizer):
     Zeiler, "ADADELTA: an adaptive learning rate method", arXiv:1212.5701. The state is two arrays a parameter.
     """
 
-    op = Op("adadelta", forward=adadelta)
-    state_names = ("square_avg", "acc_delta")
-    hyper_names = ("lr", "rho", "eps", "weight_decay", "sign")
+    op, row = Op("adadelta", forward=adadelta), AdadeltaRow
 
     def __init__(self, params: Params, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6,
                  weight_decay: float = 0.0, *, maximize: bool = False, max_grad_norm: float | None = None,

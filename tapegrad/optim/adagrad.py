@@ -5,26 +5,36 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast, real, real64
+from ..engine.jit import cast
+from ..engine.row import double
 from ..engine.touched import stretch_length, stretch_start, stretches
 from ..ops.table import Op
 from .checks import at_least_zero
 from .optimizer import Optimizer, Params
+from .rows import State, Update
 
 __all__ = ["Adagrad"]
 
 
-def adagrad(op: Any, f: Any, i: Any, b: Any) -> int:
-    # row: 0, p, g, s, n, t, lr, lr_decay, decay, eps, sign, list
+class AdagradRow(Update):
+    sum: State
+    lr: double
+    lr_decay: double
+    weight_decay: float
+    eps: float
+    sign: float
+
+
+def adagrad(op: AdagradRow, f: Any, i: Any, b: Any) -> int:
     # g = sign dL/dp + decay p;  s += g^2;  p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)
-    n, listed = op[4], op[11]
-    rate = cast(real64(op, 6) / (1.0 + op[5] * real64(op, 7)), f)
-    op[5] += 1
-    decay, eps, sign = real(op, 8, f), real(op, 9, f), real(op, 10, f)
+    n, listed = op.n, op.listed
+    rate = cast(op.lr / (1.0 + op.steps * op.lr_decay), f)
+    op.steps += 1
+    decay, eps, sign = op.weight_decay, op.eps, op.sign
     length = stretch_length(listed, n, i)
     for r in range(stretches(listed, i)):
         start = stretch_start(listed, r, i)
-        p, g, s = op[1] + start, op[2] + start, op[3] + start
+        p, g, s = op.p + start, op.g + start, op.sum + start
         for k in range(length):
             d = sign * f[g + k] + decay * f[p + k]
             f[s + k] += d * d
@@ -62,9 +72,7 @@ class Adagrad(Optimizer):
     those are updated, which gives the same numbers.
     """
 
-    op = Op("adagrad", forward=adagrad)
-    state_names = ("sum",)
-    hyper_names = ("lr", "lr_decay", "weight_decay", "eps", "sign")
+    op, row = Op("adagrad", forward=adagrad), AdagradRow
 
     def __init__(self, params: Params, lr: float = 1e-2, lr_decay: float = 0.0, weight_decay: float = 0.0,
                  initial_accumulator_value: float = 0.0, eps: float = 1e-10, *, maximize: bool = False,

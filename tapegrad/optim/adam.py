@@ -6,30 +6,45 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.jit import cast, real, real64
+from ..engine.jit import cast
+from ..engine.row import double
 from ..errors import ArgumentError
 from ..ops.table import Op
 from .checks import at_least_zero, decay_rates
 from .optimizer import Optimizer, Params
+from .rows import State, Update
 
 __all__ = ["Adam", "AdamW"]
 
 
-def adam(op: Any, f: Any, i: Any, b: Any) -> int:
-    # row: 0, p, g, m, v, max v, n, t, lr, beta1, beta2, eps, decay, amsgrad, decoupled, sign
+class AdamRow(Update):
+    exp_avg: State
+    exp_avg_sq: State
+    max_exp_avg_sq: State
+    lr: double
+    beta1: double
+    beta2: double
+    eps: float
+    weight_decay: double
+    amsgrad: double
+    decoupled: double
+    sign: float
+
+
+def adam(op: AdamRow, f: Any, i: Any, b: Any) -> int:
     # g = sign dL/dp + decay p;  m += (1 - beta1)(g - m);  v = beta2 v + (1 - beta2) g^2
     # p -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps);  decoupled: p *= 1 - lr decay instead
-    p, g, m, v, top, n = op[1], op[2], op[3], op[4], op[5], op[6]
-    op[7] += 1
-    lr, beta1, beta2, wd = real64(op, 8), real64(op, 9), real64(op, 10), real64(op, 12)
-    decoupled = real64(op, 14) != 0.0
+    p, g, m, v, top, n = op.p, op.g, op.exp_avg, op.exp_avg_sq, op.max_exp_avg_sq, op.n
+    op.steps += 1
+    lr, beta1, beta2, wd = op.lr, op.beta1, op.beta2, op.weight_decay
+    decoupled = op.decoupled != 0.0
     w1, b2, w2 = cast(1.0 - beta1, f), cast(beta2, f), cast(1.0 - beta2, f)
-    rate = cast(lr / (1.0 - math.pow(beta1, op[7])), f)
-    root = cast(1.0 / math.sqrt(1.0 - math.pow(beta2, op[7])), f)
+    rate = cast(lr / (1.0 - math.pow(beta1, op.steps)), f)
+    root = cast(1.0 / math.sqrt(1.0 - math.pow(beta2, op.steps)), f)
     shrink = cast(1.0 - lr * wd if decoupled else 1.0 + 0.0 * wd, f)
     decay = cast(0.0 * wd if decoupled else wd, f)
-    eps, sign = real(op, 11, f), real(op, 15, f)
-    if real64(op, 13) == 0.0:
+    eps, sign = op.eps, op.sign
+    if op.amsgrad == 0.0:
         for k in range(n):
             x = f[p + k]
             d = sign * f[g + k] + decay * x
@@ -80,9 +95,7 @@ class Adam(Optimizer):
     convergence of Adam and beyond", ICLR 2018. The state is two arrays a parameter, with amsgrad three.
     """
 
-    op = Op("adam", forward=adam)
-    state_names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-    hyper_names = ("lr", "beta1", "beta2", "eps", "weight_decay", "amsgrad", "decoupled", "sign")
+    op, row = Op("adam", forward=adam), AdamRow
 
     def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 0.0, amsgrad: bool = False, *, maximize: bool = False,
@@ -98,7 +111,7 @@ class Adam(Optimizer):
                 1.0 if group["decoupled_weight_decay"] else 0.0, -1.0 if group["maximize"] else 1.0)
 
     def _needs(self, group: dict[str, Any]) -> Sequence[str]:
-        return self.state_names if group["amsgrad"] else self.state_names[:2]
+        return self.row.state_names if group["amsgrad"] else self.row.state_names[:2]
 
 
 class AdamW(Adam):

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.jit import bits, cast, doubles_at, plus, real, real64
+from ..engine.jit import cast, doubles_at, plus
+from ..engine.row import Words, double
 from ..engine.storage import address_of
 from ..engine.touched import stretch_length, stretch_start, stretches
 from ..engine.walk import run_rows
@@ -26,30 +27,59 @@ from .store import aligned_zeros
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
-# Rows: reset   [0, total]
-#       norm    [0, gradient, n, list, total, order]
-#       scale   [0, gradient, n, list, total, max_norm]
-#       value   [0, gradient, n, list, bound]
-# (total: one float64, lest what is small beside it is lost, parameter by parameter; list: of the rows that are
-# touched, see `engine.touched`, or 0)
-RESET_WORDS = 2
+# `total` is the address of one float64, lest what is small beside it is lost, parameter by parameter; `listed` that of
+# the list of touched rows (see `engine.touched`), or 0.
+
+
+class Reset(Words):
+    mode: int
+    total: int
+
+
+class Norm(Words):
+    mode: int
+    g: int
+    n: int
+    listed: int
+    total: int
+    order: double
+
+
+class Scale(Words):
+    mode: int
+    g: int
+    n: int
+    listed: int
+    total: int
+    max_norm: float
+
+
+class Value(Words):
+    mode: int
+    g: int
+    n: int
+    listed: int
+    bound: float
+
+
+RESET_WORDS = Reset.size
 _TOTAL = np.dtype(np.float64)
-_NORM, _SCALE, _VALUE, WORDS = 0, 6, 12, 17
+_NORM, _SCALE, _VALUE, WORDS = 0, Norm.size, Norm.size + Scale.size, Norm.size + Scale.size + Value.size
 
 
-def reset(op: Any, f: Any, i: Any, b: Any) -> int:
+def reset(op: Reset, f: Any, i: Any, b: Any) -> int:
     # N = 0
-    doubles_at(f, op[1])[0] = 0.0
+    doubles_at(f, op.total)[0] = 0.0
     return 0
 
 
-def norm(op: Any, f: Any, i: Any, b: Any) -> int:
+def norm(op: Norm, f: Any, i: Any, b: Any) -> int:
     # N = (N^p + sum |g|^p)^(1/p), in float64 so that squares neither overflow nor lose the small elements
-    order = real64(op, 5)
+    order = op.order
     one = order / order if order < math.inf else 1.0 / order + 1.0
-    total, n = doubles_at(f, op[4])[0] * one, stretch_length(op[3], op[2], i)
-    for s in range(stretches(op[3], i)):
-        g = op[1] + stretch_start(op[3], s, i)
+    total, n = doubles_at(f, op.total)[0] * one, stretch_length(op.listed, op.n, i)
+    for s in range(stretches(op.listed, i)):
+        g = op.g + stretch_start(op.listed, s, i)
         if order == 2.0:
             part = 0.0 * one
             for k in range(n):
@@ -71,27 +101,27 @@ def norm(op: Any, f: Any, i: Any, b: Any) -> int:
             for k in range(n):
                 part += math.fabs(f[g + k] * one) ** order
             total = part ** (1.0 / order)
-    doubles_at(f, op[4])[0] = total
+    doubles_at(f, op.total)[0] = total
     return 0
 
 
-def scale(op: Any, f: Any, i: Any, b: Any) -> int:
+def scale(op: Scale, f: Any, i: Any, b: Any) -> int:
     # g *= min(max_norm / (N + 1e-6), 1); a NaN norm makes every gradient NaN, as in PyTorch
-    factor = real(op, 5, f) / (cast(doubles_at(f, op[4])[0], f) + 1e-6)
+    factor = op.max_norm / (cast(doubles_at(f, op.total)[0], f) + 1e-6)
     if not factor >= 1.0:
-        n = stretch_length(op[3], op[2], i)
-        for s in range(stretches(op[3], i)):
-            g = op[1] + stretch_start(op[3], s, i)
+        n = stretch_length(op.listed, op.n, i)
+        for s in range(stretches(op.listed, i)):
+            g = op.g + stretch_start(op.listed, s, i)
             for k in range(n):
                 f[g + k] *= factor
     return 0
 
 
-def value(op: Any, f: Any, i: Any, b: Any) -> int:
+def value(op: Value, f: Any, i: Any, b: Any) -> int:
     # g = min(max(g, -bound), bound); NaN stays
-    n, bound = stretch_length(op[3], op[2], i), real(op, 4, f)
-    for s in range(stretches(op[3], i)):
-        g = op[1] + stretch_start(op[3], s, i)
+    n, bound = stretch_length(op.listed, op.n, i), op.bound
+    for s in range(stretches(op.listed, i)):
+        g = op.g + stretch_start(op.listed, s, i)
         for k in range(n):
             x = f[g + k]
             x = bound if x > bound else x
@@ -107,20 +137,21 @@ VALUE = Op("clip_value", forward=value)
 
 def reset_words(total: np.ndarray, dtype: np.dtype) -> list[int]:
     """The row that clears the norm of gradients of `dtype` that is kept in `total`, one aligned float64."""
-    return [0, address_of(total) // dtype.itemsize]
+    return list(Reset.words(mode=0, total=address_of(total) // dtype.itemsize))
 
 
 def parameter_words(gradient: int, n: int, listed: int, total: np.ndarray, dtype: np.dtype, order: float = 2.0,
                     max_norm: float = math.inf, bound: float = math.inf) -> list[int]:
     """The three rows of a parameter, one behind another."""
-    at, what = address_of(total) // dtype.itemsize, [0, gradient, n, listed]
-    return [*what, at, bits(order), *what, at, bits(max_norm), *what, bits(bound)]
+    at, what = address_of(total) // dtype.itemsize, {"mode": 0, "g": gradient, "n": n, "listed": listed}
+    return [*Norm.words(**what, total=at, order=order), *Scale.words(**what, total=at, max_norm=max_norm),
+            *Value.words(**what, bound=bound)]
 
 
 def write_bounds(rows: np.ndarray, max_norm: float | None, bound: float | None) -> None:
     """Write the bounds into rows of `parameter_words`, seen as float64, shape (parameters, WORDS)."""
-    rows[:, _SCALE + 5] = math.inf if max_norm is None else max_norm
-    rows[:, _VALUE + 4] = math.inf if bound is None else bound
+    rows[:, _SCALE + Scale.places["max_norm"]] = math.inf if max_norm is None else max_norm
+    rows[:, _VALUE + Value.places["bound"]] = math.inf if bound is None else bound
 
 
 def norm_program(starts: np.ndarray, some: bool = True) -> list[tuple[Op, np.ndarray]]:

@@ -71,6 +71,6 @@ def _place(optimizer: Optimizer, k: int, name: str, values: np.ndarray) -> None:
     held = optimizer._state[k]
     if name not in held:  # of a hyper-parameter that has been switched off since
         held[name] = aligned_zeros(max(values.size, 1), optimizer.dtype)[:values.size].reshape(values.shape)
-        word = 3 + optimizer.state_names.index(name)
+        word = optimizer.row.places[name]
         optimizer._table[k, word] = address_of(held[name]) // optimizer.dtype.itemsize
     held[name][...] = values

@@ -5,24 +5,39 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast, real, real64
+from ..engine.jit import cast
+from ..engine.row import double
 from ..ops.table import Op
 from .checks import at_least_zero, decay_rates
 from .optimizer import Optimizer, Params
+from .rows import State, Update
 
 __all__ = ["NAdam"]
 
 
-def nadam(op: Any, f: Any, i: Any, b: Any) -> int:
-    # row: 0, p, g, M, m, v, n, t, lr, beta1, beta2, eps, decay, psi ln 0.96, decoupled, sign
+class NAdamRow(Update):
+    mu_product: State
+    exp_avg: State
+    exp_avg_sq: State
+    lr: double
+    beta1: double
+    beta2: double
+    eps: float
+    weight_decay: double
+    log_momentum_decay: double  # psi ln 0.96
+    decoupled: double
+    sign: float
+
+
+def nadam(op: NAdamRow, f: Any, i: Any, b: Any) -> int:
     # mu(t) = beta1 (1 - 0.96^(t psi) / 2);  M = mu(1) ... mu(t);  m, v as in Adam
     # p -= lr ((1 - mu(t)) / (1 - M) g + mu(t+1) / (1 - M mu(t+1)) m) / (sqrt(v / (1 - beta2^t)) + eps)
-    p, g, product, m, v, n = op[1], op[2], op[3], op[4], op[5], op[6]
-    op[7] += 1
-    t, lr, beta1, beta2, wd = op[7], real64(op, 8), real64(op, 9), real64(op, 10), real64(op, 12)
-    decoupled = real64(op, 14) != 0.0
-    mu = beta1 * (1.0 - 0.5 * math.exp(t * real64(op, 13)))
-    next_mu = beta1 * (1.0 - 0.5 * math.exp((t + 1) * real64(op, 13)))
+    p, g, product, m, v, n = op.p, op.g, op.mu_product, op.exp_avg, op.exp_avg_sq, op.n
+    op.steps += 1
+    t, lr, beta1, beta2, wd = op.steps, op.lr, op.beta1, op.beta2, op.weight_decay
+    decoupled = op.decoupled != 0.0
+    mu = beta1 * (1.0 - 0.5 * math.exp(t * op.log_momentum_decay))
+    next_mu = beta1 * (1.0 - 0.5 * math.exp((t + 1) * op.log_momentum_decay))
     f[product] *= cast(mu, f)
     cg = cast(lr * (1.0 - mu) / (1.0 - f[product]), f)
     cm = cast(lr * next_mu / (1.0 - f[product] * next_mu), f)
@@ -30,7 +45,7 @@ def nadam(op: Any, f: Any, i: Any, b: Any) -> int:
     correction = cast(1.0 / (1.0 - math.pow(beta2, t)), f)
     shrink = cast(1.0 - lr * wd if decoupled else 1.0 + 0.0 * wd, f)
     decay = cast(0.0 * wd if decoupled else wd, f)
-    eps, sign = real(op, 11, f), real(op, 15, f)
+    eps, sign = op.eps, op.sign
     for k in range(n):
         x = f[p + k]
         d = sign * f[g + k] + decay * x
@@ -71,10 +86,8 @@ class NAdam(Optimizer):
     parameter.
     """
 
-    op = Op("nadam", forward=nadam)
-    state_names = ("mu_product", "exp_avg", "exp_avg_sq")
+    op, row = Op("nadam", forward=nadam), NAdamRow
     scalar_states = frozenset({"mu_product"})
-    hyper_names = ("lr", "beta1", "beta2", "eps", "weight_decay", "log_momentum_decay", "decoupled", "sign")
 
     def __init__(self, params: Params, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 0.0, momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False, *,

@@ -18,7 +18,7 @@ from . import clip, rates
 from .checks import check_parameter, positive_or_none
 from .copying import Copies
 from .lists import list_address, refuse_lists, zero_gradient
-from .rows import UpdateRows
+from .rows import RateRow, Update, UpdateRows
 from .state_dict import fitting, listed
 from .store import ParameterStore, aligned_zeros, flat_offsets, home_words, written_by
 
@@ -38,13 +38,8 @@ _MOST_ROWS = 256
 class Optimizer(Copies):
     """Base of the optimisers.
 
-    A subclass names its kernel and what stands in its rows::
-
-        [0, value address, gradient address, an address each state, n, steps, a float64 each hyper-parameter, list]
-
-    (addresses in elements; the list of the rows that the gradient touches, see `engine.touched`, or 0). All parameters'
-    rows lie in one array; a step runs those whose parameters have a gradient, in one compiled call. The kernel counts
-    the steps in its row.
+    A subclass names its kernel and the declaration of its rows (`Update`). All parameters' rows lie in one array; a
+    step runs those whose parameters have a gradient, in one compiled call.
 
     Parameters
     ----------
@@ -69,12 +64,9 @@ class Optimizer(Copies):
     """
 
     op: ClassVar[Op]
-    #: names of the states, as PyTorch's state dicts spell them, in the order of their words
-    state_names: ClassVar[tuple[str, ...]] = ()
+    row: ClassVar[type[Update]] = RateRow
     #: states of one element
     scalar_states: ClassVar[frozenset[str]] = frozenset()
-    #: names of the hyper-parameter words; the first is "lr"
-    hyper_names: ClassVar[tuple[str, ...]] = ("lr",)
 
     def __init__(self, params: Params, defaults: dict[str, Any], *, max_grad_norm: float | None = None,
                  max_grad_value: float | None = None, **torch_only: Any) -> None:
@@ -101,12 +93,12 @@ class Optimizer(Copies):
     # ------------------------------------------------------------------ what a subclass tells
 
     def _hyper(self, group: dict[str, Any]) -> tuple[float, ...]:
-        """The values of `hyper_names` in `group`."""
+        """The values of the hyper-parameters in `group`, in the order of the row."""
         raise NotImplementedError
 
     def _needs(self, group: dict[str, Any]) -> Sequence[str]:
         """The states that `group` needs."""
-        return self.state_names
+        return self.row.state_names
 
     def _initial(self, name: str, group: dict[str, Any]) -> float:
         """What a state starts from."""
@@ -172,10 +164,9 @@ class Optimizer(Copies):
             self.store = ParameterStore(dtype)
             self._total = aligned_zeros(1, np.dtype(np.float64))  # the norm of all gradients
         count, counted = len(self._parameters), self._table
-        states = len(self.state_names)
-        self._n, self._steps, self._first_hyper = 3 + states, 4 + states, 5 + states
-        self._list = self._first_hyper + len(self.hyper_names)
-        self._clip = self._list + 1
+        places = self.row.places
+        self._n, self._steps, self._first_hyper = places["n"], places["steps"], places["lr"]
+        self._list, self._clip = places["listed"], self.row.size
         width = self._clip + clip.WORDS
         self._words = np.zeros(clip.RESET_WORDS + count * width, np.int64)
         self._words[:clip.RESET_WORDS] = clip.reset_words(self._total, self.dtype)
@@ -201,17 +192,18 @@ class Optimizer(Copies):
         self._allocate()
         for k in indices:
             parameter, row = self._parameters[k], self._table[k]
-            row[1:3] = home_words(parameter)
+            value, gradient = home_words(parameter)
+            row[self.row.places["p"]], row[self.row.places["g"]] = value, gradient
             row[self._n] = parameter.size
             row[self._list] = list_address(parameter)
-            row[self._clip:] = clip.parameter_words(row[2], parameter.size, row[self._list], self._total, self.dtype)
+            row[self._clip:] = clip.parameter_words(gradient, parameter.size, row[self._list], self._total, self.dtype)
         self._listed = np.flatnonzero(self._table[:, self._list]).tolist()
         self._synced = [None] * len(self.param_groups)  # whose groups may have lists now
         self._write_bounds()
 
     def _allocate(self) -> None:
         """Give the active parameters the states that their groups need and they lack, flat, one array a state."""
-        for j, name in enumerate(self.state_names):
+        for name in self.row.state_names:
             lacking = [(k, group) for group, part in zip(self.param_groups, self._slices, strict=True)
                        if name in self._needs(group)
                        for k in range(part.start, part.stop) if self._active[k] and name not in self._state[k]]
@@ -224,7 +216,7 @@ class Optimizer(Copies):
                 value = self._initial(name, group)
                 if value != 0.0:
                     state[...] = value
-                self._table[k, 3 + j] = address_of(state) // self.dtype.itemsize
+                self._table[k, self.row.places[name]] = address_of(state) // self.dtype.itemsize
 
     def update_rows(self, parameters: Iterable[Tensor] | None = None) -> UpdateRows:
         """The instructions that update `parameters`, ready to run.
@@ -394,7 +386,7 @@ class Optimizer(Copies):
     def _cycled_word(self) -> int:
         """Index of the hyper-parameter that a registered schedule cycles beside the rate, or 0."""
         if any(s.cycles_momentum for s in self.schedulers if s.interval == "step"):
-            return next(j for j, name in enumerate(self.hyper_names) if name in ("momentum", "beta1"))
+            return next(j for j, name in enumerate(self.row.hyper_names) if name in ("momentum", "beta1"))
         return 0
 
     def _register(self, scheduler: LRScheduler) -> None:
@@ -472,7 +464,7 @@ class Optimizer(Copies):
         StateDictError
             If the groups, their sizes, or a shape differ; nothing is changed then.
         """
-        shapes = [{name: () if name in self.scalar_states else p.shape for name in self.state_names}
+        shapes = [{name: () if name in self.scalar_states else p.shape for name in self.row.state_names}
                   for p in self._parameters]
         saved_groups, saved_state = fitting(state_dict, self._slices, shapes)
         for group, saved in zip(self.param_groups, saved_groups, strict=True):

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.jit import cast, device, real, real64, wide
+from ..engine.jit import cast, device, wide
+from ..engine.row import double
 from ..ops.table import Op
 from .checks import at_least_zero
 from .optimizer import Optimizer, Params
+from .rows import State, Update
 
 __all__ = ["RMSprop"]
 
@@ -21,16 +23,28 @@ def variance(f: Any, v: int, a: int) -> Any:
     return cast(wide(f[v]) - mean * mean, f)
 
 
-def rmsprop(op: Any, f: Any, i: Any, b: Any) -> int:
-    # row: 0, p, g, v, a, m, n, t, lr, alpha, eps, decay, momentum, centered, sign
+class RMSpropRow(Update):
+    square_avg: State
+    grad_avg: State
+    momentum_buffer: State
+    lr: float
+    alpha: double
+    eps: float
+    weight_decay: float
+    momentum: float
+    centered: double
+    sign: float
+
+
+def rmsprop(op: RMSpropRow, f: Any, i: Any, b: Any) -> int:
     # g = sign dL/dp + decay p;  v = alpha v + (1 - alpha) g^2
     # u = v, centred: a += (1 - alpha)(g - a), u = v - a^2
     # p -= lr g / (sqrt(u) + eps);  with momentum: m = mu m + g / (sqrt(u) + eps), p -= lr m
-    p, g, v, a, m, n = op[1], op[2], op[3], op[4], op[5], op[6]
-    op[7] += 1
-    lr, alpha, eps, decay = real(op, 8, f), real(op, 9, f), real(op, 10, f), real(op, 11, f)
-    mu, sign, fresh = real(op, 12, f), real(op, 14, f), cast(1.0 - real64(op, 9), f)
-    if real64(op, 13) != 0.0:
+    p, g, v, a, m, n = op.p, op.g, op.square_avg, op.grad_avg, op.momentum_buffer, op.n
+    op.steps += 1
+    lr, alpha, eps, decay = op.lr, cast(op.alpha, f), op.eps, op.weight_decay
+    mu, sign, fresh = op.momentum, op.sign, cast(1.0 - op.alpha, f)
+    if op.centered != 0.0:
         for k in range(n):
             d = sign * f[g + k] + decay * f[p + k]
             f[v + k] = alpha * f[v + k] + fresh * d * d
@@ -88,9 +102,7 @@ class RMSprop(Optimizer):
     sequences with recurrent neural networks", arXiv:1308.0850. The state is one to three arrays a parameter.
     """
 
-    op = Op("rmsprop", forward=rmsprop)
-    state_names = ("square_avg", "grad_avg", "momentum_buffer")
-    hyper_names = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered", "sign")
+    op, row = Op("rmsprop", forward=rmsprop), RMSpropRow
 
     def __init__(self, params: Params, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
                  weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False, *, maximize: bool = False,

@@ -1,17 +1,55 @@
-"""The instructions of a step."""
+"""The instructions of a step, and how a row of them is declared."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from ..engine.row import Words
 from ..engine.storage import address_of
 from ..engine.walk import END, FORWARD, FORWARD_TABLE, FORWARD_WALK, HEADER_WORDS, OPCODE, START, WORDS
 from ..errors import CopyError
 
-__all__ = ["UpdateRows"]
+__all__ = ["RateRow", "State", "Update", "UpdateRows"]
+
+#: of these annotations the names count
+State: TypeAlias = int
+
+
+class Update(Words):
+    """Base of the declarations of rows that update a parameter.
+
+    A declaration names the states, as PyTorch's state dicts spell them, and the hyper-parameters, ``float`` or
+    ``double``, of which the first is "lr". The mode and the addresses of the value and the gradient stand before those
+    of the states; the elements and the steps so far, which the kernel counts, before the hyper-parameters; and the list
+    of the rows that the gradient touches (see `engine.touched`), or 0, at the end.
+    """
+
+    mode: int
+    p: int
+    g: int
+    n: int
+    steps: int
+    listed: int
+    state_names: ClassVar[tuple[str, ...]] = ()
+    hyper_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        own = cls.__dict__["__annotations__"]
+        cls.state_names = tuple(name for name, kind in own.items() if kind == "State")
+        cls.hyper_names = tuple(name for name in own if name not in cls.state_names)
+        hyper = {name: own[name] for name in cls.hyper_names}
+        own.clear()
+        own.update(dict.fromkeys(("mode", "p", "g", *cls.state_names, "n", "steps"), "int"), **hyper, listed="int")
+        super().__init_subclass__()
+
+
+class RateRow(Update):
+    """Of an optimiser that has no kernel."""
+
+    lr: float
 
 
 @dataclass(eq=False)

@@ -5,34 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.jit import real, real64
+from ..engine.row import double
 from ..engine.touched import stretch_length, stretch_start, stretches
 from ..errors import ArgumentError
 from ..ops.table import Op
 from .checks import at_least_zero
 from .optimizer import Optimizer, Params
+from .rows import State, Update
 
 __all__ = ["SGD"]
 
 
-def sgd(op: Any, f: Any, i: Any, b: Any) -> int:
-    # row: 0, p, g, m, n, steps of m, lr, mu, tau, decay, nesterov, sign, list
+class SGDRow(Update):
+    momentum_buffer: State
+    lr: float
+    momentum: float
+    dampening: float
+    weight_decay: float
+    nesterov: double
+    sign: float
+
+
+def sgd(op: SGDRow, f: Any, i: Any, b: Any) -> int:
     # g = sign dL/dp + decay p;  m = mu m + (1 - tau) g, at first m = g;  p -= lr m, Nesterov: p -= lr (g + mu m)
-    p, g, m, n = op[1], op[2], op[3], op[4]
-    lr, mu, decay, sign = real(op, 6, f), real(op, 7, f), real(op, 9, f), real(op, 11, f)
+    p, g, m, n = op.p, op.g, op.momentum_buffer, op.n
+    lr, mu, decay, sign = op.lr, op.momentum, op.weight_decay, op.sign
     if mu == 0.0:
-        length = stretch_length(op[12], n, i)
-        for s in range(stretches(op[12], i)):
-            start = stretch_start(op[12], s, i)
+        length = stretch_length(op.listed, n, i)
+        for s in range(stretches(op.listed, i)):
+            start = stretch_start(op.listed, s, i)
             x, d = p + start, g + start
             for k in range(length):
                 f[x + k] -= lr * (sign * f[d + k] + decay * f[x + k])
         return 0
-    keep, fresh = mu, 1.0 - real(op, 8, f)
-    if op[5] == 0:
+    keep, fresh = mu, 1.0 - op.dampening
+    if op.steps == 0:
         keep, fresh = 0.0 * mu, 0.0 * mu + 1.0
-    op[5] += 1
-    if real64(op, 10) != 0.0:
+    op.steps += 1
+    if op.nesterov != 0.0:
         for k in range(n):
             d = sign * f[g + k] + decay * f[p + k]
             v = keep * f[m + k] + fresh * d
@@ -87,9 +97,7 @@ class SGD(Optimizer):
     array([ 0.5, -1. ], dtype=float32)
     """
 
-    op = Op("sgd", forward=sgd)
-    state_names = ("momentum_buffer",)
-    hyper_names = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "sign")
+    op, row = Op("sgd", forward=sgd), SGDRow
 
     def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
                  weight_decay: float = 0.0, nesterov: bool = False, *, maximize: bool = False,
@@ -106,7 +114,7 @@ class SGD(Optimizer):
                 1.0 if group["nesterov"] else 0.0, -1.0 if group["maximize"] else 1.0)
 
     def _needs(self, group: dict[str, Any]) -> Sequence[str]:
-        return self.state_names if group["momentum"] != 0.0 else ()
+        return self.row.state_names if group["momentum"] != 0.0 else ()
 
     def _refusal(self, group: dict[str, Any]) -> str | None:
         return None if group["weight_decay"] == 0.0 else "with weight_decay"

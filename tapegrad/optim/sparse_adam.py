@@ -5,28 +5,39 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast, real, real64
+from ..engine.jit import cast
+from ..engine.row import double
 from ..engine.touched import stretch_length, stretch_start, stretches
 from ..ops.table import Op
 from .checks import above_zero, decay_rates
 from .optimizer import Optimizer, Params
+from .rows import State, Update
 
 __all__ = ["SparseAdam"]
 
 
-def sparse_adam(op: Any, f: Any, i: Any, b: Any) -> int:
-    # row: 0, p, g, m, v, n, t, lr, beta1, beta2, eps, sign, list
+class SparseAdamRow(Update):
+    exp_avg: State
+    exp_avg_sq: State
+    lr: double
+    beta1: double
+    beta2: double
+    eps: float
+    sign: float
+
+
+def sparse_adam(op: SparseAdamRow, f: Any, i: Any, b: Any) -> int:
     # in the rows that are listed: m += (1 - beta1)(g - m);  v += (1 - beta2)(g^2 - v)
     # p -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)
-    op[6] += 1
-    lr, beta1, beta2 = real64(op, 7), real64(op, 8), real64(op, 9)
+    op.steps += 1
+    lr, beta1, beta2 = op.lr, op.beta1, op.beta2
     w1, w2 = cast(1.0 - beta1, f), cast(1.0 - beta2, f)
-    rate = cast(lr * math.sqrt(1.0 - math.pow(beta2, op[6])) / (1.0 - math.pow(beta1, op[6])), f)
-    eps, sign, listed = real(op, 10, f), real(op, 11, f), op[12]
-    length = stretch_length(listed, op[5], i)
+    rate = cast(lr * math.sqrt(1.0 - math.pow(beta2, op.steps)) / (1.0 - math.pow(beta1, op.steps)), f)
+    eps, sign, listed = op.eps, op.sign, op.listed
+    length = stretch_length(listed, op.n, i)
     for s in range(stretches(listed, i)):
         start = stretch_start(listed, s, i)
-        p, g, m, v = op[1] + start, op[2] + start, op[3] + start, op[4] + start
+        p, g, m, v = op.p + start, op.g + start, op.exp_avg + start, op.exp_avg_sq + start
         for k in range(length):
             d = sign * f[g + k]
             f[m + k] += w1 * (d - f[m + k])
@@ -75,9 +86,7 @@ class SparseAdam(Optimizer):
     [3, 14, 159]
     """
 
-    op = Op("sparse_adam", forward=sparse_adam)
-    state_names = ("exp_avg", "exp_avg_sq")
-    hyper_names = ("lr", "beta1", "beta2", "eps", "sign")
+    op, row = Op("sparse_adam", forward=sparse_adam), SparseAdamRow
 
     def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  maximize: bool = False, *, max_grad_norm: float | None = None,
