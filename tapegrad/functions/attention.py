@@ -9,13 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.jit import bits
 from ..engine.product import gemm_address
 from ..engine.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.attention import ADJOINT_PART, ATTENTION, FORWARD_PART, PARTS, ROTARY, rows_of_block
+from ..ops.attention import (
+    ADJOINT_PART,
+    ATTENTION,
+    BOOL_MASK,
+    FLOAT_MASK,
+    FORWARD_PART,
+    NO_MASK,
+    PARTS,
+    ROTARY,
+    rows_of_block,
+)
+from ..ops.dropout import Dropped
 from ..ops.nest import broadcast_strides, nest
-from ..recording import as_tensor, lift, record
+from ..recording import as_tensor, lift, record_row
 from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, fixed, view
 from .dropout import dropout_words
 from .elementwise import contiguous
@@ -23,8 +33,6 @@ from .layout import reshape, swapaxes
 from .scratch import scratch
 
 __all__ = ["rotary_embedding", "scaled_dot_product_attention", "sinusoidal_positions"]
-
-_NO_MASK, _BOOL_MASK, _FLOAT_MASK = 0, 1, 2
 
 
 def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
@@ -75,10 +83,10 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     if not 0.0 <= dropout_p <= 1.0:
         raise ArgumentError(f"{name}: dropout_p is a probability, not {dropout_p}")
     kind, mask = _mask(name, attn_mask)
-    floats = lift(query, key, value, *((mask,) if kind == _FLOAT_MASK else ()))
+    floats = lift(query, key, value, *((mask,) if kind == FLOAT_MASK else ()))
     q, k, v = floats[:3]
-    if kind != _BOOL_MASK:
-        mask = floats[3] if kind == _FLOAT_MASK else constant(0.0, q.dtype)
+    if kind != BOOL_MASK:
+        mask = floats[3] if kind == FLOAT_MASK else constant(0.0, q.dtype)
     _check(name, q, k, v)
     by_token = _is_by_token(q)
     heads = q.shape[-3:-2]
@@ -96,19 +104,21 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     strides = ((*steps[:lead], *steps[lead + 1:-1]),
                *(broadcast_strides(t.shape[:-2], t.strides[:-2], batch) for t in (q, k, v)), mask_strides)
     rows = rows_of_block(tokens, keys, is_causal)
-    heads_nest = nest(batch, strides)
-    adding = strides[1:] if kind == _FLOAT_MASK and mask.requires_grad else strides[1:4]
+    adding = strides[1:] if kind == FLOAT_MASK and mask.requires_grad else strides[1:4]
     grain = _shared_heads(batch, adding)
     parts = min(max(math.prod(batch) // grain, 1), PARTS)
     working = scratch(ATTENTION, parts * rows * (2 * keys + 1), q, k, v, mask)
-    dropped = (1, *dropout_words(dropout_p)) if dropout_p > 0.0 else (0, bits(1.0), 0, 0, 0, 0)
-    team = (team_address(q.dtype), FORWARD_PART.address(q.dtype), ADJOINT_PART.address(q.dtype), parts, grain)
-    words = (gemm_address(q.dtype), tokens, keys, q.shape[-1], width, *(_row_step(t) for t in (q, k, v)),
-             steps[lead], rows, bits(1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale)),
-             int(is_causal), kind, *mask_steps, *dropped, *team, *heads_nest)
-    y = record(ATTENTION, (q, k, v, mask, working), shape, words, dtype=q.dtype,
-               aux=((max(math.prod(batch) * tokens, 1) * q.dtype.itemsize, q.dtype.itemsize),),
-               always=dropout_p > 0.0)
+    nothing = Dropped.words(scale=1.0, threshold=0, key=0, stream=0, counted=0)
+    size = q.dtype.itemsize
+    y = record_row(
+        ATTENTION, shape, dtype=q.dtype, always=dropout_p > 0.0, query=q, key=k, value=v, mask=mask, scratch=working,
+        tops=(max(math.prod(batch) * tokens, 1) * size, size), gemm=gemm_address(q.dtype), tokens=tokens, keys=keys,
+        inside=q.shape[-1], width=width, query_step=_row_step(q), key_step=_row_step(k), value_step=_row_step(v),
+        y_step=steps[lead], block=rows, scale=1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale),
+        causal=is_causal, masks=kind, mask_down=mask_steps[0], mask_along=mask_steps[1], drops=dropout_p > 0.0,
+        dropped=dropout_words(dropout_p) if dropout_p > 0.0 else nothing, team=team_address(q.dtype),
+        forward_part=FORWARD_PART.address(q.dtype), adjoint_part=ADJOINT_PART.address(q.dtype), parts=parts,
+        grain=grain, nest=nest(batch, strides))
     if enable_gqa:
         y = reshape(y, (*shape[:lead], tokens, *heads, width) if by_token else (*batch[:-2], *heads, tokens, width))
     return swapaxes(y, -2, -3) if by_token and batch else y
@@ -128,12 +138,12 @@ def _is_by_token(t: Tensor) -> bool:
 def _mask(name: str, given: Any) -> tuple[int, Any]:
     """Kind of a mask, and the mask as a tensor."""
     if given is None:
-        return _NO_MASK, None
+        return NO_MASK, None
     mask = as_tensor(given)
     if mask.dtype.kind not in "bf":
         raise DtypeError(f"{name}: attn_mask is {mask.dtype}; it must be of bool (True: may attend) or of floats "
                          "(added to the scores)")
-    return (_BOOL_MASK if mask.dtype == BOOL else _FLOAT_MASK), mask
+    return (BOOL_MASK if mask.dtype == BOOL else FLOAT_MASK), mask
 
 
 def _check(name: str, q: Tensor, k: Tensor, v: Tensor) -> None:
@@ -246,7 +256,8 @@ def rotary_embedding(input: Any, positions: Any = 0, base: float = 10000.0, dim:
     steps = broadcast_strides(table.shape, table.strides, (*x.shape[:-1], width))
     shape, places = tuple(x.shape[d] for d in order), order[:-1]
     strides = (contiguous_strides(shape)[:-1], tuple(x.strides[d] for d in places), tuple(steps[d] for d in places))
-    y = record(ROTARY, (x, table), shape, (width // 2, x.shape[-1], *nest(shape[:-1], strides)), dtype=x.dtype)
+    y = record_row(ROTARY, shape, dtype=x.dtype, x=x, table=table, half=width // 2, n=x.shape[-1],
+                   nest=nest(shape[:-1], strides))
     return y if places == sorted(places) else swapaxes(y, -2, -3)
 
 
