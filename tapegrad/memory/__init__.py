@@ -1,5 +1,6 @@
 """Memory: what a recorded step needs, and what the define-by-run tapes hold."""
 
+from . import plot  # noqa: F401  (makes its function a method of MemoryReport)
 from .live import LiveMemory, memory_report
 from .report import Instruction, Life, MemoryReport, Rows
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .report import MemoryReport
+from ..errors import MissingExtraError
+from .report import MemoryReport
 
 #: what is stacked, from below: its bytes' name, its words, its colour (told apart in grey and by the colour-blind)
 _STANDING = (("parameter_bytes", "parameters", "#3b4a6b"), ("gradient_bytes", "gradients", "#6d7fa6"),
@@ -20,14 +19,24 @@ _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
 _MOST_TICKS = 16
 
 
-def draw(report: MemoryReport, path: str | PathLike[str], title: str | None) -> None:
-    """Draw `report` into a file."""
+def plot(report: MemoryReport, path: str | PathLike[str], title: str | None = None) -> None:
+    """Draw live bytes over the instructions, forward and reverse, by kind, with the peak marked.
+
+    Parameters
+    ----------
+    path : path
+        The picture's file; its ending says the format (png, svg, pdf).
+    title : str, optional
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib (``pip install 'tapegrad[viz]'``).
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        from ..errors import MissingExtraError
-
         raise MissingExtraError("plot() needs matplotlib: pip install 'tapegrad[viz]'") from None
     n = len(report.instructions)
     scale, unit = next((s, u) for s, u in _UNITS if report.peak_bytes >= s or s == 1)
@@ -63,6 +72,9 @@ def draw(report: MemoryReport, path: str | PathLike[str], title: str | None) -> 
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
     figure.savefig(path, dpi=130)
+
+
+setattr(MemoryReport, "plot", plot)
 
 
 def _mark_peak(report: MemoryReport, axes: object, base: np.ndarray, scale: int) -> None:

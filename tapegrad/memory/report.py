@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -245,23 +245,9 @@ class MemoryReport:
         """
         return json.dumps(self.to_dict())
 
-    def plot(self, path: str | PathLike[str], title: str | None = None) -> None:
-        """Draw live bytes over the instructions, forward and reverse, by kind, with the peak marked.
+    if TYPE_CHECKING:  # `memory.plot` makes its function this method
 
-        Parameters
-        ----------
-        path : path
-            The picture's file; its ending says the format (png, svg, pdf).
-        title : str, optional
-
-        Raises
-        ------
-        MissingExtraError
-            Without matplotlib (``pip install 'tapegrad[viz]'``).
-        """
-        from .plot import draw
-
-        draw(self, path, title)
+        def plot(self, path: str | PathLike[str], title: str | None = None) -> None: ...
 
 
 def _words(name: str) -> str:

@@ -34,6 +34,7 @@ from .distances import (
 )
 from .dropout import Dropout
 from .embedding import Embedding, EmbeddingBag
+from .errors import ModuleError, UninitialisedModuleError
 from .fold import Fold, Unfold
 from .linear import Bilinear, Identity, Linear
 from .losses import (
@@ -48,7 +49,7 @@ from .losses import (
     NLLLoss,
     SmoothL1Loss,
 )
-from .module import Module, ModuleError, UninitialisedModuleError
+from .module import Module
 from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm, RMSNorm
 from .padding import (
     CircularPad1d,

@@ -10,7 +10,8 @@ from typing import Any, TypeVar, overload
 from numpy.typing import ArrayLike
 
 from ..tensor import Tensor
-from .module import Module, ModuleError
+from .errors import ModuleError
+from .module import Module
 from .parameter import Parameter
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterList", "Sequential"]

@@ -8,28 +8,21 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..errors import ArgumentError, SwallowedError, TapegradError
+from ..errors import ArgumentError, SwallowedError
 from ..optim.lists import zero_gradient
 from ..state import ABSENT, Modes, Version, state
 from ..tensor import Tensor
+from .errors import ModuleError, UninitialisedModuleError
 from .members import Copies, Members
 from .names import parameters_of
 from .parameter import Parameter, float_dtype, refuse_swallowed
 from .state_dict import LoadResult, entries, load
 from .summary import describe
 
-__all__ = ["Module", "ModuleError", "UninitialisedModuleError"]
+__all__ = ["Module"]
 
 Self = TypeVar("Self", bound="Module")
 _REGISTRIES = {"_parameters": "an nn.Parameter", "_buffers": "a Tensor", "_modules": "an nn.Module"}
-
-
-class ModuleError(TapegradError, ValueError, TypeError):
-    """A parameter, buffer or module that cannot be registered, or an argument that a module refuses."""
-
-
-class UninitialisedModuleError(TapegradError, AttributeError, RuntimeError):
-    """A module was used before ``super().__init__()``."""
 
 
 class Module(Copies):
@@ -500,7 +493,7 @@ class Module(Copies):
         return ""
 
     def __repr__(self) -> str:
-        return describe(self)
+        return describe(self, Module.__repr__)
 
 
 def _join(prefix: str, name: str) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .module import Module
-    from .parameter import Parameter
+from .parameter import Parameter
+from .protocols import Tree
 
 _SHOWN = 6
 
 
-def parameters_of(module: Module, name: Any) -> list[Parameter]:
+def parameters_of(module: Tree, name: Any) -> list[Parameter]:
     """The parameters of the layer `name` and all below it, or the one parameter of that name.
 
     Raises

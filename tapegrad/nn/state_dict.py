@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import StateDictError
 from ..tensor import Tensor
-
-if TYPE_CHECKING:
-    from .module import Module
+from .protocols import Tree
 
 __all__ = ["LoadResult", "entries", "load"]
 
@@ -25,7 +23,7 @@ class LoadResult(NamedTuple):
     unexpected_keys: list[str]
 
 
-def entries(module: Module) -> Iterator[tuple[str, Tensor]]:
+def entries(module: Tree) -> Iterator[tuple[str, Tensor]]:
     """Every parameter and persistent buffer with its name, in PyTorch's order: own, then the children's."""
     for owner_name, owner in module.named_modules(remove_duplicate=False):
         prefix = f"{owner_name}." if owner_name else ""
@@ -37,7 +35,7 @@ def entries(module: Module) -> Iterator[tuple[str, Tensor]]:
                 yield prefix + name, buffer
 
 
-def load(module: Module, state: Mapping[str, Any], strict: bool) -> LoadResult:
+def load(module: Tree, state: Mapping[str, Any], strict: bool) -> LoadResult:
     """Check all of `state` against `module`, then write it; see `Module.load_state_dict`."""
     if not isinstance(state, Mapping):
         raise StateDictError(
@@ -93,7 +91,7 @@ def _from_torch(value: Any) -> Any:
 
 
 def _complaint(
-    module: Module, missing: list[str], unexpected: list[str], problems: list[str], strict: bool
+    module: Tree, missing: list[str], unexpected: list[str], problems: list[str], strict: bool
 ) -> str:
     lines = [f"load_state_dict: the state does not fit {type(module).__name__}, which is unchanged"]
     if strict and missing:

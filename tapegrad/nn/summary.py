@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    from .module import Module
+from .protocols import Tree
 
 __all__ = ["describe"]
 
 
-def describe(module: Module) -> str:
-    """The module's tree, one line a layer, each with its count of parameters, and a line for the total."""
-    lines = _lines(module)
+def describe(module: Tree, ours: Callable) -> str:
+    """The module's tree, one line a layer, each with its count of parameters, and a line for the total.
+
+    A module whose ``__repr__`` is not `ours` writes its lines itself.
+    """
+    lines = _lines(module, ours)
     if len(lines) > 1 and module.num_parameters():
         lines[-1] = ")"
         lines.append("# total: " + _count(module))
     return "\n".join(lines)
 
 
-def _lines(module: Module) -> list[str]:
-    from .module import Module
-
+def _lines(module: Tree, ours: Callable) -> list[str]:
     name, extra = type(module).__name__, module.extra_repr()
     count = "  # " + _count(module) if module.num_parameters() else ""
     # every registered name is shown, a shared module under each of its names
@@ -33,7 +33,7 @@ def _lines(module: Module) -> list[str]:
     if extra:
         lines += _indented(*extra.split("\n"))
     for label, child_lines in _grouped(
-        [(n, _lines(m) if type(m).__repr__ is Module.__repr__ else repr(m).split("\n")) for n, m in children],
+        [(n, _lines(m, ours) if type(m).__repr__ is ours else repr(m).split("\n")) for n, m in children],
         collapse=module._collapses_equal_children,
     ):
         lines += _indented(f"({label}): {child_lines[0]}", *child_lines[1:])
@@ -66,7 +66,7 @@ def _indented(*lines: str) -> list[str]:
     return ["  " + line for line in lines]
 
 
-def _count(module: Module) -> str:
+def _count(module: Tree) -> str:
     total, trainable = module.num_parameters(), module.num_parameters(trainable_only=True)
     text = f"{total:,} parameter{'s' if total != 1 else ''}"
     if trainable == total:

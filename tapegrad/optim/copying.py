@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..engine.storage import address_of
 from ..tensor import Tensor
 from .store import aligned_zeros
-
-if TYPE_CHECKING:
-    from .optimizer import Optimizer
 
 __all__ = ["Copies"]
 
@@ -62,15 +59,13 @@ class Copies:
         self._activate([k for k, held in enumerate(arrays) if held])
         for k, held in enumerate(arrays):
             for name, array in held.items():
-                _place(self, k, name, array)
+                self._place(k, name, array)
         self._table[:, self._steps] = state["steps"]
 
-
-def _place(optimizer: Optimizer, k: int, name: str, values: np.ndarray) -> None:
-    """Have parameter `k` hold these values as its state `name`."""
-    held = optimizer._state[k]
-    if name not in held:  # of a hyper-parameter that has been switched off since
-        held[name] = aligned_zeros(max(values.size, 1), optimizer.dtype)[:values.size].reshape(values.shape)
-        word = optimizer.row.places[name]
-        optimizer._table[k, word] = address_of(held[name]) // optimizer.dtype.itemsize
-    held[name][...] = values
+    def _place(self: Any, k: int, name: str, values: np.ndarray) -> None:
+        """Have parameter `k` hold these values as its state `name`."""
+        held = self._state[k]
+        if name not in held:  # of a hyper-parameter that has been switched off since
+            held[name] = aligned_zeros(max(values.size, 1), self.dtype)[:values.size].reshape(values.shape)
+            self._table[k, self.row.places[name]] = address_of(held[name]) // self.dtype.itemsize
+        held[name][...] = values

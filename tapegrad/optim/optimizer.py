@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,12 +18,10 @@ from . import clip, rates
 from .checks import check_parameter, positive_or_none
 from .copying import Copies
 from .lists import list_address, refuse_lists, zero_gradient
+from .protocols import Schedule
 from .rows import RateRow, Update, UpdateRows
 from .state_dict import fitting, listed
 from .store import ParameterStore, aligned_zeros, flat_offsets, home_words, written_by
-
-if TYPE_CHECKING:
-    from .scheduler import LRScheduler
 
 __all__ = ["Optimizer", "Params"]
 
@@ -57,7 +55,7 @@ class Optimizer(Copies):
         A change of a hyper-parameter takes effect at the next step.
     defaults : dict
     store : ParameterStore
-    schedulers : list of LRScheduler
+    schedulers : list of lr_scheduler.LRScheduler
         Those made with ``interval=``.
     layout : int
         Changes whenever earlier `UpdateRows` have become useless.
@@ -77,7 +75,7 @@ class Optimizer(Copies):
             raise ArgumentError("differentiable=True: steps are not recorded on the tape")
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
-        self.schedulers: list[LRScheduler] = []
+        self.schedulers: list[Schedule] = []
         self._max_grad_norm = positive_or_none("max_grad_norm", max_grad_norm)
         self._max_grad_value = positive_or_none("max_grad_value", max_grad_value)
         self._begin()
@@ -389,7 +387,7 @@ class Optimizer(Copies):
             return next(j for j, name in enumerate(self.row.hyper_names) if name in ("momentum", "beta1"))
         return 0
 
-    def _register(self, scheduler: LRScheduler) -> None:
+    def _register(self, scheduler: Schedule) -> None:
         self.schedulers.append(scheduler)
         if scheduler.cycles_momentum:
             self._new_layout()

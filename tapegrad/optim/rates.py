@@ -7,20 +7,16 @@ schedules compose, and a run of steps is an affine recurrence, done here for tho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ArgumentError
-
-if TYPE_CHECKING:
-    from .optimizer import Optimizer
-    from .scheduler import LRScheduler
+from .protocols import Groups, Schedule
 
 __all__ = ["advance", "leap", "rates_ahead"]
 
 
-def rate_table(optimizer: Optimizer, schedulers: Sequence[LRScheduler], count: int) -> np.ndarray:
+def rate_table(optimizer: Groups, schedulers: Sequence[Schedule], count: int) -> np.ndarray:
     """The rates now and after each of `count` steps of all `schedulers`, shape (count + 1, groups)."""
     present = np.array([group["lr"] for group in optimizer.param_groups], np.float64)
     table = np.empty((count + 1, len(present)))
@@ -50,7 +46,7 @@ def rate_table(optimizer: Optimizer, schedulers: Sequence[LRScheduler], count: i
     return table
 
 
-def momentum_table(optimizer: Optimizer, schedulers: Sequence[LRScheduler], count: int) -> np.ndarray:
+def momentum_table(optimizer: Groups, schedulers: Sequence[Schedule], count: int) -> np.ndarray:
     """The momenta now and after each of `count` steps, shape (count + 1, groups)."""
     present = [group["betas"][0] if "betas" in group else group["momentum"] for group in optimizer.param_groups]
     table = np.empty((count + 1, len(present)))
@@ -64,7 +60,7 @@ def momentum_table(optimizer: Optimizer, schedulers: Sequence[LRScheduler], coun
     return np.take_along_axis(table, last_given, axis=0)
 
 
-def advance(optimizer: Optimizer, schedulers: Sequence[LRScheduler], count: int) -> None:
+def advance(optimizer: Groups, schedulers: Sequence[Schedule], count: int) -> None:
     """Step all of `schedulers` `count` times."""
     if not schedulers or not count:
         return
@@ -84,11 +80,11 @@ def advance(optimizer: Optimizer, schedulers: Sequence[LRScheduler], count: int)
         scheduler._last_lr = list(rates)
 
 
-def _each_step(optimizer: Optimizer) -> list[LRScheduler]:
+def _each_step(optimizer: Groups) -> list[Schedule]:
     return [s for s in optimizer.schedulers if s.interval == "step"]
 
 
-def rates_ahead(optimizer: Optimizer, count: int) -> np.ndarray:
+def rates_ahead(optimizer: Groups, count: int) -> np.ndarray:
     """`Optimizer.upcoming_lrs`."""
     schedulers = _each_step(optimizer)
     steps = max(count - 1, 0)
@@ -98,6 +94,6 @@ def rates_ahead(optimizer: Optimizer, count: int) -> np.ndarray:
     return table[:count]
 
 
-def leap(optimizer: Optimizer, count: int) -> None:
+def leap(optimizer: Groups, count: int) -> None:
     """`Optimizer.advance_steps`."""
     advance(optimizer, _each_step(optimizer), count)

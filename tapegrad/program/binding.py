@@ -5,15 +5,11 @@ Their addresses in the rows are changed from call to call, which costs less than
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ..engine.storage import address_of
 from ..tensor import Tensor
-
-if TYPE_CHECKING:
-    from .program import Program
+from .protocols import Linked
 
 LEAST_BYTES = 1 << 17  # of an array that is not copied
 
@@ -61,7 +57,7 @@ class Place:
         return array
 
 
-def places_of(program: Program) -> tuple[dict[int, Place], dict[int, Place]]:
+def places_of(program: Linked) -> tuple[dict[int, Place], dict[int, Place]]:
     """The places of large arguments by their number, and of large gradients by their variable.
 
     Left out are what lies in other ones' bytes, what is returned as it is, and parts of variables.
@@ -85,7 +81,7 @@ def places_of(program: Program) -> tuple[dict[int, Place], dict[int, Place]]:
     return arguments, gradients
 
 
-def _words_of(program: Program, wanted: dict[tuple[bool, int], Tensor]) -> dict[
+def _words_of(program: Linked, wanted: dict[tuple[bool, int], Tensor]) -> dict[
         tuple[bool, int], list[tuple[np.ndarray, list[int]]]]:
     tape = program.tape
     found: dict[tuple[bool, int], list[tuple[np.ndarray, list[int]]]] = {key: [(tape._words, [])] for key in wanted}

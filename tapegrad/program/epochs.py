@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,8 @@ from ..errors import ArgumentError, ShapeError
 from ..random import generator, permutation
 from . import loop
 from .progress import NoBar, progress_bar
+from .protocols import Training
 from .source import Batches, Source, Stretch, check_alike, source_of, table_of
-
-if TYPE_CHECKING:
-    from .train_step import TrainStep
 
 _CHUNK_SECONDS = 0.05
 
@@ -55,7 +53,7 @@ class History:
         return np.array([self.loss[self.epoch == e].mean() for e in np.unique(self.epoch)])
 
 
-def run_epochs(train: TrainStep, given: Sequence[Any], batch_size: int, epochs: int, shuffle: bool,
+def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: int, shuffle: bool,
                seed: int | None, drop_last: bool, progress: bool,
                callback: Callable[[int, History], Any] | None) -> History:
     """`TrainStep.run`."""
@@ -122,7 +120,7 @@ class _Growing:
         return self._held[:self._count]
 
 
-def run_whole(train: TrainStep, batch: Sequence[np.ndarray]) -> float:
+def run_whole(train: Training, batch: Sequence[np.ndarray]) -> float:
     """One step on one batch that is split into micro-batches; returns the loss before the update."""
     source = source_of(batch, train.optimizer.dtype, None)
     n = len(source)
@@ -132,7 +130,7 @@ def run_whole(train: TrainStep, batch: Sequence[np.ndarray]) -> float:
     return float(losses[0][0])
 
 
-def run_parts(train: TrainStep, source: Source, parts: Sequence[Batches], losses: list[np.ndarray],
+def run_parts(train: Training, source: Source, parts: Sequence[Batches], losses: list[np.ndarray],
               bar: NoBar) -> None:
     """Run batches of one size after those of another; appends an array of losses for each size."""
     with closing(source.stretches(parts)) as stretches:
@@ -140,7 +138,7 @@ def run_parts(train: TrainStep, source: Source, parts: Sequence[Batches], losses
             _run_batches(train, of_part, losses, bar)
 
 
-def _run_batches(train: TrainStep, stretches: Iterator[Stretch], losses: list[np.ndarray], bar: NoBar) -> None:
+def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.ndarray], bar: NoBar) -> None:
     """Run batches of one size, in chunks of about 50 ms."""
     first = next(stretches)
     batches = first.batches
