@@ -13,8 +13,8 @@ from .memory import MemoryReport, memory_report
 from .program import History, TrainStep, compile
 from .random import manual_seed
 from .recomputation import checkpoint
-from .state import current_tape, enable_grad, is_grad_enabled, no_grad
-from .tape import Tape
+from .state import enable_grad, is_grad_enabled, no_grad
+from .tape import Tape, current_tape
 from .tensor import Tensor
 
 from . import nn, optim  # isort: skip  (they stand on everything above)

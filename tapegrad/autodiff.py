@@ -13,10 +13,11 @@ from .caller import user_line
 from .copies import by_name_or
 from .errors import ArgumentError, DtypeError, GradientError, TapegradError
 from .history import differentiating, is_argument, leave
+from .nodes import Leaf
 from .program.capture import Capture
 from .program.program import Program, scalar_seed
+from .reverse import backward
 from .state import enable_grad, state
-from .tape import Leaf
 from .tensor import Tensor
 from .tree import flatten, map_leaves, own, unflatten
 
@@ -89,8 +90,8 @@ class ValueAndGrad:
             if isinstance(value.node, Leaf):
                 value.backward()
             else:
-                value.node.tape.backward(value.node, value.offset, value.shape, value.strides,
-                                         np.ones(value.shape, value.dtype), False, wanted)
+                backward(value.node.tape, value.node, value.offset, value.shape, value.strides,
+                         np.ones(value.shape, value.dtype), False, wanted)
         gradients = [unflatten(trees[k][1], [_gradient_array(t) for t in leaves]) for k, leaves in chosen.items()]
         return self._arranged(_plain(value)[()], map_leaves(_plain, aux), gradients, again)
 

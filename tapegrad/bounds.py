@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .engine.poison import ENABLED
 from .errors import CorruptionError
-
-if TYPE_CHECKING:
-    from .tape import Tape
+from .instructions import Instructions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +45,7 @@ def checked(record: F) -> F:
     return checking  # type: ignore[return-value]
 
 
-def check_operands(tape: Tape, end: int) -> None:
+def check_operands(tape: Instructions, end: int) -> None:
     """Raise if an operand of the instructions before `end` reaches beyond its variable."""
     for n in range(end):
         note, first = tape.notes[n], int(tape._operand_start[n])

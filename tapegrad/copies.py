@@ -11,7 +11,7 @@ from __future__ import annotations
 import copyreg
 import sys
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +19,10 @@ from .caller import user_line
 from .engine.storage import Buffer
 from .errors import CaptureError, CopyError, GradientError
 from .history import leave
+from .nodes import Leaf, Node
 from .sparse import list_rows_of
 from .state import state
-from .tape import Leaf, Node, Tape
-
-if TYPE_CHECKING:
-    from .tensor import Tensor
+from .tape import Tape
 
 __all__ = ["Copies", "by_name_or"]
 
@@ -56,11 +54,11 @@ class Copies:
         return _reduced(self)
 
 
-def _fields(t: Tensor) -> tuple[Any, ...]:
+def _fields(t: Any) -> tuple[Any, ...]:
     return t.buffer, t.offset, t.shape, t.strides, t.dtype
 
 
-def _reduced(t: Tensor) -> tuple[Any, ...]:
+def _reduced(t: Any) -> tuple[Any, ...]:
     # dtypes by their names: those that NumPy unpickles are equal to, but not the ones that ops compare by identity
     parts = (*_fields(t)[:-1], t.dtype.name, t.node, t._requires_grad)
     return _tensor, (type(t), *parts), getattr(t, "__dict__", None) or None
@@ -74,7 +72,7 @@ def _tensor(kind: type, buffer: Buffer, offset: int, shape: tuple[int, ...], str
     return t
 
 
-def _refuse(t: Tensor, how: str) -> None:
+def _refuse(t: Any, how: str) -> None:
     """Raise where a copy would lose history, or freeze a value into a recording."""
     if t.buffer is None:
         t._array()  # says why it has no value

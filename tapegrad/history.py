@@ -14,8 +14,8 @@ from typing import Any
 from .caller import user_line
 from .engine.walk import WANTED
 from .errors import GradientError
+from .nodes import Leaf, Node
 from .state import state
-from .tape import Leaf, Node
 
 #: the leaves by which some thread is differentiating a function now
 _arguments: set[Leaf] = set()

@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 from .engine.locks import Lock
 from .errors import TapegradError
+from .state import state
 
 __all__ = ["Lendable", "alone"]
 
@@ -64,8 +65,6 @@ class Lendable:
 @contextmanager
 def alone(tape: Any) -> Iterator[None]:
     """Nobody else records or walks on the tape meanwhile."""
-    from .state import state
-
     if tape in state.entered or state.defaults.get(tape.dtype) is tape:
         tape.at_work += 1
         try:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .engine import walk
 from .engine.storage import array_at
+from .instructions import Instructions
 from .ops.table import OPS
-
-if TYPE_CHECKING:
-    from .tape import Tape
 
 _LETTER = {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "bool", "uint8": "u8"}
 
 
-def describe(tape: Tape, n: int) -> dict[str, Any]:
+def describe(tape: Instructions, n: int) -> dict[str, Any]:
     """See `Tape.instruction`."""
     if not 0 <= n < tape.count:
         raise IndexError(f"the tape has {tape.count} instructions, not {n + 1}")
@@ -39,7 +37,7 @@ def describe(tape: Tape, n: int) -> dict[str, Any]:
     return {"op": OPS[tape._opcode[n]].name, "operands": operands, "attributes": row[1 + 2 * (last - first):]}
 
 
-def listing(tape: Tape) -> str:
+def listing(tape: Instructions) -> str:
     """One line an instruction: op, output, inputs, what is saved."""
     rows: list[tuple[str, ...]] = [("#", "op", "out", "in", "saves", "layer")]
     for n in range(tape.count):

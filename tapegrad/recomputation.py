@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -17,11 +17,10 @@ import numpy as np
 from .engine import walk
 from .engine.storage import Buffer, array_at
 from .errors import RecomputationError
+from .nodes import Node
 from .ops.table import OPS
 from .state import state
-
-if TYPE_CHECKING:
-    from .tape import Node, Tape
+from .tape import Tape
 
 
 class Segment:

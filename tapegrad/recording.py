@@ -16,6 +16,7 @@ from .engine import jit
 from .engine.storage import Changes, array_at
 from .engine.walk import STORABLE, WANTED
 from .errors import ArgumentError, DtypeError, GradientError, ShapeError, TapegradError
+from .nodes import Leaf, Node
 from .ops.elementwise import UNARY
 from .ops.few import STACKS
 from .ops.layout import CONCATENATE, COPY_BOOL, COPY_INT64, JOINED, Concatenate
@@ -23,7 +24,7 @@ from .ops.nest import nest
 from .ops.table import EVERY, Op
 from .recomputation import Again
 from .state import state
-from .tape import Leaf, Node, raise_status
+from .tape import raise_status, tape_for
 from .tensor import BOOL, Tensor, as_array, constant, contiguous_strides, fixed, user_line, view
 
 _ZERO = jit.bits(0.0)
@@ -303,7 +304,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     if capture is not None and (always or depends(inputs)) and not (
             dtype != capture.tape.dtype and capture.computes(op, inputs)):
         return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added, always)
-    tape = state.tape(dtype)
+    tape = tape_for(dtype)
     tape.at_work += 1
     try:
         if tape.lent:

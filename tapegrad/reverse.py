@@ -14,10 +14,11 @@ from .engine.storage import Buffer, Changes, array_at
 from .engine.writers import Writing
 from .errors import GraphReleasedError, InPlaceError
 from .lending import alone
+from .nodes import Leaf, Node
 from .ops.table import ADJOINT, OPS
 from .recomputation import Again, Replay
 from .sparse import begin_lists
-from .tape import Leaf, Node, Tape
+from .tape import Tape
 
 #: bytes of kept values from which on they are given back while the walk goes on, and between two such stops
 _MANY, _STRETCH = 4 << 20, 1 << 20
@@ -25,7 +26,10 @@ _MANY, _STRETCH = 4 << 20, 1 << 20
 
 def backward(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
              gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None = None) -> None:
-    """See `Tape.backward`."""
+    """Accumulate into the leaves' gradients the adjoints of `gradient` at a view of `node`'s variable.
+
+    With `only`, the gradients of other leaves are left as they are.
+    """
     with alone(tape):
         tape.sweep()
         with Writing(tape._externals):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .engine.storage import Buffer
-    from .tape import Leaf, Tape
+from .engine.storage import Buffer
+from .instructions import Instructions
+from .nodes import Leaf
 
 
 class Symbol:
@@ -15,7 +15,7 @@ class Symbol:
 
     __slots__ = ("tape", "variable", "nbytes", "computed")
 
-    def __init__(self, tape: Tape, variable: int, nbytes: int, computed: bool) -> None:
+    def __init__(self, tape: Instructions, variable: int, nbytes: int, computed: bool) -> None:
         self.tape, self.variable, self.nbytes, self.computed = tape, variable, nbytes, computed
 
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from .engine.locks import Lock
 from .engine.storage import Changes
-from .errors import ArgumentError, DtypeError
-from .tape import Tape
+from .errors import ArgumentError
 
 _lock = Lock()
 #: the value of an attribute that is not there
@@ -104,43 +103,15 @@ class ThreadState(threading.local):
         self.capture: Any = None
         self.segment: Any = None  # of `checkpoint`
         self.transforming = 0  # how many functions are being differentiated, each within the other
-        self.entered: list[Tape] = []
-        self.defaults: dict[np.dtype, Tape] = {}
+        self.entered: list[Any] = []
+        self.defaults: dict[np.dtype, Any] = {}
 
     def wants(self, t: Any) -> bool:
         """Whether an op on `t` now would have to give its adjoint."""
         return self.grad_enabled and t.requires_grad and (self.capture is None or self.capture.wants(t))
 
-    def tape(self, dtype: np.dtype) -> Tape:
-        """The tape that records ops of `dtype` now."""
-        if self.entered:
-            tape: Tape = self.entered[-1]
-            if tape.dtype is not dtype:
-                if tape.dtype is not None and tape.dtype != dtype:
-                    raise DtypeError(f"this tape records {tape.dtype}; an op of {dtype} cannot join it")
-                tape.dtype = dtype
-            return tape
-        if dtype not in self.defaults:
-            self.defaults[dtype] = Tape(keep=False)
-            self.defaults[dtype].dtype = dtype
-        return self.defaults[dtype]
-
 
 state = ThreadState()
-
-
-def current_tape(dtype: Any = np.float32) -> Tape:
-    """The tape on which this thread records ops of `dtype` now.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> x = tg.tensor([1.0], requires_grad=True)
-    >>> y = tg.exp(x)
-    >>> len(tg.current_tape()) >= 1
-    True
-    """
-    return state.tape(np.dtype(dtype))
 
 
 class _GradMode:

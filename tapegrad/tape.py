@@ -12,9 +12,7 @@ each have a place of their own.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
-from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -22,57 +20,19 @@ import numpy as np
 
 from .engine import walk
 from .engine.blas import REFUSED
-from .engine.storage import Buffer, Changes, address_of, array_at, storage
-from .engine.touched import TouchedRows
-from .errors import GradientError, TapegradError, TapeMemoryError
+from .engine.storage import Buffer, Changes, array_at
+from .errors import DtypeError, GradientError, TapegradError, TapeMemoryError
+from .instructions import Instructions, Note, packer
 from .lending import Lendable, alone
 from .listing import describe, listing
+from .nodes import Leaf, Node
 from .ops.table import OPS, Op
 from .ragged import starts_of
 from .rows import Rows
-
-#: shape, dtype and strides of every operand, the operands that are saved, the user's file and line with the layer
-#: (None where nothing is captured), and the `Segment` that runs again in the reverse walk
-Note = tuple[list[tuple[tuple[int, ...], np.dtype, tuple[int, ...]]], tuple[int, ...], Any, Any]
+from .state import state
 
 
-@cache
-def _packer(count: int) -> struct.Struct:
-    return struct.Struct(f"{count}q")
-
-
-class Node:
-    """The output of an instruction; while it lives, so do the instruction and those before it that it needs."""
-
-    __slots__ = ("tape", "variable", "nbytes", "inputs", "epoch")
-
-    def __init__(self, tape: Tape, variable: int, nbytes: int, inputs: tuple[Any, ...]) -> None:
-        self.tape, self.variable, self.nbytes, self.inputs, self.epoch = tape, variable, nbytes, inputs, tape.epoch
-
-    def __del__(self) -> None:
-        self.tape._dead.append((self.variable, self.epoch))
-
-    @property
-    def on_tape(self) -> bool:
-        """Whether the instruction is still there."""
-        tape = self.tape
-        return tape.epoch == self.epoch and tape._producer[self.variable] >= 0
-
-
-class Leaf:
-    """Where a leaf's gradient accumulates; shared by the leaf and its views."""
-
-    __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "requires_grad", "touched", "__weakref__")
-
-    def __init__(self, buffer: Buffer, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> None:
-        self.buffer, self.shape, self.dtype, self.nbytes = buffer, shape, dtype, nbytes
-        self.gradient: Buffer | None = None
-        self.requires_grad = True
-        self.home: Buffer | None = None  # where the gradient must lie, if an optimiser has said so
-        self.touched: TouchedRows | None = None  # which rows of the gradient are not zero, if that is kept
-
-
-class Tape(Lendable):
+class Tape(Instructions, Lendable):
     """A recording of instructions.
 
     Parameters
@@ -99,82 +59,8 @@ class Tape(Lendable):
     def __init__(self, max_bytes: int | None = None, *, keep: bool = True) -> None:
         if max_bytes is not None and (not isinstance(max_bytes, (int, np.integer)) or max_bytes <= 0):
             raise TapeMemoryError(f"max_bytes must be a positive number of bytes, not {max_bytes!r}")
-        self.keep, self.max_bytes = keep, max_bytes
-        self._words: Any
-        self._variable: Any
-        self._offset: Any
-        self._flags: Any
-        self.storage = storage(max_bytes)
-        self.dtype: Any = None  # of the first op that is recorded
-        self.epoch = 0
-        self.names: dict[str, Any] = {}
-        self._header = np.zeros(walk.HEADER_WORDS, np.int64)
-        self._header_address = address_of(self._header)
-        self._scratch: Any = np.zeros(256, np.int64)
-        self._dead: list[tuple[int, int]] = []
+        super().__init__(max_bytes, keep)
         self._begin_alone()
-        self._make_arrays(64, 512, 256, 128)
-        self.storage.beside = self.instruction_bytes
-        self._clear()
-
-    # -------------------------------------------------------------- arrays
-
-    def _make_arrays(self, instructions: int, words: int, operands: int, variables: int) -> None:
-        self._opcode, self._live, self._stamp = (np.zeros(instructions, np.int64) for _ in range(3))
-        self._start, self._operand_start = (np.zeros(instructions + 1, np.int64) for _ in range(2))
-        self._words = np.zeros(words, np.int64)
-        self._variable, self._offset, self._flags = (np.zeros(operands, np.int64) for _ in range(3))
-        (self._value, self._adjoint, self._nbytes, self._itemsize, self._state, self._place, self._producer, self._hole,
-         self._hole_bytes) = (np.zeros(variables, np.int64) for _ in self._PER_VARIABLE)
-        self._point_header()
-
-    _PER_INSTRUCTION = ("_opcode", "_live", "_stamp", "_start", "_operand_start")
-    _PER_OPERAND = ("_variable", "_offset", "_flags")
-    _PER_VARIABLE = ("_value", "_adjoint", "_nbytes", "_itemsize", "_state", "_place", "_producer", "_hole",
-                     "_hole_bytes")
-
-    def _grow(self, names: Sequence[str]) -> None:
-        """Double these arrays."""
-        extra = sum(getattr(self, name).nbytes for name in names)
-        held = self.storage.held_bytes + self.instruction_bytes
-        if self.max_bytes is not None and held + extra > self.max_bytes:
-            raise TapeMemoryError(f"{self.count:,} instructions ask for {extra:,} bytes more; the tape holds {held:,} "
-                                  f"of the {self.max_bytes:,} that it may hold")
-        self.storage.beside += extra
-        for name in names:
-            old = getattr(self, name)
-            new = np.zeros(2 * len(old), np.int64)
-            new[:len(old)] = old
-            setattr(self, name, new)
-        self._point_header()
-
-    def _point_header(self) -> None:
-        header = self._header
-        for place, name in ((walk.OPCODE, "_opcode"), (walk.START, "_start"), (walk.WORDS, "_words"),
-                            (walk.OPERAND_START, "_operand_start"), (walk.OPERAND_VARIABLE, "_variable"),
-                            (walk.OPERAND_OFFSET, "_offset"), (walk.OPERAND_FLAGS, "_flags"),
-                            (walk.LIVE, "_live"), (walk.VALUE, "_value"), (walk.ADJOINT, "_adjoint"),
-                            (walk.NBYTES, "_nbytes"), (walk.ITEMSIZE, "_itemsize"), (walk.STATE, "_state"),
-                            (walk.PLACE, "_place"), (walk.HOLE, "_hole"), (walk.HOLE_BYTES, "_hole_bytes")):
-            header[place] = address_of(getattr(self, name)) // 8
-        self._words_address = address_of(self._words)
-
-    def _clear(self) -> None:
-        self.count = self._word_count = self._operand_count = self._dead_count = 0
-        self._variable_count = 1  # variable 0 stands for what has no adjoint
-        self._free_variables: list[int] = []
-        self._externals: dict[Any, int] = {}
-        self.saved: list[Any] = []  # of tuples of Buffer, or Again; None where dead
-        self.notes: list[Any] = []  # of Note, None where dead
-        self._kept_nodes: list[Node] = []
-        self._adjoints: Buffer | None = None  # with `keep`: of the last reverse walk, and where each lies
-        self._kept_adjoint = np.zeros(0, np.int64)
-
-    @property
-    def instruction_bytes(self) -> int:
-        """Bytes of the instruction arrays."""
-        names = self._PER_INSTRUCTION + self._PER_OPERAND + self._PER_VARIABLE + ("_words",)
-        return sum(getattr(self, name).nbytes for name in names)
 
     @property
     def live_bytes(self) -> int:
@@ -235,11 +121,11 @@ class Tape(Lendable):
             self._grow(("_words",))
         while operand + n_operands > len(self._variable):
             self._grow(self._PER_OPERAND)
-        _packer(n_words).pack_into(self._words, 8 * at, *words)
-        packer = _packer(n_operands)
-        packer.pack_into(self._variable, 8 * operand, *variables)
-        packer.pack_into(self._offset, 8 * operand, *offsets)
-        packer.pack_into(self._flags, 8 * operand, *flags)
+        packer(n_words).pack_into(self._words, 8 * at, *words)
+        pack = packer(n_operands).pack_into
+        pack(self._variable, 8 * operand, *variables)
+        pack(self._offset, 8 * operand, *offsets)
+        pack(self._flags, 8 * operand, *flags)
         self._opcode[n] = op.opcode
         self._stamp[n] = Changes.count
         self._producer[variables[0]] = n
@@ -273,13 +159,6 @@ class Tape(Lendable):
         self._free_variables = rows.free
         for source, v in rows.externals.items():
             self._enter(source, v)
-
-    def scratch_row(self, words: list[int]) -> int:
-        """Byte address of a row that is not recorded; it holds until the next call."""
-        if len(words) > len(self._scratch):
-            self._scratch = np.zeros(2 * len(words), np.int64)
-        _packer(len(words)).pack_into(self._scratch, 0, *words)
-        return address_of(self._scratch)
 
     def reset(self) -> None:
         """Forget every instruction and give its bytes back."""
@@ -401,16 +280,6 @@ class Tape(Lendable):
         self.run(walk.PLAN_REVERSE, 0, int(self._producer[seed]) + 1)
         return int(header[walk.TOTAL])
 
-    def backward(self, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
-                 gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None = None) -> None:
-        """Accumulate into the leaves' gradients the adjoints of `gradient` at a view of `node`'s variable.
-
-        With `only`, the gradients of other leaves are left as they are.
-        """
-        from .reverse import backward
-
-        backward(self, node, offset, shape, strides, gradient, retain_graph, only)
-
     # -------------------------------------------------------------- inspection
 
     def value(self, tensor: Any) -> np.ndarray:
@@ -470,15 +339,11 @@ class Tape(Lendable):
     # -------------------------------------------------------------- current tape
 
     def __enter__(self) -> Tape:
-        from .state import state
-
         self._enter_thread()
         state.entered.append(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        from .state import state
-
         state.entered.remove(self)
         self._leave_thread()
 
@@ -502,3 +367,35 @@ def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str]
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
     given = ", ".join(str(list(s)) for s, *_ in operands[1:])
     raise error(f"{op.name} of shapes {given}: {message}{line}")
+
+
+# ------------------------------------------------------------------ the thread's tapes
+
+
+def tape_for(dtype: np.dtype) -> Tape:
+    """The tape on which this thread records ops of `dtype` now."""
+    if state.entered:
+        tape: Tape = state.entered[-1]
+        if tape.dtype is not dtype:
+            if tape.dtype is not None and tape.dtype != dtype:
+                raise DtypeError(f"this tape records {tape.dtype}; an op of {dtype} cannot join it")
+            tape.dtype = dtype
+        return tape
+    if dtype not in state.defaults:
+        state.defaults[dtype] = Tape(keep=False)
+        state.defaults[dtype].dtype = dtype
+    return state.defaults[dtype]
+
+
+def current_tape(dtype: Any = np.float32) -> Tape:
+    """The tape on which this thread records ops of `dtype` now.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.tensor([1.0], requires_grad=True)
+    >>> y = tg.exp(x)
+    >>> len(tg.current_tape()) >= 1
+    True
+    """
+    return tape_for(np.dtype(dtype))

@@ -43,9 +43,11 @@ from .errors import (
 )
 from .history import convert, leave
 from .methods import TensorMethods
+from .nodes import Leaf, Node
+from .reverse import backward
 from .rows import Symbol
 from .state import Forgotten, Modes, state
-from .tape import Leaf, Node
+from .tape import tape_for
 
 _ONE = np.ones(())
 _REMEDIES = {"shape": "reshape(shape)", "strides": "reshape, transpose or an index", "dtype": "astype(dtype)"}
@@ -64,7 +66,7 @@ class _Fields:
     _requires_grad: bool
 
 
-class Tensor(_Fields, TensorMethods, Copies):
+class Tensor(_Fields, TensorMethods["Tensor"], Copies):
     """An array whose history may be on a tape.
 
     Parameters
@@ -370,7 +372,7 @@ class Tensor(_Fields, TensorMethods, Copies):
                 before = self_leaf.grad
                 self_leaf.grad = whole if before is None else whole + before.numpy()
             return
-        node.tape.backward(node, self.offset, self.shape, self.strides, seed, retain_graph)
+        backward(node.tape, node, self.offset, self.shape, self.strides, seed, retain_graph)
 
     def detach(self) -> Tensor:
         """The same values without history; shares memory."""
@@ -382,7 +384,7 @@ class Tensor(_Fields, TensorMethods, Copies):
 
     def named(self, name: str) -> Tensor:
         """Give the tensor a name on the current tape, for `Tape.value` and `Tape.adjoint`. Returns the tensor."""
-        state.tape(self.dtype).names[name] = self
+        tape_for(self.dtype).names[name] = self
         return self
 
     # -------------------------------------------------------------- in-place, for leaves

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeError
+from ..nodes import Leaf
 from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, EMBEDDING_BAG_MAX, LONG_EMBEDDING, ONE_HOT
 from ..ops.indexed import hot_elements, places_of_hot
 from ..recording import as_tensor, lift, record
 from ..sparse import list_rows_of
 from ..state import state
-from ..tape import Leaf
 from ..tensor import DEFAULT_DTYPE, INT64, Tensor, constant
 from .elementwise import contiguous
 from .layout import reshape

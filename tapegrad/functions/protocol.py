@@ -11,9 +11,9 @@ import numpy as np
 from ..caller import user_line
 from ..errors import DtypeError, InPlaceError
 from ..methods import METHODS
+from ..nodes import Leaf
 from ..recording import astype, gathered
 from ..state import state
-from ..tape import Leaf
 from ..tensor import Tensor, as_array
 from .counterparts import BY_TYPE, counterparts, of_scipy, refuse_by_type
 from .indexing import At, getitem

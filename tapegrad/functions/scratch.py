@@ -9,6 +9,7 @@ from ..ops.scratch import SCRATCH
 from ..ops.table import Op
 from ..recording import depends, record
 from ..state import state
+from ..tape import tape_for
 from ..tensor import Tensor
 
 #: the scratch of each recording in the making
@@ -43,7 +44,7 @@ def scratch(op: Op, elements: int, *operands: Tensor) -> Tensor:
         if found is None or found.size < elements:
             found = _recorded[capture] = record(SCRATCH, (), (elements,), dtype=dtype, always=True)
         return found
-    tape = state.tape(dtype)
+    tape = tape_for(dtype)
     last = _computed.get(tape)
     buffer = None if last is None else last()
     if buffer is None or buffer.nbytes < elements * dtype.itemsize:

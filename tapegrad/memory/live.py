@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from ..nodes import Leaf
 from ..state import state
-from ..tape import Leaf, Tape
+from ..tape import Tape
 from .report import Rows
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..engine.walk import WANTED
 from ..memory.report import Instruction, Life, MemoryReport
+from ..nodes import Leaf
 from ..ops.table import OPS
-from ..tape import Leaf
 from .program import Program
 
 

@@ -16,11 +16,12 @@ from ..engine.walk import STORABLE, WANTED
 from ..errors import CaptureError, DtypeError, InPlaceError, StaleTensorError
 from ..functions.elementwise import as_bool, convert
 from ..history import is_argument
+from ..nodes import Leaf, Node
 from ..ops.table import Op
 from ..recording import covers, leaf_relative
 from ..rows import Rows, Symbol
 from ..state import ABSENT, Modes, state
-from ..tape import Leaf, Node, Tape
+from ..tape import Tape
 from ..tensor import BOOL, Tensor, contiguous_strides, user_line
 from .conditions import Conditions, Looks, is_plain, look_below, same
 from .fusion import fuse

@@ -9,10 +9,10 @@ from weakref import ref
 
 from ..engine.storage import Buffer, Changes
 from ..errors import CaptureError
+from ..nodes import Leaf
 from ..ops.table import Op
 from ..recording import record
 from ..state import state
-from ..tape import Leaf
 from ..tensor import Tensor, user_line
 
 _numbers = count(2)

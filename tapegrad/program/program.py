@@ -13,10 +13,11 @@ from ..engine.locks import computed_once
 from ..engine.storage import address_of, aligned_bytes, array_at
 from ..engine.watch import BROKEN_STATUS
 from ..errors import TapegradError
+from ..nodes import Leaf
 from ..ops.table import OPS
 from ..random import dropout_key
 from ..sparse import link_lists
-from ..tape import Leaf, Tape
+from ..tape import Tape
 from ..tensor import Tensor
 from .binding import Place, places_of
 from .budget import Budget, Plan, plan_within

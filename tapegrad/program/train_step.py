@@ -11,8 +11,8 @@ import numpy as np
 from ..engine.writers import Writing, turns, waiting, wake
 from ..errors import ArgumentError, CaptureError, GradientError
 from ..memory import MemoryReport, Rows
+from ..nodes import Leaf
 from ..state import state
-from ..tape import Leaf
 from ..tensor import Tensor, user_line
 from .account import account
 from .arguments import as_input, signature_of
