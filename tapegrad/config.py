@@ -10,6 +10,7 @@ from typing import Any
 
 from ._version import __version__
 from .engine import jit, processor, providers, team
+from .engine.cache import cache_folder
 from .errors import ArgumentError
 from .memory import Rows
 
@@ -77,7 +78,7 @@ class Config:
             ``compile_seconds`` : float
                 Spent compiling in this process so far.
         """
-        provider, folder = providers.loaded(), jit.cache_folder()
+        provider, folder = providers.loaded(), cache_folder()
         return {
             "tapegrad": __version__, "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("numpy", "numba", "llvmlite", "scipy")},

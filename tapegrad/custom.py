@@ -11,8 +11,8 @@ import numpy as np
 
 from .caller import user_line
 from .copies import by_name_or
-from .engine import as_written, jit
-from .engine.jit import bits
+from .engine import as_written
+from .engine.language import array_of, bits, enabled, real
 from .errors import ArgumentError, DtypeError, GradientError, ShapeError
 from .ops.table import Op
 from .recording import common_dtype, gathered, lift_to, record
@@ -139,11 +139,11 @@ class CustomOp:
         for k, name in enumerate(self.scalars):
             arguments[name] = f"real(op, {at + k}, f)"
 
-        prepare = as_written.compiled if jit.enabled() else as_written.twin
+        prepare = as_written.compiled if enabled() else as_written.twin
 
         def kernel(function: Callable, names: tuple[str, ...], label: str) -> Callable:
             body = f"def {label}(op, f, i, b):\n    user({', '.join(arguments[n] for n in names)})\n    return 0\n"
-            scope: dict[str, Any] = {"user": prepare(function), "array_of": jit.array_of, "real": jit.real}
+            scope: dict[str, Any] = {"user": prepare(function), "array_of": array_of, "real": real}
             exec(body, scope)
             return scope[label]
 

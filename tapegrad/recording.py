@@ -13,6 +13,7 @@ import numpy as np
 from .arrays import DEFAULT_DTYPE, FLOAT32, FLOAT64, foreign_array, keeps_dtype
 from .bounds import checked
 from .engine import jit
+from .engine.language import bits
 from .engine.storage import Changes, array_at
 from .engine.walk import STORABLE, WANTED
 from .errors import ArgumentError, DtypeError, GradientError, ShapeError, TapegradError
@@ -27,7 +28,7 @@ from .state import state
 from .tape import raise_status, tape_for
 from .tensor import BOOL, Tensor, as_array, constant, contiguous_strides, fixed, user_line, view
 
-_ZERO = jit.bits(0.0)
+_ZERO = bits(0.0)
 
 
 def lift(*values: Any) -> list[Tensor]:

@@ -284,10 +284,10 @@ class TestReport:
     def test_bytes_of_the_cache_are_those_of_its_files(self, tmp_path, monkeypatch):
         (tmp_path / "a.o").write_bytes(b"x" * 1000)
         (tmp_path / "b.o").write_bytes(b"x" * 234)
-        monkeypatch.setattr("tapegrad.engine.jit._folder", tmp_path)
+        monkeypatch.setattr("tapegrad.engine.cache._folder", tmp_path)
         info = tg.config.info()
         assert (info["cache_folder"], info["cache_bytes"]) == (str(tmp_path), 1234)
-        monkeypatch.setattr("tapegrad.engine.jit._folder", tmp_path / "none")
+        monkeypatch.setattr("tapegrad.engine.cache._folder", tmp_path / "none")
         assert tg.config.info()["cache_bytes"] == 0
 
     def test_show_prints_every_line_of_it_and_returns_nothing(self, capsys):

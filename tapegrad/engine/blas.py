@@ -6,12 +6,9 @@ others lie, addresses of the two ways to multiply among them.
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
-import numpy as np
-
-from .jit import call, cast, device, frame, integers, real, wide, word_of
+from .language import call, cast, device, fortran_gemm, frame, integers, real, wide, word_of
 from .sums import sum_rows
 from .team import share
 
@@ -19,19 +16,6 @@ from .team import share
 #: and nothing computed
 REFUSED = 254
 _MOST = (1 << 31) - 1  # extents are 32 bits wide there
-
-
-def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
-                 ldb: int, beta: Any, c: int, ldc: int, f: Any) -> int:
-    """Column-major C = alpha op(A) op(B) + beta C; `a`, `b`, `c` are element addresses, `ta`, `tb` 1 to transpose."""
-    real, integer, size = np.ctypeslib.as_ctypes_type(f.dtype), ctypes.c_int32, f.dtype.itemsize
-    slots: dict[int, Any] = {p: integer(int(v)) for p, v in ((2, m), (3, n), (4, k), (7, lda), (9, ldb), (12, ldc))}
-    slots |= {0: ctypes.c_char(b"T" if ta else b"N"), 1: ctypes.c_char(b"T" if tb else b"N"),
-              5: real(alpha), 10: real(beta)}
-    arrays = {p: int(v) * size for p, v in ((6, a), (8, b), (11, c))}
-    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(int(routine))(
-        *(arrays[p] if p in arrays else ctypes.addressof(slots[p]) for p in range(13)))
-    return 0
 
 
 @device

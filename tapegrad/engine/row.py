@@ -47,7 +47,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntFlag
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, TypeVar
 
-from .jit import bits, real, real64
+from .primitives import bits, real, real64
 
 # of these annotations the names count
 Output: TypeAlias = int

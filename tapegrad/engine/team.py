@@ -36,8 +36,24 @@ from typing import Any
 
 import numpy as np
 
-from . import jit, providers
-from .jit import FRAME_WORDS, Kernel, call, device, frame, row_address
+from . import providers
+from .jit import Kernel
+from .language import (
+    FRAME_WORDS,
+    c_call,
+    call,
+    device,
+    enabled,
+    frame,
+    increase,
+    look,
+    offer,
+    pause,
+    publish,
+    replace,
+    row_address,
+    settle,
+)
 from .locks import TEAMS, Lock
 from .storage import address_of, aligned_bytes
 
@@ -58,55 +74,6 @@ KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4  # beside a ticket
 MOST = 64
 TICKETS, SLEEPERS = 40, 40 + 8 * MOST
 LEFT = (1 << 32) - 1
-
-
-# Primitives: here their plain-Python meaning, where there is one thread; `team_code` has the atomic ones.
-
-
-def look(i: Any, at: int) -> int:
-    """The word at element address `at`, as other threads have left it."""
-    return i[at]
-
-
-def publish(i: Any, at: int, value: int) -> int:
-    """Write a word that other threads read, and what was written before it; go on when they can."""
-    i[at] = value
-    return 0
-
-
-def offer(i: Any, at: int, value: int) -> int:
-    """`publish`, but go on at once."""
-    i[at] = value
-    return 0
-
-
-def settle() -> int:
-    """Go on when others can read all that was written."""
-    return 0
-
-
-def replace(i: Any, at: int, expected: int, value: int) -> int:
-    """Write a word if it is `expected`; 1 if it was."""
-    if i[at] != expected:
-        return 0
-    i[at] = value
-    return 1
-
-
-def increase(i: Any, at: int, by: int) -> int:
-    """Add to a word; returns what it was."""
-    i[at] += by
-    return i[at] - by
-
-
-def pause() -> int:
-    """Let the processor rest for some cycles."""
-    return 0
-
-
-def c_call(address: int, number: int, pointer: int, count: int) -> int:
-    """Call a C function of up to three arguments (an int, a pointer, a size) that gives an int."""
-    raise NotImplementedError("compiled functions only")
 
 
 # ------------------------------------------------------------------ compiled
@@ -312,7 +279,7 @@ def _grow(words: np.ndarray, dtype: np.dtype) -> None:
     provider = providers.loaded()
     count = min(provider.threads, MOST) - 1
     system = _system_functions()
-    if not jit.enabled() or count <= words[1] or provider.threads_address == 0 or system is None:
+    if not enabled() or count <= words[1] or provider.threads_address == 0 or system is None:
         return
     words[2], words[3:6] = provider.threads_address, system
     _find_processors(words)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import cast, device
+from .language import cast, device
 from .processor import VECTOR
 from .storage import address_of, aligned_bytes
 

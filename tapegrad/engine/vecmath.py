@@ -46,7 +46,7 @@ from typing import Any
 import numpy as np
 
 from . import vecmath32, vecmath64
-from .jit import device
+from .language import device
 
 __all__ = [
     "abs", "acos", "asin", "atan", "cos", "cosh", "erf", "exp", "expm1", "floor", "from_order", "gelu", "gelu_slope",

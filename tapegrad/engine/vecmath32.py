@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import bits_float, float_bits
+from .language import bits_float, float_bits
 
 LOG2_E = 1.4426950408889634
 #: log(2) in two parts: 15 bits, so that whole numbers up to 512 times it are exact, and the rest

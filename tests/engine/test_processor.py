@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from tapegrad.engine import processor
-from tapegrad.engine.jit import cache_folder
+from tapegrad.engine.cache import cache_folder
 
 WITHOUT = re.sub(r"\+((avx512|avx10|evex512)[^,]*)", r"-\1", processor.FEATURES)  # with vectors of 32 bytes at most
-TELL = ("from tapegrad.engine import processor, tile, jit; "
-        "print(processor.NAME, processor.VECTOR, tile.ROWS, jit.cache_folder().name, sep='\\n')")
+TELL = ("from tapegrad.engine import cache, processor, tile; "
+        "print(processor.NAME, processor.VECTOR, tile.ROWS, cache.cache_folder().name, sep='\\n')")
 
 
 def told(**variables):

@@ -275,9 +275,9 @@ def test_plain_python_agrees_and_keeps_the_dtype(name, dtype):
 def test_a_loop_becomes_vector_code(name, dtype):
     import numba
 
-    from tapegrad.engine import intrinsics
+    from tapegrad.engine import lowering
 
-    intrinsics.teach()
+    lowering.teach()
     function = getattr(m, name)
 
     def loop(x, y):
@@ -285,7 +285,7 @@ def test_a_loop_becomes_vector_code(name, dtype):
             y[k] = function(x[k])
 
     array = numba.from_dtype(np.dtype(dtype))[::1]
-    compiled = numba.njit((array, array), fastmath=intrinsics.FASTMATH, error_model="numpy")(loop)
+    compiled = numba.njit((array, array), fastmath=lowering.FASTMATH, error_model="numpy")(loop)
     (code,) = compiled.inspect_llvm().values()
     element = "float" if dtype is np.float32 else "double"
     stores = [line for line in code.splitlines() if "store <" in line and f" x {element}>" in line]

@@ -1,6 +1,6 @@
 """Bounds for the plain-Python twin of the compiled code: every access lies within memory that somebody holds.
 
-With ``NUMBA_DISABLE_JIT=1`` kernels run as plain Python over `tapegrad.engine.jit.Memory`, which reads raw addresses.
+With ``NUMBA_DISABLE_JIT=1`` kernels run as plain Python over `tapegrad.engine.primitives.Memory`, which reads raw addresses.
 Here another class stands in its place, which asks for every access
 
 * whether it lies within a live array or buffer, and
@@ -259,10 +259,10 @@ def install() -> None:
         sys.modules[name].__path__ = [str(path)]
     storage = importlib.import_module("tapegrad.engine.storage")
     watch_storage(storage)
-    jit = importlib.import_module("tapegrad.engine.jit")
-    if jit.enabled():
+    primitives = importlib.import_module("tapegrad.engine.primitives")
+    if primitives.enabled():
         raise RuntimeError("bounds are checked in plain Python: set NUMBA_DISABLE_JIT=1")
-    watch_kernels(jit)
+    watch_kernels(primitives)
     for name in stubs:
         del sys.modules[name]
     importlib.import_module("tapegrad")

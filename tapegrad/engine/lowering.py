@@ -20,11 +20,12 @@ from numba.core import cgutils, compiler, config, cpu_options, registry
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
-from . import as_written, blas, jit, processor, team, tile, tile_code, vecmath
+from . import as_written, primitives, processor, tile, tile_code, vecmath
+from .language import DEVICE_FUNCTIONS, specialised
 from .row import resolved
 
 #: A product may be joined with the addition that follows it. Nothing else: ``w * d * d`` is not ``w * (d * d)`` where
-#: squares overflow, nor ``a / b`` the same as ``a * (1 / b)``. Sums that may be reordered say so, with `jit.plus`
+#: squares overflow, nor ``a / b`` the same as ``a * (1 / b)``. Sums that may be reordered say so, with `plus`
 FASTMATH = {"contract"}
 #: of an addition that may change its place among its like: "nsz" because LLVM reorders none without it
 REORDERED = ("reassoc", "nsz", "contract")
@@ -57,23 +58,23 @@ _PRIMITIVES: set[Callable] = set()
 _row, _any = types.CPointer(types.int64), types.Any
 
 
-@_primitive(jit.words_at, lambda address: _row, types.Integer)
+@_primitive(primitives.words_at, lambda address: _row, types.Integer)
 def _words_at(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.inttoptr(builder.shl(args[0], ir.Constant(_i64, 3)), _i64.as_pointer())
 
 
-@_primitive(jit.row_address, lambda op: types.int64, _any)
+@_primitive(primitives.row_address, lambda op: types.int64, _any)
 def _row_address(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.ashr(builder.ptrtoint(args[0], _i64), ir.Constant(_i64, 3))
 
 
-@_primitive(jit.word_of, lambda value: types.int64, types.Float)
+@_primitive(primitives.word_of, lambda value: types.int64, types.Float)
 def _word_of(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     value = context.cast(builder, args[0], signature.args[0], types.float64)
     return builder.bitcast(value, _i64)
 
 
-@_primitive(jit.integers, lambda f: _row, _any)
+@_primitive(primitives.integers, lambda f: _row, _any)
 def _integers(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.bitcast(args[0], _i64.as_pointer())
 
@@ -84,23 +85,23 @@ def _slot(builder: Any, kind: Any) -> Any:
         return builder.alloca(kind)
 
 
-@_primitive(jit.frame, lambda: _row)
+@_primitive(primitives.frame, lambda: _row)
 def _frame(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    return builder.bitcast(_slot(builder, ir.ArrayType(_i64, jit.FRAME_WORDS)), _i64.as_pointer())
+    return builder.bitcast(_slot(builder, ir.ArrayType(_i64, primitives.FRAME_WORDS)), _i64.as_pointer())
 
 
-@_primitive(jit.floats_at, lambda f, address: f, _any, types.Integer)
+@_primitive(primitives.floats_at, lambda f, address: f, _any, types.Integer)
 def _floats_at(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     size = ir.Constant(_i64, context.get_abi_sizeof(context.get_value_type(signature.return_type.dtype)))
     return builder.inttoptr(builder.mul(args[1], size), args[0].type)
 
 
-@_primitive(jit.doubles_at, lambda f, address: types.CPointer(types.float64), _any, types.Integer)
+@_primitive(primitives.doubles_at, lambda f, address: types.CPointer(types.float64), _any, types.Integer)
 def _doubles_at(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.bitcast(builder.gep(args[0], [args[1]]), ir.DoubleType().as_pointer())
 
 
-@_primitive(jit.wide, lambda value: types.float64, types.Number)
+@_primitive(primitives.wide, lambda value: types.float64, types.Number)
 def _wide(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return context.cast(builder, args[0], signature.args[0], types.float64)
 
@@ -111,21 +112,21 @@ def _inputs(builder: Any) -> Any:
     return module.add_metadata([module.add_metadata(["inputs", module.add_metadata(["tapegrad"])])])
 
 
-@_primitive(jit.read, lambda f, k: f.dtype, _any, types.Integer)
+@_primitive(primitives.read, lambda f, k: f.dtype, _any, types.Integer)
 def _read(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     value = builder.load(builder.gep(args[0], [args[1]]))
     value.set_metadata("alias.scope", _inputs(builder))
     return value
 
 
-@_primitive(jit.write, lambda f, k, value: types.int64, _any, types.Integer, _any)
+@_primitive(primitives.write, lambda f, k, value: types.int64, _any, types.Integer, _any)
 def _write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     value = context.cast(builder, args[2], signature.args[2], signature.args[0].dtype)
     builder.store(value, builder.gep(args[0], [args[1]])).set_metadata("noalias", _inputs(builder))
     return ir.Constant(_i64, 0)
 
 
-@_primitive(jit.apart, lambda: types.int64)
+@_primitive(primitives.apart, lambda: types.int64)
 def _apart(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     attributes = builder.function.attributes
     attributes.discard("alwaysinline")
@@ -137,8 +138,8 @@ _SAME_BITS = {types.int64: types.float64, types.int32: types.float32,
               types.float64: types.int64, types.float32: types.int32}
 
 
-@_primitive(jit.bits_float, lambda n: _SAME_BITS[n], types.Integer)
-@_primitive(jit.float_bits, lambda x: _SAME_BITS[x], types.Float)
+@_primitive(primitives.bits_float, lambda n: _SAME_BITS[n], types.Integer)
+@_primitive(primitives.float_bits, lambda x: _SAME_BITS[x], types.Float)
 def _bitcast(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.bitcast(args[0], context.get_value_type(signature.return_type))
 
@@ -147,17 +148,17 @@ def _word(builder: Any, op: Any, k: Any) -> Any:
     return builder.bitcast(builder.load(builder.gep(op, [k])), ir.DoubleType())
 
 
-@_primitive(jit.real64, lambda op, k: types.float64, _any, types.Integer)
+@_primitive(primitives.real64, lambda op, k: types.float64, _any, types.Integer)
 def _real64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return _word(builder, *args)
 
 
-@_primitive(jit.real, lambda op, k, f: f.dtype, _any, types.Integer, _any)
+@_primitive(primitives.real, lambda op, k, f: f.dtype, _any, types.Integer, _any)
 def _real(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return context.cast(builder, _word(builder, *args[:2]), types.float64, signature.return_type)
 
 
-@_primitive(jit.cast, lambda value, f: f.dtype, _any, _any)
+@_primitive(primitives.cast, lambda value, f: f.dtype, _any, _any)
 def _cast(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return context.cast(builder, args[0], signature.args[0], signature.return_type)
 
@@ -166,7 +167,7 @@ def _wider(a: Any, b: Any) -> Any:
     return a if a == b else max(a, b, key=lambda t: t.bitwidth)
 
 
-@_primitive(jit.plus, lambda a, b: _wider(a, b), types.Float, types.Float)
+@_primitive(primitives.plus, lambda a, b: _wider(a, b), types.Float, types.Float)
 def _plus(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     a, b = (context.cast(builder, v, t, signature.return_type) for v, t in zip(args, signature.args))
     return builder.fadd(a, b, flags=REORDERED)
@@ -207,7 +208,7 @@ for _name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh"):
 _elementary(vecmath.power, _library(math.pow), 2)
 
 
-@_primitive(jit.call, lambda address, op, f, i, b: types.int64, types.Integer, _any, _any, _any, _any)
+@_primitive(primitives.call, lambda address, op, f, i, b: types.int64, types.Integer, _any, _any, _any, _any)
 def _call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     result, exception = _slot(builder, _i64), _slot(builder, _byte_pointer)
     arguments = [result, exception, *args[1:]]
@@ -251,7 +252,7 @@ def _word_at(builder: Any, memory: Any, at: Any) -> Any:
     return builder.gep(memory, [at])
 
 
-@_primitive(team.look, lambda i, at: types.int64, _any, types.Integer)
+@_primitive(primitives.look, lambda i, at: types.int64, _any, types.Integer)
 def _look(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.load_atomic(_word_at(builder, *args), "seq_cst", 8)
 
@@ -265,24 +266,24 @@ def _publication(function: Callable, ordering: str) -> None:
     _primitive(function, lambda i, at, value: types.int64, _any, types.Integer, types.Integer)(generate)
 
 
-_publication(team.publish, "seq_cst")
-_publication(team.offer, "release")
+_publication(primitives.publish, "seq_cst")
+_publication(primitives.offer, "release")
 
 
-@_primitive(team.settle, lambda: types.int64)
+@_primitive(primitives.settle, lambda: types.int64)
 def _settle(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     builder.fence("seq_cst")
     return ir.Constant(_i64, 0)
 
 
-@_primitive(team.replace, lambda i, at, expected, value: types.int64, _any, *[types.Integer] * 3)
+@_primitive(primitives.replace, lambda i, at, expected, value: types.int64, _any, *[types.Integer] * 3)
 def _replace(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     before, after = (context.cast(builder, a, t, types.int64) for a, t in zip(args[2:], signature.args[2:]))
     pair = builder.cmpxchg(_word_at(builder, *args[:2]), before, after, "seq_cst", "seq_cst")
     return builder.zext(builder.extract_value(pair, 1), _i64)
 
 
-@_primitive(team.increase, lambda i, at, by: types.int64, _any, *[types.Integer] * 2)
+@_primitive(primitives.increase, lambda i, at, by: types.int64, _any, *[types.Integer] * 2)
 def _increase(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     by = context.cast(builder, args[2], signature.args[2], types.int64)
     return builder.atomic_rmw("add", _word_at(builder, *args[:2]), by, "seq_cst")
@@ -294,7 +295,7 @@ _PAUSES: dict[str, tuple[str, list[Any]]] = {
 }
 
 
-@_primitive(team.pause, lambda: types.int64)
+@_primitive(primitives.pause, lambda: types.int64)
 def _pause(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     name, values = _PAUSES.get(platform.machine().lower(), ("", []))
     if name:
@@ -303,7 +304,7 @@ def _pause(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return ir.Constant(_i64, 0)
 
 
-@_primitive(team.c_call, lambda address, number, pointer, count: types.int64, *[types.Integer] * 4)
+@_primitive(primitives.c_call, lambda address, number, pointer, count: types.int64, *[types.Integer] * 4)
 def _c_call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     address, number, pointer, count = (context.cast(builder, a, t, types.int64)
                                        for a, t in zip(args, signature.args))
@@ -321,7 +322,7 @@ def _advance(typing: Any, pointer: Any, count: Any) -> Any:
     return pointer(pointer, types.int64), codegen
 
 
-@overload(jit.array_of, strict=False)
+@overload(primitives.array_of, strict=False)
 def _array_of_overload(memory: Any, address: Any, shape: Any) -> Any:
     return lambda memory, address, shape: numba.carray(_advance(memory, address), shape)
 
@@ -359,7 +360,7 @@ def _gemm(typing: Any, routine: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, a
     return types.int64(i8, i8, i8, i8, i8, i8, real, i8, i8, i8, i8, real, i8, i8, f), codegen
 
 
-@overload(blas.fortran_gemm, strict=False)
+@overload(primitives.fortran_gemm, strict=False)
 def _gemm_overload(routine: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any, b: Any,
                    ldb: Any, beta: Any, c: Any, ldc: Any, f: Any) -> Any:
     return lambda routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, f: _gemm(
@@ -375,15 +376,15 @@ _taught = 0
 def teach() -> None:
     """Register with numba the device functions that were defined since the last call."""
     global _taught
-    while _taught < len(jit.DEVICE_FUNCTIONS):
-        function, single, double = jit.DEVICE_FUNCTIONS[_taught]
+    while _taught < len(DEVICE_FUNCTIONS):
+        function, single, double = DEVICE_FUNCTIONS[_taught]
         _taught += 1
         if function not in _PRIMITIVES:
             _register(function, resolved(single), resolved(double))
 
 
 def _register(function: Callable, single: Callable, double: Callable) -> None:
-    narrow = jit.specialised(single, np.dtype(np.float32))
+    narrow = specialised(single, np.dtype(np.float32))
 
     def choose(*args: Any) -> Callable:
         is_single = any(getattr(a, "dtype", a) == types.float32 for a in args)
@@ -442,7 +443,7 @@ def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = T
 def _register_formula(function: Callable, single: Callable | None, double: Callable | None) -> None:
     # without "reassoc", which would make zero of the error terms that the formulas rest on
     options = {**OPTIONS, "fastmath": {"contract"} if function not in (vecmath.minus, vecmath.times) else False}
-    narrow = single and jit.specialised(single, np.dtype(np.float32))
+    narrow = single and specialised(single, np.dtype(np.float32))
 
     def choose(*args: Any) -> Callable | None:
         return narrow if types.float32 in args or types.int32 in args else double
