@@ -1,7 +1,7 @@
 """Bounds for the plain-Python twin of the compiled code: every access lies within memory that somebody holds.
 
-With ``NUMBA_DISABLE_JIT=1`` kernels run as plain Python over `tapegrad.engine.primitives.Memory`, which reads raw addresses.
-Here another class stands in its place, which asks for every access
+With ``NUMBA_DISABLE_JIT=1`` kernels run as plain Python over `tapegrad.engine.primitives.Memory`, which reads raw
+addresses. Here another class stands in its place, which asks for every access
 
 * whether it lies within a live array or buffer, and
 * while an instruction of a recording runs, and the access lies within the recording's arena or beside its leaves and
@@ -146,9 +146,9 @@ def watch_storage(storage) -> None:
     storage.Storage._new_block, storage.Storage.allocate = block, watched_allocate
 
 
-def watch_kernels(jit) -> None:
+def watch_kernels(primitives) -> None:
     """Check what kernels read and write, and know which instruction runs."""
-    array_of, call = jit.array_of, jit.call
+    array_of, call = primitives.array_of, primitives.call
 
     def watched_array_of(memory, address, shape):
         nbytes = int(np.prod([int(n) for n in shape])) * memory.dtype.itemsize
@@ -157,13 +157,14 @@ def watch_kernels(jit) -> None:
         return array_of(memory, address, shape)
 
     def watched_call(address, op, f, i, b):
-        RUNNING.append(operands_of(jit.row_address(op) * 8))
+        RUNNING.append(operands_of(primitives.row_address(op) * 8))
         try:
             return call(address, op, f, i, b)
         finally:
             RUNNING.pop()
 
-    jit.Memory, jit.array_of, jit.call = checked_memory(jit.Memory), watched_array_of, watched_call
+    primitives.Memory = checked_memory(primitives.Memory)
+    primitives.array_of, primitives.call = watched_array_of, watched_call
 
 
 RECORDINGS: list[weakref.ref] = []
