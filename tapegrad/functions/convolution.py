@@ -35,6 +35,8 @@ _PIXELS = 32
 #: of the image's rows that a block of the result sees: elements that are wanted (a small part of what a second cache
 #: holds), elements above which, and pixels of a row of the result below which patches are multiplied as a matrix
 TILE_BLOCK, MOST_BLOCK, LEAST_WIDTH = 1 << 14, 1 << 16, 4
+#: blocks of a response, of all samples, above which the weight's adjoint has totals in float64
+_MANY = 256
 #: parts of the work, each with working memory of its own
 MOST_PARTS = 8
 
@@ -214,8 +216,12 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor, biased: bool, groups: int, 
     elements = tiles.elements
     if not (pixel or direct or tiles.respond and tiles.spread):
         elements = max(elements, depth * rows * part)
+    totals = 0
+    if x.shape[0] > _MANY and not (direct or tiles.respond):
+        totals = max(_whole(elements, 8), 8)
+        elements = totals + 8 * w.size // x.dtype.itemsize
     columns = scratch(op, elements, x, w, b) if elements else constant(0.0, x.dtype)
-    words = (gemm_address(x.dtype), *windows, int(biased), rows, part, int(direct), int(pixel), *tiles.words)
+    words = (gemm_address(x.dtype), *windows, int(biased), rows, part, int(direct), int(pixel), *tiles.words, totals)
     shape = (w.shape[0], *response) if op is CONV else (inputs * groups, *image)
     y = record(op, (x, w, b, columns), (x.shape[0], *shape), words, dtype=x.dtype)
     return reshape(y, shape) if single else y
@@ -230,7 +236,7 @@ class _Tiles(NamedTuple):
     words: tuple[int, ...]
 
 
-_NO_TILES = _Tiles(False, False, 0, (0,) * 18)
+_NO_TILES = _Tiles(False, False, 0, (0,) * 19)
 
 
 @lru_cache(maxsize=4096)
@@ -269,12 +275,13 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
     # a tile reads up to its width behind what it needs
     table, copied, turned = 16 * places // dtype.itemsize, copied + lanes, turned + lanes
     table, copied, turned, sums = (_whole(n, 2 * unit) for n in (table, copied, turned, sums))
-    part = table + copied + turned + sums
+    totalled = sums if respond and samples * -(-height_out // there[0]) > _MANY else 0
+    part = table + copied + turned + sums + 8 * totalled // dtype.itemsize
     parts = max(min(samples * groups * -(-height_out // there[0]), MOST_PARTS), 1)
     # each part for the weight copies all rows: not many where there is little to do with them
     weight_parts = min(parts, max(inputs * kh * kw // 32, 2))
     words = (int(respond), int(spread), team_address(dtype), RESULT_PART.address(dtype), WEIGHT_PART.address(dtype),
-             *there, *back, part, parts, weight_parts, table, copied, turned, at_once)
+             *there, *back, part, parts, weight_parts, table, copied, turned, at_once, totalled)
     return _Tiles(respond, spread, part * parts, words)
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from ..engine.blas import gemm
 from ..engine.jit import cast, device, doubles_at, plus, wide
-from ..engine.sums import COLUMNS, clear_totals, give_totals, total_of
+from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals, total_of
 from ..engine.tile import stack
-from .correlation import respond_by_tiles, spread_by_tiles, weigh_by_tiles
+from .correlation import TOGETHER, respond_by_tiles, spread_by_tiles, weigh_by_tiles
 from .table import Op
 
 #: elements of scratch, about what a core's second cache holds
@@ -30,7 +30,7 @@ BLOCK = 1 << 16
 # stride, 25 to 27 padding before, 28 to 30 dilation, 31 to 33 extents of the response, 34 whether there is a bias, 35
 # rows of the response (of all depths) in a block, 36 pixels of a row in it (all of them unless it is one row), 37
 # whether to loop directly, 38 whether a patch is one pixel (the image is its own columns), from 39 on those of
-# `correlation`.
+# `correlation`, 58 where the totals of the weight's adjoint begin in the scratch behind the columns, or 0: none.
 
 
 @device
@@ -155,7 +155,7 @@ def scatter_columns(op: Any, f: Any, image: int, columns: int, first: int, count
 def direct_slab(op: Any, f: Any, response: int, image: int, w: int, mode: int) -> int:
     """One depth of a channel of the image against one of the response, through a slab of the kernel.
 
-    `mode` 0: response += w * image; 1: image += w^T * response; 2: dw += response image, where `w` is dw.
+    `mode` 0: response += w * image; 1: image += w^T * response.
     """
     height, width, ho, wo, stride = op[17], op[18], op[32], op[33], op[24]
     for ki in range(op[20]):
@@ -166,8 +166,7 @@ def direct_slab(op: Any, f: Any, response: int, image: int, w: int, mode: int) -
             shift = kj * op[30] - op[27]
             low = first_inside(shift, stride, wo)
             high = last_inside(shift, stride, width, wo)
-            place = w + ki * op[21] + kj
-            weight, total = f[place], wide(cast(0.0, f))
+            weight = f[w + ki * op[21] + kj]
             for row in range(top, bottom):
                 out, source = response + row * wo, image + (row * op[23] + down) * width + shift
                 if mode == 0:
@@ -177,24 +176,12 @@ def direct_slab(op: Any, f: Any, response: int, image: int, w: int, mode: int) -
                     else:
                         for k in range(low, high):
                             f[out + k] += weight * f[source + k * stride]
-                elif mode == 1:
-                    if stride == 1:
-                        for k in range(low, high):
-                            f[source + k] += weight * f[out + k]
-                    else:
-                        for k in range(low, high):
-                            f[source + k * stride] += weight * f[out + k]
+                elif stride == 1:
+                    for k in range(low, high):
+                        f[source + k] += weight * f[out + k]
                 else:
-                    part = cast(0.0, f)
-                    if stride == 1:
-                        for k in range(low, high):
-                            part = plus(part, f[out + k] * f[source + k])
-                    else:
-                        for k in range(low, high):
-                            part = plus(part, f[out + k] * f[source + k * stride])
-                    total += wide(part)
-            if mode == 2:
-                f[place] += cast(total, f)
+                    for k in range(low, high):
+                        f[source + k * stride] += weight * f[out + k]
     return 0
 
 
@@ -212,6 +199,54 @@ def direct_sample(op: Any, f: Any, response: int, image: int, w: int, mode: int)
                     direct_slab(op, f, response + (out * op[31] + d) * slab,
                                 image + ((group * inputs + c) * op[16] + d * op[22] + deep) * pixels,
                                 w + ((out * inputs + c) * op[19] + kh) * taps, mode)
+    return 0
+
+
+@device
+def weigh_slab(op: Any, f: Any, response: int, image: int, totals: Any, place: int) -> int:
+    """totals += response image, of one depth of a channel each, for the elements of a slab of the kernel."""
+    height, width, ho, wo, stride = op[17], op[18], op[32], op[33], op[24]
+    for ki in range(op[20]):
+        down = ki * op[29] - op[26]
+        top = first_inside(down, op[23], ho)
+        bottom = last_inside(down, op[23], height, ho)
+        for kj in range(op[21]):
+            shift, total = kj * op[30] - op[27], wide(cast(0.0, f))
+            low = first_inside(shift, stride, wo)
+            high = last_inside(shift, stride, width, wo)
+            for row in range(top, bottom):
+                out, source = response + row * wo, image + (row * op[23] + down) * width + shift
+                part = cast(0.0, f)
+                if stride == 1:
+                    for k in range(low, high):
+                        part = plus(part, f[out + k] * f[source + k])
+                else:
+                    for k in range(low, high):
+                        part = plus(part, f[out + k] * f[source + k * stride])
+                total += wide(part)
+            totals[place + ki * op[21] + kj] += total
+    return 0
+
+
+@device
+def weigh_directly(op: Any, f: Any, response: int, image: int) -> int:
+    """dw += response image, whose totals, of a group, are few: they are float64s."""
+    inputs, outputs, taps, depth = op[14], op[15], op[20] * op[21], patch_size(op)
+    slab, pixels, totals, one = op[32] * op[33], op[17] * op[18], doubles_at(f, stack(f)), wide(cast(1.0, f))
+    for group in range(op[13]):
+        clear_totals(f, totals, outputs * depth)
+        for sample in range(op[12]):
+            for out in range(outputs):
+                channel = (sample * op[13] + group) * outputs + out
+                for c in range(inputs):
+                    seen = (sample * op[13] + group) * inputs + c
+                    for kh in range(op[19]):
+                        deep = kh * op[28] - op[25]
+                        for d in range(first_inside(deep, op[22], op[31]), last_inside(deep, op[22], op[16], op[31])):
+                            weigh_slab(op, f, response + (channel * op[31] + d) * slab,
+                                       image + (seen * op[16] + d * op[22] + deep) * pixels, totals,
+                                       out * depth + (c * op[19] + kh) * taps)
+        give_totals(f, totals, outputs * depth, one, op[6] + group * outputs * depth, 1, True)
     return 0
 
 
@@ -282,20 +317,28 @@ def spread(op: Any, f: Any, i: Any, b: Any, image: int, response: int, add: int)
 
 
 @device
+def move_to_totals(op: Any, f: Any, n: int) -> int:
+    """Add the weight's adjoint to its totals, and clear it."""
+    add_row(f, doubles_at(f, op[9] + op[58]), n, op[6], 1)
+    return clear(f, op[6], n)
+
+
+@device
 def weight_adjoint(op: Any, f: Any, i: Any, b: Any, response: int, image: int) -> int:
     """dw += response columns^T."""
     status = 0
     groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
-    plane = op[14] * image_pixels(op)
+    plane, size = op[14] * image_pixels(op), groups * outputs * depth
     if op[0] & 4 != 0:
-        clear(f, op[6], groups * outputs * depth)
+        clear(f, op[6], size)
     if op[39] != 0:
         return weigh_by_tiles(op, f, i, b, response, image)
+    if op[37] != 0:
+        return weigh_directly(op, f, response, image)
+    if op[58] != 0:
+        clear_totals(f, doubles_at(f, op[9] + op[58]), size)
+        move_to_totals(op, f, size)
     for sample in range(op[12]):
-        if op[37] != 0:
-            direct_sample(op, f, response + sample * groups * outputs * pixels, image + sample * groups * plane,
-                          op[6], 2)
-            continue
         for group in range(groups):
             dw = op[6] + group * outputs * depth
             source = response + (sample * groups + group) * outputs * pixels
@@ -311,6 +354,11 @@ def weight_adjoint(op: Any, f: Any, i: Any, b: Any, response: int, image: int) -
                     gather_columns(op, f, patches, op[9], first, rows, left, right, 0)
                     status |= gemm(op[11], 0, 1, outputs, depth, count, source + first * op[33] + left, pixels,
                                    op[9], count, 1, dw, depth, f)
+        if op[58] != 0 and sample % TOGETHER == TOGETHER - 1:
+            move_to_totals(op, f, size)
+    if op[58] != 0:
+        move_to_totals(op, f, size)
+        give_totals(f, doubles_at(f, op[9] + op[58]), size, wide(cast(1.0, f)), op[6], 1, False)
     return status
 
 

@@ -15,17 +15,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import Kernel, device, frame, words_at
+from ..engine.jit import Kernel, cast, device, doubles_at, frame, words_at
 from ..engine.processor import VECTOR
+from ..engine.sums import add_row, clear_totals
 from ..engine.team import share
 from ..engine.tile import ROWS, lanes_of, placed_tile, transposed, unit_of
+
+#: blocks of the result, of all samples, whose products are added up in the dtype of the weight
+TOGETHER = 32
+#: pixels whose products are added up one after the other
+CHAIN = 256
 
 # Words of a view, what is seen and what is made: 0 result, 1 source, 2 whether to add, 3 weight, 4 samples, 5 groups;
 # of a group 6 channels of the source and 7 of the result; 8 and 9 height and width of the source, 10 and 11 of the
 # result, 12 and 13 kernel, 14 and 15 stride, 16 and 17 padding before, 18 and 19 dilation, 20 rows of the result in a
 # block, 21 rows of the source that it sees, 22 pixels of one of them modulo the stride, 23 elements of working memory
 # for a part, 24 where it begins, 25 stride of the weight by the result's channels, 26 whether it is read backwards,
-# 27 elements of the table of places, 28 of the copied rows, 29 of the result turned over, 30 rows of a patch at once.
+# 27 elements of the table of places, 28 of the copied rows, 29 of the result turned over, 30 rows of a patch at once,
+# 31 elements of the weight's sums, behind which their totals lie, or 0: no totals.
 
 
 @device
@@ -110,11 +117,16 @@ def result_part(op: Any, f: Any, i: Any, b: Any) -> int:
 
 @device
 def fill_pixels(view: Any, f: Any, i: Any, places: int, count: int) -> int:
-    """Where each pixel of a block lies in the result turned over and, its patch's first element, in the rows."""
+    """Where each pixel of a block lies in the result turned over and, its patch's first element, in the rows.
+
+    Of `CHAIN` pixels after each other first the ones, then the others.
+    """
     channels, line = padded(view, f), view[14] * view[15] * view[22]
-    for q in range(count):
-        i[places + q] = q * channels
-        i[places + count + q] = q // view[11] * line + q % view[11]
+    for first in range(0, count, CHAIN):
+        n = min(CHAIN, count - first)
+        for q in range(first, first + n):
+            i[places + first + q] = q * channels
+            i[places + first + n + q] = q // view[11] * line + q % view[11]
     return 0
 
 
@@ -139,9 +151,10 @@ def weigh_line(view: Any, f: Any, i: Any, places: int, pixels: int, row: int, tu
         for first in range(0, count, ROWS):
             for channel in range(0, view[7], wide):
                 at = to + (kj + first * step) * channels + channel
-                placed_tile(f, i, min(ROWS, count - first), min(wide, view[7] - channel), pixels,
-                            start + first * apart, apart, turned + channel, places, 1.0, at, step * channels, at,
-                            step * channels)
+                for q in range(0, pixels, CHAIN):
+                    placed_tile(f, i, min(ROWS, count - first), min(wide, view[7] - channel), min(CHAIN, pixels - q),
+                                start + first * apart, apart, turned + channel, places + 2 * q, 1.0, at,
+                                step * channels, at, step * channels)
     return 0
 
 
@@ -153,14 +166,18 @@ def weight_part(op: Any, f: Any, i: Any, b: Any) -> int:
     places, copied = places_of(view, f, op[1]), view[24] + op[1] * view[23] + view[27]
     turned = copied + view[28]
     sums = turned + view[29]
+    totals = doubles_at(f, sums + view[31])
     lines = view[6] * view[12]
     begin, end = op[1] * lines // op[2], (op[1] + 1) * lines // op[2]
     for group in range(view[5]):
         weight = view[3] + group * view[7] * view[6] * taps
         for low in range(begin, end, view[30]):
             high, known = min(low + view[30], end), 0
-            for k in range(sums, sums + (high - low) * across * channels):
+            size = (high - low) * across * channels
+            for k in range(sums, sums + size):
                 f[k] = 0.0
+            if view[31] != 0:
+                clear_totals(f, totals, size)
             for unit in range(view[4] * blocks):
                 plane, first = unit // blocks * view[5] + group, unit % blocks * view[20]
                 count = min(view[20], view[10] - first) * view[11]
@@ -174,6 +191,13 @@ def weight_part(op: Any, f: Any, i: Any, b: Any) -> int:
                     row = line // view[12] * view[21] + line % view[12] * view[18]
                     weigh_line(view, f, i, places, count, copied + row * view[15] * view[22], turned,
                                sums + (line - low) * across * channels)
+                if view[31] != 0 and (unit % TOGETHER == TOGETHER - 1 or unit == view[4] * blocks - 1):
+                    add_row(f, totals, size, sums, 1)
+                    for k in range(sums, sums + size):
+                        f[k] = 0.0
+            if view[31] != 0:
+                for k in range(size):
+                    f[sums + k] = cast(totals[k], f)
             for channel in range(view[7]):
                 to = weight + channel * view[6] * taps
                 for p in range(low * across, high * across):
@@ -187,7 +211,7 @@ RESULT_PART, WEIGHT_PART = Kernel("conv.result_part", result_part), Kernel("conv
 # image is made by tiles, 41 team, 42 and 43 addresses of the two kernels, 44 rows of the response in a block, 45 rows
 # of the image that it sees, 46 pixels of one of them, 47 to 49 the same where the image is made, 50 elements of working
 # memory for a part, 51 parts, 52 parts for the weight, 53 elements of the table of places, 54 of the copied rows, 55 of
-# the response turned over, 56 rows of a patch at once.
+# the response turned over, 56 rows of a patch at once, 57 elements of the weight's sums where they have totals, or 0.
 
 
 @device
@@ -198,7 +222,7 @@ def see_image(op: Any, view: Any, response: int, image: int) -> int:
     view[14], view[15], view[16], view[17], view[18], view[19] = op[23], op[24], op[26], op[27], op[29], op[30]
     view[20], view[21], view[22], view[23], view[24] = op[44], op[45], op[46], op[50], op[9]
     view[25], view[26], view[27], view[28], view[29] = op[14] * op[20] * op[21], 0, op[53], op[54], op[55]
-    view[30] = op[56]
+    view[30], view[31] = op[56], op[57]
     return 0
 
 

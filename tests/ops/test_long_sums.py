@@ -329,6 +329,41 @@ def test_weights_of_a_convolution():
             assert_near(w.grad[:, :, i, j], rows @ part.T, 3e-6)
 
 
+#: function, its x, its weight, keywords: by tiles, as a product with the image, with columns, directly
+CONVOLUTIONS = [
+    (F.conv2d, (2000, 2, 20, 20), (3, 2, 3, 3), {}), (F.conv2d, (3000, 16, 8, 8), (16, 16, 1, 1), {}),
+    (F.conv2d, (4000, 8, 4, 4), (8, 8, 3, 3), {"padding": 1, "stride": 2}),
+    (F.conv2d, (4000, 2, 8, 8), (2, 1, 3, 3), {"groups": 2}),
+    (F.conv3d, (700, 4, 4, 4, 4), (5, 4, 2, 2, 2), {}), (F.conv1d, (3000, 6, 30), (8, 3, 3), {"groups": 2}),
+    (F.conv_transpose2d, (3000, 8, 4, 4), (8, 4, 2, 2), {"stride": 2}),
+]
+
+
+def weight_gradient(image, response, kernel, stride=1, padding=0, groups=1):
+    """Sum over samples and places of the response times what it sees of the image, in float64."""
+    axes = tuple(range(2, image.ndim))
+    image = np.pad(image.astype(np.float64), [(0, 0)] * 2 + [(padding, padding)] * len(axes))
+    seen = np.lib.stride_tricks.sliding_window_view(image, kernel, axes)
+    seen = seen[(slice(None), slice(None), *(slice(None, None, stride),) * len(axes))]
+    return np.concatenate([np.tensordot(r, x, ((0, *axes), (0, *axes))) for r, x in zip(
+        np.split(response.astype(np.float64), groups, 1), np.split(seen, groups, 1))])
+
+
+@pytest.mark.parametrize("equal", [True, False])
+@pytest.mark.parametrize("function, shape, weight, keywords", CONVOLUTIONS)
+def test_weights_of_convolutions_of_many_images(function, shape, weight, keywords, equal):
+    # added up image by image in float32: up to 7e-5 and 3e-6
+    rng = np.random.default_rng(7)
+    x, w = np.full(shape, 0.1, np.float32) if equal else rng.random(shape, np.float32), leaf(np.zeros(weight))
+    y = function(tg.tensor(x), w, **keywords)
+    g = np.full(y.shape, 0.1, np.float32) if equal else rng.random(y.shape, np.float32)
+    image, response = (g, x) if function is F.conv_transpose2d else (x, g)
+    expected = weight_gradient(image, response, weight[2:], **keywords)
+    for times in (1, 2):
+        y.backward(gradient=g, retain_graph=True)
+        assert_near(w.grad, times * expected, 2e-6 if equal else 3e-7)
+
+
 def test_attention_over_many_keys():
     # PyTorch 2.13's own error is 1.3e-5
     rng = np.random.default_rng(0)
