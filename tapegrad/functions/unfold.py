@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..ops.table import Op
-from ..ops.unfold import FOLD, UNFOLD
-from ..recording import lift, record
+from ..ops.unfold import FOLD, UNFOLD, Unused
+from ..recording import lift, record_row
 from ..tensor import Tensor
 from .convolution import Extent, extents, window_words
 
@@ -89,6 +89,6 @@ def _record(name: str, op: Op, x: Tensor, channels: int, image: tuple[int, ...],
     single = x.ndim == (3 if op is UNFOLD else 2)
     samples = 1 if single else x.shape[0]
     shape = (channels * math.prod(kernel), math.prod(patches)) if op is UNFOLD else (channels, *image)
-    # words 5 to 11 are those of a weight, a bias and the scratch in a convolution
-    words = (*(0,) * 7, *window_words(samples, 1, channels, 1, image, kernel, steps, before, gaps, patches))
-    return record(op, (x,), shape if single else (samples, *shape), words, dtype=x.dtype)
+    windows = window_words(samples, 1, channels, 1, image, kernel, steps, before, gaps, patches)
+    return record_row(op, shape if single else (samples, *shape), dtype=x.dtype, x=x, unused=(0,) * Unused.size,
+                      windows=windows)

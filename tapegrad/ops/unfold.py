@@ -5,50 +5,64 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.jit import device
+from ..engine.row import Input, Output, Row, Words, contiguous
 from .convolution import clear, gather_columns, image_pixels, patch_size, response_pixels, scatter_columns
 from .table import Op
+from .windows import Windows
 
-# Words: 1 y, 2 g, 3 x, 4 dx, and from 12 to 33 those of a convolution in one group: the patches that its kernel sees.
+
+class Unused(Words, count=7):
+    """What a convolution has before its windows, which its functions read where they are there."""
+
+
+class Patches(Row):
+    """The windows are those of a convolution in one group."""
+
+    y: Output
+    x: Input = contiguous
+    unused: Unused
+    windows: Windows
 
 
 @device
-def gather(op: Any, f: Any, image: int, columns: int, add: int) -> int:
+def gather(op: Patches, f: Any, image: int, columns: int, add: int) -> int:
     """columns = the patches of the image, or +=, where `add` is not 0."""
-    for sample in range(op[12]):
-        gather_columns(op, f, image + sample * op[14] * image_pixels(op),
-                       columns + sample * patch_size(op) * response_pixels(op), 0, op[31] * op[32], 0, op[33], add)
+    for sample in range(op.windows.samples):
+        gather_columns(op, f, image + sample * op.windows.channels * image_pixels(op),
+                       columns + sample * patch_size(op) * response_pixels(op), 0,
+                       op.windows.response.depth * op.windows.response.height, 0, op.windows.response.width, add)
     return 0
 
 
 @device
-def scatter(op: Any, f: Any, image: int, columns: int, add: int) -> int:
+def scatter(op: Patches, f: Any, image: int, columns: int, add: int) -> int:
     """image = the sum of the columns where they were gathered from, or +=, where `add` is not 0."""
-    plane = op[14] * image_pixels(op)
+    plane = op.windows.channels * image_pixels(op)
     if add == 0:
-        clear(f, image, op[12] * plane)
-    for sample in range(op[12]):
+        clear(f, image, op.windows.samples * plane)
+    for sample in range(op.windows.samples):
         scatter_columns(op, f, image + sample * plane, columns + sample * patch_size(op) * response_pixels(op), 0,
-                        op[31] * op[32], 0, op[33])
+                        op.windows.response.depth * op.windows.response.height, 0, op.windows.response.width)
     return 0
 
 
-def unfold_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    return gather(op, f, op[3], op[1], 0)
+def unfold_forward(op: Patches, f: Any, i: Any, b: Any) -> int:
+    return gather(op, f, op.x, op.y, 0)
 
 
-def unfold_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
-    return scatter(op, f, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
+def unfold_adjoint(op: Patches, f: Any, i: Any, b: Any) -> int:
+    return scatter(op, f, op.d.x, op.g, 0 if op.stores.x else 1)
 
 
-UNFOLD = Op("unfold", unfold_forward, unfold_adjoint, ((),), stores=True, doc="patches as columns")
+UNFOLD = Op("unfold", unfold_forward, unfold_adjoint, row=Patches, saves={}, stores=True, doc="patches as columns")
 
 
-def fold_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    return scatter(op, f, op[1], op[3], 0)
+def fold_forward(op: Patches, f: Any, i: Any, b: Any) -> int:
+    return scatter(op, f, op.y, op.x, 0)
 
 
-def fold_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
-    return gather(op, f, op[2], op[4], 0 if op[0] & 2 != 0 else 1)
+def fold_adjoint(op: Patches, f: Any, i: Any, b: Any) -> int:
+    return gather(op, f, op.g, op.d.x, 0 if op.stores.x else 1)
 
 
-FOLD = Op("fold", fold_forward, fold_adjoint, ((),), stores=True, doc="columns added up to an image")
+FOLD = Op("fold", fold_forward, fold_adjoint, row=Patches, saves={}, stores=True, doc="columns added up to an image")
