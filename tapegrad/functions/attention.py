@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.product import gemm_address
+from ..engine.product import gemm_address, scratch_elements
 from ..engine.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.attention import (
@@ -21,6 +21,7 @@ from ..ops.attention import (
     NO_MASK,
     PARTS,
     ROTARY,
+    room_for_totals,
     rows_of_block,
 )
 from ..ops.dropout import Dropped
@@ -107,9 +108,14 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     adding = strides[1:] if kind == FLOAT_MASK and mask.requires_grad else strides[1:4]
     grain = _shared_heads(batch, adding)
     parts = min(max(math.prod(batch) // grain, 1), PARTS)
-    working = scratch(ATTENTION, parts * rows * (2 * keys + 1), q, k, v, mask)
+    size, features = q.dtype.itemsize, q.shape[-1] + width
+    totalled = room_for_totals(math.prod(batch), parts, tokens, keys, features, rows, size)
+    stretched = scratch_elements(rows, max(q.shape[-1], width), keys, q.dtype)
+    room = rows * (2 * keys + 1)
+    if totalled or stretched:
+        room = totalled + stretched + room + room % 2  # for the next part's totals are float64s
+    working = scratch(ATTENTION, parts * room, q, k, v, mask)
     nothing = Dropped.words(scale=1.0, threshold=0, key=0, stream=0, counted=0)
-    size = q.dtype.itemsize
     y = record_row(
         ATTENTION, shape, dtype=q.dtype, always=dropout_p > 0.0, query=q, key=k, value=v, mask=mask, scratch=working,
         tops=(max(math.prod(batch) * tokens, 1) * size, size), gemm=gemm_address(q.dtype), tokens=tokens, keys=keys,
@@ -118,7 +124,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         causal=is_causal, masks=kind, mask_down=mask_steps[0], mask_along=mask_steps[1], drops=dropout_p > 0.0,
         dropped=dropout_words(dropout_p) if dropout_p > 0.0 else nothing, team=team_address(q.dtype),
         forward_part=FORWARD_PART.address(q.dtype), adjoint_part=ADJOINT_PART.address(q.dtype), parts=parts,
-        grain=grain, nest=nest(batch, strides))
+        room=room, totalled=totalled, stretched=stretched, grain=grain, nest=nest(batch, strides))
     if enable_gqa:
         y = reshape(y, (*shape[:lead], tokens, *heads, width) if by_token else (*batch[:-2], *heads, tokens, width))
     return swapaxes(y, -2, -3) if by_token and batch else y

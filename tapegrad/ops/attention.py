@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.blas import scaled_gemm
-from ..engine.jit import Kernel, cast, device, plus, wide, words_at
+from ..engine.blas import product_and_row, scaled_gemm
+from ..engine.jit import Kernel, cast, device, doubles_at, plus, read, wide, words_at, write
 from ..engine.philox import philox, random_word
 from ..engine.row import Aux, Input, Nest, Output, Part, Row, contiguous
+from ..engine.sums import clear_totals
 from ..engine.team import share
 from .dropout import Dropped, key_of, stream_of
 from .nest import column_stride, row_offset
@@ -32,6 +33,9 @@ LEAST_ROWS, MOST_ROWS = 16, 128
 CAUSAL_BLOCKS = 8
 #: parts of the heads at most
 PARTS = 8
+#: blocks whose contributions to dkey and dvalue are added up in their dtype, where those have totals in float64; blocks
+#: above which they have, if the totals are no more than this part of the operands' bytes
+TOGETHER, MANY, AFFORDED = 32, 128, 0.25
 _INFINITY = math.inf
 
 #: masks
@@ -41,8 +45,9 @@ NO_MASK, BOOL_MASK, FLOAT_MASK = 0, 1, 2
 class Attention(Row):
     """A head is a number that counts through the nest.
 
-    The scratch of each part holds a block of weights, a block of their adjoints or of what dropout leaves of them, and
-    a sum for each row.
+    The scratch of each part holds float64 totals of a head's dkey and dvalue, where blocks are so many that they have
+    some; those of products of very many keys; a block of weights, a block of their adjoints or of what dropout leaves
+    of them, and a sum for each row.
     """
 
     y: Output
@@ -73,6 +78,9 @@ class Attention(Row):
     forward_part: int  # addresses of the kernels of a part
     adjoint_part: int
     parts: int
+    room: int  # elements of scratch for a part
+    totalled: int  # of these, for the totals of dkey and dvalue, or 0: they have none
+    stretched: int  # and for those of products with all keys, or 0
     grain: int  # heads that may read the same keys, values and mask: their adjoints belong to one part
     nest: Nest = Nest.over("y", "query", "key", "value", "mask")
 
@@ -81,6 +89,16 @@ def rows_of_block(tokens: int, keys: int, causal: bool) -> int:
     """Query rows that are taken at once."""
     most = max(keys // CAUSAL_BLOCKS, LEAST_ROWS) if causal else MOST_ROWS
     return max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), most, tokens), 1)
+
+
+def room_for_totals(heads: int, parts: int, tokens: int, keys: int, features: int, rows: int, itemsize: int) -> int:
+    """Elements of a part for the totals of a head's dkey and dvalue, of `features` columns in all; 0: none.
+
+    `rows` are those of a block.
+    """
+    nbytes = 8 * keys * features
+    operands = heads * (tokens + keys) * features * itemsize
+    return nbytes // itemsize if tokens > MANY * rows and parts * nbytes <= AFFORDED * operands else 0
 
 
 @device
@@ -121,8 +139,20 @@ def bound_of(op: Attention, part: int, parts: int) -> int:
 
 @device
 def scratch_of(op: Attention, part: int) -> int:
-    """Where the scratch of a part begins."""
-    return op.scratch + part * op.block * (2 * op.keys + 1)
+    """Where the blocks of a part begin, behind its totals."""
+    return op.scratch + part * op.room + op.totalled + op.stretched
+
+
+@device
+def stretches_of(op: Attention, block: int) -> int:
+    """Where the totals of products with all keys lie, from where the blocks of a part begin; 0 if there are none."""
+    return block - op.stretched if op.stretched != 0 else 0
+
+
+@device
+def totals_of(op: Attention, f: Any, block: int) -> Any:
+    """The totals of a head's dvalue, behind which lie those of dkey, from where the blocks of a part begin."""
+    return doubles_at(f, block - op.stretched - op.totalled)
 
 
 @device
@@ -224,8 +254,8 @@ def forward_part(part: Part, f: Any, i: Any, b: Any) -> int:
                 weights = other
                 for row in range(count):
                     drop_weights(op, f, i, head * rows + first + row, block + row * keys, other + row * keys, keys)
-            status |= scaled_gemm(op.gemm, 0, 0, count, width, keys, cast(1.0, f), weights, keys, value, op.value_step,
-                                  0, y + first * to, to, f)
+            status |= product_and_row(op.gemm, 0, 0, count, width, keys, cast(1.0, f), weights, keys, value,
+                                      op.value_step, 0, y + first * to, to, 0, stretches_of(op, block), f)
             for row in range(count):
                 total, at = f[sums + row], y + (first + row) * to
                 share_of_each = 1.0 / total
@@ -298,6 +328,49 @@ def mask_adjoint(op: Attention, f: Any, block: int, at: int, first: int, count: 
     return 0
 
 
+@device
+def move_rows(f: Any, totals: Any, first: int, at: int, step: int, rows: int, columns: int) -> int:
+    """Add rows to their totals, the first of which is number `first`, and clear them."""
+    for row in range(rows):
+        x, to = at + row * step, first + row * columns
+        for k in range(columns):
+            write(totals, to + k, totals[to + k] + wide(read(f, x + k)))
+        for k in range(columns):
+            f[x + k] = 0.0
+    return 0
+
+
+@device
+def add_total_rows(f: Any, totals: Any, first: int, at: int, step: int, rows: int, columns: int) -> int:
+    """Add totals to their rows."""
+    for row in range(rows):
+        for k in range(columns):
+            f[at + row * step + k] += cast(totals[first + row * columns + k], f)
+    return 0
+
+
+@device
+def move_to_totals(op: Attention, f: Any, block: int, to_key: int, to_value: int) -> int:
+    """Add a head's dvalue and dkey to their totals, and clear them."""
+    totals = totals_of(op, f, block)
+    if op.d.value != 0:
+        move_rows(f, totals, 0, op.d.value + to_value, op.value_step, op.keys, op.width)
+    if op.d.key != 0:
+        move_rows(f, totals, op.keys * op.width, op.d.key + to_key, op.key_step, op.keys, op.inside)
+    return 0
+
+
+@device
+def give_from_totals(op: Attention, f: Any, block: int, to_key: int, to_value: int) -> int:
+    """Add the totals to a head's dvalue and dkey, which have been cleared and may be the same memory."""
+    totals = totals_of(op, f, block)
+    if op.d.value != 0:
+        add_total_rows(f, totals, 0, op.d.value + to_value, op.value_step, op.keys, op.width)
+    if op.d.key != 0:
+        add_total_rows(f, totals, op.keys * op.width, op.d.key + to_key, op.key_step, op.keys, op.inside)
+    return 0
+
+
 def adjoint_part(part: Part, f: Any, i: Any, b: Any) -> int:
     """Some heads of `attention_adjoint`."""
     status = 0
@@ -308,7 +381,11 @@ def adjoint_part(part: Part, f: Any, i: Any, b: Any) -> int:
         to_y, to_query = head_offset(op, 0, head), head_offset(op, 1, head)
         to_key, to_value, to_mask = head_offset(op, 2, head), head_offset(op, 3, head), head_offset(op, 4, head)
         query, key, value = op.query + to_query, op.key + to_key, op.value + to_value
+        if op.totalled != 0:
+            clear_totals(f, totals_of(op, f, block), op.keys * (width + inside))
         for first in range(0, rows, op.block):
+            if op.totalled != 0 and first // op.block % TOGETHER == 0:
+                move_to_totals(op, f, block, to_key, to_value)
             count = min(op.block, rows - first)
             keys, g = visible(op, first + count - 1, op.keys), op.g + to_y + first * op.y_step
             status |= scores_of(op, f, b, block, query, key, op.mask + to_mask, first, count, keys)
@@ -321,14 +398,18 @@ def adjoint_part(part: Part, f: Any, i: Any, b: Any) -> int:
                                       other, keys, f)
                 scores_adjoint(op, f, block, first, count, keys)
             if op.d.query != 0:
-                status |= scaled_gemm(routine, 0, 0, count, inside, keys, scale, block, keys, key, op.key_step, 1,
-                                      op.d.query + to_query + first * op.query_step, op.query_step, f)
+                status |= product_and_row(routine, 0, 0, count, inside, keys, scale, block, keys, key, op.key_step, 1,
+                                          op.d.query + to_query + first * op.query_step, op.query_step, 0,
+                                          stretches_of(op, block), f)
             if op.d.key != 0:
                 status |= scaled_gemm(routine, 1, 0, keys, inside, count, scale, block, keys,
                                       query + first * op.query_step, op.query_step, 1, op.d.key + to_key,
                                       op.key_step, f)
             if op.d.mask != 0:
                 mask_adjoint(op, f, block, op.d.mask + to_mask, first, count, keys)
+        if op.totalled != 0:
+            move_to_totals(op, f, block, to_key, to_value)
+            give_from_totals(op, f, block, to_key, to_value)
     return status
 
 

@@ -381,6 +381,38 @@ def test_attention_over_many_keys():
     np.testing.assert_allclose(query.grad[0], expected, atol=3e-7 * np.abs(p * d @ b).max())
 
 
+@pytest.mark.parametrize("equal", [True, False])
+def test_attention_of_many_queries(equal):
+    # added up block by block in float32: 2.5e-6 and 8e-7
+    rng = np.random.default_rng(0)
+    q, k, v = (np.full((2, n, 8), 0.1, np.float32) if equal else rng.random((2, n, 8), np.float32)
+               for n in (60_000, 40, 40))
+    g = np.full(q.shape, 0.1, np.float32) if equal else rng.random(q.shape, np.float32)
+    a, b, c, d = (x.astype(np.float64) for x in (q, k, v, g))
+    p = np.exp(a @ b.swapaxes(1, 2) / np.sqrt(8))
+    p /= p.sum(2, keepdims=True)
+    slope = d @ c.swapaxes(1, 2)
+    slope = p * (slope - (p * slope).sum(2, keepdims=True))
+    key, value = leaf(k), leaf(v)
+    y = F.scaled_dot_product_attention(tg.tensor(q), key, value)
+    for times in (1, 2):
+        y.backward(gradient=g, retain_graph=True)
+        assert_near(value.grad, times * (p.swapaxes(1, 2) @ d), 1.5e-6 if equal else 3e-7)
+        expected = times * (slope.swapaxes(1, 2) @ a / np.sqrt(8))
+        if not equal:  # 0 otherwise
+            np.testing.assert_allclose(key.grad, expected, rtol=0, atol=3e-7 * np.abs(expected).max())
+
+
+def test_attention_of_one_tensor_to_itself_over_many_blocks():
+    x = np.random.default_rng(3).random((16, 2200, 2)) / 10
+    results = []
+    for rows in (1, 16):
+        with_totals = tg.tensor(x[:rows], requires_grad=True)
+        F.scaled_dot_product_attention(with_totals, with_totals, with_totals).sum().backward()
+        results.append(with_totals.grad[0])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-12)
+
+
 @pytest.mark.parametrize("ties", [20_000_000])
 def test_more_equal_elements_than_float32_counts_share_a_gradient(ties):
     x = leaf(np.ones(ties))
