@@ -448,6 +448,8 @@ def test_sums_norms_and_bias_gradients_are_the_same_for_any_number_of_threads():
     image = rng.standard_normal((64, 8, 20, 20), np.float32)
     index = rng.integers(0, 7, 20_000)
     query = rng.standard_normal((8, 300, 16), np.float32)
+    long, often = rng.standard_normal((20_000, 70), np.float32), np.where(index < 4, index, np.arange(20_000))
+    images, queries = rng.standard_normal((300, 2, 12, 12), np.float32), rng.standard_normal((8, 20_000, 4), np.float32)
 
     def results():
         w, b, table = leaf(np.ones((512, 16)) / 7), leaf(np.zeros(512)), leaf(np.ones((7, 16)))
@@ -462,12 +464,16 @@ def test_sums_norms_and_bias_gradients_are_the_same_for_any_number_of_threads():
         F.conv2d(tg.tensor(image), kernel, channel).backward(gradient=image[:, :4, 1:-1, 1:-1].copy())
         q = leaf(query)
         F.scaled_dot_product_attention(q, q, q).backward(gradient=query)
-        x = tg.tensor(rows)
+        x, y, seen = tg.tensor(rows), tg.tensor(long), leaf(queries[:, :10])
+        large, small = leaf(np.zeros((20_000, 16))), leaf(np.ones((3, 2, 3, 3)))
+        F.embedding(often, large).backward(gradient=rows)
+        F.conv2d(tg.tensor(images), small).sum().backward()
+        F.scaled_dot_product_attention(tg.tensor(queries), seen, seen).backward(gradient=queries)
         total = nn.utils.clip_grad_norm_([w, b, table], 1e9).numpy()
         return [tg.sum(x).numpy(), tg.sum(x, axis=0).numpy(), tg.sum(tg.tensor(wide), axis=1).numpy(),
                 tg.vector_norm(x).numpy(), tg.vector_norm(x, axis=1).numpy(), (x.T @ x).numpy(), w.grad, b.grad,
                 table.grad, scale.grad, shift.grad, batch.weight.grad, batch.bias.grad, batch.running_var.numpy(),
-                kernel.grad, channel.grad, q.grad, total]
+                kernel.grad, channel.grad, q.grad, total, (y.T @ y).numpy(), large.grad, small.grad, seen.grad]
 
     before, found = tg.get_num_threads(), []
     try:
