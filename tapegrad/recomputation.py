@@ -1,8 +1,8 @@
 """`checkpoint`: a stretch of the recording whose values are not kept but computed again in the reverse walk.
 
-In a recorded step the plan says which instructions run again (`program.schedule`). Define by run, the instructions stay
-on the tape and their values go; the reverse walk makes new buffers for those that it needs, writes their addresses
-into the rows, and runs them.
+In a recorded step the plan says which instructions run again (`program.schedule`). Define by run, the
+instructions stay on the tape and their values go; the reverse walk makes new buffers for those that it needs, writes
+their addresses into the rows, and runs them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """An elementwise instruction in parts that threads share: its kernel runs on copies of its row, each of some elements.
 
-Strips (`engine.strips`) do that for what is larger than a cache; here is one instruction that costs enough by itself.
+Strips (`engine.strips`) do that for what is larger than a cache; here is one instruction that costs enough by
+itself.
 """
 
 from __future__ import annotations

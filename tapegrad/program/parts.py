@@ -1,4 +1,4 @@
-"""Which elementwise instructions threads share by themselves, outside of groups (`program.strips`), and their rows."""
+"""Elementwise instructions that threads share by themselves, outside of groups (`program.strips`), and their rows."""
 
 from __future__ import annotations
 
