@@ -271,7 +271,7 @@ def record_row(op: Op, shape: tuple[int, ...], *, dtype: np.dtype, out_dtype: np
 @checked
 def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int] = (), *,
            dtype: np.dtype, out_dtype: np.dtype | None = None, aux: Sequence[tuple[int, int]] = (),
-           added: int = 0, always: bool = False) -> Tensor:
+           added: int = 0, always: bool = False, summed: int = 0) -> Tensor:
     """Run `op` and append it to the tape, or, while capturing, only append it.
 
     Parameters
@@ -294,6 +294,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         contribution cannot be stored.
     always : bool
         Capture even when no input depends on the recording's inputs (random numbers).
+    summed : int
+        Bit `j`: where the adjoint of input `j` is wanted, `op.summed` is what is recorded.
     """
     if 0 in shape and op.lists == 0:  # its adjoint is never visited, but for rows that are to be listed
         added = EVERY
@@ -304,7 +306,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         inputs = apart(inputs, op.alike)
     if capture is not None and (always or depends(inputs)) and not (
             dtype != capture.tape.dtype and capture.computes(op, inputs)):
-        return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added, always)
+        return capture.record(op, inputs, shape, attributes, dtype, out_dtype or dtype, aux, added, always,
+                              summed)
     tape = tape_for(dtype)
     tape.at_work += 1
     try:
@@ -336,6 +339,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
             if status:
                 raise_status(op, status, operands, None, words)
             return Tensor._made(buffer, 0, shape, strides, out_dtype)
+        if wanted << 1 & summed:
+            op = op.summed or op
         variable = tape.new_variable(nbytes or itemsize, itemsize)
         variables, offsets, flags, parents = [variable], [0], [0], []
         for j, t in enumerate(inputs):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .language import call, cast, device, fortran_gemm, frame, integers, real, wide, word_of
-from .sums import sum_rows
-from .team import share
+from .language import call, device, fortran_gemm, frame, integers, real, row_address, word_of
+from .team import run_part, share
 
 #: status of a product whose extents or leading dimensions BLAS does not take: its own way is a line on standard error,
 #: and nothing computed
@@ -66,18 +65,11 @@ SHARED_SUMS, SUMMED = 1 << 14, 32
 @device
 def column_sums(routine: int, m: int, n: int, a: int, add: int, to: int, f: Any) -> int:
     """Sums of the columns of a row-major A (m, n); added to what is there if `add` is not 0."""
-    parts = min(m * n // SHARED_SUMS, n // SUMMED, 16)
-    if parts < 2:
-        return sum_columns(m, n, a, add, to, 0, n, f)
-    memory, row = integers(f), frame()
+    parts, memory, row = min(m * n // SHARED_SUMS, n // SUMMED, 16), integers(f), frame()
     row[0], row[1], row[2], row[3], row[4] = m, n, a, add, to
+    if parts < 2:
+        return run_part(memory[routine + 9], row_address(row), 0, 1, f, memory, memory)
     return share(memory[routine + 3], memory[routine + 9], row, parts, f, memory, memory)
-
-
-@device
-def sum_columns(m: int, n: int, a: int, add: int, to: int, begin: int, end: int, f: Any) -> int:
-    """`column_sums` of columns `begin` to `end`."""
-    return sum_rows(f, to + begin, a + begin, n, m, end - begin, wide(cast(1.0, f)), add != 0)
 
 
 @device

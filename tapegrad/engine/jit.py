@@ -67,14 +67,19 @@ class Kernel:
     table : dict of dtype to ndarray of int64, optional
         Where walks look for its address, by `number`: it is there as soon as anybody has asked for it.
     number : int
+
+    Attributes
+    ----------
+    numbers : list of int
+        All under which it is in the table; they are complete before it is compiled.
     """
 
-    __slots__ = ("name", "function", "own", "straight", "table", "number", "_addresses", "_engines")
+    __slots__ = ("name", "function", "own", "straight", "table", "numbers", "_addresses", "_engines")
 
     def __init__(self, name: str, function: Callable, own: bool = True, straight: bool = False,
                  table: dict[np.dtype, np.ndarray] | None = None, number: int = 0) -> None:
         self.name, self.function, self.own, self.straight = name, function, own, straight
-        self.table, self.number = table, number
+        self.table, self.numbers = table, [number]
         self._addresses: dict[np.dtype, int] = {}
         self._engines: list[Any] = []
 
@@ -96,7 +101,7 @@ class Kernel:
                 address, engine = _machine_code(self, dtype)
                 self._engines.append(engine)
             if self.table is not None:
-                self.table[dtype][self.number] = address
+                self.table[dtype][self.numbers] = address
             self._addresses[dtype] = address
             return address
 

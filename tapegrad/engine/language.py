@@ -26,6 +26,7 @@ from .primitives import (
     floats_at,
     fortran_gemm,
     frame,
+    held,
     increase,
     integers,
     look,
@@ -33,6 +34,7 @@ from .primitives import (
     pause,
     plus,
     publish,
+    quotient,
     read,
     real,
     real64,
@@ -49,8 +51,8 @@ from .row import resolved
 __all__ = [
     "DEVICE_FUNCTIONS", "FLOATS", "FRAME_WORDS", "Memory", "apart", "array_of", "bits", "bits_float", "c_call",
     "call", "cast", "device", "device_pair", "doubles_at", "enabled", "float_bits", "floats_at", "fortran_gemm",
-    "frame", "increase", "integers", "look", "offer", "pause", "plus", "publish", "read", "real", "real64",
-    "replace", "row_address", "settle", "specialised", "wide", "word_of", "words_at", "write",
+    "frame", "held", "increase", "integers", "look", "offer", "pause", "plus", "publish", "quotient", "read", "real",
+    "real64", "replace", "row_address", "settle", "specialised", "wide", "word_of", "words_at", "write",
 ]
 
 #: functions that kernels may call, in the order of their definition; `lowering` teaches them to numba

@@ -106,6 +106,11 @@ def _wide(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return context.cast(builder, args[0], signature.args[0], types.float64)
 
 
+@_primitive(primitives.quotient, lambda a, b: types.int64, types.Integer, types.Integer)
+def _quotient(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    return builder.udiv(*(context.cast(builder, a, t, types.int64) for a, t in zip(args, signature.args)))
+
+
 def _inputs(builder: Any) -> Any:
     """The scope of what `read` reads and `write` leaves alone."""
     module = builder.module
@@ -116,6 +121,13 @@ def _inputs(builder: Any) -> Any:
 def _read(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     value = builder.load(builder.gep(args[0], [args[1]]))
     value.set_metadata("alias.scope", _inputs(builder))
+    return value
+
+
+@_primitive(primitives.held, lambda f, k: f.dtype, _any, types.Integer)
+def _held(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    value = builder.load(builder.gep(args[0], [args[1]]))
+    value.set_metadata("noalias", _inputs(builder))
     return value
 
 
@@ -411,13 +423,15 @@ def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = T
     vector code in part LLVM makes none in the loops of other functions: so it is compiled twice.
     """
     teach()
-    flags = compiler.Flags()
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
+    flags, target, sig = compiler.Flags(), registry.cpu_target, signature(dtype)
+    if own:  # as device functions have them: numba compiles anew what is called under other flags
+        target.options.parse_as_flags(flags, {**OPTIONS, "nopython": True})
+    else:
+        flags.no_cpython_wrapper = True
+        flags.no_cfunc_wrapper = True
+        flags.error_model = "numpy"
+        flags.fastmath = cpu_options.FastMathOptions(False)
     flags.nrt = not own  # a kernel that allocates does not compile
-    flags.error_model = "numpy"
-    flags.fastmath = cpu_options.FastMathOptions(FASTMATH if own else False)
-    target, sig = registry.cpu_target, signature(dtype)
     function.__qualname__ = name
 
     def compiled() -> Any:

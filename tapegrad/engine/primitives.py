@@ -106,6 +106,11 @@ def plus(a: Any, b: Any) -> Any:
     return a + b
 
 
+def quotient(a: int, b: int) -> int:
+    """``a // b`` of whole numbers, `a` not negative and `b` positive: one instruction."""
+    return a // b
+
+
 def read(f: Any, k: int) -> Any:
     """Element `k`, which no `write` of the same loop changes but that at the same step, after it.
 
@@ -118,6 +123,11 @@ def write(f: Any, k: int, value: Any) -> int:
     """Set element `k`; see `read`."""
     f[k] = value
     return 0
+
+
+def held(f: Any, k: int) -> Any:
+    """Element `k`, which is changed by a `write` of the same loop, but only at the same step, after it; see `read`."""
+    return f[k]
 
 
 def apart() -> int:

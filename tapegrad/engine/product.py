@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from . import providers
-from .blas import SUMMED, library_gemm, sum_columns
+from .blas import SUMMED, library_gemm
 from .jit import Kernel, call, cast, device, doubles_at, enabled, frame, read, real, row_address, wide, words_at, write
 from .storage import address_of, aligned_bytes
+from .sums import sum_rows
 from .team import publish, replace, run_part, share, team_address
 from .tile import PANEL, ROWS, lanes_of, move, prefetch, stack, tile, transposed
 
@@ -133,7 +134,7 @@ def sums_part(op: Any, f: Any, i: Any, b: Any) -> int:
     """Part op[1] of op[2] of the column sums whose row (rows, columns, matrix, whether to add, sums) is at op[0]."""
     row, part, blocks = words_at(op[0]), op[1], (words_at(op[0])[1] + SUMMED - 1) // SUMMED
     begin, end = part * blocks // op[2] * SUMMED, min((part + 1) * blocks // op[2] * SUMMED, row[1])
-    return sum_columns(row[0], row[1], row[2], row[3], row[4], begin, end, f)
+    return sum_rows(f, row[4] + begin, row[2] + begin, row[1], row[0], end - begin, wide(cast(1.0, f)), row[3] != 0)
 
 
 @device

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .jit import apart, cast, device, doubles_at, plus, read, wide, write
+from .jit import apart, cast, device, doubles_at, held, plus, read, wide, write
 from .tile import stack
 
 #: elements of a row that are summed in one go; a row that comes in strips of whole blocks has the same sum
@@ -27,40 +27,58 @@ def eight(f: Any, x: int, step: int) -> Any:
 
 
 @device
-def block_sum(f: Any, at: int, n: int, step: int) -> Any:
+def block_sum(f: Any, at: int, n: int) -> Any:
     """Sum of `n` elements from `at` on, at most `BLOCK`, as a float64."""
-    if step == 1 and n == BLOCK:
-        part = cast(0.0, f)
-        for k in range(at, at + BLOCK // 8):  # a few for each lane of the registers, which are then added by pairs
-            part = plus(part, eight(f, k, BLOCK // 8))
-        return wide(part)
-    return exact_sum(f, at, n, step)
+    return whole_block_sum(f, at) if n == BLOCK else exact_sum(f, at, n)
 
 
 @device
-def exact_sum(f: Any, at: int, n: int, step: int) -> Any:
+def whole_block_sum(f: Any, at: int) -> Any:
+    """`block_sum` of `BLOCK` elements."""
+    part = cast(0.0, f)
+    for k in range(at, at + BLOCK // 8):  # a few for each lane of the registers, which are then added by pairs
+        part = plus(part, eight(f, k, BLOCK // 8))
+    return wide(part)
+
+
+@device
+def exact_sum(f: Any, at: int, n: int) -> Any:
     """`block_sum`, and exact where all are equal."""
     total, each = wide(cast(0.0, f)), n // 8
-    if step == 1:
-        for k in range(at, at + each):
-            total = plus(total, wide(eight(f, k, each)))
-    else:
-        for k in range(each):
-            total = plus(total, wide(eight(f, at + k * step, each * step)))
-    for k in range(8 * each, n):
-        total = plus(total, wide(f[at + k * step]))
+    for k in range(at, at + each):
+        total = plus(total, wide(eight(f, k, each)))
+    for k in range(at + 8 * each, at + n):
+        total += wide(f[k])
+    return total
+
+
+@device
+def row_total(f: Any, x: int, n: int) -> Any:
+    """Sum of `n` elements from `x` on, as a float64."""
+    apart()  # so many loops within another function keep LLVM from making vector code of that one's
+    total, left = wide(cast(0.0, f)), n
+    while left >= BLOCK:
+        total += whole_block_sum(f, x + n - left)
+        left -= BLOCK
+    if left > 0:
+        total += exact_sum(f, x + n - left, left)
     return total
 
 
 @device
 def total_of(f: Any, x: int, n: int, step: int) -> Any:
-    """Sum of `n` elements from `x` on, as a float64."""
-    apart()  # so many loops within another function keep LLVM from making vector code of that one's
-    if n <= BLOCK:
-        return block_sum(f, x, n, step)
+    """`row_total` of elements of which each lies `step` behind the one before."""
+    if step == 1:
+        return row_total(f, x, n)
     total = wide(cast(0.0, f))
     for first in range(0, n, BLOCK):
-        total += block_sum(f, x + first * step, min(BLOCK, n - first), step)
+        at, count, part = x + first * step, min(BLOCK, n - first), wide(cast(0.0, f))
+        each = count // 8
+        for k in range(each):
+            part = plus(part, wide(eight(f, at + k * step, each * step)))
+        for k in range(8 * each, count):
+            part += wide(f[at + k * step])
+        total += part
     return total
 
 
@@ -81,7 +99,7 @@ def clear_totals(f: Any, totals: Any, n: int) -> int:
 def add_row(f: Any, totals: Any, n: int, x: int, step: int) -> int:
     """Add a row of `n` elements to the totals."""
     for k in range(n):
-        write(totals, k, totals[k] + wide(read(f, x + k * step)))
+        write(totals, k, held(totals, k) + wide(read(f, x + k * step)))
     return 0
 
 
@@ -93,7 +111,7 @@ def add_eight_rows(f: Any, totals: Any, n: int, step: int, a: int, b: int, c: in
         j = k * step
         above = (read(f, a + j) + read(f, b + j)) + (read(f, c + j) + read(f, d + j))
         below = (read(f, p + j) + read(f, q + j)) + (read(f, r + j) + read(f, s + j))
-        write(totals, k, totals[k] + wide(above + below))
+        write(totals, k, held(totals, k) + wide(above + below))
     return 0
 
 
@@ -102,10 +120,10 @@ def give_totals(f: Any, totals: Any, n: int, scale: Any, to: int, step: int, add
     """The totals times `scale`, a float64, into `n` elements, or added to them."""
     if add:
         for k in range(n):
-            f[to + k * step] += cast(totals[k] * scale, f)
+            write(f, to + k * step, held(f, to + k * step) + cast(read(totals, k) * scale, f))
     else:
         for k in range(n):
-            f[to + k * step] = cast(totals[k] * scale, f)
+            write(f, to + k * step, cast(read(totals, k) * scale, f))
     return 0
 
 
@@ -116,10 +134,10 @@ def sum_rows(f: Any, to: int, a: int, row: int, rows: int, columns: int, scale: 
         for r in range(rows):
             if r == 0 and not add:
                 for k in range(columns):
-                    f[to + k] = f[a + k]
+                    write(f, to + k, read(f, a + k))
             else:
                 for k in range(columns):
-                    f[to + k] += f[a + r * row + k]
+                    write(f, to + k, held(f, to + k) + read(f, a + r * row + k))
         return 0
     totals = doubles_at(f, stack(f))
     for left in range(0, columns, COLUMNS):

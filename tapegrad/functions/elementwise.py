@@ -181,18 +181,13 @@ def broadcast_shape(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4096)
 def _plan_binary(op: str, a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...],
-                 b_strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    """Output shape, nest, and which inputs receive several contributions an element."""
+                 b_strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:
+    """Output shape, nest, which inputs receive several contributions an element, and whose adjoints are sums."""
     shape = broadcast_shape(op, a, b)
     u, v = broadcast_strides(a, a_strides, shape), broadcast_strides(b, b_strides, shape)
     words = nest(shape, (u, v))
-    added = 2 * _is_summed(u, shape, words, 0) + 4 * _is_summed(v, shape, words, 1)
-    return shape, words, added
-
-
-def _is_summed(strides: tuple[int, ...], shape: tuple[int, ...], words: tuple[int, ...], operand: int) -> int:
-    """Whether an operand's adjoint takes several additions (a single row summed in a register takes one)."""
-    return int(is_broadcast(strides, shape) and words[0] != 1)
+    sums = 2 * is_broadcast(u, shape) + 4 * is_broadcast(v, shape)
+    return shape, words, sums if words[0] != 1 else 0, sums  # a single row summed in a register is one contribution
 
 
 def apply_binary(op: Op, a: Any, b: Any, p: float = 0.0) -> Tensor:
@@ -200,8 +195,9 @@ def apply_binary(op: Op, a: Any, b: Any, p: float = 0.0) -> Tensor:
     a, b = lift(a, b)
     if not (a.shape or b.shape) and op.scalar is not None:
         return record(op.scalar, (a, b), (), (bits(p) if p else _ZERO,), dtype=a.dtype)
-    shape, words, added = _plan_binary(op.name, a.shape, a.strides, b.shape, b.strides)
-    return record(op, (a, b), shape, (bits(p) if p else _ZERO, *words), dtype=a.dtype, added=added)
+    shape, words, added, sums = _plan_binary(op.name, a.shape, a.strides, b.shape, b.strides)
+    return record(op, (a, b), shape, (bits(p) if p else _ZERO, *words), dtype=a.dtype, added=added,
+                  summed=sums)
 
 
 def _binary(name: str) -> Callable:
@@ -280,7 +276,7 @@ def _compare(name: str) -> Callable:
         if not any(isinstance(v, Tensor) and v.is_symbolic for v in (a, b)) and not _any_float(a, b):
             return Tensor(of_arrays(*(v._array() if isinstance(v, Tensor) else v for v in (a, b))))
         a, b = lift(a, b)
-        shape, words, _ = _plan_binary(name, a.shape, a.strides, b.shape, b.strides)
+        shape, words, *_ = _plan_binary(name, a.shape, a.strides, b.shape, b.strides)
         return record(op, (a, b), shape, (_ZERO, *words), dtype=a.dtype, out_dtype=BOOL)
 
     function.__name__ = function.__qualname__ = name

@@ -158,7 +158,7 @@ def broadcast_to(x: Any, *shape: int | Sequence[int]) -> Tensor:
     if not x.is_floating:
         return Tensor(repeated._array()) if not x.is_symbolic else contiguous(repeated)
     words = (bits(0.0), bits(0.0), *nest(to, (strides,)))
-    return record(UNARY["copy"], (repeated,), to, words, dtype=x.dtype, added=2)
+    return record(UNARY["copy"], (repeated,), to, words, dtype=x.dtype, added=2, summed=2)
 
 
 def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:

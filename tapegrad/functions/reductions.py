@@ -10,7 +10,7 @@ from ..engine.jit import bits
 from ..errors import ArgumentError, ShapeError
 from ..ops.few import SOFTMAXES
 from ..ops.nest import nest
-from ..ops.reduction import ROWS, SUM
+from ..ops.reduction import ROW_SUM, ROWS, SUM
 from ..recording import lift, record
 from ..tensor import Tensor, contiguous_strides
 from .layout import one_axis, permute, reshape
@@ -49,8 +49,9 @@ def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: boo
     strides = tuple(0 if d in axes else s for d, s in enumerate(kept))
     count = math.prod(x.shape[d] for d in axes)
     scale = (1.0 / count if count else math.nan) if mean else 1.0
-    words = (bits(scale), math.prod(shape), *nest(x.shape, (strides, x.strides)))
-    return record(SUM, (x,), shape, words, dtype=x.dtype)
+    loops = nest(x.shape, (strides, x.strides))
+    op = ROW_SUM if loops in ((1, x.size, 0, 0, 1), (1, 1, 0, 1, 1)) else SUM
+    return record(op, (x,), shape, (bits(scale), math.prod(shape), *loops), dtype=x.dtype)
 
 
 def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:

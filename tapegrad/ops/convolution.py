@@ -17,7 +17,7 @@ from typing import Any
 
 from ..engine.blas import gemm
 from ..engine.jit import cast, device, doubles_at, plus, wide
-from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals, total_of
+from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals, row_total
 from ..engine.tile import stack
 from .correlation import TOGETHER, respond_by_tiles, spread_by_tiles, weigh_by_tiles
 from .table import Op
@@ -382,7 +382,7 @@ def bias_adjoint(op: Any, f: Any, channels: int, pixels: int) -> int:
         clear_totals(f, totals, n)
         for sample in range(op[12]):
             for c in range(n):
-                totals[c] += total_of(f, op[2] + (sample * channels + left + c) * pixels, pixels, 1)
+                totals[c] += row_total(f, op[2] + (sample * channels + left + c) * pixels, pixels)
         give_totals(f, totals, n, one, op[8] + left, 1, op[0] & 8 == 0)
     return 0
 

@@ -8,9 +8,9 @@ from typing import Any
 from ..engine import vecmath as m
 from ..engine.jit import cast, device, plus, wide
 from ..engine.row import Input, Nest, Output, Row, contiguous
-from .elementwise import sign
 from .nest import column_stride, row_offset
 from .reduction import LARGE, SMALL, SUMMED, rows
+from .rules import sign
 from .table import Op
 
 INFINITY = math.inf

@@ -12,7 +12,7 @@ from ..engine.sums import ROWS as TOGETHER
 from ..engine.tile import stack
 from ..errors import IndexRangeError
 from .indexed import add_rows_by_index, columns_together, wrapped
-from .nest import alike_rows, column_stride, row_of, row_offset
+from .nest import alike_rows, column_stride, is_summed, row_of, row_offset
 from .table import Errors, Op, Shares, kernel_of
 
 # ------------------------------------------------------------------ where
@@ -99,7 +99,7 @@ def where_pass(op: Where, f: Any, b: Any, operand: int, target: int, chosen: int
     """d += g where the condition is `chosen`."""
     columns = op.nest.columns
     sc, sd = column_stride(op, op.nest, 0), column_stride(op, op.nest, operand)
-    if sd == 0 or alike_rows(op, op.nest, operand) > 8:
+    if is_summed(op, op.nest, operand):
         return where_sums(op, f, b, operand, target, chosen)
     for row in range(op.nest.rows):
         g, c = op.g + row * columns, op.condition + row_offset(op, op.nest, 0, row)

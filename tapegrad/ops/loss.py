@@ -7,7 +7,7 @@ from typing import Any
 from ..engine import vecmath as m
 from ..engine.jit import apart, cast, device, plus, read, wide, write
 from ..engine.row import Aux, Input, Output, Row, absent, contiguous, fixed, int64
-from ..engine.sums import total_of
+from ..engine.sums import row_total
 from ..engine.tile import stack
 from ..errors import IndexRangeError
 from .layout import outside
@@ -154,7 +154,7 @@ def cross_entropy_adjoint(op: RowLoss, f: Any, i: Any, b: Any) -> int:
     classes, one = cast(n, f), cast(1.0, f)
     all_weights = classes
     if op.weighted != 0:
-        all_weights = cast(total_of(f, op.weights, n, 1), f)
+        all_weights = cast(row_total(f, op.weights, n), f)
     scale, own = cast(1.0 / divisor(op, f, i), f), stack(f)
     for row in range(op.rows):
         target, x, dx = i[op.targets + row], op.x + row * n, op.d.x + row * n

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from .elementwise import in_place, kernel
+from .elementwise import in_place
 from .table import Op
+from .templates import kernel
 
 #: by the name of the elementwise op: the same with a bit an element, which says where the slope is 1
 MASKED: dict[str, Op] = {}
@@ -67,7 +68,7 @@ def masked_part(f, b, at_dx, step, at_g, mask, bit, n, p, store):
     else:
         for lane in range(n):
             g, at = read(f, at_g + lane), at_dx + lane * step
-            write(f, at, f[at] + where(read(b, mask + lane) & bit != 0, g, {outside}))
+            write(f, at, held(f, at) + where(read(b, mask + lane) & bit != 0, g, {outside}))
     return 0
 
 def masked_adjoint(op, f, i, b):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..engine.jit import device
+from ..engine.jit import device, quotient
 
 
 @lru_cache(maxsize=4096)
@@ -64,15 +64,14 @@ def column_stride(op: Any, at: int, operand: int) -> int:
 def row_offset(op: Any, at: int, operand: int, row: int) -> int:
     """Offset of `operand`'s first element in row number `row`."""
     outer = op[at + 2]
-    steps = at + 4 + outer + operand * (outer + 1)
-    offset = 0
-    rest = row
-    for back in range(outer - 1):
-        axis = outer - 1 - back
-        extent = op[at + 3 + axis]
-        whole = rest // extent
-        offset += (rest - whole * extent) * op[steps + axis]
-        rest = whole
+    extents, steps = at + 3, at + 4 + outer + operand * (outer + 1)
+    offset, rest, axis = 0, row, outer - 1
+    while axis > 0 and rest > 0:
+        extent, place, rest = op[extents + axis], rest, 0
+        if place >= extent:
+            rest = quotient(place, extent)
+        offset += (place - rest * extent) * op[steps + axis]
+        axis -= 1
     return offset + rest * op[steps] if outer > 0 else 0
 
 
@@ -91,40 +90,31 @@ def alike_rows(op: Any, at: int, operand: int) -> int:
 
 
 @device
+def is_summed(op: Any, at: int, operand: int) -> bool:
+    """Whether what belongs to an element of `operand` is so much that its adjoint is summed up before it is added."""
+    return column_stride(op, at, operand) == 0 or alike_rows(op, at, operand) > 8
+
+
+@device
 def row_of(op: Any, at: int, operand: int, place: int, alike: int, rows: int) -> int:
     """Number of the row that is the `alike`-th of the `rows` in which `operand` lies at its `place`-th place."""
     if rows == 1:
         return place
     if rows == op[at]:
         return alike
-    outer, row, weight = op[at + 2], 0, 1
-    steps = at + 4 + outer + operand * (outer + 1)
-    for back in range(outer):
-        axis = outer - 1 - back
-        extent = op[at + 3 + axis]
-        if op[steps + axis] == 0:
-            whole = alike // extent
-            row += (alike - whole * extent) * weight
+    outer = op[at + 2]
+    extents, steps = at + 3, at + 4 + outer + operand * (outer + 1)
+    row, weight, axis = 0, 1, outer - 1
+    while place + alike > 0:
+        extent, shared, whole = op[extents + axis], op[steps + axis] == 0, 0
+        number = alike if shared else place
+        if number >= extent:
+            whole = quotient(number, extent)
+        row += (number - whole * extent) * weight
+        if shared:
             alike = whole
         else:
-            whole = place // extent
-            row += (place - whole * extent) * weight
             place = whole
         weight *= extent
+        axis -= 1
     return row
-
-
-@device
-def place_of(op: Any, at: int, operand: int, row: int) -> int:
-    """Which of `operand`'s places row number `row` is at."""
-    outer, place, weight = op[at + 2], 0, 1
-    steps = at + 4 + outer + operand * (outer + 1)
-    for back in range(outer):
-        axis = outer - 1 - back
-        extent = op[at + 3 + axis]
-        whole = row // extent
-        if op[steps + axis] != 0:
-            place += (row - whole * extent) * weight
-            weight *= extent
-        row = whole
-    return place

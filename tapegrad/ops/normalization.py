@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import Kernel, cast, device, doubles_at, plus, read, wide, words_at, write
+from ..engine.jit import Kernel, cast, device, doubles_at, held, plus, read, wide, words_at, write
 from ..engine.row import Aux, Input, Output, Part, Row, absent, contiguous, double, fixed, int64, overwritten
-from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals, sum_rows, total_of
+from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals, row_total, sum_rows
 from ..engine.team import share
 from ..engine.tile import stack
 from .reduction import LARGE, SMALL, SUMMED, deviation_sum, mean_of, square_deviation
@@ -112,7 +112,7 @@ def row_norm_affine(op: RowNorm, f: Any, low: int, high: int) -> int:
                 clear_totals(f, totals, count)
                 for row in range(group, op.rows, groups):
                     for c in range(count):
-                        totals[c] += total_of(f, op.g + row * n + (left + c) * s, s, 1)
+                        totals[c] += row_total(f, op.g + row * n + (left + c) * s, s)
                 give_totals(f, totals, count, one, to_bias + first + left, 1, add_bias)
         if to_bias != 0 and s == 1:
             sum_rows(f, to_bias + first + low, op.g + group * n + low, groups * n, op.rows // groups, high - low, one,
@@ -131,7 +131,7 @@ def row_norm_slopes(op: RowNorm, f: Any, totals: Any, parts: int, group: int, le
                 write(f, parts + k, read(f, g + k) * ((read(f, x + k) - mean) * rstd))
         else:
             for k in range(count):
-                write(f, parts + k, f[parts + k] + read(f, g + k) * ((read(f, x + k) - mean) * rstd))
+                write(f, parts + k, held(f, parts + k) + read(f, g + k) * ((read(f, x + k) - mean) * rstd))
         taken += 1
         if taken == TOGETHER:
             add_row(f, totals, count, parts, 1)
@@ -279,7 +279,7 @@ def batch_statistics(op: BatchNorm, f: Any, i: Any) -> int:
             clear_totals(f, totals, n)
             for sample in range(op.samples):
                 for c in range(n):
-                    totals[c] += total_of(f, op.x + (sample * channels + left + c) * s, s, 1)
+                    totals[c] += row_total(f, op.x + (sample * channels + left + c) * s, s)
             give_totals(f, totals, n, each, mean + left, 1, False)
         clear_totals(f, totals, n)
         if s == 1:
@@ -383,7 +383,7 @@ def batch_norm_sums(op: BatchNorm, f: Any, second: bool) -> int:
                         totals[c] += total
                         products[c] += product
                     else:
-                        totals[c] += total_of(f, op.g + at, s, 1)
+                        totals[c] += row_total(f, op.g + at, s)
             give_totals(f, totals, n, one, sums + left, 1, False)
         give_totals(f, products, n, one, sums + channels + left, 1, False)
     return 0
@@ -400,7 +400,7 @@ def batch_slopes(op: BatchNorm, f: Any, totals: Any, parts: int, left: int, n: i
                 write(f, parts + c, read(f, g + c) * ((read(f, x + c) - read(f, mean + c)) * read(f, rstd + c)))
         else:
             for c in range(n):
-                write(f, parts + c, f[parts + c] + read(f, g + c) * ((read(f, x + c) - read(f, mean + c))
+                write(f, parts + c, held(f, parts + c) + read(f, g + c) * ((read(f, x + c) - read(f, mean + c))
                                                                      * read(f, rstd + c)))
         if sample % TOGETHER == TOGETHER - 1 or sample == op.samples - 1:
             add_row(f, totals, n, parts, 1)

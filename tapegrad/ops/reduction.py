@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engine import vecmath as m
-from ..engine.jit import cast, device, doubles_at, plus, real, real64, wide
+from ..engine.jit import cast, device, doubles_at, frame, plus, real, real64, wide
 from ..engine.sums import (
     BLOCK,
     COLUMNS,
@@ -17,11 +17,12 @@ from ..engine.sums import (
     clear_totals,
     exact_sum,
     give_totals,
+    row_total,
     total_of,
 )
 from ..engine.sums import ROWS as TOGETHER
 from ..engine.tile import stack
-from .nest import alike_rows, column_stride, place_of, row_of, row_offset
+from .nest import alike_rows, column_stride, row_of, row_offset
 from .table import EVERY, Op
 
 INFINITY = math.inf
@@ -46,46 +47,37 @@ def sum_nest(op: Any, f: Any, at: int, operand: int, to: int, source: int, other
     if rows * columns == 0:
         return 0
     alike, step, along = alike_rows(op, at, operand), column_stride(op, at, operand), 1
-    places, totals, zero = rows // alike, doubles_at(f, stack(f)), cast(0.0, f)
+    places, totals, zero, shift = rows // alike, doubles_at(f, stack(f)), cast(0.0, f), frame()
     if other >= 0:
         along = column_stride(op, at, other)
-    if step == 0 and alike > 1 and places <= COLUMNS:  # one row after the other, as they lie in memory
-        clear_totals(f, totals, places)
-        for row in range(rows):
-            totals[place_of(op, at, operand, row)] += total_of(f, source + source_at(op, at, other, row), columns,
-                                                               along)
-        for place in range(places):
-            y = to + row_offset(op, at, operand, row_of(op, at, operand, place, 0, alike))
-            f[y] = (f[y] if add else zero) + cast(totals[place] * scale, f)
+    if step == 0:
+        for first in range(0, places, COLUMNS):
+            n = min(COLUMNS, places - first)
+            clear_totals(f, totals, n)
+            for r in range(alike):
+                for k in range(n):
+                    x = source + source_at(op, at, other, row_of(op, at, operand, first + k, r, alike))
+                    totals[k] += total_of(f, x, columns, along)
+            for k in range(n):
+                y = to + row_offset(op, at, operand, row_of(op, at, operand, first + k, 0, alike))
+                f[y] = (f[y] if add else zero) + cast(totals[k] * scale, f)
         return 0
     for place in range(places):
         y = to + row_offset(op, at, operand, row_of(op, at, operand, place, 0, alike))
-        if step == 0 and alike == 1:
-            total = total_of(f, source + source_at(op, at, other, place), columns, along)
-            f[y] = (f[y] if add else zero) + cast(total * scale, f)
-            continue
-        if step == 0:
-            total = wide(zero)
-            for r in range(alike):
-                x = source + source_at(op, at, other, row_of(op, at, operand, place, r, alike))
-                total += total_of(f, x, columns, along)
-            f[y] = (f[y] if add else zero) + cast(total * scale, f)
-            continue
         for left in range(0, columns, COLUMNS):
-            n, whole, x = min(COLUMNS, columns - left), alike // TOGETHER * TOGETHER, source + left * along
+            n = min(COLUMNS, columns - left)
             clear_totals(f, totals, n)
-            for r in range(0, whole, TOGETHER):
-                add_eight_rows(
-                    f, totals, n, along, x + source_at(op, at, other, row_of(op, at, operand, place, r, alike)),
-                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 1, alike)),
-                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 2, alike)),
-                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 3, alike)),
-                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 4, alike)),
-                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 5, alike)),
-                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 6, alike)),
-                    x + source_at(op, at, other, row_of(op, at, operand, place, r + 7, alike)))
-            for r in range(whole, alike):
-                add_row(f, totals, n, x + source_at(op, at, other, row_of(op, at, operand, place, r, alike)), along)
+            for first in range(0, alike, TOGETHER):
+                count = min(TOGETHER, alike - first)
+                for r in range(count):
+                    shift[r] = source + left * along + source_at(op, at, other,
+                                                                 row_of(op, at, operand, place, first + r, alike))
+                if count == TOGETHER:
+                    add_eight_rows(f, totals, n, along, shift[0], shift[1], shift[2], shift[3], shift[4], shift[5],
+                                   shift[6], shift[7])
+                else:
+                    for r in range(count):
+                        add_row(f, totals, n, shift[r], along)
             give_totals(f, totals, n, scale, y + left * step, step, add)
     return 0
 
@@ -117,8 +109,28 @@ def sum_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def row_sum_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+    """y = scale * sum x."""
+    f[op[1]] = cast(row_total(f, op[3], op[8]) * real64(op, 5), f)
+    return 0
+
+
+def row_sum_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+    """dx += scale * g."""
+    value, dx = real(op, 5, f) * f[op[2]], op[4]
+    if op[0] & 2 != 0:
+        for k in range(dx, dx + op[8]):
+            f[k] = cast(0.0, f) + value
+    else:
+        for k in range(dx, dx + op[8]):
+            f[k] += value
+    return 0
+
+
 SUM = Op("sum", sum_forward, sum_adjoint, ((),), stores=True, doc="sum over axes, times a number (mean: 1/n)",
          strided=EVERY)
+#: of one row without gaps to one number; the words are those of `SUM`
+ROW_SUM = Op("sum", row_sum_forward, row_sum_adjoint, ((),), stores=True, doc=SUM.doc, form="row", strided=EVERY)
 
 
 # The same of one contiguous row that comes in strips of whole blocks: to the bit, for the blocks are added in order.
@@ -128,7 +140,7 @@ def block_sums_forward(op: Any, f: Any, i: Any, b: Any) -> int:
     """Sums of the blocks of x, which are float64s. Words: 1 y, 3 x, 5 elements of x."""
     sums = doubles_at(f, op[1])
     for first in range(0, op[5], BLOCK):
-        sums[first // BLOCK] = block_sum(f, op[3] + first, min(BLOCK, op[5] - first), 1)
+        sums[first // BLOCK] = block_sum(f, op[3] + first, min(BLOCK, op[5] - first))
     return 0
 
 
@@ -285,7 +297,7 @@ def prod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, st
 @device
 def mean_of(f: Any, x: int, n: int) -> Any:
     """Mean of a row; that of equal numbers is exactly the number, for what is left of them is averaged again."""
-    mean = cast(exact_sum(f, x, n, 1) / wide(n), f)
+    mean = cast(exact_sum(f, x, n) / wide(n), f)
     if n > 0 and m.abs(f[x] - mean) <= m.abs(mean) * 1e-6:
         rest = wide(cast(0.0, f))
         for k in range(x, x + n):
@@ -402,7 +414,7 @@ def log_softmax_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
 
 def log_softmax_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
     """dx += g - e^y sum g."""
-    inner = cast(total_of(f, g, n, 1), f)
+    inner = cast(row_total(f, g, n), f)
     for k in range(n):
         accumulate(f, dx + k, f[g + k] - m.exp(f[y + k]) * inner, store)
     return 0

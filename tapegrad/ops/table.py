@@ -63,7 +63,7 @@ class Op:
     forward : callable
         Kernel ``(op, f, i, b) -> status``. The row's word 0 holds the mode, word ``1 + 2 j`` the value address of
         operand `j` (0 the output, then the inputs, then auxiliary outputs), ``2 + 2 j`` its adjoint address (0:
-        not wanted), and the attributes follow.
+        not wanted), and the attributes follow. Or that of another op, which is compiled once for both.
     adjoint : callable, optional
         Kernel that adds to the adjoints of the wanted inputs, in the order of the inputs. Where bit `j` of the mode
         is set, the contribution to input `j` is the first and is stored instead. No two of those adjoints have
@@ -112,13 +112,15 @@ class Op:
     ----------
     scalar : Op or None
         The same op over scalars, if it has a form for them.
+    summed : Op or None
+        The same op where the adjoint of an input is a sum, for it is broadcast, if its own does not do that.
     """
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
-                 "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "strided", "states",
-                 "fixed", "row")
+                 "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "summed", "strided",
+                 "states", "fixed", "row")
 
-    def __init__(self, name: str, forward: Callable, adjoint: Callable | None = None,
+    def __init__(self, name: str, forward: Callable | Kernel, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] | Mapping[str, str] = (), stores: bool = False, own: bool = True,
                  errors: Errors | None = None, doc: str = "", again: Mapping[Any, int] | None = None,
                  lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
@@ -142,8 +144,13 @@ class Op:
                 self.strided = EVERY
         self.opcode = len(OPS)
         self.scalar: Op | None = None
+        self.summed: Op | None = None
         prefix = f"{name}.{form}" if form else name
-        self.forward = Kernel(f"{prefix}.forward", forward, own, straight, FORWARD, self.opcode)
+        if isinstance(forward, Kernel):
+            self.forward = forward
+            forward.numbers.append(self.opcode)
+        else:
+            self.forward = Kernel(f"{prefix}.forward", forward, own, straight, FORWARD, self.opcode)
         self.adjoint = (None if adjoint is None else
                         Kernel(f"{prefix}.adjoint", adjoint, own, straight, ADJOINT, self.opcode))
         self.saved_operands = lru_cache(maxsize=None)(self._saved_operands)

@@ -202,7 +202,7 @@ class Capture:
 
     def record(self, op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int],
                dtype: np.dtype, out_dtype: np.dtype, aux: Sequence[tuple[int, int]], added: int,
-               random: bool) -> Tensor:
+               random: bool, summed: int) -> Tensor:
         """Append an instruction whose addresses are written when the recording is placed."""
         tape, made, recipes = self.tape, self._made, self.known.recipes
         if dtype is not tape.dtype and dtype != tape.dtype:
@@ -228,6 +228,8 @@ class Capture:
             operands.append((v, offset, flag))
         for size, of_one in aux:
             operands.append((made.variable(max(size, of_one), of_one), 0, 0))
+        if wanted << 1 & summed:
+            op = op.summed or op
         note = known, op.saved_operands(wanted), (*user_frame(), self.layer), state.segment
         made.instructions.append((op.opcode, attributes, operands, note))
         if computable:

@@ -8,7 +8,7 @@ from ..engine import parts
 from ..engine.storage import address_of
 from ..engine.team import team_address
 from ..engine.walk import CAPACITY
-from ..ops.elementwise import BINARY, COSTS, UNARY
+from ..ops.elementwise import BINARY, COSTS, UNARY, opcodes
 from ..ops.masked import MASKED
 from ..ops.table import OPS
 from ..tape import Tape
@@ -89,6 +89,6 @@ def _row(tape: Tape, code: int, left: int, right: int, count: int) -> np.ndarray
 
 #: by opcode: what an element costs, 0 for what is not elementwise or is cheaper than its threads' meeting
 _FORWARD_COSTS, _ADJOINT_COSTS, _NEST_WORDS, _OPERANDS = (np.zeros(CAPACITY, np.int64) for _ in range(4))
-for _op in (*UNARY.values(), *BINARY.values(), *MASKED.values()):
-    _FORWARD_COSTS[_op.opcode], _ADJOINT_COSTS[_op.opcode] = COSTS.get(_op.opcode, (1, 1))
-    _NEST_WORDS[_op.opcode], _OPERANDS[_op.opcode] = NESTS[_op.opcode][0], len(NESTS[_op.opcode][1])
+for _code in opcodes((*UNARY.values(), *BINARY.values(), *MASKED.values())):
+    _FORWARD_COSTS[_code], _ADJOINT_COSTS[_code] = COSTS.get(_code, (1, 1))
+    _NEST_WORDS[_code], _OPERANDS[_code] = NESTS[_code][0], len(NESTS[_code][1])

@@ -18,11 +18,11 @@ from ..engine import strips
 from ..engine.storage import address_of
 from ..engine.team import team_address
 from ..engine.walk import CLEAR, WANTED
-from ..ops.elementwise import BINARY, COMPARE, UNARY
+from ..ops.elementwise import BINARY, COMPARE, UNARY, opcodes
 from ..ops.layout import COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.masked import BLOCK as MASK_BLOCK
 from ..ops.masked import MASKED
-from ..ops.reduction import BLOCK, BLOCK_SUMS, ORDERED_SUM, SUM
+from ..ops.reduction import BLOCK, BLOCK_SUMS, ORDERED_SUM, ROW_SUM
 from ..ops.table import OPS, Op
 from ..tape import Tape
 from .schedule import Event, Operands
@@ -42,10 +42,10 @@ def _nest(op: Op) -> tuple[int, tuple[int, ...]]:
 
 #: by opcode, the word at which the nest begins and the operands that it is of
 NESTS: dict[int, tuple[int, tuple[int, ...]]] = {
-    **{op.opcode: (7, (1,)) for op in UNARY.values()}, **{op.opcode: (9, (1,)) for op in MASKED.values()},
-    **{op.opcode: (8, (1, 2)) for op in (*BINARY.values(), *COMPARE.values())},
+    **dict.fromkeys(opcodes(UNARY.values()), (7, (1,))), **dict.fromkeys(opcodes(MASKED.values()), (9, (1,))),
+    **dict.fromkeys(opcodes((*BINARY.values(), *COMPARE.values())), (8, (1, 2))),
     **{op.opcode: _nest(op) for op in (COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE)},
-    SUM.opcode: (7, (0, 1)),
+    ROW_SUM.opcode: (7, (0, 1)),
 }
 MASKED_OPS = {op.opcode for op in MASKED.values()}
 
@@ -114,7 +114,7 @@ def form_of(tape: Tape, n: int, code: int, row: list[int], fewest: int) -> Form 
     nest, operands = NESTS[code]
     rows, columns, outer, *steps = row[nest:nest + 3 + len(operands)]
     per = (*(() if 0 in operands else (1,)), *steps, *((64,) if code in MASKED_OPS else ()))
-    if rows != 1 or outer or columns < fewest or not set(steps) <= {0, 1} or (code == SUM.opcode and per != (0, 1)):
+    if rows != 1 or outer or columns < fewest or not set(steps) <= {0, 1}:
         return None
     return Form(columns, nest + 1, per, _reverses(tape, n, columns, per))
 

@@ -1,0 +1,96 @@
+"""What the rules of elementwise ops are written with, besides the functions of `vecmath`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..engine import vecmath
+from ..engine.jit import device
+from ..engine.vecmath import abs, log, where
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, equation 14
+GELU_C, GELU_K = math.sqrt(2.0 / math.pi), 0.044715  # Hendrycks and Gimpel 2016
+TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+NEGATIVE_INFINITY = -math.inf
+FAR = 2.0 ** 63  # its square is about the greatest float32
+
+
+@device
+def gelu_tanh(x: Any) -> Any:
+    """tanh of the cubic that approximates the normal distribution function."""
+    return vecmath.tanh(GELU_C * (x + GELU_K * x * x * x))
+
+
+@device
+def stable_softplus(x: Any, beta: Any, threshold: Any) -> Any:
+    """ln(1 + e^(beta x)) / beta."""
+    return where(beta * x > threshold, x, vecmath.softplus(beta * x) / beta)
+
+
+@device
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; NaN of NaN."""
+    return where(x > 0.0, 1.0, where(x < 0.0, -1.0, x))
+
+
+@device
+def power_slope(g: Any, a: Any, b: Any) -> Any:
+    """g b a^(b-1), which is 0 where b is 0 whatever a is."""
+    return where(b == 0.0, 0.0, g * b * vecmath.power(a, b - 1.0))
+
+
+@device
+def power_log_slope(g: Any, a: Any, b: Any, y: Any) -> Any:
+    """g a^b ln a, which is 0 at a = 0 for b >= 0."""
+    return where((a == 0.0) & (b >= 0.0), 0.0, g * y * log(a))
+
+
+@device
+def arctan_slope(g: Any, x: Any) -> Any:
+    """g / (1 + x^2), also where x^2 overflows in float32; elsewhere the factors are 1."""
+    s = where(abs(x) > FAR, 1.0 / FAR, 1.0)
+    return g * s / (s * s + (x * s) * (x * s)) * s
+
+
+@device
+def divide_slope(g: Any, b: Any, y: Any) -> Any:
+    """-g y / b, what might overflow first divided by b where that makes it smaller."""
+    small = abs(b) < 1.0
+    return -(where(small, g, 1.0) * y / b) * where(small, 1.0, g)
+
+
+@device
+def share(g: Any, a: Any, b: Any) -> Any:
+    """g where a > b, half of it at a tie."""
+    return where(a > b, g, where(a == b, 0.5 * g, 0.0))
+
+
+@device
+def clipped(x: Any, low: Any, high: Any) -> Any:
+    """x between two bounds; NaN of NaN."""
+    return where(x < low, low, where(x > high, high, x))
+
+
+@device
+def huber_of(d: Any, delta: Any) -> Any:
+    """d^2 / 2 up to delta, then delta (|d| - delta / 2)."""
+    return where(abs(d) <= delta, 0.5 * d * d, delta * (abs(d) - 0.5 * delta))
+
+
+@device
+def clamped_log(x: Any) -> Any:
+    """ln x, not below -100."""
+    return where(log(x) < -100.0, -100.0, log(x))
+
+
+@device
+def entropy_of(t: Any) -> Any:
+    """t ln t, 0 at 0; NaN below, as the logarithm is."""
+    return where(t == 0.0, 0.0, t * log(t))
+
+
+@device
+def negative_part(x: Any) -> Any:
+    """min(x, 0)."""
+    return where(x > 0.0, 0.0, x)

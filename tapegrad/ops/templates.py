@@ -1,0 +1,292 @@
+"""Kernels of elementwise ops as source, into which the expressions of a rule are put.
+
+Put in rather than called: that halves the time to compile.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+
+from ..engine import vecmath
+from ..engine.jit import apart, cast, device, doubles_at, held, plus, read, real, wide, write
+from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals
+from ..engine.tile import stack
+from . import rules
+from .few import kept
+from .nest import alike_rows, column_stride, is_summed, row_of, row_offset
+from .reduction import sum_nest
+from .table import kernel_of
+
+_FUNCTIONS = (add_row, alike_rows, apart, cast, clear_totals, column_stride, doubles_at, give_totals, held, is_summed,
+              plus, read, real, row_of, row_offset, stack, sum_nest, wide, write)
+#: what the kernels' source calls
+_SCOPE = {**{name: value for module in (vecmath, rules) for name, value in vars(module).items()
+             if not name.startswith("_")},
+          **{function.__name__: function for function in _FUNCTIONS}, "kept": kept, "COLUMNS": COLUMNS}
+#: functions of an instruction or two
+_CHEAP = {"abs", "arctan_slope", "clipped", "divide_slope", "floor", "huber_of", "negative_part", "share", "sign",
+          "sqrt", "where"}
+
+
+def letters(rule: str) -> set[str]:
+    """The names that an expression reads."""
+    return {node.id for node in ast.walk(ast.parse(rule, mode="eval")) if isinstance(node, ast.Name)}
+
+
+def saved(rule: str, operands: str) -> tuple[int, ...]:
+    """The operands (0 the output) whose letters `rule` names."""
+    return tuple(k for k, letter in enumerate(operands) if letter in letters(rule))
+
+
+def cost_of(rule: str) -> int:
+    """What an expression costs: 1, and for each function that is more than an instruction or two as much as 5."""
+    calls = [node.func for node in ast.walk(ast.parse(rule, mode="eval")) if isinstance(node, ast.Call)]
+    return 1 + sum(5 for function in calls if isinstance(function, ast.Name) and function.id not in _CHEAP)
+
+
+def kernel(source: str, name: str) -> Callable:
+    """The function `name` that `source` defines, with the rules' functions in reach and what else it defines."""
+    made = kernel_of(source, name, _SCOPE)
+    for key, value in made.__globals__.items():
+        if key not in _SCOPE and callable(value) and value is not made:
+            device(value)
+    return made
+
+
+def loads(rule: str, places: dict[str, str]) -> str:
+    """Assignments of the letters that `rule` reads from the places of the element."""
+    read = letters(rule)
+    return "; ".join(f"{letter} = read(f, {place})" for letter, place in places.items() if letter in read) or "pass"
+
+
+# ------------------------------------------------------------------ scalars
+# Words: 1 y, 2 g, 3 x, 4 dx, and so on for each input, then the attributes.
+
+SCALAR = """
+def scalar_forward(op, f, i, bytes_):
+    {attributes}
+    {inputs}
+    f[op[1]] = {forward}
+    return 0
+
+def scalar_adjoint(op, f, i, bytes_):
+    mode = op[0]
+    {attributes}
+    {loads}
+    {adjoints}
+    return 0
+"""
+
+
+# ------------------------------------------------------------------ one input
+# Words: 1 y, 2 g, 3 x, 4 dx, 5 p, 6 q, 7 nest of (x).
+
+UNARY_FORWARD = """
+def unary_row(f, at_y, at_x, step, n, p, q):
+    apart()
+    for k in range(n):
+        x = read(f, at_x + k * step)
+        write(f, at_y + k, {forward})
+    return 0
+
+def unary_forward(op, f, i, b):
+    p, q = real(op, 5, f), real(op, 6, f)
+    columns, step = op[8], column_stride(op, 7, 0)
+    for row in range(op[7]):
+        unary_row(f, op[1] + row * columns, op[3] + row_offset(op, 7, 0, row), step, columns, p, q)
+    return 0
+"""
+
+UNARY_ADJOINT = """
+def unary_row(f, at_dx, at_g, at_y, at_x, step, n, p, q, store):
+    apart()
+    zero = cast(0.0, f)
+    if store:
+        for k in range(n):
+            {element}
+            write(f, at_dx + k * step, {adjoint})
+    else:
+        for k in range(n):
+            {element}
+            write(f, at_dx + k * step, held(f, at_dx + k * step) + {adjoint})
+    return 0
+
+def unary_adjoint(op, f, i, b):
+    p, q = real(op, 5, f), real(op, 6, f)
+    columns, step, store = op[8], column_stride(op, 7, 0), op[0] & 2 != 0
+    {sum}
+    for row in range(op[7]):
+        offset = row_offset(op, 7, 0, row)
+        unary_row(f, op[4] + offset, op[2] + row * columns, op[1] + row * columns, op[3] + offset, step, columns,
+                  p, q, store)
+    return 0
+"""
+
+# of the sum of an input that is broadcast
+UNARY_SUM = """
+    if step == 0 or alike_rows(op, 7, 0) > 1:
+        return sum_nest(op, f, 7, 0, op[4], op[2], -1, wide(cast(1.0, f)), not store)
+"""
+
+
+# ------------------------------------------------------------------ two inputs
+# Words: 1 y, 2 g, 3 a, 4 da, 5 b, 6 db, 7 p, 8 nest of (a, b).
+
+BINARY_FORWARD = """
+def binary_row(f, at_y, at_a, left, at_b, right, n, p):
+    apart()
+    if right == 0:
+        b = f[at_b]
+        for k in range(n):
+            a = read(f, at_a + k * left)
+            write(f, at_y + k, {forward})
+    elif left == 0:
+        a = f[at_a]
+        for k in range(n):
+            b = read(f, at_b + k * right)
+            write(f, at_y + k, {forward})
+    else:
+        for k in range(n):
+            a, b = read(f, at_a + k * left), read(f, at_b + k * right)
+            write(f, at_y + k, {forward})
+    return 0
+
+def binary_forward(op, f, i, b_):
+    p = real(op, 7, f)
+    columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
+    for row in range(op[8]):
+        binary_row(f, op[1] + row * columns, op[3] + row_offset(op, 8, 0, row), left,
+                   op[5] + row_offset(op, 8, 1, row), right, columns, p)
+    return 0
+"""
+
+# One input's adjoint over a row; `step` between the elements of d.
+BINARY_ROW = """
+def row_to_{letter}(f, at_d, step, at_g, at_y, at_a, left, at_b, right, n, p, store):
+    apart()
+    zero = cast(0.0, f)
+    {sum}
+    if {other} == 0:
+        {alone}
+        if store:
+            for k in range(n):
+                {beside}
+                write(f, at_d + k * step, {rule})
+        else:
+            for k in range(n):
+                {beside}
+                write(f, at_d + k * step, held(f, at_d + k * step) + {rule})
+    elif store:
+        for k in range(n):
+            {element}
+            write(f, at_d + k * step, {rule})
+    else:
+        for k in range(n):
+            {element}
+            write(f, at_d + k * step, held(f, at_d + k * step) + {rule})
+    return 0
+"""
+
+# What comes first there if the input may be broadcast along the row.
+BINARY_ROW_SUM = """
+    if {own} == 0:
+        total = zero
+        for k in range(n):
+            {element}
+            total = plus(total, {rule})
+        f[at_d] = total if store else f[at_d] + total
+        return 0
+"""
+
+# The adjoint of an input that is broadcast: d = the sum over all that is computed with an element of it, or +=. It is
+# computed a part of a row at a time; the parts of eight rows are added up in the tape's dtype, and those in float64.
+BINARY_SUMS = """
+def binary_sums_{letter}(op, f):
+    p, zero, one, add = real(op, 7, f), cast(0.0, f), wide(cast(1.0, f)), op[0] & {bit} == 0
+    rows, columns, left, right = op[8], op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
+    alike, scratch = alike_rows(op, 8, {operand}), stack(f)
+    places, totals, parts = rows // alike, doubles_at(f, scratch), scratch + 2 * COLUMNS
+    if {own} == 0:
+        for first in range(0, places, COLUMNS):
+            count = min(COLUMNS, places - first)
+            clear_totals(f, totals, count)
+            for r in range(alike):
+                for k in range(count):
+                    row = row_of(op, 8, {operand}, first + k, r, alike)
+                    to_a, to_b = op[3] + row_offset(op, 8, 0, row), op[5] + row_offset(op, 8, 1, row)
+                    for begin in range(0, columns, COLUMNS):
+                        at = row * columns + begin
+                        row_to_{letter}(f, parts, 1, op[2] + at, op[1] + at, to_a + begin * left, left,
+                                        to_b + begin * right, right, min(COLUMNS, columns - begin), p, True)
+                        totals[k] += wide(f[parts])
+            for k in range(count):
+                d = op[{adjoint}] + row_offset(op, 8, {operand}, row_of(op, 8, {operand}, first + k, 0, alike))
+                f[d] = (f[d] if add else zero) + cast(totals[k], f)
+        return 0
+    for place in range(places):
+        d = op[{adjoint}] + row_offset(op, 8, {operand}, row_of(op, 8, {operand}, place, 0, alike))
+        for begin in range(0, columns, COLUMNS):
+            n = min(COLUMNS, columns - begin)
+            clear_totals(f, totals, n)
+            for r in range(alike):
+                row = row_of(op, 8, {operand}, place, r, alike)
+                at = row * columns + begin
+                row_to_{letter}(f, parts, 1, op[2] + at, op[1] + at,
+                                op[3] + row_offset(op, 8, 0, row) + begin * left, left,
+                                op[5] + row_offset(op, 8, 1, row) + begin * right, right, n, p, r % 8 == 0)
+                if r % 8 == 7 or r == alike - 1:
+                    add_row(f, totals, n, parts, 1)
+            give_totals(f, totals, n, one, d + begin * {own}, {own}, add)
+    return 0
+"""
+
+GIVEN_SUMS = """
+def binary_sums_{letter}(op, f):
+    apart()
+    return sum_nest(op, f, 8, {operand}, op[{adjoint}], op[2], -1, wide(cast({sign}, f)), op[0] & {bit} == 0)
+"""
+
+BINARY_ADJOINT = """
+{rows}
+def binary_adjoint(op, f, i, b_):
+    p = real(op, 7, f)
+    columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
+    if op[8] * columns == 0:
+        return 0
+    {each}
+    return 0
+"""
+
+BINARY_EACH = """
+    if op[{adjoint}] == 0:
+        pass
+    {sum}
+    elif {moves} or op[{adjoint}] != op[2]:
+        for row in range(op[8]):
+            to_a, to_b = row_offset(op, 8, 0, row), row_offset(op, 8, 1, row)
+            row_to_{letter}(f, op[{adjoint}] + to_{letter}, {own}, op[2] + row * columns, op[1] + row * columns,
+                            op[3] + to_a, left, op[5] + to_b, right, columns, p, op[0] & {bit} != 0)
+"""
+
+
+# What is asked before if the input may be broadcast.
+BINARY_SUM = """
+    elif is_summed(op, 8, {operand}):
+        binary_sums_{letter}(op, f)
+"""
+
+
+# ------------------------------------------------------------------ comparisons: bytes out
+
+COMPARE_FORWARD = """
+def compare_forward(op, f, i, bytes_):
+    columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
+    for row in range(op[8]):
+        at_y = op[1] + row * columns
+        at_a, at_b = op[3] + row_offset(op, 8, 0, row), op[5] + row_offset(op, 8, 1, row)
+        for k in range(columns):
+            a, b = read(f, at_a + k * left), read(f, at_b + k * right)
+            write(bytes_, at_y + k, 1 if {rule} else 0)
+    return 0
+"""
