@@ -98,10 +98,13 @@ def _kind(kind: Any, scope: Mapping[str, Any]) -> Any:
     raise TypeError(f"{kind!r} is no kind of a word")
 
 
-def _function(name: str, given: Sequence[str], result: str) -> Callable:
-    """The function of these keywords that returns the expression `result`."""
-    scope: dict[str, Any] = {"bits": bits}
-    exec(f"def {name}({'*, ' if given else ''}{', '.join(given)}):\n    return {result}", scope)
+def _function(name: str, given: Sequence[str], result: str, before: Sequence[str] = (),
+              within: Mapping[str, Any] | None = None) -> Callable:
+    """The function of the arguments `before` and the keywords `given` that returns the expression `result`."""
+    scope: dict[str, Any] = {"bits": bits, **(within or {})}
+    arguments = ", ".join([*before, *(["*", *given] if given else [])])
+    # as code of this file, for errors to name the user's line
+    exec(compile(f"def {name}({arguments}):\n    return {result}", __file__, "exec"), scope)
     return scope[name]
 
 
@@ -231,13 +234,21 @@ class Row(Words):
         return 1 + 2 * len(cls.operands)
 
     @classmethod
-    def given(cls, **values: Any) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[int, ...]]:
-        """Inputs, auxiliary outputs and the attributes' words, all of which are given by name."""
+    def writer(cls, op: Any, record: Callable, nothing: Callable) -> Callable:
+        """A function that calls `record` of `op` and a shape, with operands and attributes by name.
+
+        It takes ``(shape, *, dtype, out_dtype=None, added=0, always=False)`` and everything that the row names. In
+        place of an input that is left out, None, stands ``nothing(0.0, dtype)``.
+        """
         aux = cls.operands[1 + len(cls.inputs):]
-        result = f"{_tuple(cls.inputs)}, {_tuple(aux)}, {cls._values()}"
-        made = _function("given", [name for name in cls.kinds if name not in cls.operands[:1]], result)
-        setattr(cls, "given", staticmethod(made))
-        return made(**values)
+        inputs = [f"{name} if {name} is not None else nothing(0.0, dtype)" if Layout.ABSENT in cls.layouts[name] else
+                  name for name in cls.inputs]
+        options = {"out_dtype": None, "added": 0, "always": False}
+        names = [name for name in cls.kinds if name not in cls.operands[:1]]
+        return _function("write", [*names, "dtype", *(f"{name}={value}" for name, value in options.items())],
+                         f"record(op, {_tuple(inputs)}, shape, {cls._values()}, dtype=dtype, aux={_tuple(aux)}, "
+                         f"{', '.join(f'{name}={name}' for name in options)})",
+                         ("shape",), {"op": op, "record": record, "nothing": nothing})
 
     @classmethod
     def bits(cls, holds: Callable[[Layout], Any]) -> int:

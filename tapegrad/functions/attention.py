@@ -26,7 +26,7 @@ from ..ops.attention import (
 )
 from ..ops.dropout import Dropped
 from ..ops.nest import broadcast_strides, nest
-from ..recording import as_tensor, lift, record_row
+from ..recording import as_tensor, lift, recorder
 from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, fixed, view
 from .dropout import dropout_words
 from .elementwise import contiguous
@@ -35,6 +35,7 @@ from .scratch import scratch
 
 __all__ = ["rotary_embedding", "scaled_dot_product_attention", "sinusoidal_positions"]
 
+_KEPT = Dropped.words(scale=1.0, threshold=0, key=0, stream=0, counted=0)
 
 def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, scale: float | None = None,
@@ -115,14 +116,13 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     if totalled or stretched:
         room = totalled + stretched + room + room % 2  # for the next part's totals are float64s
     working = scratch(ATTENTION, parts * room, q, k, v, mask)
-    nothing = Dropped.words(scale=1.0, threshold=0, key=0, stream=0, counted=0)
-    y = record_row(
-        ATTENTION, shape, dtype=q.dtype, always=dropout_p > 0.0, query=q, key=k, value=v, mask=mask, scratch=working,
+    y = recorder(ATTENTION)(
+        shape, dtype=q.dtype, always=dropout_p > 0.0, query=q, key=k, value=v, mask=mask, scratch=working,
         tops=(max(math.prod(batch) * tokens, 1) * size, size), gemm=gemm_address(q.dtype), tokens=tokens, keys=keys,
         inside=q.shape[-1], width=width, query_step=_row_step(q), key_step=_row_step(k), value_step=_row_step(v),
         y_step=steps[lead], block=rows, scale=1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale),
         causal=is_causal, masks=kind, mask_down=mask_steps[0], mask_along=mask_steps[1], drops=dropout_p > 0.0,
-        dropped=dropout_words(dropout_p) if dropout_p > 0.0 else nothing, team=team_address(q.dtype),
+        dropped=dropout_words(dropout_p) if dropout_p > 0.0 else _KEPT, team=team_address(q.dtype),
         forward_part=FORWARD_PART.address(q.dtype), adjoint_part=ADJOINT_PART.address(q.dtype), parts=parts,
         room=room, totalled=totalled, stretched=stretched, grain=grain, nest=nest(batch, strides))
     if enable_gqa:
@@ -262,8 +262,8 @@ def rotary_embedding(input: Any, positions: Any = 0, base: float = 10000.0, dim:
     steps = broadcast_strides(table.shape, table.strides, (*x.shape[:-1], width))
     shape, places = tuple(x.shape[d] for d in order), order[:-1]
     strides = (contiguous_strides(shape)[:-1], tuple(x.strides[d] for d in places), tuple(steps[d] for d in places))
-    y = record_row(ROTARY, shape, dtype=x.dtype, x=x, table=table, half=width // 2, n=x.shape[-1],
-                   nest=nest(shape[:-1], strides))
+    y = recorder(ROTARY)(shape, dtype=x.dtype, x=x, table=table, half=width // 2, n=x.shape[-1],
+                         nest=nest(shape[:-1], strides))
     return y if places == sorted(places) else swapaxes(y, -2, -3)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.ctc import CTC
 from ..ops.loss import REDUCTIONS
-from ..recording import as_tensor, lift, record_row
+from ..recording import as_tensor, lift, recorder
 from ..state import state
 from ..tensor import INT64, Tensor
 from .layout import expand_dims, reshape
@@ -82,8 +82,8 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     _check_lengths(lengths, steps, labels)
     width, size, kept = 2 * labels.shape[-1] + 3, x.dtype.itemsize, state.wants(x)
     alphas = steps * (2 * labels.size + 3 * samples) if kept else 2 * width
-    loss = record_row(
-        CTC, (samples,) if reduction == "none" else (), dtype=x.dtype, x=x, targets=labels, input_lengths=lengths[0],
+    loss = recorder(CTC)(
+        (samples,) if reduction == "none" else (), dtype=x.dtype, x=x, targets=labels, input_lengths=lengths[0],
         target_lengths=lengths[1], alphas=(alphas * size, size), losses=(samples * size, size),
         scratch=(4 * width * size, size), steps=steps, samples=samples, classes=classes,
         padded=labels.shape[1] if padded else -1, labels=labels.size, blank=int(blank),

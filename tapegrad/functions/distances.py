@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError
 from ..ops.distance import CDIST
 from ..ops.nest import broadcast_strides, nest
-from ..recording import lift, record_row
+from ..recording import lift, recorder
 from ..tensor import Tensor, contiguous_strides
 from .elementwise import abs as absolute
 from .indexing import take_axis
@@ -134,8 +134,8 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> 
         raise ShapeError(f"cdist: leading axes of {list(a.shape)} and {list(b.shape)} do not broadcast") from None
     shape = (*batch, a.shape[-2], b.shape[-2])
     to_a, to_b = (broadcast_strides(t.shape[:-2], contiguous_strides(t.shape)[:-2], batch) for t in (a, b))
-    return record_row(CDIST, shape, dtype=a.dtype, x=a, z=b, left=a.shape[-2], right=b.shape[-2], n=a.shape[-1],
-                      p=float(p), nest=nest(batch, (contiguous_strides(shape)[:-2], to_a, to_b)))
+    return recorder(CDIST)(shape, dtype=a.dtype, x=a, z=b, left=a.shape[-2], right=b.shape[-2], n=a.shape[-1],
+                           p=float(p), nest=nest(batch, (contiguous_strides(shape)[:-2], to_a, to_b)))
 
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ArgumentError
 from ..ops.dropout import DROPOUT, Dropped
 from ..random import dropout_key
-from ..recording import lift, record_row
+from ..recording import lift, recorder
 from ..state import state
 from ..tensor import Tensor
 
@@ -39,4 +39,4 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     x = lift(x)[0]
     if not training or p == 0.0:
         return x
-    return record_row(DROPOUT, x.shape, dtype=x.dtype, always=True, x=x, dropped=dropout_words(p), elements=x.size)
+    return recorder(DROPOUT)(x.shape, dtype=x.dtype, always=True, x=x, dropped=dropout_words(p), elements=x.size)

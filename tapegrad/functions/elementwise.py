@@ -14,7 +14,7 @@ from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
-from ..recording import as_tensor, common_dtype, contiguous, gathered, lift, record, record_row
+from ..recording import as_tensor, common_dtype, contiguous, gathered, lift, record, recorder
 from ..state import Modes
 from ..tensor import BOOL, Tensor
 
@@ -344,7 +344,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     a, b = lift(a, b)
     shape = broadcast_shape("where", c.shape, a.shape, b.shape)
     strides = tuple(broadcast_strides(t.shape, t.strides, shape) for t in (c, a, b))
-    return record_row(WHERE, shape, dtype=a.dtype, condition=c, u=a, v=b, nest=nest(shape, strides))
+    return recorder(WHERE)(shape, dtype=a.dtype, condition=c, u=a, v=b, nest=nest(shape, strides))
 
 
 # ------------------------------------------------------------------ conversions
@@ -359,7 +359,7 @@ def as_bool(value: Any) -> Tensor:
         return Tensor(t._array() != 0)
     if not t.is_floating:
         t = convert(t, common_dtype(()))
-    return record_row(TO_BOOL, t.shape, dtype=t.dtype, out_dtype=BOOL, x=t, nest=nest(t.shape, (t.strides,)))
+    return recorder(TO_BOOL)(t.shape, dtype=t.dtype, out_dtype=BOOL, x=t, nest=nest(t.shape, (t.strides,)))
 
 
 def from_bool(t: Tensor) -> Tensor:
@@ -374,7 +374,7 @@ def convert(t: Tensor, dtype: np.dtype) -> Tensor:
     op = {"i": FROM_INT64, "b": FROM_BOOL}.get(t.dtype.kind)
     if op is None:
         raise DtypeError(f"cannot convert a recorded {t.dtype} tensor to {dtype}")
-    return record_row(op, t.shape, dtype=dtype, x=t, nest=nest(t.shape, (t.strides,)))
+    return recorder(op)(t.shape, dtype=dtype, x=t, nest=nest(t.shape, (t.strides,)))
 
 
 def scale_shift(x: Any, scale: float, shift: float = 0.0) -> Tensor:

@@ -11,7 +11,7 @@ from ..errors import ArgumentError, CaptureError, DtypeError, ShapeError
 from ..ops.gathering import GATHER, SCATTER
 from ..ops.layout import PUT
 from ..ops.nest import broadcast_strides, nest
-from ..recording import lift, record_row
+from ..recording import lift, recorder
 from ..tensor import INT64, Tensor, contiguous_strides, user_line, view
 from .elementwise import where
 from .indexing import take_axis
@@ -40,8 +40,8 @@ def _without(values: tuple[int, ...], d: int, given: int) -> tuple[int, ...]:
 
 def _gather(name: str, x: Tensor, d: int, index: Tensor, strides: tuple[int, ...], shape: tuple[int, ...],
             index_strides: tuple[int, ...], wraps: bool) -> Tensor:
-    return record_row(GATHER, shape, dtype=x.dtype, x=x, index=index, extent=x.shape[d], stride=x.strides[d],
-                      wraps=wraps, nest=nest(shape, (_without(strides, d, 0), index_strides)))
+    return recorder(GATHER)(shape, dtype=x.dtype, x=x, index=index, extent=x.shape[d], stride=x.strides[d],
+                            wraps=wraps, nest=nest(shape, (_without(strides, d, 0), index_strides)))
 
 
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, *, dim: int | None = None) -> Tensor:
@@ -138,9 +138,10 @@ def _scatter(name: str, input: Any, dim: int, index: Any, src: Any, adds: bool) 
         d = _fitting(name, x, dim, at, source, "src")
         strides = source.strides
     kept = contiguous_strides(x.shape)
-    return record_row(SCATTER, x.shape, dtype=x.dtype, added=0b1000, x=x, index=at, s=source,
-                      owner=(8 if adds else 8 * max(x.size, 1), 8), elements=x.size, extent=x.shape[d],
-                      stride=kept[d], adds=adds, nest=nest(at.shape, (_without(kept, d, 0), at.strides, strides)))
+    return recorder(SCATTER)(x.shape, dtype=x.dtype, added=0b1000, x=x, index=at, s=source,
+                             owner=(8 if adds else 8 * max(x.size, 1), 8), elements=x.size, extent=x.shape[d],
+                             stride=kept[d], adds=adds,
+                             nest=nest(at.shape, (_without(kept, d, 0), at.strides, strides)))
 
 
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
@@ -202,9 +203,9 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
         raise ShapeError(f"index_add: input {list(x.shape)}, index {list(at.shape)} and source {list(s.shape)}: the "
                          f"index must have one axis, and the source the shape {list(_without(x.shape, d, at.size))}")
     s = s if alpha == 1.0 else s * float(alpha)
-    return record_row(PUT, x.shape, dtype=x.dtype, x=x, index=at, v=s, owner=(8 * max(x.shape[d], 1), 8),
-                      outer=math.prod(x.shape[:d]), count=at.size, extent=x.shape[d], inner=math.prod(x.shape[d + 1:]),
-                      adds=True)
+    return recorder(PUT)(x.shape, dtype=x.dtype, x=x, index=at, v=s, owner=(8 * max(x.shape[d], 1), 8),
+                         outer=math.prod(x.shape[:d]), count=at.size, extent=x.shape[d],
+                         inner=math.prod(x.shape[d + 1:]), adds=True)
 
 
 def index_select(input: Any, dim: int, index: Any) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ArgumentError, CaptureError, IndexRangeError, ShapeError
 from ..ops.layout import PUT, RAVEL, TAKE
-from ..recording import lift, lift_to, record_row
+from ..recording import lift, lift_to, recorder
 from ..tensor import BOOL, INT64, Tensor, as_array, contiguous_strides, user_line, view
 from .layout import as_tensor, broadcast_to, moveaxis, one_axis, permute, reshape
 
@@ -144,8 +144,8 @@ def _joined(parts: list[Any], extents: list[int]) -> Tensor:
     if len(tensors) > 1:
         result = Tensor(np.zeros(shape, np.int64))
         for t, n in zip(tensors, extents):
-            result = record_row(RAVEL, shape, dtype=state.capture.tape.dtype, out_dtype=INT64, before=result, index=t,
-                                count=math.prod(shape), extent=n)
+            result = recorder(RAVEL)(shape, dtype=state.capture.tape.dtype, out_dtype=INT64, before=result, index=t,
+                                     count=math.prod(shape), extent=n)
     return result
 
 
@@ -174,8 +174,8 @@ def take_axis(x: Tensor, index: Tensor, axis: int) -> Tensor:
             raise CaptureError(f"{user_line()}: an integer or bool tensor cannot be indexed inside a recording; "
                                "index a float tensor, or prepare the labels before the step")
         return Tensor(np.take(x._array(), index._array(), axis))
-    return record_row(TAKE, shape, dtype=x.dtype, added=2, x=x, index=index, outer=math.prod(x.shape[:axis]),
-                      count=index.size, extent=x.shape[axis], inner=math.prod(x.shape[axis + 1:]))
+    return recorder(TAKE)(shape, dtype=x.dtype, added=2, x=x, index=index, outer=math.prod(x.shape[:axis]),
+                          count=index.size, extent=x.shape[axis], inner=math.prod(x.shape[axis + 1:]))
 
 
 def take(x: Any, indices: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
@@ -242,8 +242,8 @@ class AtIndex:
         if not fits:
             raise ShapeError(f"at: values of shape {list(v.shape)} do not fit a selection of {list(selected)}")
         v = v if v.shape == tuple(selected) else broadcast_to(v, selected)
-        return record_row(PUT, x.shape, dtype=x.dtype, added=0b1010, x=x, index=index, v=v, owner=(8 * extent, 8),
-                          outer=outer, count=index.size, extent=extent, inner=inner, adds=adds)
+        return recorder(PUT)(x.shape, dtype=x.dtype, added=0b1010, x=x, index=index, v=v, owner=(8 * extent, 8),
+                             outer=outer, count=index.size, extent=extent, inner=inner, adds=adds)
 
 
 def getitem_array(array: np.ndarray, index: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
 from ..ops.table import Op
-from ..recording import as_tensor, lift, lift_to, record_row
+from ..recording import as_tensor, lift, lift_to, recorder
 from ..tensor import INT64, Tensor
 
 __all__ = ["cross_entropy_rows", "nll_rows"]
@@ -28,9 +28,9 @@ def _rows(op: Op, x: Any, target: Any, weight: Any, ignore_index: int, smoothing
     if w is not None and w.shape != (classes,):
         raise ShapeError(f"{op.name}: class weights {list(w.shape)} do not fit {classes} classes")
     size = x.dtype.itemsize
-    return record_row(op, (rows,) if reduction == "none" else (), dtype=x.dtype, x=x, targets=t, weights=w,
-                      log_sums=(rows * size, size), rows=rows, classes=classes, ignored=int(ignore_index),
-                      smoothing=float(smoothing), reduction=REDUCTIONS[reduction], weighted=w is not None)
+    return recorder(op)((rows,) if reduction == "none" else (), dtype=x.dtype, x=x, targets=t, weights=w,
+                        log_sums=(rows * size, size), rows=rows, classes=classes, ignored=int(ignore_index),
+                        smoothing=float(smoothing), reduction=REDUCTIONS[reduction], weighted=w is not None)
 
 
 def cross_entropy_rows(x: Any, target: Any, weight: Any = None, ignore_index: int = -100,

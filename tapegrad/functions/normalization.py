@@ -14,7 +14,7 @@ from ..engine.team import team_address
 from ..engine.writers import Writing
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, PART_ELEMENTS, PARTS, ROW_NORM, ROW_NORM_PARTS
-from ..recording import lift, lift_to, record_row
+from ..recording import lift, lift_to, recorder
 from ..state import state
 from ..tensor import FLOAT32, INT64, Tensor, constant, fixed
 
@@ -48,10 +48,10 @@ def _row_norm(x: Tensor, w: Tensor, b: Tensor, rows: int, groups: int, s: int, e
     size = x.dtype.itemsize
     parts = min(max(x.size // PART_ELEMENTS, 1), PARTS, max(rows, 1))
     forward, adjoint = (kernel.address(x.dtype) for kernel in ROW_NORM_PARTS)
-    return record_row(ROW_NORM, x.shape, dtype=x.dtype, x=x, weight=w, bias=b, mean=(rows * size, size),
-                      rstd=(rows * size, size), rows=rows, n=n, groups=groups, s=s, eps=eps, centred=centred,
-                      has_weight=has[0], has_bias=has[1], team=team_address(x.dtype), forward_part=forward,
-                      adjoint_part=adjoint, parts=parts)
+    return recorder(ROW_NORM)(x.shape, dtype=x.dtype, x=x, weight=w, bias=b, mean=(rows * size, size),
+                              rstd=(rows * size, size), rows=rows, n=n, groups=groups, s=s, eps=eps, centred=centred,
+                              has_weight=has[0], has_bias=has[1], team=team_address(x.dtype), forward_part=forward,
+                              adjoint_part=adjoint, parts=parts)
 
 
 def _last_axes(name: str, x: Any, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -222,7 +222,7 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
         raise ShapeError(f"batch_norm: num_batches_tracked of shape {list(count.shape)}; expected one number")
     size = x.dtype.itemsize
     mean_stride, var_stride = ((t.strides or (0,))[0] for t in kept)
-    run = partial(record_row, BATCH_NORM if training else BATCH_NORM_FIXED, x.shape, dtype=x.dtype, x=x, weight=w,
+    run = partial(recorder(BATCH_NORM if training else BATCH_NORM_FIXED), x.shape, dtype=x.dtype, x=x, weight=w,
                   bias=b, running_mean=kept[0], running_var=kept[1], tracked=count, mean=(channels * size, size),
                   rstd=(channels * size, size), sums=(2 * channels * size, size), samples=samples, channels=channels,
                   s=s, eps=eps, momentum=-1.0 if momentum is None else momentum, has_weight=weight is not None,

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError
 from ..ops.layout import PAD
 from ..ops.nest import nest
-from ..recording import lift, record_row
+from ..recording import lift, recorder
 from ..tensor import Tensor, contiguous_strides
 from .upsampling import select
 
@@ -145,5 +145,5 @@ def _framed(name: str, x: Tensor, widths: Sequence[Sequence[int]], value: Any) -
     shape = tuple(n + before + after for n, (before, after) in zip(x.shape, around))
     strides = contiguous_strides(shape)
     inner = sum(before * s for (before, _), s in zip(around, strides))
-    return record_row(PAD, shape, dtype=x.dtype, added=2, x=x, value=float(value), elements=math.prod(shape),
-                      offset=inner, nest=nest(x.shape, (strides, x.strides)))
+    return recorder(PAD)(shape, dtype=x.dtype, added=2, x=x, value=float(value), elements=math.prod(shape),
+                         offset=inner, nest=nest(x.shape, (strides, x.strides)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ArgumentError, ShapeError
 from ..ops.pooling import AVG_POOL, BY_INSIDE, BY_NUMBER, BY_WINDOW, MAX_POOL
-from ..recording import lift, record_row
+from ..recording import lift, recorder
 from ..tensor import Tensor
 from .convolution import Extent, extents
 
@@ -56,8 +56,8 @@ def _max_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, p
     windows = _windows(name, axes, plane, kernel_size, stride, padding, dilation, ceil_mode)
     shape = (*x.shape[:-axes], *windows["result"][-axes:])
     place_bytes = 1 if math.prod(windows["kernel"]) <= 256 else 2
-    return record_row(MAX_POOL, shape, dtype=x.dtype, x=x, chosen=(math.prod(shape) * place_bytes, 1), planes=planes,
-                      image=plane, **windows)
+    return recorder(MAX_POOL)(shape, dtype=x.dtype, x=x, chosen=(math.prod(shape) * place_bytes, 1), planes=planes,
+                              image=plane, **windows)
 
 
 def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
@@ -100,8 +100,8 @@ def _avg_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, p
     if divisor is not None and divisor == 0:
         raise ArgumentError(f"{name}: divisor_override must not be 0")
     rule = BY_NUMBER if divisor is not None else BY_WINDOW if count_include_pad else BY_INSIDE
-    return record_row(AVG_POOL, (*x.shape[:-axes], *windows["result"][-axes:]), dtype=x.dtype, x=x, planes=planes,
-                      image=plane, rule=rule, divisor=float(divisor or 1), adaptive=False, **windows)
+    return recorder(AVG_POOL)((*x.shape[:-axes], *windows["result"][-axes:]), dtype=x.dtype, x=x, planes=planes,
+                              image=plane, rule=rule, divisor=float(divisor or 1), adaptive=False, **windows)
 
 
 def avg_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
@@ -141,9 +141,9 @@ def _adaptive(name: str, axes: int, input: Any, output_size: Any) -> Tensor:
     x, planes, plane = _planes(name, input, axes)
     given = (output_size,) * axes if isinstance(output_size, int) or output_size is None else tuple(output_size)
     out = extents(name, "output_size", tuple(n if m is None else m for n, m in zip(x.shape[-axes:], given)), axes, 1)
-    return record_row(AVG_POOL, (*x.shape[:-axes], *out), dtype=x.dtype, x=x, planes=planes, image=plane,
-                      result=(1, *out) if axes == 1 else out, kernel=(1, 1), stride=(1, 1), padding=(0, 0),
-                      rule=BY_INSIDE, divisor=1.0, adaptive=True)
+    return recorder(AVG_POOL)((*x.shape[:-axes], *out), dtype=x.dtype, x=x, planes=planes, image=plane,
+                              result=(1, *out) if axes == 1 else out, kernel=(1, 1), stride=(1, 1), padding=(0, 0),
+                              rule=BY_INSIDE, divisor=1.0, adaptive=True)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:

@@ -11,7 +11,7 @@ from ..errors import ShapeError
 from ..ops.cells import GRU, LSTM, RNN
 from ..ops.recurrence import BLOCK
 from ..ops.table import Op
-from ..recording import lift, record_row
+from ..recording import lift, recorder
 from ..state import state
 from ..tensor import Tensor
 from .scratch import scratch
@@ -147,8 +147,8 @@ def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: An
     # an adjoint stores the input's share block by block, so no other operand may be of the same variable
     shared = len({id(t.node) for t in differentiated if t.node is not None}) < sum(
         t.node is not None for t in differentiated)
-    return record_row(
-        op, (steps + int(op is LSTM), samples, units), dtype=x.dtype, added=-1 if shared else 0, x=x, w_ih=w_ih,
+    return recorder(op)(
+        (steps + int(op is LSTM), samples, units), dtype=x.dtype, added=-1 if shared else 0, x=x, w_ih=w_ih,
         w_hh=w_hh, **rest, scratch=working, gates=(max(gate_rows * row, 1) * size, size),
         cells=(max(cell_rows * row, 1) * size, size), turned=((w_hh.size if direct else 1) * size, size),
         gemm=gemm_address(x.dtype), steps=steps, samples=samples, features=inputs, units=units,

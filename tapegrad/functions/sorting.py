@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ArgumentError, CaptureError, ShapeError
 from ..ops.sorting import ARGEXTREME, ARGSORT, TOP
-from ..recording import record_row
+from ..recording import recorder
 from ..tensor import INT64, Tensor, user_line, view
 from .gathering import take_along_axis
 from .layout import as_tensor, moveaxis, one_axis, reshape
@@ -39,11 +39,11 @@ def _order(t: Tensor, d: int, k: int, descending: bool) -> Tensor:
     if not t.is_floating:
         order = Tensor(_order_of_integers(rows._array(), descending)[..., :k])
     elif k <= _FEW and 4 * k < n:
-        order = record_row(TOP, shape, dtype=t.dtype, out_dtype=INT64, x=rows, rows=count, n=n, k=k,
-                           descending=descending)
+        order = recorder(TOP)(shape, dtype=t.dtype, out_dtype=INT64, x=rows, rows=count, n=n, k=k,
+                              descending=descending)
     else:
-        order = record_row(ARGSORT, rows.shape, dtype=t.dtype, out_dtype=INT64, x=rows, scratch=(8 * max(n, 1), 8),
-                           rows=count, n=n, descending=descending)
+        order = recorder(ARGSORT)(rows.shape, dtype=t.dtype, out_dtype=INT64, x=rows, scratch=(8 * max(n, 1), 8),
+                                  rows=count, n=n, descending=descending)
         if k < n:
             order = view(order, 0, shape, order.strides)
     return order if d == t.ndim - 1 else moveaxis(order, -1, d)
@@ -161,8 +161,8 @@ def _argextreme(name: str, x: Any, axis: int | None, keepdims: bool, dim: int | 
     if not t.is_floating:
         return Tensor(np.asarray(getattr(np, name)(t._array(), axis=chosen)).reshape(shape))
     rows = t if chosen == t.ndim - 1 else moveaxis(t, chosen, -1)
-    return record_row(ARGEXTREME, shape, dtype=t.dtype, out_dtype=INT64, x=rows, rows=math.prod(shape),
-                      n=t.shape[chosen], greatest=name == "argmax")
+    return recorder(ARGEXTREME)(shape, dtype=t.dtype, out_dtype=INT64, x=rows, rows=math.prod(shape),
+                                n=t.shape[chosen], greatest=name == "argmax")
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,

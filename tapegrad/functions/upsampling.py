@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError
 from ..ops.upsampling import BLEND, SELECT
-from ..recording import lift, record_row
+from ..recording import lift, recorder
 from ..tensor import Tensor
 from .convolution import Extent, extents
 from .indexing import take_axis
@@ -32,8 +32,8 @@ def select(x: Tensor, chosen: dict[int, np.ndarray]) -> Tensor:
     rows = chosen.get(x.ndim - 2, np.arange(height))
     shape = (*x.shape[:-2], len(rows), len(columns))[-x.ndim:]
     table = Tensor(np.concatenate([rows, columns]).astype(np.int64))
-    return record_row(SELECT, shape, dtype=x.dtype, x=x, table=table, planes=math.prod(x.shape[:-2]), height=height,
-                      width=x.shape[-1], rows=len(rows), columns=len(columns))
+    return recorder(SELECT)(shape, dtype=x.dtype, x=x, table=table, planes=math.prod(x.shape[:-2]), height=height,
+                            width=x.shape[-1], rows=len(rows), columns=len(columns))
 
 
 def interpolate(input: Any, size: Extent | None = None, scale_factor: float | Sequence[float] | None = None,
@@ -91,9 +91,9 @@ def resample(name: str, input: Any, size: Any, scale_factor: Any, mode: str, ali
     table = Tensor(np.concatenate([rows, columns]).astype(np.int64))
     shares = Tensor(np.concatenate([row_shares, column_shares]).astype(x.dtype))
     height = x.shape[2] if axes == 2 else 1
-    return record_row(BLEND, (*x.shape[:2], *out), dtype=x.dtype, x=x, table=table, shares=shares,
-                      planes=x.shape[0] * x.shape[1], height=height, width=x.shape[-1], rows=len(rows) // 2,
-                      columns=len(columns) // 2)
+    return recorder(BLEND)((*x.shape[:2], *out), dtype=x.dtype, x=x, table=table, shares=shares,
+                           planes=x.shape[0] * x.shape[1], height=height, width=x.shape[-1], rows=len(rows) // 2,
+                           columns=len(columns) // 2)
 
 
 def _sizes(name: str, given: tuple[int, ...], size: Any, scale_factor: Any,

@@ -98,9 +98,13 @@ def test_words_lie_in_the_order_of_the_declaration():
     # by hand: mode, four operands of two words each, then these
     assert words == (bits(2.0), bits(0.5), 3, 1, bits(1.0), 7, 1, 4, 0, 1)
     assert [Scaled.places[name] for name in ("y", "x", "factor", "dice", "nest")] == [1, 3, 9, 13, 15]
-    inputs, aux, _ = Scaled.given(x="x", shift=None, kept=(8, 8), factor=2.0, exact=0.5, n=3, flag=True,
-                                  dice=(0, 0), nest=())
-    assert (inputs, aux) == (("x", None), ((8, 8),))
+    write = Scaled.writer("op", lambda *arguments, **options: (arguments, options), lambda value, dtype: (value, dtype))
+    given = {"kept": (8, 8), "factor": 2.0, "exact": 0.5, "n": 3, "flag": True, "dice": (0, 0), "nest": ()}
+    arguments, options = write((3,), dtype="f", x="x", shift=None, **given)
+    assert arguments == ("op", ("x", (0.0, "f")), (3,), (bits(2.0), bits(0.5), 3, 1, 0, 0))
+    assert options == {"dtype": "f", "out_dtype": None, "aux": ((8, 8),), "added": 0, "always": False}
+    with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'shift'"):
+        write((3,), dtype="f", x="x", **given)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
