@@ -20,7 +20,7 @@ import os
 import numpy as np
 
 from .engine.locks import PATIENCE, Lock
-from .engine.philox import SHUFFLE
+from .engine.philox import SHUFFLE, Shuffle
 from .engine.storage import address_of
 from .errors import ArgumentError
 
@@ -139,7 +139,8 @@ def permutation(rng: np.random.Generator, n: int) -> np.ndarray:
     [0, 1, 2, 3, 4]
     """
     order = np.arange(n, dtype=np.int64)
-    row = np.array([0, address_of(order) // 8, n, rng.bit_generator.random_raw() & _LARGEST_KEY], np.int64)
+    seed = rng.bit_generator.random_raw() & _LARGEST_KEY
+    row = np.array(Shuffle.words(mode=0, numbers=address_of(order) // 8, count=n, seed=seed), np.int64)
     SHUFFLE(address_of(row), np.dtype(np.float32))
     return order
 

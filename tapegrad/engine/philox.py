@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from .jit import Kernel, cast, device, device_pair
+from .row import Words
 
-__all__ = ["SHUFFLE", "philox", "random_word", "scale_survivors", "uniform"]
+__all__ = ["SHUFFLE", "Shuffle", "philox", "random_word", "scale_survivors", "uniform"]
 
 WORD = 0xFFFFFFFF
 
@@ -112,16 +113,23 @@ def _uniform64(element: Any, stream: Any, seed: Any, zero: Any) -> Any:
 uniform = device_pair("uniform", _uniform32, _uniform64)
 
 
-def shuffle(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Bring numbers into random order; words: 1 where they are, 2 how many (at most 2**32), 3 seed.
+class Shuffle(Words):
+    mode: int
+    numbers: int  # where they are
+    count: int  # at most 2**32
+    seed: int
+
+
+def shuffle(op: Shuffle, f: Any, i: Any, b: Any) -> int:
+    """Bring numbers into random order.
 
     R. Durstenfeld, Algorithm 235: random permutation, CACM 1964. A number below a bound is the high half of the bound
     times a word, unless the low half says that some numbers would come more often (D. Lemire, Fast random integer
     generation in an interval, ACM TOMACS 2019).
     """
-    at, bound, counter = op[1], op[2], 0
+    at, bound, counter = op.numbers, op.count, 0
     while bound > 1:
-        w, x, y, z = philox(counter, 0, op[3])
+        w, x, y, z = philox(counter, 0, op.seed)
         counter += 1
         for turn in range(4):
             word = (w if turn == 0 else x) if turn < 2 else (y if turn == 2 else z)

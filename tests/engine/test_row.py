@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import tapegrad
 from tapegrad.engine.jit import Kernel, bits, device, words_at
 from tapegrad.engine.row import (
     At,
@@ -197,6 +201,33 @@ def run(op: Looped, f, i, b):
 def test_the_integers_of_a_row_are_found_by_name():
     words = Scaled.words(factor=2.0, exact=0.5, n=3, flag=True, dice=(0, 7), nest=())
     assert Scaled.integers([0, *range(8), *words]) == {"n": 3}
+
+
+#: files whose kernels still count words
+COUNTED = {
+    "engine/blas.py", "engine/placement.py", "engine/product.py", "engine/team.py", "engine/walk.py",
+    "engine/watch.py", "ops/convolution.py", "ops/correlation.py", "ops/elementwise.py", "ops/embedding.py",
+    "ops/few.py", "ops/masked.py", "ops/reduction.py", "ops/templates.py",
+}
+
+
+def words_by_number(source):
+    """Lines that index `op` by a number that is written there, or by a sum that begins with one."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "op":
+            word = node.slice
+            while isinstance(word, ast.BinOp):
+                word = word.left
+            if isinstance(word, ast.Constant):
+                yield node.lineno
+
+
+def test_kernels_name_the_words_of_their_rows():
+    package = Path(tapegrad.__file__).parent
+    files = [path for room in ("engine", "ops", "optim") for path in (package / room).glob("*.py")]
+    counted = {f"{path.parent.name}/{path.name}" for path in files if any(words_by_number(path.read_text()))}
+    assert counted <= COUNTED
+    assert sorted(words_by_number("f[op[3] + k]\nop[2 * j + 1]\nop[op.widths + j] + op[at]")) == [1, 2]
 
 
 def test_operands_come_in_their_order():
