@@ -169,6 +169,18 @@ class Words(Place):
                       for name, kind in kinds.items())
 
     @classmethod
+    def word(cls, path: str) -> int:
+        """The number of the word of a name, or of one within a group: ``"dice.scale"``."""
+        first, _, rest = path.partition(".")
+        return cls.places[first] + (cls.kinds[first].word(rest) if rest else 0)
+
+    @classmethod
+    def integers(cls, words: Sequence[int]) -> dict[str, Any]:
+        """The integers among the attributes by name, of a group by its name a dict of its own."""
+        return {name: words[cls.places[name]] if kind == "int" else kind.integers(words[cls.places[name]:])
+                for name, kind in cls.kinds.items() if kind == "int" or isinstance(kind, type)}
+
+    @classmethod
     def _first_place(cls) -> int:
         return 0
 
@@ -260,10 +272,6 @@ class Row(Words):
         """Of an operand its number: 0 the output."""
         return cls.operands.index(name)
 
-    @classmethod
-    def integers(cls, words: Sequence[int]) -> dict[str, int]:
-        """The integer attributes of a row by name."""
-        return {name: words[cls.places[name]] for name, kind in cls.kinds.items() if kind == "int"}
 
 
 def declared(name: str, fields: Mapping[str, str], **values: Any) -> type[Row]:

@@ -8,12 +8,12 @@ import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..nodes import Leaf
-from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, EMBEDDING_BAG_MAX, LONG_EMBEDDING, ONE_HOT
+from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, EMBEDDING_BAG_MAX, LONG_EMBEDDING, ONE_HOT, Bags, Lookup
 from ..ops.indexed import hot_elements, places_of_hot
-from ..recording import as_tensor, lift, record
+from ..recording import as_tensor, lift, recorder
 from ..sparse import list_rows_of
 from ..state import state
-from ..tensor import DEFAULT_DTYPE, INT64, Tensor, constant
+from ..tensor import DEFAULT_DTYPE, INT64, Tensor
 from .elementwise import contiguous
 from .layout import reshape
 from .scratch import scratch
@@ -81,12 +81,12 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     index = _indices("embedding", input)
     table, padding = _table("embedding", weight, padding_idx, sparse)
     rows, width = table.shape
-    words = index.size, rows, width, padding, 0
+    lookup = Lookup.words(count=index.size, rows=rows, width=width, padding=padding, listed=0)
     if hot := hot_elements(index.size, rows, width, table.dtype.itemsize):
         memory = scratch(LONG_EMBEDDING, hot, table, index)
-        return record(LONG_EMBEDDING, (table, index, memory), (*index.shape, width),
-                      (*words, places_of_hot(index.size)), dtype=table.dtype)
-    return record(EMBEDDING, (table, index), (*index.shape, width), words, dtype=table.dtype)
+        return recorder(LONG_EMBEDDING)((*index.shape, width), dtype=table.dtype, w=table, index=index,
+                                        scratch=memory, lookup=lookup, hot_places=places_of_hot(index.size))
+    return recorder(EMBEDDING)((*index.shape, width), dtype=table.dtype, w=table, index=index, lookup=lookup)
 
 
 _MODES = ("sum", "mean", "max")
@@ -138,17 +138,18 @@ def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: None =
     if bags < 0:
         raise ShapeError("embedding_bag: include_last_offset=True needs one offset at least")
     (rows, width), given = table.shape, per_sample_weights is not None
-    words = (bags, rows, width, padding, 0, index.size, starts.size, int(mode == "mean"), int(given))
+    words = Bags.words(count=bags, rows=rows, width=width, padding=padding, listed=0, indices=index.size,
+                       starts=starts.size, mean=mode == "mean", weighted=given)
     flat = reshape(index, (-1,))
     if mode == "max":
-        return record(EMBEDDING_BAG_MAX, (table, flat, starts), (bags, width), words, dtype=table.dtype,
-                      aux=((8 * bags * width, 8),))
-    factors = lift(table, per_sample_weights)[1] if given else constant(0.0, table.dtype)
-    if given and factors.shape != index.shape:
+        return recorder(EMBEDDING_BAG_MAX)((bags, width), dtype=table.dtype, w=table, index=flat, starts=starts,
+                                           chosen=(8 * bags * width, 8), bags=words)
+    factors = lift(table, per_sample_weights)[1] if given else None
+    if factors is not None and factors.shape != index.shape:
         raise ShapeError(f"embedding_bag: per_sample_weights of shape {list(factors.shape)} do not fit indices of "
                          f"{list(index.shape)}")
-    return record(EMBEDDING_BAG, (table, flat, starts, reshape(factors, (-1,)) if given else factors), (bags, width),
-                  words, dtype=table.dtype)
+    return recorder(EMBEDDING_BAG)((bags, width), dtype=table.dtype, w=table, index=flat, starts=starts,
+                                   c=None if factors is None else reshape(factors, (-1,)), bags=words)
 
 
 def _starts(index: Tensor, offsets: Any) -> Tensor:
@@ -186,4 +187,5 @@ def one_hot_rows(input: Any, num_classes: int, dtype: Any = None) -> Tensor:
         found = state.capture.tape.dtype
     else:
         found = DEFAULT_DTYPE if dtype is None else np.dtype(dtype)
-    return record(ONE_HOT, (index,), (*index.shape, num_classes), (index.size, num_classes), dtype=found)
+    return recorder(ONE_HOT)((*index.shape, num_classes), dtype=found, index=index, count=index.size,
+                             classes=num_classes)

@@ -74,9 +74,9 @@ class Op:
         Whether the adjoint kernel can store a first contribution; else the walk clears the adjoint before it.
     own : bool
         Whether its kernels are the package's; see `Kernel`.
-    lists : int, optional
-        The word of its row that takes the address of a list of rows, into which the adjoint of a whole leaf writes
-        those that it touches (`engine.touched`); 0 in that word: there is no list.
+    lists : str, optional
+        The attribute of its row that takes the address of a list of rows, into which the adjoint of a whole leaf writes
+        those that it touches (`engine.touched`); 0 in its word: there is no list.
     errors : dict, optional
         What each non-zero status of the kernels means: the class of the error, and its text.
     again : dict, optional
@@ -123,16 +123,17 @@ class Op:
     def __init__(self, name: str, forward: Callable | Kernel, adjoint: Callable | None = None,
                  saves: Sequence[tuple[int, ...]] | Mapping[str, str] = (), stores: bool = False, own: bool = True,
                  errors: Errors | None = None, doc: str = "", again: Mapping[Any, int] | None = None,
-                 lists: int = 0, products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
+                 lists: str = "", products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
                  shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, alike: bool = False,
                  form: str = "", straight: bool = False, strided: int = 0, states: int | None = None, fixed: int = 0,
                  row: type[Row] | None = None) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
-        self.name, self.stores, self.doc, self.lists, self.row = name, stores, doc, lists, row
+        self.name, self.stores, self.doc, self.row = name, stores, doc, row
         self.errors, self.products = errors or {}, products
         self.saves = tuple(_numbers(row, saves)) if isinstance(saves, Mapping) else tuple(saves)
-        self.again = {key if row is None else row.places[key]: word for key, word in (again or {}).items()}
+        self.lists = row.word(lists) if row is not None and lists else 0
+        self.again = {key if row is None else row.word(key): word for key, word in (again or {}).items()}
         self.shares, self.in_turn, self.alike = shares, in_turn, alike
         self.strided, self.states, self.fixed = strided, states or 0, fixed
         if row is not None:

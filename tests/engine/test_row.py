@@ -199,8 +199,10 @@ def run(op: Looped, f, i, b):
 
 
 def test_the_integers_of_a_row_are_found_by_name():
-    words = Scaled.words(factor=2.0, exact=0.5, n=3, flag=True, dice=(0, 7), nest=())
-    assert Scaled.integers([0, *range(8), *words]) == {"n": 3}
+    words = [0, *range(8), *Scaled.words(factor=2.0, exact=0.5, n=3, flag=True, dice=(0, 7), nest=(5, 6, 1))]
+    assert Scaled.integers(words) == {"n": 3, "dice": {"threshold": 7}, "nest": {"rows": 5, "columns": 6, "outer": 1}}
+    assert words[Scaled.word("n")] == 3 and words[Scaled.word("dice.threshold")] == 7
+    assert words[Scaled.word("nest.columns")] == 6
 
 
 #: files whose kernels still count words
