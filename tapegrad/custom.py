@@ -12,9 +12,10 @@ import numpy as np
 from .caller import user_line
 from .copies import by_name_or
 from .engine import as_written
-from .engine.language import array_of, bits, enabled, real
+from .engine.language import array_of, bits, enabled
+from .engine.row import contiguous, declared, int64
 from .errors import ArgumentError, DtypeError, GradientError, ShapeError
-from .ops.table import Op
+from .ops.table import Op, kernel_of
 from .recording import common_dtype, gathered, lift_to, record
 from .state import state
 from .tensor import INT64, Tensor
@@ -121,42 +122,44 @@ class CustomOp:
     def _make_op(self, kinds: tuple[tuple[int, bool], ...], out_ndim: int) -> Op:
         """The op for inputs of these numbers of axes and kinds; its kernels are generated source around the user's
         functions, for numba must see each array's rank."""
-        count = len(self.inputs)
-        operands = 1 + count + (count if self._adjoint is not None else 0)
-        at = 1 + 2 * operands
+        count, fields = len(self.inputs), {"y": "Output", **{f"x{j}": "Input" for j in range(len(self.inputs))}}
+        if self._adjoint is not None:
+            fields.update({f"spare{j}": "Aux" for j in range(count)})
+        # the attributes are the words that `__call__` writes: extents of the inputs and of the output, then scalars
         shapes: list[str] = []
-        for ndim in (*(k for k, _ in kinds), out_ndim):
-            shapes.append("(" + "".join(f"op[{at + d}], " for d in range(ndim)) + ")")
-            at += ndim
+        for j, ndim in enumerate((*(k for k, _ in kinds), out_ndim)):
+            extents = [f"n{j}_{d}" for d in range(ndim)]
+            fields.update(dict.fromkeys(extents, "int"))
+            shapes.append("(" + "".join(f"op.{extent}, " for extent in extents) + ")")
+        fields.update({f"scalar{k}": "float" for k in range(len(self.scalars))})
+        row = declared("Custom", fields, **{f"x{j}": contiguous | (int64 if whole else 0)
+                                            for j, (_, whole) in enumerate(kinds)})
         arguments = {}
         for j, (name, (_, whole)) in enumerate(zip(self.inputs, kinds)):
             memory = "i" if whole else "f"
-            arguments[name] = f"array_of({memory}, op[{3 + 2 * j}], {shapes[j]})"
-            word, spare = 4 + 2 * j, 3 + 2 * (count + j)
-            arguments["d" + name] = f"array_of(f, op[{word}] if op[{word}] != 0 else op[{spare}], {shapes[j]})"
-        arguments[self._output] = f"array_of(f, op[1], {shapes[-1]})"
-        arguments["g"] = f"array_of(f, op[2], {shapes[-1]})"
+            arguments[name] = f"array_of({memory}, op.x{j}, {shapes[j]})"
+            arguments["d" + name] = f"array_of(f, op.d.x{j} if op.d.x{j} != 0 else op.spare{j}, {shapes[j]})"
+        arguments[self._output] = f"array_of(f, op.y, {shapes[-1]})"
+        arguments["g"] = f"array_of(f, op.g, {shapes[-1]})"
         for k, name in enumerate(self.scalars):
-            arguments[name] = f"real(op, {at + k}, f)"
+            arguments[name] = f"op.scalar{k}"
 
         prepare = as_written.compiled if enabled() else as_written.twin
 
         def kernel(function: Callable, names: tuple[str, ...], label: str) -> Callable:
-            body = f"def {label}(op, f, i, b):\n    user({', '.join(arguments[n] for n in names)})\n    return 0\n"
-            scope: dict[str, Any] = {"user": prepare(function), "array_of": array_of, "real": real}
-            exec(body, scope)
-            return scope[label]
+            called = f"user({', '.join(arguments[n] for n in names)})"
+            return kernel_of(f"def {label}(op: Custom, f, i, b):\n    {called}\n    return 0\n", label,
+                             {"user": prepare(function), "array_of": array_of, "Custom": row})
 
         for name, (_, whole) in zip(self.inputs, kinds):
             if whole and name in self.differentiable:
                 raise DtypeError(f"{self.name}: input {name} is integer and has no adjoint")
         forward = kernel(self._forward, (*self.inputs, self._output, *self.scalars), "forward")
         adjoint = None if self._adjoint is None else kernel(self._adjoint, self._given, "adjoint")
-        letters = (self._output, *self.inputs)
-        read = tuple(letters.index(n) for n in letters if n in self._given)
-        scratch = tuple(range(1 + count, operands))
+        read = [operand for name, operand in zip((self._output, *self.inputs), row.operands) if name in self._given]
         suffix = "_".join(f"{n}{'i' if w else ''}" for n, w in kinds)
-        return Op(f"{self.name}#{self._serial}.{suffix}", forward, adjoint, (read + scratch,) * count, own=False)
+        return Op(f"{self.name}#{self._serial}.{suffix}", forward, adjoint, row=row,
+                  saves=dict.fromkeys(row.inputs, " ".join([*read, *row.operands[1 + count:]])), own=False)
 
 
 def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Callable | None = None,

@@ -6,7 +6,7 @@ most of the time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial, reduce
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..engine import vecmath as m
 from ..engine.jit import bits_float, cast, device, device_pair, float_bits
+from ..engine.row import contiguous, declared
 from .table import Op, kernel_of
 
 MOST = 8  # numbers
@@ -41,18 +42,19 @@ _SCOPE = {"cast": cast, "kept": kept, "where": m.where, "exp": m.exp, "minus": m
           "larger": larger}
 
 
-def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Iterable[str],
-         saves: tuple[tuple[int, ...], ...], doc: str, straight: bool = False) -> Op:
+def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Iterable[str], saves: Mapping[str, str],
+         doc: str, straight: bool = False) -> Op:
+    names = [f"x{j}" for j in range(inputs)]
+    row = declared("Few", {"y": "Output", **dict.fromkeys(names, "Input")}, **dict.fromkeys(names, contiguous))
     # the addresses are read before anything is written, for LLVM cannot know that they lie elsewhere
-    addresses = ["mode, y, g = op[0], op[1], op[2]",
-                 *(f"x{j}, dx{j} = op[{3 + 2 * j}], op[{4 + 2 * j}]" for j in range(inputs))]
+    addresses = ["mode, y, g = op.mode, op.y, op.g", *(f"{x}, d{x} = op.{x}, op.d.{x}" for x in names)]
 
     def kernel(lines: Iterable[str]) -> Callable:
-        source = "\n    ".join(["def few(op, f, i, b):", *addresses, *lines, "return 0"])
-        return partial(kernel_of, source, "few", _SCOPE)
+        source = "\n    ".join(["def few(op: Few, f, i, b):", *addresses, *lines, "return 0"])
+        return partial(kernel_of, source, "few", {**_SCOPE, "Few": row})
 
-    return Op(name, kernel(forward), kernel(adjoint), saves, stores=True, doc=doc, in_turn=True, form=form,
-              straight=straight)
+    return Op(name, kernel(forward), kernel(adjoint), row=row, saves=saves, stores=True, doc=doc, in_turn=True,
+              form=form, straight=straight)
 
 
 def _added(target: str, bit: int, value: str) -> str:
@@ -84,7 +86,7 @@ def stack(count: int) -> Op:
     """Define y = x1, x2, ..."""
     numbers = range(count)
     return _few("stack", str(count), count, [f"f[y + {j}] = f[x{j}]" for j in numbers],
-                _given([f"f[g + {j}]" for j in numbers]), ((),) * count, "scalars side by side")
+                _given([f"f[g + {j}]" for j in numbers]), {}, "scalars side by side")
 
 
 def softmax(count: int, gathers: bool) -> Op:
@@ -100,7 +102,7 @@ def softmax(count: int, gathers: bool) -> Op:
     adjoint = [*(f"y{k}, g{k} = f[y + {k}], f[g + {k}]" for k in numbers), f"inner = {inner}",
                *(_given(slopes) if gathers else [_added(f"dx0 + {k}", 1, slope) for k, slope in enumerate(slopes)])]
     inputs, form = (count, f"of{count}") if gathers else (1, str(count))
-    return _few("softmax", form, inputs, forward, adjoint, ((0,),) * inputs, "e^x / sum e^x",
+    return _few("softmax", form, inputs, forward, adjoint, {f"x{j}": "y" for j in range(inputs)}, "e^x / sum e^x",
                 straight=True)
 
 
@@ -109,9 +111,9 @@ def total(count: int, scaled: bool) -> Op:
     value = _sum([f"f[x{j}]" for j in range(count)])
     if scaled:
         return _few("scaled_total", str(count), count + 1, [f"f[y] = times({value}, f[x{count}])"],
-                    [f"v = times(f[g], f[x{count}])", *_given(["v"] * count)], (*((count + 1,),) * count, ()),
-                    "sum of scalars times another")
-    return _few("total", str(count), count, [f"f[y] = {value}"], ["v = f[g]", *_given(["v"] * count)], ((),) * count,
+                    [f"v = times(f[g], f[x{count}])", *_given(["v"] * count)],
+                    {f"x{j}": f"x{count}" for j in range(count)}, "sum of scalars times another")
+    return _few("total", str(count), count, [f"f[y] = {value}"], ["v = f[g]", *_given(["v"] * count)], {},
                 "sum of scalars")
 
 

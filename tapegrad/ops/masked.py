@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from ..engine.row import Aux, Input, Nest, Output, Row
 from .elementwise import in_place
 from .table import Op
 from .templates import kernel
@@ -11,12 +12,21 @@ from .templates import kernel
 #: by the name of the elementwise op: the same with a bit an element, which says where the slope is 1
 MASKED: dict[str, Op] = {}
 
-# Words: 1 y, 2 g, 3 x, 4 dx, 5 mask (int64; each row of elements begins a new word), 7 p, 8 q, 9 nest of (x). They are
-# those of the elementwise op with the mask's two put in between.
-#
-# A row is cut into blocks, and each block into eight equal parts. Bit k of byte `lane` of the block's mask belongs to
-# element `lane` of part k: so neighbours in memory are neighbours in a vector register, and no bit has to change its
-# place.
+
+class Masked(Row):
+    """The row of the elementwise op with the mask put in between."""
+
+    y: Output
+    x: Input
+    mask: Aux  # of int64; each row of elements begins a new word
+    p: float
+    q: float
+    nest: Nest = Nest.over("x")
+
+
+# A row of elements is cut into blocks, and each block into eight equal parts. Bit k of byte `lane` of the block's mask
+# belongs to element `lane` of part k: so neighbours in memory are neighbours in a vector register, and no bit has to
+# change its place.
 
 #: elements of a block; a row that comes in strips of whole blocks has the same mask as the whole row
 BLOCK = 1024
@@ -30,15 +40,15 @@ def whole_block(f, b, at_y, at_x, mask, p, q):
         write(b, mask + lane, bits)
     return 0
 
-def masked_forward(op, f, i, b):
-    p, q = real(op, 7, f), real(op, 8, f)
-    columns, step = op[10], column_stride(op, 9, 0)
+def masked_forward(op: Masked, f, i, b):
+    p, q = op.p, op.q
+    columns, step = op.nest.columns, column_stride(op, op.nest, 0)
     blocks, words = (columns + BLOCK - 1) // BLOCK, (columns + 63) >> 6
-    for block in range(op[9] * blocks):
+    for block in range(op.nest.rows * blocks):
         row, begin = block // blocks, block % blocks * BLOCK
         size = min(BLOCK, columns - begin)
-        part, mask = (size + 7) >> 3, 8 * (op[5] + row * words) + (begin >> 3)
-        at_x, at_y = op[3] + row_offset(op, 9, 0, row) + begin * step, op[1] + row * columns + begin
+        part, mask = (size + 7) >> 3, 8 * (op.mask + row * words) + (begin >> 3)
+        at_x, at_y = op.x + row_offset(op, op.nest, 0, row) + begin * step, op.y + row * columns + begin
         if size == BLOCK and step == 1:
             whole_block(f, b, at_y, at_x, mask, p, q)
             continue
@@ -71,15 +81,15 @@ def masked_part(f, b, at_dx, step, at_g, mask, bit, n, p, store):
             write(f, at, held(f, at) + where(read(b, mask + lane) & bit != 0, g, {outside}))
     return 0
 
-def masked_adjoint(op, f, i, b):
-    p, store = real(op, 7, f), op[0] & 2 != 0
-    columns, step = op[10], column_stride(op, 9, 0)
+def masked_adjoint(op: Masked, f, i, b):
+    p, store = op.p, op.stores.x
+    columns, step = op.nest.columns, column_stride(op, op.nest, 0)
     blocks, words = (columns + BLOCK - 1) // BLOCK, (columns + 63) >> 6
-    for block in range(op[9] * blocks):
+    for block in range(op.nest.rows * blocks):
         row, begin = block // blocks, block % blocks * BLOCK
         size = min(BLOCK, columns - begin)
-        part, mask = (size + 7) >> 3, 8 * (op[5] + row * words) + (begin >> 3)
-        at_dx, at_g = op[4] + row_offset(op, 9, 0, row) + begin * step, op[2] + row * columns + begin
+        part, mask = (size + 7) >> 3, 8 * (op.mask + row * words) + (begin >> 3)
+        at_dx, at_g = op.d.x + row_offset(op, op.nest, 0, row) + begin * step, op.g + row * columns + begin
         for k in range(8):
             masked_part(f, b, at_dx + k * part * step, step, at_g + k * part, mask, 1 << k,
                         min(part, size - k * part), p, store)
@@ -91,10 +101,10 @@ def masked(name: str, forward: str, bit: str, outside: str) -> None:
     """Define y = forward(x, p, q) with dx += g where `bit` holds of x, else `outside` of g."""
     lines = "".join(_LANE.format(at=k * BLOCK // 8, own=1 << k, bit=bit, forward=forward) for k in range(8))
     source = _FORWARD.replace("BLOCK", str(BLOCK)).format(forward=forward, bit=bit, lines=lines)
-    run = partial(kernel, source, "masked_forward")
-    back = partial(kernel, _ADJOINT.replace("BLOCK", str(BLOCK)).format(outside=outside), "masked_adjoint")
-    MASKED[name] = Op(f"{name}_mask", run, back, ((2,),), stores=True, doc=f"{name}, a bit kept",
-                      shares=partial(in_place, at=9, count=1))
+    run = partial(kernel, source, "masked_forward", Masked)
+    back = partial(kernel, _ADJOINT.replace("BLOCK", str(BLOCK)).format(outside=outside), "masked_adjoint", Masked)
+    MASKED[name] = Op(f"{name}_mask", run, back, row=Masked, saves={"x": "mask"}, stores=True,
+                      doc=f"{name}, a bit kept", shares=partial(in_place, at=Masked.word("nest"), count=1))
 
 
 # name, y, where the slope is 1, dx elsewhere; those of `elementwise`

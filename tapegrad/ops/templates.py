@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ..engine import vecmath
 from ..engine.jit import apart, cast, device, doubles_at, held, plus, read, real, wide, write
+from ..engine.row import Row
 from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals
 from ..engine.tile import stack
 from . import rules
@@ -45,11 +46,12 @@ def cost_of(rule: str) -> int:
     return 1 + sum(5 for function in calls if isinstance(function, ast.Name) and function.id not in _CHEAP)
 
 
-def kernel(source: str, name: str) -> Callable:
-    """The function `name` that `source` defines, with the rules' functions in reach and what else it defines."""
-    made = kernel_of(source, name, _SCOPE)
+def kernel(source: str, name: str, *rows: type[Row]) -> Callable:
+    """The function `name` that `source` defines, with the rules' functions, `rows` and all it defines in reach."""
+    scope = {**_SCOPE, **{row.__name__: row for row in rows}}
+    made = kernel_of(source, name, scope)
     for key, value in made.__globals__.items():
-        if key not in _SCOPE and callable(value) and value is not made:
+        if key not in scope and callable(value) and value is not made:
             device(value)
     return made
 
