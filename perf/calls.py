@@ -48,8 +48,8 @@ def compiled(step: Any, X: Any, Y: Any, batch: int, steps: int, gathers: bool) -
     import numpy as np
 
     from tapegrad.engine.storage import address_of
-    from tapegrad.program import loop
-    from tapegrad.program.source import table_of
+    from tapegrad.program.running import loop
+    from tapegrad.program.running.source import table_of
 
     recorded = step._step_for([X[:batch], Y[:batch]])
     row, rng = recorded.row, np.random.default_rng(0)

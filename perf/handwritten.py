@@ -11,10 +11,11 @@ from typing import Any
 
 from worker import CHECKED_STEPS, Way, load_works
 
-from tapegrad.engine import vecmath as m
-from tapegrad.engine.blas import gemm
-from tapegrad.engine.jit import Kernel, bits, cast, device, real, real64, words_at
-from tapegrad.engine.product import gemm_address
+from tapegrad.engine.kernels import Kernel
+from tapegrad.engine.language import bits, cast, device, real, real64, words_at
+from tapegrad.engine.mathematics import vecmath as m
+from tapegrad.engine.products.blas import gemm
+from tapegrad.engine.products.product import gemm_address
 
 works = load_works()
 

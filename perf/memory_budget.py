@@ -48,7 +48,7 @@ def smallest(task: dict[str, Any]) -> int:
 
 def ways_of(task: dict[str, Any], budgets: list[str]) -> dict[str, dict[str, Any]]:
     """The tasks to compare, by what the table calls them; the first is the one without a budget."""
-    from tapegrad.program.budget import budget_bytes
+    from tapegrad.program.planning.budget import budget_bytes
 
     run, step, _ = prepared("tapegrad", task, task["rows"])
     run()

@@ -63,7 +63,7 @@ def measure(network: Any, seconds: float, limits: dict[str, Any]) -> dict[str, A
     import tapegrad as tg
     import tapegrad.nn.functional as F
     from tapegrad import nn, optim
-    from tapegrad.program.work import work_of
+    from tapegrad.program.planning.work import work_of
 
     tg.manual_seed(0)
     model = network.build(nn, np.arange(load_works().CONTEXT))

@@ -2,20 +2,20 @@
 
 from . import errors, functions
 from ._version import __version__
-from .autodiff import GradcheckError, grad, gradcheck, value_and_grad
 from .config import config, get_num_threads, set_num_threads
-from .custom import CustomOp, custom_op
+from .engine.random import manual_seed
 from .errors import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .functions.creation import tensor
-from .io import load, save
+from .functions.custom import CustomOp, custom_op
+from .io.files import load, save
 from .memory import MemoryReport, memory_report
 from .program import History, TrainStep, compile
-from .random import manual_seed
-from .recomputation import checkpoint
-from .state import enable_grad, is_grad_enabled, no_grad
-from .tape import Tape, current_tape
-from .tensor import Tensor
+from .tape.recomputation import checkpoint
+from .tape.state import enable_grad, is_grad_enabled, no_grad
+from .tape.tape import Tape, current_tape
+from .tensor.tensor import Tensor
+from .transforms.grad import GradcheckError, grad, gradcheck, value_and_grad
 
 from . import nn, optim  # isort: skip  (they stand on everything above)
 

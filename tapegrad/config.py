@@ -9,8 +9,9 @@ from importlib import metadata
 from typing import Any
 
 from ._version import __version__
-from .engine import jit, processor, providers, team
+from .engine import kernels, processor, providers
 from .engine.cache import cache_folder
+from .engine.threads import team
 from .errors import ArgumentError
 from .memory import Rows
 
@@ -87,7 +88,7 @@ class Config:
             "cores": os.cpu_count() or 1,
             "blas": provider.name, "blas_version": provider.version, "blas_file": provider.file,
             "blas_available": list(providers.available()), "num_threads": provider.threads,
-            "cache_folder": str(folder), "cache_bytes": _nbytes(folder), "compile_seconds": jit.compile_seconds(),
+            "cache_folder": str(folder), "cache_bytes": _nbytes(folder), "compile_seconds": kernels.compile_seconds(),
         }
 
     def show(self) -> None:

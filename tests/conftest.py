@@ -26,7 +26,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     """Tests marked ``slow`` run only where ``-m`` asks for them, ``compiled`` ones only where the JIT is enabled."""
-    from tapegrad.engine.jit import enabled
+    from tapegrad.engine.language import enabled
 
     if not enabled():
         for item in items:

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 import tapegrad
-from tapegrad.engine.jit import enabled
+from tapegrad.engine.language import enabled
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

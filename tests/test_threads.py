@@ -12,7 +12,7 @@ from scipy.special import erf
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
-from tapegrad.engine import jit
+from tapegrad.engine.language import enabled
 
 THREADS = 8
 SECONDS = 120  # after which a thread hangs
@@ -148,7 +148,7 @@ def test_running_statistics_lose_no_batch_of_a_compiled_function():
 
 
 def test_running_statistics_lose_no_batch_of_a_model_called_from_threads():
-    n, turns = 100_000 if jit.enabled() else 100, 10
+    n, turns = 100_000 if enabled() else 100, 10
     norm = nn.BatchNorm1d(n, momentum=None)
 
     def work(k):

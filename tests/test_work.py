@@ -22,8 +22,8 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
 from tapegrad.cli import works
-from tapegrad.program.pace import Pace
-from tapegrad.program.work import work_of
+from tapegrad.program.planning.work import work_of
+from tapegrad.program.running.pace import Pace
 
 FILE = Path(__file__).with_name("work.json")
 PACKAGE = os.path.dirname(tg.__file__)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Report
 
-from ..engine.jit import compile_seconds
+from ..engine.kernels import compile_seconds
 from ..errors import ArgumentError, MissingExtraError
 from ..examples import EXAMPLES, Outcome
 from ..examples import example as module_of

@@ -12,7 +12,7 @@ import numpy as np
 from .. import nn, no_grad, tensor
 from ..data import Features, Target
 from ..errors import DataError, StateDictError
-from ..io import load, load_metadata, save
+from ..io.files import load, load_metadata, save
 
 __all__ = ["ACTIVATIONS", "Network", "SavedModel", "outputs"]
 

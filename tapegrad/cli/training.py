@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import History, TrainStep, manual_seed, nn
-from ..engine.jit import compile_seconds
+from ..engine.kernels import compile_seconds
 from ..nn import functional as F
 from .network import Network, outputs
 from .problem import Problem

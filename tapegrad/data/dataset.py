@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.random import generator, permutation
 from ..errors import ArgumentError, DataError, IndexRangeError, ShapeError
-from ..program.epochs import count
-from ..program.source import drawing_generator
-from ..random import generator, permutation
+from ..program.running.epochs import count
+from ..program.running.source import drawing_generator
 from .shards import Shards, in_file
 
 __all__ = ["ArrayDataset", "Dataset", "Transform", "batches"]

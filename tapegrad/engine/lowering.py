@@ -20,9 +20,11 @@ from numba.core import cgutils, compiler, config, cpu_options, registry
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, lower_builtin, overload, type_callable
 
-from . import as_written, primitives, processor, tile, tile_code, vecmath
+from . import as_written, primitives, processor
 from .language import DEVICE_FUNCTIONS, specialised
+from .mathematics import vecmath
 from .row import resolved
+from .tiles import tile, tile_code
 
 #: A product may be joined with the addition that follows it. Nothing else: ``w * d * d`` is not ``w * (d * d)`` where
 #: squares overflow, nor ``a / b`` the same as ``a * (1 / b)``. Sums that may be reordered say so, with `plus`

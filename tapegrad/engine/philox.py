@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .jit import Kernel, cast, device, device_pair
+from .kernels import Kernel
+from .language import cast, device, device_pair
 from .row import Words
 
 __all__ = ["SHUFFLE", "Shuffle", "philox", "random_word", "scale_survivors", "uniform"]

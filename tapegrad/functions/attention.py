@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.product import gemm_address, scratch_elements
-from ..engine.team import team_address
+from ..engine.products.product import gemm_address, scratch_elements
+from ..engine.storage import contiguous_strides
+from ..engine.threads.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.attention import (
     ADJOINT_PART,
@@ -26,8 +27,9 @@ from ..ops.attention import (
 )
 from ..ops.dropout import Dropped
 from ..ops.nest import broadcast_strides, nest
-from ..recording import as_tensor, lift, recorder
-from ..tensor import BOOL, Tensor, as_array, constant, contiguous_strides, fixed, view
+from ..tensor.arrays import BOOL
+from ..tensor.recording import as_tensor, lift, recorder
+from ..tensor.tensor import Tensor, as_array, constant, fixed, view
 from .dropout import dropout_words
 from .elementwise import contiguous
 from .layout import reshape, swapaxes

@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.jit import enabled
+from ..engine.language import enabled
 from ..engine.processor import VECTOR
-from ..engine.product import gemm_address
-from ..engine.team import team_address
+from ..engine.products.product import gemm_address
+from ..engine.threads.team import team_address
 from ..errors import ArgumentError, ShapeError
 from ..ops.convolution import BLOCK, CONV, CONV_TRANSPOSE
 from ..ops.correlation import RESULT_PART, WEIGHT_PART
 from ..ops.table import Op
-from ..recording import lift, record
-from ..tensor import Tensor, constant
+from ..tensor.recording import lift, record
+from ..tensor.tensor import Tensor, constant
 from .layout import expand_dims, reshape
 from .scratch import scratch
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..caller import user_line
+from ..engine.caller import user_line
 from ..errors import DtypeError
 
 #: NumPy's parameters in its order, those after * by keyword alone; the ones in brackets must keep their default

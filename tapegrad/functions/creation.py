@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..ops.elementwise import UNARY
-from ..recording import astype, gathered
-from ..tensor import Tensor
+from ..tensor.recording import astype, gathered
+from ..tensor.tensor import Tensor
 from .elementwise import apply_unary
 
 

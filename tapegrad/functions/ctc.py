@@ -9,9 +9,10 @@ import numpy as np
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.ctc import CTC
 from ..ops.loss import REDUCTIONS
-from ..recording import as_tensor, lift, recorder
-from ..state import state
-from ..tensor import INT64, Tensor
+from ..tape.state import state
+from ..tensor.arrays import INT64
+from ..tensor.recording import as_tensor, lift, recorder
+from ..tensor.tensor import Tensor
 from .layout import expand_dims, reshape
 
 __all__ = ["ctc_loss"]

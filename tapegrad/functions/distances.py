@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, ShapeError
 from ..ops.distance import CDIST
 from ..ops.nest import broadcast_strides, nest
-from ..recording import lift, recorder
-from ..tensor import Tensor, contiguous_strides
+from ..tensor.recording import lift, recorder
+from ..tensor.tensor import Tensor
 from .elementwise import abs as absolute
 from .indexing import take_axis
 from .layout import as_tensor, reshape

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..engine.random import dropout_key
 from ..errors import ArgumentError
 from ..ops.dropout import DROPOUT, Dropped
-from ..random import dropout_key
-from ..recording import lift, recorder
-from ..state import state
-from ..tensor import Tensor
+from ..tape.state import state
+from ..tensor.recording import lift, recorder
+from ..tensor.tensor import Tensor
 
 __all__ = ["dropout"]
 

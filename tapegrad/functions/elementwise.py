@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.jit import bits
+from ..engine.language import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
-from ..recording import as_tensor, common_dtype, contiguous, gathered, lift, record, recorder
-from ..state import Modes
-from ..tensor import BOOL, Tensor
+from ..tape.state import Modes
+from ..tensor.arrays import BOOL
+from ..tensor.recording import as_tensor, common_dtype, contiguous, gathered, lift, record, recorder
+from ..tensor.tensor import Tensor
 
 __all__ = [
     "abs", "absolute", "absolute_error", "add", "arccos", "arcsin", "arctan", "bce", "bce_with_logits", "clip",
@@ -364,7 +365,7 @@ def as_bool(value: Any) -> Tensor:
 
 def from_bool(t: Tensor) -> Tensor:
     """A bool tensor as zeros and ones of the default or the recording's dtype."""
-    from ..state import state
+    from ..tape.state import state
 
     return convert(t, state.capture.tape.dtype if state.capture is not None else common_dtype(()))
 

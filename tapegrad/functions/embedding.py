@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..nodes import Leaf
 from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, EMBEDDING_BAG_MAX, LONG_EMBEDDING, ONE_HOT, Bags, Lookup
 from ..ops.indexed import hot_elements, places_of_hot
-from ..recording import as_tensor, lift, recorder
-from ..sparse import list_rows_of
-from ..state import state
-from ..tensor import DEFAULT_DTYPE, INT64, Tensor
+from ..tape.nodes import Leaf
+from ..tape.sparse import list_rows_of
+from ..tape.state import state
+from ..tensor.arrays import DEFAULT_DTYPE, INT64
+from ..tensor.recording import as_tensor, lift, recorder
+from ..tensor.tensor import Tensor
 from .elementwise import contiguous
 from .layout import reshape
 from .scratch import scratch

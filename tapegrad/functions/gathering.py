@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.caller import user_line
+from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, CaptureError, DtypeError, ShapeError
 from ..ops.gathering import GATHER, SCATTER
 from ..ops.layout import PUT
 from ..ops.nest import broadcast_strides, nest
-from ..recording import lift, recorder
-from ..tensor import INT64, Tensor, contiguous_strides, user_line, view
+from ..tensor.arrays import INT64
+from ..tensor.recording import lift, recorder
+from ..tensor.tensor import Tensor, view
 from .elementwise import where
 from .indexing import take_axis
 from .layout import as_tensor, one_axis, reshape

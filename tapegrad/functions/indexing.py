@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.caller import user_line
+from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, CaptureError, IndexRangeError, ShapeError
 from ..ops.layout import PUT, RAVEL, TAKE
-from ..recording import lift, lift_to, recorder
-from ..tensor import BOOL, INT64, Tensor, as_array, contiguous_strides, user_line, view
+from ..tensor.arrays import BOOL, INT64
+from ..tensor.recording import lift, lift_to, recorder
+from ..tensor.tensor import Tensor, as_array, view
 from .layout import as_tensor, broadcast_to, moveaxis, one_axis, permute, reshape
 
 __all__ = ["take"]
@@ -136,7 +139,7 @@ def _joined(parts: list[Any], extents: list[int]) -> Tensor:
         for p, n in zip(parts, extents):
             flat = flat * n + np.where(p < 0, p + n, p)
         return Tensor(flat)
-    from ..state import state
+    from ..tape.state import state
 
     tensors = [p if isinstance(p, Tensor) else Tensor(p) for p in parts]
     tensors = [t if t.shape == shape else broadcast_to(t, shape) for t in tensors]

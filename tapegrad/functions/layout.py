@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.jit import bits
+from ..engine.language import bits
+from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..ops.elementwise import UNARY
 from ..ops.layout import JOINED
 from ..ops.nest import broadcast_strides, nest
-from ..recording import as_tensor, joined, lift, record
-from ..tensor import Tensor, contiguous_strides, view
+from ..tensor.recording import as_tensor, joined, lift, record
+from ..tensor.tensor import Tensor, view
 from .elementwise import contiguous
 
 __all__ = [

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.product import STRETCH, gemm_address, scratch_elements
+from ..engine.products.product import STRETCH, gemm_address, scratch_elements
+from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, ShapeError
 from ..ops.linalg import LINEAR, LONG_LINEAR, LONG_MATMUL, MATMUL, LinearMap, Products
 from ..ops.nest import broadcast_strides, nest
-from ..recording import lift, record
-from ..tensor import Tensor, constant, contiguous_strides, view
+from ..tensor.recording import lift, record
+from ..tensor.tensor import Tensor, constant, view
 from .elementwise import contiguous, multiply
 from .layout import expand_dims, permute, reshape
 from .reductions import sum as sum_over

@@ -7,8 +7,9 @@ from typing import Any
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
 from ..ops.table import Op
-from ..recording import as_tensor, lift, lift_to, recorder
-from ..tensor import INT64, Tensor
+from ..tensor.arrays import INT64
+from ..tensor.recording import as_tensor, lift, lift_to, recorder
+from ..tensor.tensor import Tensor
 
 __all__ = ["cross_entropy_rows", "nll_rows"]
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..engine.storage import Changes
-from ..engine.team import team_address
+from ..engine.threads.team import team_address
 from ..engine.writers import Writing
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, PART_ELEMENTS, PARTS, ROW_NORM, ROW_NORM_PARTS
-from ..recording import lift, lift_to, recorder
-from ..state import state
-from ..tensor import FLOAT32, INT64, Tensor, constant, fixed
+from ..tape.state import state
+from ..tensor.arrays import FLOAT32, INT64
+from ..tensor.recording import lift, lift_to, recorder
+from ..tensor.tensor import Tensor, constant, fixed
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, ShapeError
 from ..ops.layout import PAD
 from ..ops.nest import nest
-from ..recording import lift, recorder
-from ..tensor import Tensor, contiguous_strides
+from ..tensor.recording import lift, recorder
+from ..tensor.tensor import Tensor
 from .upsampling import select
 
 __all__ = ["pad"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import ArgumentError, ShapeError
 from ..ops.pooling import AVG_POOL, BY_INSIDE, BY_NUMBER, BY_WINDOW, MAX_POOL
-from ..recording import lift, recorder
-from ..tensor import Tensor
+from ..tensor.recording import lift, recorder
+from ..tensor.tensor import Tensor
 from .convolution import Extent, extents
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..caller import user_line
+from ..engine.caller import user_line
 from ..errors import DtypeError, InPlaceError
-from ..methods import METHODS
-from ..nodes import Leaf
-from ..recording import astype, gathered
-from ..state import state
-from ..tensor import Tensor, as_array
+from ..tape.nodes import Leaf
+from ..tape.state import state
+from ..tensor.methods import METHODS
+from ..tensor.recording import astype, gathered
+from ..tensor.tensor import Tensor, as_array
 from .counterparts import BY_TYPE, counterparts, of_scipy, refuse_by_type
 from .indexing import At, getitem
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.product import gemm_address
+from ..engine.products.product import gemm_address
 from ..errors import ShapeError
 from ..ops.cells import GRU, LSTM, RNN
 from ..ops.recurrence import BLOCK
 from ..ops.table import Op
-from ..recording import lift, recorder
-from ..state import state
-from ..tensor import Tensor
+from ..tape.state import state
+from ..tensor.recording import lift, recorder
+from ..tensor.tensor import Tensor
 from .scratch import scratch
 
 __all__ = ["gru_layer", "lstm_layer", "rnn_layer"]

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.jit import bits
+from ..engine.language import bits
+from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, ShapeError
 from ..ops.few import SOFTMAXES
 from ..ops.nest import nest
 from ..ops.reduction import ROW_SUM, ROWS, SUM
-from ..recording import lift, record
-from ..tensor import Tensor, contiguous_strides
+from ..tensor.recording import lift, record
+from ..tensor.tensor import Tensor
 from .layout import one_axis, permute, reshape
 
 __all__ = [

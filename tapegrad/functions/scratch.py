@@ -7,10 +7,10 @@ from weakref import WeakKeyDictionary, ref
 
 from ..ops.scratch import SCRATCH
 from ..ops.table import Op
-from ..recording import depends, record
-from ..state import state
-from ..tape import tape_for
-from ..tensor import Tensor
+from ..tape.state import state
+from ..tape.tape import tape_for
+from ..tensor.recording import depends, record
+from ..tensor.tensor import Tensor
 
 #: the scratch of each recording in the making
 _recorded: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()

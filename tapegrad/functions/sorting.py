@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.caller import user_line
 from ..errors import ArgumentError, CaptureError, ShapeError
 from ..ops.sorting import ARGEXTREME, ARGSORT, TOP
-from ..recording import recorder
-from ..tensor import INT64, Tensor, user_line, view
+from ..tensor.arrays import INT64
+from ..tensor.recording import recorder
+from ..tensor.tensor import Tensor, view
 from .gathering import take_along_axis
 from .layout import as_tensor, moveaxis, one_axis, reshape
 from .reductions import reduced_shape

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .elementwise import as_bool, from_bool
 from .reductions import Axis, axes_of, max, min, reduced_shape
 

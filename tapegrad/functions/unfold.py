@@ -8,8 +8,8 @@ from typing import Any
 from ..errors import ShapeError
 from ..ops.table import Op
 from ..ops.unfold import FOLD, UNFOLD, Unused
-from ..recording import lift, recorder
-from ..tensor import Tensor
+from ..tensor.recording import lift, recorder
+from ..tensor.tensor import Tensor
 from .convolution import Extent, extents, window_words
 
 __all__ = ["fold", "unfold"]

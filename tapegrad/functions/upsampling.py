@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError
 from ..ops.upsampling import BLEND, SELECT
-from ..recording import lift, recorder
-from ..tensor import Tensor
+from ..tensor.recording import lift, recorder
+from ..tensor.tensor import Tensor
 from .convolution import Extent, extents
 from .indexing import take_axis
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from ..nodes import Leaf
-from ..state import state
-from ..tape import Tape
-from .report import Rows
+from ..program.planning.report import Rows
+from ..tape.nodes import Leaf
+from ..tape.state import state
+from ..tape.tape import Tape
 
 
 @dataclass(frozen=True)

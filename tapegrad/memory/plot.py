@@ -7,7 +7,7 @@ from os import PathLike
 import numpy as np
 
 from ..errors import MissingExtraError
-from .report import MemoryReport
+from ..program.planning.report import MemoryReport
 
 #: what is stacked, from below: its bytes' name, its words, its colour (told apart in grey and by the colour-blind)
 _STANDING = (("parameter_bytes", "parameters", "#3b4a6b"), ("gradient_bytes", "gradients", "#6d7fa6"),

@@ -10,8 +10,9 @@ from numpy.typing import DTypeLike
 
 from .. import functions
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..recording import as_tensor
-from ..tensor import BOOL, Tensor, constant
+from ..tensor.arrays import BOOL
+from ..tensor.recording import as_tensor
+from ..tensor.tensor import Tensor, constant
 from . import functional as F
 from . import init
 from .linear import Linear

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from numpy.typing import ArrayLike
 
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .errors import ModuleError
 from .module import Module
 from .parameter import Parameter

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from ..errors import ArgumentError, ShapeError
 from ..functions.convolution import Extent, convolve, convolve_back, edges, extents
 from ..functions.padding import surround
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from . import init
 from .module import Module
 from .parameter import Parameter, float_dtype

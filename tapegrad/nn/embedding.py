@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .. import functions
 from ..errors import ArgumentError
-from ..sparse import list_rows_of
-from ..tensor import Tensor
+from ..tape.sparse import list_rows_of
+from ..tensor.tensor import Tensor
 from . import init
 from .module import Module
 from .parameter import Parameter, float_dtype

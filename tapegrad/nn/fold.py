@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..functions.convolution import Extent
 from ..functions.unfold import fold_columns, unfold_image
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .module import Module
 
 __all__ = ["Fold", "Unfold"]

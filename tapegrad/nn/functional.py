@@ -45,7 +45,7 @@ from ..functions.ctc import ctc_loss
 from ..functions.padding import pad_last as pad
 from ..functions.unfold import fold, unfold
 from ..functions.upsampling import interpolate
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -216,7 +216,7 @@ def dropout(input: Array, p: float = 0.5, training: bool = True, inplace: bool =
 
     Notes
     -----
-    Which elements is decided by `tapegrad.random.dropout_key`; the mask is not stored but made again in the
+    Which elements is decided by `engine.random.dropout_key`; the mask is not stored but made again in the
     reverse walk. A recorded step draws new masks at every replay.
     """
     return functions.dropout(input, p, training)

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from .. import random
+from ..engine import random
 from ..errors import ArgumentError, ShapeError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 
 __all__ = [
     "calculate_gain", "constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
 from .module import Module

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from .. import functions
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..recording import lift, lift_to
-from ..tensor import Tensor
+from ..tensor.recording import lift, lift_to
+from ..tensor.tensor import Tensor
 from .shapes import shape_of
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from . import functional as F
 from .loss_functions import KL_REDUCTIONS, REDUCTIONS, require_reduction
 from .module import Module

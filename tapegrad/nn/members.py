@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from ..state import Version
+from ..tape.state import Version
 
 
 class Members(dict[str, Any]):

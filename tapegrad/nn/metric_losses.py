@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from .. import functions
 from ..errors import ArgumentError, ShapeError
 from ..functions.elementwise import broadcast_shape
-from ..recording import lift
-from ..tensor import Tensor
+from ..tensor.recording import lift
+from ..tensor.tensor import Tensor
 from .loss_functions import _reduce, require_reduction
 from .shapes import normal_axis, shape_of
 

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import ArgumentError, SwallowedError
 from ..optim.lists import zero_gradient
-from ..state import ABSENT, Modes, Version, state
-from ..tensor import Tensor
+from ..tape.state import ABSENT, Modes, Version, state
+from ..tensor.tensor import Tensor
 from .errors import ModuleError, UninitialisedModuleError
 from .members import Copies, Members
 from .names import parameters_of

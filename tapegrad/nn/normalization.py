@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from .. import functions
 from ..errors import ArgumentError, ShapeError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .module import Module
 from .parameter import Parameter, float_dtype
 from .shapes import positive_int

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..functions.convolution import extents
 from ..functions.padding import surround
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .module import Module
 
 __all__ = [

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import DtypeError, SwallowedError
-from ..state import Modes
-from ..tensor import Tensor
+from ..tape.state import Modes
+from ..tensor.tensor import Tensor
 
 __all__ = ["Parameter", "float_dtype"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import functions
 from ..functions.convolution import Extent
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .module import Module
 
 __all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import functions
 from ..errors import ArgumentError, ShapeError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from . import functional as F
 from .module import Module
 from .shapes import positive_int, shape_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, Protocol
 
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .parameter import Parameter
 
 __all__ = ["Tree"]

@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike
 from .. import functions
 from ..errors import ArgumentError, ShapeError
 from ..functions.recurrence import gru_layer, lstm_layer, rnn_layer
-from ..recording import common_dtype, lift_to
-from ..tensor import Tensor
+from ..tensor.recording import common_dtype, lift_to
+from ..tensor.tensor import Tensor
 from . import init
 from .module import Module
 from .parameter import Parameter, float_dtype

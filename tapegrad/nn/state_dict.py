@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import StateDictError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .protocols import Tree
 
 __all__ = ["LoadResult", "entries", "load"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import ArgumentError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
 from .attention import MultiheadAttention

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..functions.convolution import Extent
 from ..functions.upsampling import resample
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .module import Module
 
 __all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"]

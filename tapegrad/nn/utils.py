@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from .. import functions
 from ..errors import ShapeError
 from ..optim import clip_grad_norm_, clip_grad_value_
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
 

@@ -13,13 +13,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine import vecmath as m
-from ..engine.blas import product_and_row, scaled_gemm
-from ..engine.jit import Kernel, cast, device, doubles_at, plus, read, wide, words_at, write
+from ..engine.kernels import Kernel
+from ..engine.language import cast, device, doubles_at, plus, read, wide, words_at, write
+from ..engine.mathematics import vecmath as m
+from ..engine.mathematics.sums import clear_totals
 from ..engine.philox import philox, random_word
+from ..engine.products.blas import product_and_row, scaled_gemm
 from ..engine.row import Aux, Input, Nest, Output, Part, Row, contiguous
-from ..engine.sums import clear_totals
-from ..engine.team import share
+from ..engine.threads.team import share
 from .dropout import Dropped, key_of, stream_of
 from .nest import column_stride, row_offset
 from .reduction import SUMMED

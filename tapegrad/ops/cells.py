@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine import vecmath as m
-from ..engine.jit import cast, device
+from ..engine.language import cast, device
+from ..engine.mathematics import vecmath as m
 from .recurrence import (
     Recurrence,
     begin_gates,

@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.blas import gemm
-from ..engine.jit import cast, device, doubles_at, plus, wide
-from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals, row_total
-from ..engine.tile import stack
+from ..engine.language import cast, device, doubles_at, plus, wide
+from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals, row_total
+from ..engine.products.blas import gemm
+from ..engine.tiles.tile import stack
 from .correlation import TOGETHER, respond_by_tiles, spread_by_tiles, weigh_by_tiles
 from .table import Op
 

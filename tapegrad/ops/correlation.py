@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import Kernel, cast, device, doubles_at, frame, words_at
+from ..engine.kernels import Kernel
+from ..engine.language import cast, device, doubles_at, frame, words_at
+from ..engine.mathematics.sums import add_row, clear_totals
 from ..engine.processor import VECTOR
-from ..engine.sums import add_row, clear_totals
-from ..engine.team import share
-from ..engine.tile import ROWS, lanes_of, placed_tile, transposed, unit_of
+from ..engine.threads.team import share
+from ..engine.tiles.tile import ROWS, lanes_of, placed_tile, transposed, unit_of
 
 #: blocks of the result, of all samples, whose products are added up in the dtype of the weight
 TOGETHER = 32

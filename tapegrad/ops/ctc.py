@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine import vecmath as m
-from ..engine.jit import cast, device, plus, wide
+from ..engine.language import cast, device, plus, wide
+from ..engine.mathematics import vecmath as m
 from ..engine.row import Aux, Input, Output, Row, contiguous, int64
 from ..errors import ArgumentError, IndexRangeError
 from .layout import outside

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine import vecmath as m
-from ..engine.jit import cast, device, plus, wide
+from ..engine.language import cast, device, plus, wide
+from ..engine.mathematics import vecmath as m
 from ..engine.row import Input, Nest, Output, Row, contiguous
 from .nest import column_stride, row_offset
 from .reduction import LARGE, SMALL, SUMMED, rows

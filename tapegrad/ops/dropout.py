@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import device
+from ..engine.language import device
 from ..engine.philox import scale_survivors
 from ..engine.row import At, Input, Output, Row, Words, contiguous
 from .table import Op

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import cast, device, doubles_at, plus, read, wide, write
+from ..engine.language import cast, device, doubles_at, plus, read, wide, write
+from ..engine.mathematics.sums import COLUMNS, clear_totals, give_totals
 from ..engine.row import At, Aux, Input, Output, Row, Words, absent, contiguous, int64
-from ..engine.sums import COLUMNS, clear_totals, give_totals
-from ..engine.tile import stack
-from ..engine.touched import clear_rows, list_row
+from ..engine.tiles.tile import stack
+from ..engine.walks.touched import clear_rows, list_row
 from ..errors import ArgumentError, IndexRangeError
 from .indexed import add_rows_by_index, add_to_hot_rows, columns_together
 from .layout import outside
@@ -25,7 +25,7 @@ class Lookup(Words):
     rows: int  # of the table
     width: int
     padding: int  # the index that gets no gradient, or -1
-    listed: int  # address of the list of the rows that are touched (`engine.touched`), or 0
+    listed: int  # address of the list of the rows that are touched (`engine.walks.touched`), or 0
 
 
 class Embedding(Row):
@@ -118,7 +118,7 @@ class Bags(Words):
     rows: int  # of the table
     width: int
     padding: int  # the index that does not count, or -1
-    listed: int  # address of the list of the rows that are touched (`engine.touched`), or 0
+    listed: int  # address of the list of the rows that are touched (`engine.walks.touched`), or 0
     indices: int
     starts: int  # that are given
     mean: bool

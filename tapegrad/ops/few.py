@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import vecmath as m
-from ..engine.jit import bits_float, cast, device, device_pair, float_bits
+from ..engine.language import bits_float, cast, device, device_pair, float_bits
+from ..engine.mathematics import vecmath as m
 from ..engine.row import contiguous, declared
 from .table import Op, kernel_of
 
@@ -120,7 +120,7 @@ def total(count: int, scaled: bool) -> Op:
 #: by the count of their numbers
 STACKS = {count: stack(count) for count in range(2, MOST + 1)}
 SOFTMAXES = {count: softmax(count, False) for count in STACKS}
-# what `program.fusion` makes of several instructions
+# what `program.planning.fusion` makes of several instructions
 SOFTMAXES_OF_SCALARS = {count: softmax(count, True) for count in STACKS}
 TOTALS = {count: total(count, False) for count in STACKS}
 SCALED_TOTALS = {count: total(count, True) for count in STACKS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import cast, device
+from ..engine.language import cast, device
 from ..engine.row import Aux, Input, Nest, Output, Row, contiguous, int64
 from .indexed import add_by_index, rows_together, wrapped
 from .layout import OUT_OF_RANGE, outside

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import cast, device, doubles_at, read, wide, write
+from ..engine.language import cast, device, doubles_at, read, wide, write
+from ..engine.mathematics.sums import clear_totals
 from ..engine.row import At, Nest
-from ..engine.sums import clear_totals
-from ..engine.tile import stack
+from ..engine.tiles.tile import stack
 from .nest import alike_rows, column_stride, row_offset
 
 #: of a sum that has no place for all totals: contributions from which on rows that get many are looked for, how many

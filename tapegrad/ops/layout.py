@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ..engine.jit import cast, device, doubles_at, plus, read, wide
+from ..engine.language import cast, device, doubles_at, plus, read, wide
+from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals
+from ..engine.mathematics.sums import ROWS as TOGETHER
 from ..engine.row import Aux, Input, Nest, Output, Row, Words, boolean, contiguous, int64
-from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals
-from ..engine.sums import ROWS as TOGETHER
-from ..engine.tile import stack
+from ..engine.tiles.tile import stack
 from ..errors import IndexRangeError
 from .indexed import add_rows_by_index, columns_together, wrapped
 from .nest import alike_rows, column_stride, is_summed, row_of, row_offset

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.blas import column_sums, gemm_and_row, long_gemm
-from ..engine.jit import device
+from ..engine.language import device
+from ..engine.products.blas import column_sums, gemm_and_row, long_gemm
 from ..engine.row import At, Input, Nest, Output, Row, Words, absent, contiguous
 from .nest import column_stride, row_offset
 from .table import Op

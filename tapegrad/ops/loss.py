@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine import vecmath as m
-from ..engine.jit import apart, cast, device, plus, read, wide, write
+from ..engine.language import apart, cast, device, plus, read, wide, write
+from ..engine.mathematics import vecmath as m
+from ..engine.mathematics.sums import row_total
 from ..engine.row import Aux, Input, Output, Row, absent, contiguous, fixed, int64
-from ..engine.sums import row_total
-from ..engine.tile import stack
+from ..engine.tiles.tile import stack
 from ..errors import IndexRangeError
 from .layout import outside
 from .reduction import accumulate, exponential_sum, greatest

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..engine.jit import device, quotient
+from ..engine.language import device, quotient
 
 
 @lru_cache(maxsize=4096)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine import vecmath as m
-from ..engine.jit import Kernel, cast, device, doubles_at, held, plus, read, wide, words_at, write
+from ..engine.kernels import Kernel
+from ..engine.language import cast, device, doubles_at, held, plus, read, wide, words_at, write
+from ..engine.mathematics import vecmath as m
+from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals, row_total, sum_rows
 from ..engine.row import Aux, Input, Output, Part, Row, absent, contiguous, double, fixed, int64, overwritten
-from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals, row_total, sum_rows
-from ..engine.team import share
-from ..engine.tile import stack
+from ..engine.threads.team import share
+from ..engine.tiles.tile import stack
 from .reduction import LARGE, SMALL, SUMMED, deviation_sum, mean_of, square_deviation
 from .table import Op
 

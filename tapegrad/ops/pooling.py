@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast, device, floats_at, plus, wide
+from ..engine.language import cast, device, floats_at, plus, wide
+from ..engine.mathematics.vecmath import where
 from ..engine.row import Aux, Input, Output, Row, Words, contiguous
-from ..engine.vecmath import where
 from .convolution import first_inside, last_inside
 from .table import Op
 

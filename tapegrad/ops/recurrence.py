@@ -15,10 +15,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.blas import gemm
-from ..engine.jit import cast, device, wide
+from ..engine.language import cast, device, wide
+from ..engine.mathematics.sums import sum_rows
+from ..engine.products.blas import gemm
 from ..engine.row import Aux, Input, Output, Row, absent, contiguous
-from ..engine.sums import sum_rows
 
 #: elements of the gates of a block of steps, about what a core's second cache holds
 BLOCK = 1 << 16

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..engine import vecmath as m
-from ..engine.jit import cast, device, doubles_at, frame, plus, real, real64, wide
-from ..engine.sums import (
+from ..engine.language import cast, device, doubles_at, frame, plus, real, real64, wide
+from ..engine.mathematics import vecmath as m
+from ..engine.mathematics.sums import (
     BLOCK,
     COLUMNS,
     add_eight_rows,
@@ -20,8 +20,8 @@ from ..engine.sums import (
     row_total,
     total_of,
 )
-from ..engine.sums import ROWS as TOGETHER
-from ..engine.tile import stack
+from ..engine.mathematics.sums import ROWS as TOGETHER
+from ..engine.tiles.tile import stack
 from .nest import alike_rows, column_stride, row_of, row_offset
 from .table import EVERY, Op
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine import vecmath
-from ..engine.jit import device
-from ..engine.vecmath import abs, log, where
+from ..engine.language import device
+from ..engine.mathematics import vecmath
+from ..engine.mathematics.vecmath import abs, log, where
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, equation 14
 GELU_C, GELU_K = math.sqrt(2.0 / math.pi), 0.044715  # Hendrycks and Gimpel 2016

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import device
+from ..engine.language import device
 from ..engine.row import Aux, Input, Output, Row, contiguous
 from .table import Op
 

@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.jit import Kernel, real, real64
+from ..engine.kernels import Kernel
+from ..engine.language import real, real64
 from ..engine.row import Layout, Row, resolved_source
-from ..engine.walk import ADJOINT_OF as ADJOINT
-from ..engine.walk import CAPACITY, FORWARD
+from ..engine.walks.walk import ADJOINT_OF as ADJOINT
+from ..engine.walks.walk import CAPACITY, FORWARD
 from ..errors import TapegradError
 
 OPS: list[Op] = []
@@ -76,7 +77,7 @@ class Op:
         Whether its kernels are the package's; see `Kernel`.
     lists : str, optional
         The attribute of its row that takes the address of a list of rows, into which the adjoint of a whole leaf writes
-        those that it touches (`engine.touched`); 0 in its word: there is no list.
+        those that it touches (`engine.walks.touched`); 0 in its word: there is no list.
     errors : dict, optional
         What each non-zero status of the kernels means: the class of the error, and its text.
     again : dict, optional
@@ -89,7 +90,7 @@ class Op:
         more than a few an element.
     in_turn : bool
         Whether the adjoint kernel has added all of an input's contribution before it begins with the next input's, on
-        one thread, so that they may be the same tensor, or views that overlap; see `recording.apart`.
+        one thread, so that they may be the same tensor, or views that overlap; see `tensor.recording.apart`.
     alike : bool
         Whether it always adds, and whichever thread adds to an element of an input's adjoint also adds to that element
         of the other inputs', so that they may be one and the same view.

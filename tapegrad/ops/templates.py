@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from ..engine import vecmath
-from ..engine.jit import apart, cast, device, doubles_at, held, plus, read, real, wide, write
+from ..engine.language import apart, cast, device, doubles_at, held, plus, read, real, wide, write
+from ..engine.mathematics import vecmath
+from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals
 from ..engine.row import Row
-from ..engine.sums import COLUMNS, add_row, clear_totals, give_totals
-from ..engine.tile import stack
+from ..engine.tiles.tile import stack
 from . import rules
 from .few import kept
 from .nest import alike_rows, column_stride, is_summed, row_of, row_offset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.jit import device
+from ..engine.language import device
 from ..engine.row import Input, Output, Row, Words, contiguous
 from .convolution import clear, gather_columns, image_pixels, patch_size, response_pixels, scatter_columns
 from .table import Op

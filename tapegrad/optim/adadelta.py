@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast
+from ..engine.language import cast
 from ..engine.row import double
 from ..errors import ArgumentError
 from ..ops.table import Op

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast
+from ..engine.language import cast
 from ..engine.row import double
-from ..engine.touched import stretch_length, stretch_start, stretches
+from ..engine.walks.touched import stretch_length, stretch_start, stretches
 from ..ops.table import Op
 from .checks import at_least_zero
 from .optimizer import Optimizer, Params

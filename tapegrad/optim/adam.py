@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.jit import cast
+from ..engine.language import cast
 from ..engine.row import double
 from ..errors import ArgumentError
 from ..ops.table import Op

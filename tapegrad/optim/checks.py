@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError, DtypeError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 
 __all__ = ["above_zero", "at_least_zero", "check_parameter", "decay_rates", "positive_or_none"]
 

@@ -13,22 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.jit import cast, doubles_at, plus
+from ..engine.language import cast, doubles_at, plus
 from ..engine.row import Words, double
 from ..engine.storage import address_of
-from ..engine.touched import stretch_length, stretch_start, stretches
-from ..engine.walk import run_rows
+from ..engine.walks.touched import stretch_length, stretch_start, stretches
+from ..engine.walks.walk import run_rows
 from ..errors import ArgumentError, DtypeError, GradientError
 from ..functions.creation import tensor
 from ..ops.table import Op
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .lists import list_address
 from .store import aligned_zeros
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 # `total` is the address of one float64, lest what is small beside it is lost, parameter by parameter; `listed` that of
-# the list of touched rows (see `engine.touched`), or 0.
+# the list of touched rows (see `engine.walks.touched`), or 0.
 
 
 class Reset(Words):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.storage import address_of
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 from .store import aligned_zeros
 
 __all__ = ["Copies"]

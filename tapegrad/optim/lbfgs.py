@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, CaptureError, GradientError
-from ..state import enable_grad
-from ..tensor import Tensor
+from ..tape.state import enable_grad
+from ..tensor.tensor import Tensor
 from .checks import at_least_zero
 from .optimizer import Optimizer, Params
 

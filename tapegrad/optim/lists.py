@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..engine.storage import array_at
 from ..errors import GradientError
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 
 __all__ = ["list_address", "refuse_lists", "zero_gradient"]
 

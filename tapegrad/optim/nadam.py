@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.jit import cast
+from ..engine.language import cast
 from ..engine.row import double
 from ..ops.table import Op
 from .checks import at_least_zero, decay_rates

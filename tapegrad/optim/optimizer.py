@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..engine.storage import Changes, address_of
-from ..engine.touched import TouchedRows
+from ..engine.walks.touched import TouchedRows
 from ..engine.writers import Writing
 from ..errors import ArgumentError, DtypeError
 from ..ops.table import Op
-from ..state import Forgotten
-from ..tensor import Tensor
+from ..tape.state import Forgotten
+from ..tensor.tensor import Tensor
 from . import clip, rates
 from .checks import check_parameter, positive_or_none
 from .copying import Copies

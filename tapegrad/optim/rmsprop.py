@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.jit import cast, device, wide
+from ..engine.language import cast, device, wide
 from ..engine.row import double
 from ..ops.table import Op
 from .checks import at_least_zero

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.row import Words
 from ..engine.storage import address_of
-from ..engine.walk import END, FORWARD, FORWARD_TABLE, FORWARD_WALK, HEADER_WORDS, OPCODE, START, WORDS
+from ..engine.walks.walk import END, FORWARD, FORWARD_TABLE, FORWARD_WALK, HEADER_WORDS, OPCODE, START, WORDS
 from ..errors import CopyError
 
 __all__ = ["RateRow", "State", "Update", "UpdateRows"]
@@ -24,7 +24,7 @@ class Update(Words):
     A declaration names the states, as PyTorch's state dicts spell them, and the hyper-parameters, ``float`` or
     ``double``, of which the first is "lr". The mode and the addresses of the value and the gradient stand before those
     of the states; the elements and the steps so far, which the kernel counts, before the hyper-parameters; and the list
-    of the rows that the gradient touches (see `engine.touched`), or 0, at the end.
+    of the rows that the gradient touches (see `engine.walks.touched`), or 0, at the end.
     """
 
     mode: int

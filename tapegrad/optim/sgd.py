@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..engine.row import double
-from ..engine.touched import stretch_length, stretch_start, stretches
+from ..engine.walks.touched import stretch_length, stretch_start, stretches
 from ..errors import ArgumentError
 from ..ops.table import Op
 from .checks import at_least_zero

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.storage import ALIGNMENT, address_of
-from ..tensor import Tensor
+from ..tensor.tensor import Tensor
 
 __all__ = ["ParameterStore", "Segment", "aligned_zeros", "flat_offsets", "home_words", "written_by"]
 

@@ -1,7 +1,7 @@
 """Record once, replay: capture, planning, and the compiled training loop."""
 
-from .compile import compile
-from .epochs import History
-from .train_step import TrainStep
+from .running.compile import compile
+from .running.epochs import History
+from .running.train_step import TrainStep
 
 __all__ = ["History", "TrainStep", "compile"]

@@ -10,24 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from ..caller import user_frame
-from ..engine.storage import Buffer, Changes
-from ..engine.walk import STORABLE, WANTED
+from ..engine.caller import user_frame, user_line
+from ..engine.storage import Buffer, Changes, contiguous_strides
+from ..engine.walks.walk import STORABLE, WANTED
 from ..errors import CaptureError, DtypeError, InPlaceError, StaleTensorError
 from ..functions.elementwise import as_bool, convert
-from ..history import is_argument
-from ..nodes import Leaf, Node
 from ..ops.table import Op
-from ..recording import covers, leaf_relative
-from ..rows import Rows, Symbol
-from ..state import ABSENT, Modes, state
-from ..tape import Tape
-from ..tensor import BOOL, Tensor, contiguous_strides, user_line
+from ..tape.history import is_argument
+from ..tape.nodes import Leaf, Node
+from ..tape.rows import Rows, Symbol
+from ..tape.state import ABSENT, Modes, state
+from ..tape.tape import Tape
+from ..tensor.arrays import BOOL
+from ..tensor.recording import covers, leaf_relative
+from ..tensor.tensor import Tensor
 from .conditions import Conditions, Looks, is_plain, look_below, same
-from .fusion import fuse
 from .known import Known
+from .planning.fusion import fuse
+from .planning.runs import in_runs
 from .reach import Draws, reach
-from .runs import in_runs
 
 
 class Capture:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.storage import Buffer, Changes
-from ..state import Modes
+from ..tape.state import Modes
 
 #: recordings that are kept for one signature; those before them are made again when they are needed
 KEPT = 8

@@ -7,13 +7,14 @@ from itertools import count
 from typing import Any
 from weakref import ref
 
+from ..engine.caller import user_line
 from ..engine.storage import Buffer, Changes
 from ..errors import CaptureError
-from ..nodes import Leaf
 from ..ops.table import Op
-from ..recording import record
-from ..state import state
-from ..tensor import Tensor, user_line
+from ..tape.nodes import Leaf
+from ..tape.state import state
+from ..tensor.recording import record
+from ..tensor.tensor import Tensor
 
 _numbers = count(2)
 

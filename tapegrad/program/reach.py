@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..random import generator
-from ..tensor import Tensor
+from ..engine.random import generator
+from ..tensor.tensor import Tensor
 from .conditions import SOURCES, Looks, look_below
 
 #: things looked at, and elements of a container looked into, at most

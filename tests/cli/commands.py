@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tapegrad.cli.app import app
-from tapegrad.engine.jit import enabled
+from tapegrad.engine.language import enabled
 
 FLOWER = ("--target", "kind", "--categorical", "place")
 FAST = ("--epochs", 2, "--hidden", "8")

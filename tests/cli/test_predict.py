@@ -7,8 +7,8 @@ import csv
 import numpy as np
 import pytest
 
-from tapegrad import io
 from tapegrad.cli.network import SavedModel
+from tapegrad.io import files as io
 
 from .commands import compiled, predictions, refuse, succeed
 

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from tapegrad import TrainStep, io
+from tapegrad import TrainStep
+from tapegrad.io import files as io
 
 from .commands import FAST, FLOWER, compiled, flowers, predictions, refuse, run, succeed
 

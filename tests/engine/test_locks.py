@@ -103,7 +103,7 @@ print(*{*found})
 
 def test_a_process_forked_while_a_thread_loads_kernels_trains():
     code = """
-from tapegrad.engine.jit import Kernel
+from tapegrad.engine.kernels import Kernel
 from tapegrad.ops.elementwise import UNARY
 train()
 kernel = UNARY["tanh"].forward
@@ -117,11 +117,12 @@ print(during(loads, 6, 0.01))
 
 def test_a_process_forked_while_a_thread_draws_random_numbers_trains():
     code = """
+from tapegrad.engine import random
 train()
-generator, layer = tg.random.generator(), nn.Linear(300, 300)
+generator, layer = random.generator(), nn.Linear(300, 300)
 print(during(lambda: generator.standard_normal(300000), 8, 0.01))
 print(during(lambda: nn.init.normal_(layer.weight), 8, 0.01))
-print(during(lambda: tg.random.dropout_key(), 8, 0.001))
+print(during(lambda: random.dropout_key(), 8, 0.001))
 """
     assert run(code).split("\n") == [str([0] * 8)] * 3
 
@@ -157,7 +158,8 @@ print(found)
 
 def test_a_process_forked_while_a_thread_chooses_libraries_and_threads_trains():
     code = """
-from tapegrad.engine import providers, team
+from tapegrad.engine import providers
+from tapegrad.engine.threads import team
 train()
 def chooses():
     providers.choose("openblas")
@@ -170,12 +172,12 @@ print(during(chooses, 20, 0.003))
 
 
 def test_a_fork_waits_until_a_kernel_is_compiled():
-    from tapegrad.engine import jit, locks
+    from tapegrad.engine import kernels, locks
 
     held, told = threading.Event(), []
 
     def holds():
-        with jit._lock.now:
+        with kernels._lock.now:
             held.set()
             time.sleep(0.3)
             told.append("compiled")
@@ -185,11 +187,11 @@ def test_a_fork_waits_until_a_kernel_is_compiled():
     held.wait()
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if told == ["compiled"] and jit._lock.now.acquire(timeout=0) else 1)
+        os._exit(0 if told == ["compiled"] and kernels._lock.now.acquire(timeout=0) else 1)
     assert os.waitpid(pid, 0)[1] == 0
     thread.join()
-    assert not locks._taken and jit._lock.now.acquire(timeout=0)
-    jit._lock.now.release()
+    assert not locks._taken and kernels._lock.now.acquire(timeout=0)
+    kernels._lock.now.release()
 
 
 def test_a_fork_does_not_wait_for_a_lock_for_ever(monkeypatch):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tapegrad.engine.jit import Kernel, Memory, bits, cast, enabled, real
+from tapegrad.engine.kernels import Kernel
+from tapegrad.engine.language import Memory, bits, cast, enabled, real
 from tapegrad.engine.philox import SHUFFLE, philox, random_word, scale_survivors, shuffle, uniform
 from tapegrad.engine.row import resolved
 

@@ -11,7 +11,7 @@ from tapegrad.engine import processor
 from tapegrad.engine.cache import cache_folder
 
 WITHOUT = re.sub(r"\+((avx512|avx10|evex512)[^,]*)", r"-\1", processor.FEATURES)  # with vectors of 32 bytes at most
-TELL = ("from tapegrad.engine import cache, processor, tile; "
+TELL = ("from tapegrad.engine import cache, processor; from tapegrad.engine.tiles import tile; "
         "print(processor.NAME, processor.VECTOR, tile.ROWS, cache.cache_folder().name, sep='\\n')")
 
 
@@ -37,7 +37,7 @@ def test_each_processor_has_a_folder_of_its_own():
 @pytest.mark.machine
 def test_products_and_convolutions_are_right_with_vectors_of_32_bytes(tmp_path):
     here = os.path.dirname(os.path.dirname(__file__))
-    files = ["engine/test_tile.py", "engine/test_product.py", "ops/test_convolution.py"]
+    files = ["engine/tiles/test_tile.py", "engine/products/test_product.py", "ops/test_convolution.py"]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not (slow or grid or machine)",
          *[os.path.join(here, file) for file in files]],

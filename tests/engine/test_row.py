@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import tapegrad
-from tapegrad.engine.jit import Kernel, bits, device, words_at
+from tapegrad.engine.kernels import Kernel
+from tapegrad.engine.language import bits, device, words_at
 from tapegrad.engine.row import (
     At,
     Aux,
@@ -207,9 +208,9 @@ def test_the_integers_of_a_row_are_found_by_name():
 
 #: files whose kernels still count words
 COUNTED = {
-    "engine/blas.py", "engine/placement.py", "engine/product.py", "engine/team.py", "engine/walk.py",
-    "engine/watch.py", "ops/convolution.py", "ops/correlation.py", "ops/elementwise.py", "ops/reduction.py",
-    "ops/templates.py",
+    "engine/products/blas.py", "engine/products/product.py", "engine/threads/team.py", "engine/walks/walk.py",
+    "engine/walks/watch.py", "ops/convolution.py", "ops/correlation.py", "ops/elementwise.py", "ops/reduction.py",
+    "ops/templates.py", "program/planning/placement.py",
 }
 
 
@@ -226,8 +227,8 @@ def words_by_number(source):
 
 def test_kernels_name_the_words_of_their_rows():
     package = Path(tapegrad.__file__).parent
-    files = [path for room in ("engine", "ops", "optim") for path in (package / room).glob("*.py")]
-    counted = {f"{path.parent.name}/{path.name}" for path in files if any(words_by_number(path.read_text()))}
+    files = [path for room in ("engine", "ops", "optim", "program") for path in (package / room).rglob("*.py")]
+    counted = {path.relative_to(package).as_posix() for path in files if any(words_by_number(path.read_text()))}
     assert counted <= COUNTED
     assert sorted(words_by_number("f[op[3] + k]\nop[2 * j + 1]\nop[op.widths + j] + op[at]")) == [1, 2]
 

@@ -268,7 +268,8 @@ def install() -> None:
         del sys.modules[name]
     importlib.import_module("tapegrad")
     blas, program, capture, strips, scratch = (importlib.import_module(f"tapegrad.{name}") for name in (
-        "engine.blas", "program.program", "program.capture", "program.strips", "functions.scratch"))
+        "engine.products.blas", "program.running.program", "program.capture", "program.planning.strips",
+        "functions.scratch"))
     watch_scratch(scratch)
     watch_products(blas)
     watch_recordings(program, capture)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import tapegrad as tg
-from tapegrad.program import strips
+from tapegrad.program.planning import strips
 
 from .generate import generate
 from .judge import MORE_RUNS, Judge

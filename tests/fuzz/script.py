@@ -49,7 +49,7 @@ def script(program: Program, world: World, way: Callable, wrong: Exception, thre
     """The text; what it prints is the number that `wrong` names."""
     text = [_HEAD.format(dtype=world.dtype.__name__, rate=ways.RATE, threads=threads)]
     if short:
-        text.append("from tapegrad.program import strips\n"
+        text.append("from tapegrad.program.planning import strips\n"
                     f"strips.STRIP_BYTES, strips.FEWEST_STRIPS = {SHORT}  # small arrays run in strips, too\n")
     tensors = {LEAF: "requires_grad=True", BUFFER: "", CONSTANT: ""}
     for a in program.arrays.values():

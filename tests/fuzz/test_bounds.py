@@ -30,11 +30,11 @@ BEYOND = """
 import fuzz
 import numpy as np
 import tapegrad as tg
-from tapegrad.engine import jit
-from tapegrad.tensor import Tensor
+from tapegrad.engine.primitives import Memory
+from tapegrad.tensor.tensor import Tensor
 
 t = tg.tensor(np.ones(3))
-memory = jit.Memory(np.float64, t.buffer.address // 8)
+memory = Memory(np.float64, t.buffer.address // 8)
 print(memory[2])
 {line}
 """
@@ -52,7 +52,7 @@ import fuzz
 from fuzz import bounds
 import numpy as np
 import tapegrad as tg
-from tapegrad.engine import jit, walk
+from tapegrad.engine.walks import walk
 
 p, q = (tg.tensor(np.ones(3), requires_grad=True) for _ in range(2))
 step = tg.TrainStep(lambda: (tg.exp(p) * tg.sin(q)).sum(), tg.optim.SGD([p, q], lr=0.1))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import nn, random
+from tapegrad import nn
+from tapegrad.engine import random
 
 
 def test_the_same_seed_gives_the_same_bits():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.engine.jit import FLOATS, Kernel, quotient
+from tapegrad.engine.kernels import Kernel
+from tapegrad.engine.language import FLOATS, quotient
 from tapegrad.engine.storage import address_of
 from tapegrad.ops.elementwise import BINARY, UNARY
 from tapegrad.ops.reduction import ROW_SUM, SUM

@@ -5,12 +5,12 @@ import pytest
 
 import tapegrad as tg
 import tapegrad.nn.functional as F
-from tapegrad.engine import product as products
+from tapegrad.engine.products import product as products
 from tapegrad.engine.storage import address_of
 from tapegrad.errors import TapegradError
 from tapegrad.ops.linalg import MATMUL, Products
 from tapegrad.ops.nest import nest
-from tapegrad.recording import record
+from tapegrad.tensor.recording import record
 
 from .contract import Case, OpContract, close, shown, uniform
 

@@ -7,7 +7,7 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad.errors import ArgumentError, GradientError, ShapeError
 from tapegrad.functions import normalization
-from tapegrad.tensor import view
+from tapegrad.tensor.tensor import view
 
 from .contract import Case, OpContract, close, uniform
 

@@ -1,0 +1,50 @@
+"""The user's line: where outside of the package, and of the libraries that called it, something was asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+_STANDARD = os.path.join(os.path.dirname(os.__file__), "")
+_INSTALLED = f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
+_OWN, _LIBRARY, _USER = range(3)
+_owners: dict[str, int] = {}  # of the files that were seen
+
+
+def is_own(file: str) -> bool:
+    """Whether a file of code is the package's."""
+    return file.startswith(_PACKAGE)
+
+
+def _is_library(file: str) -> bool:
+    """Whether a file belongs to Python or to what is installed beside it: NumPy may call for a user."""
+    return file.startswith((_STANDARD, "<frozen", "<__array_function__")) or any(part in file for part in _INSTALLED)
+
+
+def _owner(file: str) -> int:
+    """Whose a file is."""
+    owner = _owners[file] = _OWN if is_own(file) else _LIBRARY if _is_library(file) else _USER
+    return owner
+
+
+def user_frame() -> tuple[str, int]:
+    """File and line of the innermost caller outside the package and the libraries, if there is one outside those."""
+    frame: Any = sys._getframe(1)
+    library = None
+    while frame is not None:
+        file = frame.f_code.co_filename
+        owner = _owners[file] if file in _owners else _owner(file)
+        if owner == _USER:
+            return file, frame.f_lineno
+        if owner == _LIBRARY and library is None:
+            library = file, frame.f_lineno
+        frame = frame.f_back
+    return library or ("?", 0)
+
+
+def user_line() -> str:
+    """`user_frame`, as messages spell it."""
+    file, line = user_frame()
+    return f"{file}:{line}"

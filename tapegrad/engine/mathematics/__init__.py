@@ -1,0 +1,1 @@
+"""Elementary functions and long sums, for kernels."""

@@ -1,0 +1,153 @@
+"""Long sums: short stretches in the dtype of what is added, those in float64.
+
+A running sum of float32 loses a digit for every factor of ten in the number of its terms. Here eight terms are added to
+each other, which rounds three times, and what they give is added up in float64, at the cost of one conversion and one
+addition for eight terms: the error of a sum of millions is that of a sum of eight. The order depends on the extents
+alone, so that results are the same to the bit whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..language import apart, cast, device, doubles_at, held, plus, read, wide, write
+from ..tiles.tile import stack
+
+#: elements of a row that are summed in one go; a row that comes in strips of whole blocks has the same sum
+BLOCK = 1024
+#: columns that are summed in one go, and rows of a `part` of such a sum
+COLUMNS, ROWS = 512, 8
+
+
+@device
+def eight(f: Any, x: int, step: int) -> Any:
+    """Sum of eight elements, pair by pair: exact where they are equal."""
+    return (((read(f, x) + read(f, x + step)) + (read(f, x + 2 * step) + read(f, x + 3 * step)))
+            + ((read(f, x + 4 * step) + read(f, x + 5 * step)) + (read(f, x + 6 * step) + read(f, x + 7 * step))))
+
+
+@device
+def block_sum(f: Any, at: int, n: int) -> Any:
+    """Sum of `n` elements from `at` on, at most `BLOCK`, as a float64."""
+    return whole_block_sum(f, at) if n == BLOCK else exact_sum(f, at, n)
+
+
+@device
+def whole_block_sum(f: Any, at: int) -> Any:
+    """`block_sum` of `BLOCK` elements."""
+    part = cast(0.0, f)
+    for k in range(at, at + BLOCK // 8):  # a few for each lane of the registers, which are then added by pairs
+        part = plus(part, eight(f, k, BLOCK // 8))
+    return wide(part)
+
+
+@device
+def exact_sum(f: Any, at: int, n: int) -> Any:
+    """`block_sum`, and exact where all are equal."""
+    total, each = wide(cast(0.0, f)), n // 8
+    for k in range(at, at + each):
+        total = plus(total, wide(eight(f, k, each)))
+    for k in range(at + 8 * each, at + n):
+        total += wide(f[k])
+    return total
+
+
+@device
+def row_total(f: Any, x: int, n: int) -> Any:
+    """Sum of `n` elements from `x` on, as a float64."""
+    apart()  # so many loops within another function keep LLVM from making vector code of that one's
+    total, left = wide(cast(0.0, f)), n
+    while left >= BLOCK:
+        total += whole_block_sum(f, x + n - left)
+        left -= BLOCK
+    if left > 0:
+        total += exact_sum(f, x + n - left, left)
+    return total
+
+
+@device
+def total_of(f: Any, x: int, n: int, step: int) -> Any:
+    """`row_total` of elements of which each lies `step` behind the one before."""
+    if step == 1:
+        return row_total(f, x, n)
+    total = wide(cast(0.0, f))
+    for first in range(0, n, BLOCK):
+        at, count, part = x + first * step, min(BLOCK, n - first), wide(cast(0.0, f))
+        each = count // 8
+        for k in range(each):
+            part = plus(part, wide(eight(f, at + k * step, each * step)))
+        for k in range(8 * each, count):
+            part += wide(f[at + k * step])
+        total += part
+    return total
+
+
+# ------------------------------------------------------------------ rows on top of each other
+# Totals are float64s, at most COLUMNS of them, at `totals` (from `doubles_at`).
+
+
+@device
+def clear_totals(f: Any, totals: Any, n: int) -> int:
+    """Begin `n` totals."""
+    zero = wide(cast(0.0, f))
+    for k in range(n):
+        totals[k] = zero
+    return 0
+
+
+@device
+def add_row(f: Any, totals: Any, n: int, x: int, step: int) -> int:
+    """Add a row of `n` elements to the totals."""
+    for k in range(n):
+        write(totals, k, held(totals, k) + wide(read(f, x + k * step)))
+    return 0
+
+
+@device
+def add_eight_rows(f: Any, totals: Any, n: int, step: int, a: int, b: int, c: int, d: int, p: int, q: int, r: int,
+                   s: int) -> int:
+    """Add eight rows, which begin at `a` to `s`."""
+    for k in range(n):
+        j = k * step
+        above = (read(f, a + j) + read(f, b + j)) + (read(f, c + j) + read(f, d + j))
+        below = (read(f, p + j) + read(f, q + j)) + (read(f, r + j) + read(f, s + j))
+        write(totals, k, held(totals, k) + wide(above + below))
+    return 0
+
+
+@device
+def give_totals(f: Any, totals: Any, n: int, scale: Any, to: int, step: int, add: bool) -> int:
+    """The totals times `scale`, a float64, into `n` elements, or added to them."""
+    if add:
+        for k in range(n):
+            write(f, to + k * step, held(f, to + k * step) + cast(read(totals, k) * scale, f))
+    else:
+        for k in range(n):
+            write(f, to + k * step, cast(read(totals, k) * scale, f))
+    return 0
+
+
+@device
+def sum_rows(f: Any, to: int, a: int, row: int, rows: int, columns: int, scale: Any, add: bool) -> int:
+    """`scale` (a float64) times the sum of `rows` rows of `columns` elements, `row` from one to the next; or +=."""
+    if 0 < rows < ROWS and scale == 1.0:
+        for r in range(rows):
+            if r == 0 and not add:
+                for k in range(columns):
+                    write(f, to + k, read(f, a + k))
+            else:
+                for k in range(columns):
+                    write(f, to + k, held(f, to + k) + read(f, a + r * row + k))
+        return 0
+    totals = doubles_at(f, stack(f))
+    for left in range(0, columns, COLUMNS):
+        n, whole = min(COLUMNS, columns - left), rows // ROWS * ROWS
+        clear_totals(f, totals, n)
+        for r in range(0, whole, ROWS):
+            x = a + left + r * row
+            add_eight_rows(f, totals, n, 1, x, x + row, x + 2 * row, x + 3 * row, x + 4 * row, x + 5 * row,
+                           x + 6 * row, x + 7 * row)
+        for r in range(whole, rows):
+            add_row(f, totals, n, a + left + r * row, 1)
+        give_totals(f, totals, n, scale, to + left, 1, add)
+    return 0

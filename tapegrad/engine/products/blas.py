@@ -1,0 +1,101 @@
+"""Matrix products, by `product` where they are small and else by a BLAS library.
+
+Compiled code depends on no library and so stays in the cache: an instruction's row has a word that says where four
+others lie, addresses of the two ways to multiply among them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..language import call, device, fortran_gemm, frame, integers, real, row_address, word_of
+from ..threads.team import run_part, share
+
+#: status of a product whose extents or leading dimensions BLAS does not take: its own way is a line on standard error,
+#: and nothing computed
+REFUSED = 254
+_MOST = (1 << 31) - 1  # extents are 32 bits wide there
+
+
+@device
+def product_and_row(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
+                    ldb: int, add: int, c: int, ldc: int, bias: int, scratch: int, f: Any) -> int:
+    """`scaled_gemm`, plus a row, of which `bias` is the address, or nothing where that is 0.
+
+    `scratch` is the address of `product.scratch_elements`, or 0: a sum of many terms is then added up in float32.
+    """
+    memory, row = integers(f), frame()
+    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = routine, ta, tb, m, n, k, word_of(alpha)
+    row[7], row[8], row[9], row[10], row[11], row[12], row[13], row[14] = a, lda, b, ldb, add, c, ldc, bias
+    row[15] = scratch
+    return call(memory[routine], row, f, memory, memory)
+
+
+@device
+def scaled_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int, ldb: int,
+                add: int, c: int, ldc: int, f: Any) -> int:
+    """Row-major C (m, n) = alpha op(A) op(B), or += where `add` is not 0; `routine` is a `gemm_address`."""
+    return product_and_row(routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, add, c, ldc, 0, 0, f)
+
+
+@device
+def gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: int, b: int, ldb: int, add: int,
+         c: int, ldc: int, f: Any) -> int:
+    """Row-major C (m, n) = op(A) op(B), or += where `add` is not 0; `routine` is a `gemm_address`."""
+    return product_and_row(routine, ta, tb, m, n, k, 1.0, a, lda, b, ldb, add, c, ldc, 0, 0, f)
+
+
+@device
+def long_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, lda: int, b: int, ldb: int, add: int,
+              c: int, ldc: int, scratch: int, f: Any) -> int:
+    """`gemm` whose terms may be many; see `product_and_row`."""
+    return product_and_row(routine, ta, tb, m, n, k, 1.0, a, lda, b, ldb, add, c, ldc, 0, scratch, f)
+
+
+@device
+def gemm_and_row(routine: int, m: int, n: int, k: int, a: int, b: int, bias: int, c: int, scratch: int, f: Any) -> int:
+    """Row-major C (m, n) = A B^T, plus a row, of which `bias` is the address, or nothing where that is 0."""
+    return product_and_row(routine, 0, 1, m, n, k, 1.0, a, k, b, k, 0, c, n, bias, scratch, f)
+
+
+#: elements from which on threads share the sums of a matrix's columns; columns of a part at least
+SHARED_SUMS, SUMMED = 1 << 14, 32
+
+
+@device
+def column_sums(routine: int, m: int, n: int, a: int, add: int, to: int, f: Any) -> int:
+    """Sums of the columns of a row-major A (m, n); added to what is there if `add` is not 0."""
+    parts, memory, row = min(m * n // SHARED_SUMS, n // SUMMED, 16), integers(f), frame()
+    row[0], row[1], row[2], row[3], row[4] = m, n, a, add, to
+    if parts < 2:
+        return run_part(memory[routine + 9], row_address(row), 0, 1, f, memory, memory)
+    return share(memory[routine + 3], memory[routine + 9], row, parts, f, memory, memory)
+
+
+@device
+def leading(rows: int, columns: int, given: int) -> int:
+    """The leading dimension of a matrix: of a single row any may have been given, but BLAS looks at it all the same."""
+    return max(given, 1) if rows > 1 else max(columns, 1)
+
+
+@device
+def library_gemm(op: Any, f: Any, i: Any) -> int:
+    """The product that a row describes, by the BLAS library; `REFUSED` where that would do nothing but complain."""
+    m, n, k = op[3], op[4], op[5]
+    a_rows, a_columns, b_rows, b_columns = m, k, k, n
+    if op[1] != 0:
+        a_rows, a_columns = k, m
+    if op[2] != 0:
+        b_rows, b_columns = n, k
+    lda, ldb, ldc = leading(a_rows, a_columns, op[8]), leading(b_rows, b_columns, op[10]), leading(m, n, op[13])
+    if lda < max(a_columns, 1) or ldb < max(b_columns, 1) or ldc < max(n, 1):
+        return REFUSED
+    if max(max(m, n), max(k, lda)) > _MOST or max(ldb, ldc) > _MOST:
+        return REFUSED
+    if op[14] != 0:
+        for row in range(op[3]):
+            for column in range(op[4]):
+                f[op[12] + row * op[13] + column] = f[op[14] + column]
+    beta = 1.0 if op[11] != 0 or op[14] != 0 else 0.0
+    return fortran_gemm(i[op[0] + 1], op[2], op[1], n, m, k, real(op, 6, f), op[9], ldb, op[7], lda, beta, op[12], ldc,
+                        f)

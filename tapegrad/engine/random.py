@@ -1,0 +1,189 @@
+"""The library's one source of randomness: counter-based, seeded in one place, safe to share between threads.
+
+Three streams grow from one seed, so that drawing initial weights never changes a dropout mask and the other way
+round:
+
+- `generator`, a NumPy `Generator` over Philox, from which shuffles draw;
+- `weight_generator`, one of its own for each tensor that is initialised: threads draw at the same time, and none holds
+  a lock for long, which a process that is forked meanwhile would wait for for ever;
+- `dropout_key`, a (seed, counter) pair for ops that make their own random bits in compiled code. Such an op keeps the
+  pair instead of the bits and makes the same bits again in the reverse walk.
+
+Until `manual_seed` is called the seed comes from the operating system.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+
+import numpy as np
+
+from ..errors import ArgumentError
+from .locks import PATIENCE, Lock
+from .philox import SHUFFLE, Shuffle
+from .storage import address_of
+
+__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "permutation", "seed",
+           "weight_generator"]
+
+_WORD = 1 << 64
+_LARGEST_KEY = (1 << 63) - 1
+
+
+class _Streams:
+    """A seed and the streams grown from it."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        for_generator, for_keys, for_weights = np.random.SeedSequence(seed).spawn(3)
+        self.generator = np.random.Generator(np.random.Philox(for_generator))
+        # a signed word holds the key, for the tape's integers are int64
+        self.key = int(for_keys.generate_state(1, np.uint64)[0]) & _LARGEST_KEY
+        self.counter = 0
+        self.weight_key = for_weights.generate_state(2, np.uint64)
+        self.weights = 0  # tensors that were initialised
+
+
+
+def _entropy() -> int:
+    return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+
+
+_lock = Lock()
+_streams = _Streams(_entropy())
+
+
+def manual_seed(seed: int) -> None:
+    """Seed every random draw of the library: initialisers, dropout, shuffles that are not seeded themselves.
+
+    Parameters
+    ----------
+    seed : int
+        From -2**63 to 2**64 - 1; a negative seed means ``2**64 + seed``, as in PyTorch. NumPy integers are
+        welcome.
+
+    Raises
+    ------
+    ArgumentError
+        If `seed` is not an integer or needs more than 64 bits.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> from tapegrad import nn
+    >>> tg.manual_seed(0)
+    >>> first = nn.Linear(2, 2).weight.numpy()
+    >>> tg.manual_seed(0)
+    >>> bool((nn.Linear(2, 2).weight.numpy() == first).all())
+    True
+    """
+    global _streams
+    if isinstance(seed, (bool, np.bool_)):
+        raise ArgumentError(f"manual_seed: expected an integer, got the boolean {seed}")
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        raise ArgumentError(
+            f"manual_seed: expected an integer, got {seed!r} of type {type(seed).__name__}"
+        ) from None
+    if not -(_WORD >> 1) <= number < _WORD:
+        raise ArgumentError(
+            f"manual_seed: {number} does not fit in 64 bits; use a seed from -2**63 to 2**64 - 1"
+        )
+    fresh = _Streams(number % _WORD)
+    with _lock.now:
+        _streams = fresh
+
+
+def seed() -> int:
+    """Seed the library from the operating system's entropy; return the seed, to repeat the run with it."""
+    number = _entropy()
+    manual_seed(number)
+    return number
+
+
+def initial_seed() -> int:
+    """The seed that the present streams grew from, from 0 to 2**64 - 1."""
+    return _streams.seed
+
+
+def generator() -> np.random.Generator:
+    """The library's NumPy generator (Philox), from which shuffles draw.
+
+    Returns
+    -------
+    numpy.random.Generator
+        The same object until the next `manual_seed` or `seed`. Its methods hold its own lock, so threads may
+        share it; which thread gets which numbers is then up to the order in which they come.
+    """
+    return _streams.generator
+
+
+def weight_generator() -> np.random.Generator:
+    """A NumPy generator (Philox) for the starting values of one tensor; no other since the last seeding is like it."""
+    with _lock.now:
+        streams = _streams
+        number = streams.weights
+        streams.weights = number + 1
+    return np.random.Generator(np.random.Philox(key=streams.weight_key, counter=[0, 0, 0, number]))
+
+
+def permutation(rng: np.random.Generator, n: int) -> np.ndarray:
+    """The numbers below `n` in random order: int64, (n,). One word of `rng` is drawn, the others follow from it.
+
+    The same as ``rng.permutation(n)`` in a third of the time, but in another order.
+
+    >>> order = permutation(np.random.default_rng(0), 5)
+    >>> sorted(order.tolist())
+    [0, 1, 2, 3, 4]
+    """
+    order = np.arange(n, dtype=np.int64)
+    seed = rng.bit_generator.random_raw() & _LARGEST_KEY
+    row = np.array(Shuffle.words(mode=0, numbers=address_of(order) // 8, count=n, seed=seed), np.int64)
+    SHUFFLE(address_of(row), np.dtype(np.float32))
+    return order
+
+
+def dropout_key() -> tuple[int, int]:
+    """A pair that no other call since the last seeding has got, to make random bits from.
+
+    Returns
+    -------
+    seed : int
+        From 0 to 2**63 - 1; the same until the library is seeded anew.
+    counter : int
+        0, 1, 2, ... in the order of calls.
+    """
+    with _lock.now:
+        streams = _streams
+        counter = streams.counter
+        streams.counter = counter + 1
+    return streams.key, counter
+
+
+# A fork waits until nobody draws: a forked process would find the generator locked for ever, and half advanced.
+
+_held: list[_Streams] = []  # by the fork that goes on
+
+
+def _before_fork() -> None:
+    streams = _streams
+    if streams.generator.bit_generator.lock.acquire(timeout=PATIENCE):
+        _held.append(streams)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().generator.bit_generator.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    if not _held:  # somebody draws for longer than that
+        _streams.generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(_streams.seed).spawn(4)[3]))
+    _after_fork_in_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent,
+                        after_in_child=_after_fork_in_child)

@@ -1,0 +1,47 @@
+"""An elementwise instruction in parts that threads share: its kernel runs on copies of its row, each of some elements.
+
+Strips (`engine.walks.strips`) do that for what is larger than a cache; here is one instruction that costs enough by
+itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..kernels import Kernel
+from ..language import call, device, frame, words_at
+from .team import share
+
+# places in the row
+TEAM, RUN_PART, PARTS = 1, 2, 3
+KERNEL, ROW, WORDS, COUNT = 4, 5, 6, 7  # what runs: its kernel, row, the row's words, and which of them counts elements
+PER = 8  # by word of the row: elements for one step of the address that it holds, 0 where it is none that moves
+#: elements at which a part may begin
+UNIT = 1024
+
+
+@device
+def bound_of(elements: int, part: int, parts: int) -> int:
+    """The first element of a part."""
+    units = (elements + UNIT - 1) // UNIT
+    return min(part * units // parts * UNIT, elements)
+
+
+def run_part(part: Any, f: Any, i: Any, b: Any) -> int:
+    """Run a part of the elements; words: 0 the row of `run_parts`, 1 the part's number, 2 parts."""
+    op, own = words_at(part[0]), frame()
+    row, count = words_at(op[ROW]), op[COUNT]
+    first, end = bound_of(row[count], part[1], part[2]), bound_of(row[count], part[1] + 1, part[2])
+    for k in range(op[WORDS]):
+        moves = op[PER + k] != 0 and row[k] != 0  # the address of an adjoint that is not wanted is 0
+        own[k] = row[k] + (first // op[PER + k] if moves else 0)
+    own[count] = end - first
+    return call(op[KERNEL], own, f, i, b)
+
+
+def run_parts(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Run an elementwise instruction in parts."""
+    return share(op[TEAM], op[RUN_PART], op, op[PARTS], f, i, b)
+
+
+RUN, PART = Kernel("parts.all", run_parts), Kernel("parts.part", run_part)

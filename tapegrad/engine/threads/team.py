@@ -1,0 +1,359 @@
+"""Threads that share the parts of one piece of work: `share`.
+
+Work is cut into parts by its size alone, never by the number of threads, so results do not depend on it. Whoever is
+free takes the next part: the thread that has the work begins at once and, if nobody comes to help, does all of it
+itself. It waits only for parts that somebody has begun. So a busy machine costs little, and a forked process, where
+the helpers do not exist, nothing.
+
+The helpers are Python threads that live in compiled code, without the GIL. After a piece of work they look for the
+next for some microseconds and then sleep in ``read`` on a pipe. How many may help is what the BLAS library says of its
+own threads, asked at each piece of work, so `tapegrad.set_num_threads`, ``OPENBLAS_NUM_THREADS`` and a limit of
+threadpoolctl hold here too.
+
+The protocol. Parts are dealt in stretches, one a thread; everybody begins with his own, and takes from the others when
+that is done. The ticket of a stretch holds the number of the piece of work and how many parts nobody has taken. Taking
+one is a compare-and-swap of the ticket, which succeeds only while that piece of work is the present one, so what was
+read beside the ticket is valid. The first part is the giver's without that. A piece of work is over when the helpers
+have done as many parts as the giver has not. A helper says that it sleeps, looks once more, and then sleeps; a giver
+publishes the tickets first and then looks who sleeps: one of the two sees the other.
+
+Memory that changes cores takes some ten nanoseconds each time, and a processor that has to wait until it has changed
+does nothing else meanwhile. So a helper that waits looks at its ticket alone, beside which lies all that it needs, and
+the giver goes on at once: what makes sure that nobody sleeps on comes after its first part, if a look before did not
+find somebody asleep already.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .. import providers
+from ..kernels import Kernel
+from ..language import (
+    FRAME_WORDS,
+    c_call,
+    call,
+    device,
+    enabled,
+    frame,
+    increase,
+    look,
+    offer,
+    pause,
+    publish,
+    replace,
+    row_address,
+    settle,
+)
+from ..locks import TEAMS, Lock
+from ..storage import address_of, aligned_bytes
+
+#: how often a helper looks for work before it sleeps, and how often somebody who waits looks before it lets others run
+LOOKS = 1500
+
+# Words of a team, those that threads write 64 bytes apart: 0 address of the kernel `share_parts`, 1 helpers there are,
+# 2 address of a C function that tells how many threads may run, 3 and 4 of ``read`` and ``write``, 5 of a function that
+# lets others run, 6 how many may run at most (0: any number), 7 the number 1; 8 parts that helpers have done, 16
+# whether the team is taken, 17 parts that helpers had done before this piece of work, 24 status, 32 and 33 addresses of
+# ``sched_getcpu`` and ``sched_setaffinity`` (0: there are none), 34 where the set of processors that helpers may use is
+# and 35 its words; from TICKETS on 8 words a thread: its ticket, and of the piece of work kernel, row, parts and
+# threads; from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where others write to wake it, its
+# number for the system, and 1 + the processor that it is kept away from.
+MOST_NOW, ONE, DONE, TAKEN, BEFORE, STATUS = 6, 7, 8, 16, 17, 24
+GET_CPU, SET_AFFINITY, PROCESSORS, PROCESSOR_WORDS = 32, 33, 34, 35
+KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4  # beside a ticket
+MOST = 64
+TICKETS, SLEEPERS = 40, 40 + 8 * MOST
+LEFT = (1 << 32) - 1
+
+
+# ------------------------------------------------------------------ compiled
+
+
+@device
+def run_part(kernel: int, row: int, part: int, parts: int, f: Any, i: Any, b: Any) -> int:
+    """Run a part of a piece of work."""
+    words = frame()
+    words[0], words[1], words[2] = row, part, parts
+    return call(kernel, words, f, i, b)
+
+
+@device
+def take(team: int, stretch: int, number: int, f: Any, i: Any, b: Any) -> int:
+    """Run one part of a stretch as thread `number`; 0 if there is none to take."""
+    at = team + TICKETS + 8 * stretch
+    while True:
+        ticket = look(i, at)
+        kernel, row, parts, threads = i[at + KERNEL], i[at + ROW], i[at + PARTS], i[at + THREADS]
+        if ticket & LEFT == 0 or number >= threads:
+            return 0
+        if replace(i, at, ticket, ticket - 1) != 0:
+            status = run_part(kernel, row, (stretch + 1) * parts // threads - (ticket & LEFT), parts, f, i, b)
+            if status != 0:
+                publish(i, team + STATUS, status)
+            return 1
+
+
+@device
+def take_any(team: int, number: int, f: Any, i: Any, b: Any) -> int:
+    """Run one part as thread `number`, of its own stretch (so that what follows finds its data in its cache) or else
+    of another; 0 if there is none to take.
+    """
+    threads = i[team + TICKETS + 8 * number + THREADS]
+    for turn in range(threads):
+        if take(team, (number + turn) % threads, number, f, i, b) != 0:
+            return 1
+    return 0
+
+
+@device
+def keep_away(team: int, sleeper: int, i: Any) -> int:
+    """Have a helper that sleeps wake on another processor than this one.
+
+    Left to itself Linux lets it wake beside the thread that wakes it, most often where processors are virtual, and
+    the two take turns for as long as 20 ms.
+    """
+    if i[team + GET_CPU] == 0:
+        return 0
+    here, others, mask = c_call(i[team + GET_CPU], 0, 0, 0), 0, frame()
+    if here < 0 or i[sleeper + 4] == here + 1:
+        return 0
+    for k in range(i[team + PROCESSOR_WORDS]):
+        mask[k] = i[i[team + PROCESSORS] + k]
+        if k == here >> 6:
+            mask[k] &= ~(1 << (here & 63))
+        others |= mask[k]
+    if others != 0:
+        c_call(i[team + SET_AFFINITY], i[sleeper + 3], 8 * i[team + PROCESSOR_WORDS], row_address(mask) * 8)
+    i[sleeper + 4] = here + 1
+    return 0
+
+
+@device
+def wake(team: int, helpers: int, i: Any) -> int:
+    """Wake those of the first `helpers` that sleep."""
+    for helper in range(helpers):
+        sleeper = team + SLEEPERS + 8 * helper
+        if look(i, sleeper) != 0 and replace(i, sleeper, 1, 0) != 0:
+            keep_away(team, sleeper, i)
+            c_call(i[team + 4], i[sleeper + 2], (team + ONE) * 8, 8)
+    return 0
+
+
+def share_parts(op: Any, f: Any, i: Any, b: Any) -> int:
+    """Share out; words: 0 team, 1 kernel, 2 row, 3 parts."""
+    team, parts, threads = op[0], op[3], 1
+    if parts > 1 and i[team + 1] > 0:
+        threads = min(c_call(i[team + 2], 0, 0, 0), i[team + 1] + 1, parts)
+        if i[team + MOST_NOW] > 0:
+            threads = min(threads, i[team + MOST_NOW])
+    if threads < 2 or replace(i, team + TAKEN, 0, 1) == 0:
+        for part in range(parts):
+            status = run_part(op[1], op[2], part, parts, f, i, b)
+            if status != 0:
+                return status
+        return 0
+    i[team + STATUS] = 0
+    work = (i[team + TICKETS] >> 32) + 1 << 32
+    for stretch in range(threads):
+        at = team + TICKETS + 8 * stretch
+        count = (stretch + 1) * parts // threads - stretch * parts // threads
+        i[at + KERNEL], i[at + ROW], i[at + PARTS], i[at + THREADS] = op[1], op[2], parts, threads
+        offer(i, at, work + count - (1 if stretch == 0 else 0))
+    wake(team, threads - 1, i)
+    status, own, looks = run_part(op[1], op[2], 0, parts, f, i, b), 1, 0
+    settle()
+    wake(team, threads - 1, i)
+    while take_any(team, 0, f, i, b) != 0:
+        own += 1
+    done = i[team + BEFORE] + parts - own
+    while look(i, team + DONE) != done:
+        pause()
+        looks += 1
+        if looks >= LOOKS:
+            c_call(i[team + 5], 0, 0, 0)
+    status = status if status != 0 else i[team + STATUS]
+    i[team + BEFORE] = done
+    offer(i, team + TAKEN, 0)
+    return status
+
+
+def help_team(op: Any, f: Any, i: Any, b: Any) -> int:
+    """The life of a helper; words: 0 team, 1 its number, from 1 on."""
+    team, number = op[0], op[1]
+    sleeper, ticket = team + SLEEPERS + 8 * (number - 1), team + TICKETS + 8 * number
+    buffer = frame()
+    looks = 0
+    while look(i, sleeper + 1) >= 0:
+        if look(i, ticket) & LEFT != 0:
+            looks = 0
+            while take_any(team, number, f, i, b) != 0:
+                increase(i, team + DONE, 1)
+            continue
+        pause()
+        looks += 1
+        if looks >= LOOKS:
+            looks = 0
+            publish(i, sleeper, 1)
+            if look(i, ticket) & LEFT == 0:
+                c_call(i[team + 3], i[sleeper + 1], row_address(buffer) * 8, 8)
+            publish(i, sleeper, 0)
+    return 0
+
+
+SHARE_PARTS, HELP = Kernel("team.share", share_parts), Kernel("team.help", help_team)
+
+
+@device
+def share(team: int, kernel: int, op: Any, parts: int, f: Any, i: Any, b: Any) -> int:
+    """Run `kernel` once for each number below `parts`, on as many threads as may run; the first non-zero status.
+
+    Parameters
+    ----------
+    team : int
+        Element address of a team's words (`team_address`).
+    kernel : int
+        Address of a kernel. Its row has three words: the element address of `op`, the part, the number of parts.
+        Parts must not write what others read or write.
+    op : pointer to int64
+        The row that the parts read.
+    parts : int
+        By the size of the work alone, for results to be the same whatever the number of threads.
+    """
+    words = frame()
+    words[0], words[1], words[2], words[3] = team, kernel, row_address(op), parts
+    return call(i[team], words, f, i, b)
+
+
+# ------------------------------------------------------------------ the threads
+
+
+_lock = Lock(TEAMS)
+_teams: dict[np.dtype, np.ndarray] = {}
+
+
+def team_address(dtype: np.dtype) -> int:
+    """Element address of the team for kernels of `dtype`; its threads begin when more than one may run."""
+    with _lock.now:
+        words = _teams.get(dtype)
+        if words is None:
+            words = _teams[dtype] = aligned_bytes(8 * (SLEEPERS + 8 * MOST)).view(np.int64)
+            words[:] = 0
+            words[ONE] = 1
+            words[0] = SHARE_PARTS.address(dtype)
+            _grow(words, dtype)
+        return address_of(words) // 8
+
+
+@contextmanager
+def at_most(count: int, dtype: np.dtype) -> Iterator[None]:
+    """Have no more threads than `count` share work of `dtype` meanwhile, whoever's."""
+    words = _teams.get(dtype)
+    if words is None:
+        yield
+        return
+    words[MOST_NOW] = count
+    try:
+        yield
+    finally:
+        words[MOST_NOW] = 0
+
+
+def grow() -> None:
+    """Have as many helpers as may run now, if there are fewer: after the number of threads has changed."""
+    with _lock.now:
+        for dtype, words in _teams.items():
+            _grow(words, dtype)
+
+
+def _grow(words: np.ndarray, dtype: np.dtype) -> None:
+    provider = providers.loaded()
+    count = min(provider.threads, MOST) - 1
+    system = _system_functions()
+    if not enabled() or count <= words[1] or provider.threads_address == 0 or system is None:
+        return
+    words[2], words[3:6] = provider.threads_address, system
+    _find_processors(words)
+    for number in range(int(words[1]) + 1, count + 1):
+        sleeper = words[SLEEPERS + 8 * (number - 1):]
+        sleeper[:3] = 0, *os.pipe()
+        row = np.array([address_of(words) // 8, number], np.int64)
+        HELP.address(dtype)
+        helper = threading.Thread(target=_help, args=(row, dtype), name=f"tapegrad-{number}", daemon=True)
+        helper.start()
+        sleeper[3:5] = helper.native_id, 0
+        _helpers.append(helper)
+        words[1] = number
+
+
+_helpers: list[threading.Thread] = []
+
+
+@atexit.register
+def _dismiss() -> None:
+    """Have all helpers return before the interpreter takes away the code and the words that they look at."""
+    with _lock.now:
+        for words in _teams.values():
+            for number in range(int(words[1])):
+                sleeper = words[SLEEPERS + 8 * number:][:3]
+                sleeper[1] = -1
+                os.write(int(sleeper[2]), words[ONE:ONE + 1].tobytes())
+            words[1] = 0
+        for helper in _helpers:
+            helper.join(1.0)
+        _helpers.clear()
+
+
+def _find_processors(words: np.ndarray) -> None:
+    """Write where the functions are that keep helpers away from a processor, and which processors they may use."""
+    library = ctypes.CDLL(None) if hasattr(os, "sched_getaffinity") else None
+    functions: list[Any] = [getattr(library, name, None) for name in ("sched_getcpu", "sched_setaffinity")]
+    allowed = sum(1 << cpu for cpu in os.sched_getaffinity(0)) if library is not None else 0
+    count = -(-allowed.bit_length() // 64)
+    if None in functions or not 0 < count <= FRAME_WORDS:
+        return
+    mask = np.frombuffer(allowed.to_bytes(8 * count, sys.byteorder), np.int64)
+    _kept.append(mask)
+    words[GET_CPU:PROCESSOR_WORDS + 1] = (*(ctypes.cast(f, ctypes.c_void_p).value for f in functions),
+                                          address_of(mask) // 8, count)
+
+
+_kept: list[np.ndarray] = []  # what the words of teams point at
+
+
+def _help(row: np.ndarray, dtype: np.dtype) -> None:
+    HELP(address_of(row), dtype)
+
+
+def _system_functions() -> tuple[int, int, int] | None:
+    """Addresses of ``read``, ``write``, and what lets other threads run."""
+    for library, names in ((None, ("read", "write", "sched_yield")), ("ucrtbase", ("_read", "_write", "_getpid"))):
+        try:
+            functions = [getattr(ctypes.CDLL(library), name) for name in names]
+        except (OSError, TypeError, AttributeError):
+            continue
+        read, write, rest = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
+        return read, write, rest
+    return None
+
+
+def _after_fork() -> None:
+    """In a forked process there are no helpers until `grow`, and nobody holds a team."""
+    _helpers.clear()
+    for words in _teams.values():
+        words[1] = words[DONE] = words[TAKEN] = words[BEFORE] = 0
+        words[SLEEPERS:] = 0
+        words[TICKETS:SLEEPERS] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,1 @@
+"""Tiles of matrices in vector registers."""

@@ -1,0 +1,224 @@
+"""`tg.custom_op`: a user's own forward and adjoint, compiled, with an opcode of their own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..engine import as_written
+from ..engine.caller import user_line
+from ..engine.language import array_of, bits, enabled
+from ..engine.row import contiguous, declared, int64
+from ..errors import ArgumentError, DtypeError, GradientError, ShapeError
+from ..ops.table import Op, kernel_of
+from ..tape.state import state
+from ..tensor.arrays import INT64
+from ..tensor.copies import by_name_or
+from ..tensor.recording import common_dtype, gathered, lift_to, record
+from ..tensor.tensor import Tensor
+
+_serial = 0
+
+
+class CustomOp:
+    """An op made by `custom_op`; call it with tensors or arrays, and scalars as keywords."""
+
+    def __init__(self, forward: Callable, adjoint: Callable | None, shape: Callable | None, output: str,
+                 name: str | None, nondiff: Sequence[str] = ()) -> None:
+        global _serial
+        _serial += 1
+        self.name = name or forward.__name__
+        self._serial = _serial
+        parameters = list(inspect.signature(forward).parameters)
+        if output not in parameters:
+            raise ArgumentError(f"custom_op {self.name}: forward must have a parameter {output!r}, the output array "
+                                f"that it fills; it has {', '.join(parameters)}")
+        at = parameters.index(output)
+        self.inputs, self.scalars = tuple(parameters[:at]), tuple(parameters[at + 1:])
+        if not self.inputs:
+            raise ArgumentError(f"custom_op {self.name}: forward needs an input before {output!r}")
+        self._forward, self._adjoint, self._shape, self._output = forward, adjoint, shape, output
+        self.nondiff = (nondiff,) if isinstance(nondiff, str) else tuple(nondiff)
+        self.__module__ = getattr(forward, "__module__", __name__)
+        self.__qualname__ = getattr(forward, "__qualname__", self.name)
+        self._given: tuple[str, ...] = ()
+        if adjoint is not None:
+            self._given = tuple(inspect.signature(adjoint).parameters)
+            known = {"g", output, *self.inputs, *self.scalars, *("d" + n for n in self.inputs)}
+            unknown = [p for p in self._given if p not in known]
+            if unknown or "g" not in self._given:
+                raise ArgumentError(f"custom_op {self.name}: adjoint takes 'g' (the output's adjoint) and "
+                                    f"some of {', '.join(sorted(known - {'g'}))}; it has {', '.join(self._given)}")
+        #: inputs whose adjoint the user computes
+        self.differentiable = tuple(n for n in self.inputs if "d" + n in self._given)
+        unknown = [n for n in self.nondiff if n not in self.inputs or n in self.differentiable]
+        if unknown:
+            raise ArgumentError(f"custom_op {self.name}: nondiff names inputs of which the adjoint has no 'd...' "
+                                f"({', '.join(n for n in self.inputs if n not in self.differentiable) or 'none'}); "
+                                f"it has {', '.join(map(repr, unknown))}")
+        self._op = lru_cache(maxsize=None)(self._make_op)
+        self.__doc__ = inspect.getdoc(forward) or f"Custom op {self.name}."
+
+    def __reduce__(self) -> Any:
+        return by_name_or(self, (type(self), (self._forward, self._adjoint, self._shape, self._output, self.name,
+                                         self.nondiff)))
+
+    @property
+    def saves(self) -> tuple[str, ...]:
+        """Names of the inputs and output that the adjoint reads, and that are kept for it."""
+        return tuple(n for n in (*self.inputs, self._output) if n in self._given)
+
+    def __call__(self, *inputs: Any, **scalars: float) -> Tensor:
+        """Apply the op."""
+        if len(inputs) != len(self.inputs):
+            raise ArgumentError(f"{self.name}: expects {len(self.inputs)} inputs ({', '.join(self.inputs)}), "
+                                f"got {len(inputs)}")
+        missing, extra = set(self.scalars) - set(scalars), set(scalars) - set(self.scalars)
+        if missing or extra:
+            raise ArgumentError(f"{self.name}: keyword scalars are {', '.join(self.scalars) or 'none'}; "
+                                f"missing {sorted(missing)}, unknown {sorted(extra)}")
+        inputs = tuple([gathered(x) for x in inputs])
+        dtype = common_dtype(inputs)
+        tensors = [self._operand(x, dtype) for x in inputs]
+        shapes = [t.shape for t in tensors]
+        shape = shapes[0] if self._shape is None else self._shape(*shapes)
+        shape = tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+        if any(n < 0 for n in shape):
+            raise ShapeError(f"{self.name}: the shape rule gave {list(shape)} for inputs {[list(s) for s in shapes]}")
+        kinds = tuple((t.ndim, t.dtype == INT64) for t in tensors)
+        op = self._op(kinds, len(shape))
+        words = [n for s in (*shapes, shape) for n in s] + [bits(float(scalars[name])) for name in self.scalars]
+        wanted = [state.wants(t) for t in tensors]
+        for input, wants in zip(self.inputs, wanted):
+            if wants and input not in self.differentiable and input not in self.nondiff:
+                self._refuse(input)
+        spare = [(max(t.nbytes, 1), t.dtype.itemsize)
+                 if name in self.differentiable and any(wanted) and not wants else (1, 1)
+                 for name, t, wants in zip(self.inputs, tensors, wanted)] if self._adjoint is not None else []
+        return record(op, tensors, shape, words, dtype=dtype, aux=spare)
+
+    def _refuse(self, input: str) -> None:
+        """The gradient by an input is wanted, and nobody has said what it is."""
+        how = "has no adjoint" if self._adjoint is None else f"has an adjoint without d{input}"
+        raise GradientError(f"{user_line()}: custom_op {self.name} {how}, and its input {input} requires a gradient; "
+                            f"add d{input} to an adjoint, detach() the input, or say nondiff=({input!r},) if the "
+                            "gradient is zero")
+
+    def _operand(self, value: Any, dtype: np.dtype) -> Tensor:
+        t = value if isinstance(value, Tensor) else None
+        if t is None and np.asarray(value).dtype.kind in "iu" and not isinstance(value, (int, float)):
+            t = Tensor(value)
+        if t is not None and t.dtype == INT64:
+            return t
+        if t is not None and not t.is_floating:
+            raise DtypeError(f"{self.name}: inputs are float or int64, not {t.dtype}")
+        return lift_to(value, dtype)
+
+    # -------------------------------------------------------------- kernels
+
+    def _make_op(self, kinds: tuple[tuple[int, bool], ...], out_ndim: int) -> Op:
+        """The op for inputs of these numbers of axes and kinds; its kernels are generated source around the user's
+        functions, for numba must see each array's rank."""
+        count, fields = len(self.inputs), {"y": "Output", **{f"x{j}": "Input" for j in range(len(self.inputs))}}
+        if self._adjoint is not None:
+            fields.update({f"spare{j}": "Aux" for j in range(count)})
+        # the attributes are the words that `__call__` writes: extents of the inputs and of the output, then scalars
+        shapes: list[str] = []
+        for j, ndim in enumerate((*(k for k, _ in kinds), out_ndim)):
+            extents = [f"n{j}_{d}" for d in range(ndim)]
+            fields.update(dict.fromkeys(extents, "int"))
+            shapes.append("(" + "".join(f"op.{extent}, " for extent in extents) + ")")
+        fields.update({f"scalar{k}": "float" for k in range(len(self.scalars))})
+        row = declared("Custom", fields, **{f"x{j}": contiguous | (int64 if whole else 0)
+                                            for j, (_, whole) in enumerate(kinds)})
+        arguments = {}
+        for j, (name, (_, whole)) in enumerate(zip(self.inputs, kinds)):
+            memory = "i" if whole else "f"
+            arguments[name] = f"array_of({memory}, op.x{j}, {shapes[j]})"
+            arguments["d" + name] = f"array_of(f, op.d.x{j} if op.d.x{j} != 0 else op.spare{j}, {shapes[j]})"
+        arguments[self._output] = f"array_of(f, op.y, {shapes[-1]})"
+        arguments["g"] = f"array_of(f, op.g, {shapes[-1]})"
+        for k, name in enumerate(self.scalars):
+            arguments[name] = f"op.scalar{k}"
+
+        prepare = as_written.compiled if enabled() else as_written.twin
+
+        def kernel(function: Callable, names: tuple[str, ...], label: str) -> Callable:
+            called = f"user({', '.join(arguments[n] for n in names)})"
+            return kernel_of(f"def {label}(op: Custom, f, i, b):\n    {called}\n    return 0\n", label,
+                             {"user": prepare(function), "array_of": array_of, "Custom": row})
+
+        for name, (_, whole) in zip(self.inputs, kinds):
+            if whole and name in self.differentiable:
+                raise DtypeError(f"{self.name}: input {name} is integer and has no adjoint")
+        forward = kernel(self._forward, (*self.inputs, self._output, *self.scalars), "forward")
+        adjoint = None if self._adjoint is None else kernel(self._adjoint, self._given, "adjoint")
+        read = [operand for name, operand in zip((self._output, *self.inputs), row.operands) if name in self._given]
+        suffix = "_".join(f"{n}{'i' if w else ''}" for n, w in kinds)
+        return Op(f"{self.name}#{self._serial}.{suffix}", forward, adjoint, row=row,
+                  saves=dict.fromkeys(row.inputs, " ".join([*read, *row.operands[1 + count:]])), own=False)
+
+
+def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Callable | None = None,
+              output: str = "y", name: str | None = None, nondiff: Sequence[str] = ()) -> CustomOp:
+    """Make an op of a forward and an adjoint written in plain Python over arrays.
+
+    Both are compiled by numba when first used, for each dtype and number of axes; the op works define-by-run and in
+    recorded steps.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(*inputs, y, *scalars)`` fills the array `y`. Inputs are C-contiguous arrays, float or int64; scalars
+        are given as keywords when the op is called.
+    adjoint : callable, optional
+        Its parameters, by name and in any order: ``g``, the adjoint of `y`; the inputs, scalars and ``y`` that it reads
+        (these and only these are kept for it); and ``d`` + an input's name for each adjoint array that it *adds* to.
+        An input of which it has none is data: one that requires a gradient raises `GradientError`, and so does any
+        where there is no adjoint.
+    shape : callable, optional
+        ``shape(*input_shapes)`` gives the shape of `y`; by default that of the first input.
+    output : str, default "y"
+        Name of the output among the parameters.
+    name : str, optional
+        Name in listings and errors; by default the name of `forward`.
+
+    nondiff : sequence of str, optional
+        Inputs without an adjoint whose gradient is zero, as that of a step function: no error if they require one.
+
+    Returns
+    -------
+    CustomOp
+
+    Notes
+    -----
+    The functions are compiled as they are written, without ``fastmath``; where they divide by zero the result is that
+    of NumPy, an infinity or NaN, while an ``@njit`` helper that they call keeps its own options and raises, unless it
+    has ``error_model="numpy"``. An integer to a negative power is an integer (``2 ** -1`` is 0), and 0.0 to one is an
+    error, as numba has them. With ``NUMBA_DISABLE_JIT=1`` they mean the same, and need their source.
+
+    What a user's function calls lies outside the package, so its machine code is not kept on disk. A subscript out of
+    range is not checked, as in every function compiled by numba.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> def bent(x, y):
+    ...     for k in range(x.size):
+    ...         y[k] = x[k] + x[k] ** 2 / 2 if x[k] > 0 else x[k]
+    >>> def bent_adjoint(g, x, dx):
+    ...     for k in range(x.size):
+    ...         dx[k] += g[k] * (1 + x[k]) if x[k] > 0 else g[k]
+    >>> bend = tg.custom_op(bent, bent_adjoint)
+    >>> tg.gradcheck(bend, [-1.0, 0.5, 2.0])
+    True
+    """
+    for what, function in (("forward", forward), ("adjoint", adjoint)):
+        if function is not None and not callable(function):
+            raise ArgumentError(f"custom_op: {what} must be a function, not {type(function).__name__}")
+    return CustomOp(forward, adjoint, shape, output, name, nondiff)
+

@@ -1,0 +1,5 @@
+"""State dicts in files."""
+
+from .files import load, save
+
+__all__ = ["load", "save"]

@@ -1,0 +1,94 @@
+"""Elementwise instructions that threads share by themselves, outside of groups (`strips`), and their rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...engine.storage import address_of
+from ...engine.threads import parts
+from ...engine.threads.team import team_address
+from ...engine.walks.walk import CAPACITY
+from ...ops.elementwise import BINARY, COSTS, UNARY, opcodes
+from ...ops.masked import MASKED
+from ...ops.table import OPS
+from ...tape.tape import Tape
+from .strips import MASKED_OPS, NESTS
+
+PARTS = 4  # of an instruction, at most
+#: additions that a part is worth at least: a microsecond of them, for helpers that look for work all the time; and
+#: where no products keep them awake, what is worth to wake them
+PART_COST, WAKING_COST = 1 << 13, 1 << 16
+
+
+def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.ndarray, adjoint: np.ndarray,
+              words: np.ndarray, pairs: np.ndarray) -> list[np.ndarray]:
+    """Have threads share the elements of instructions that cost enough.
+
+    Parameters
+    ----------
+    tape : Tape
+    numbers, opcodes, starts : ndarray of int64, (tasks,)
+        Of the rows that run on the tape, of their ops, and where they begin in `words`.
+    adjoint : ndarray of bool, (tasks,)
+        Whether it is the adjoint that runs.
+    words : ndarray of int64
+        The tape's, or a copy of them.
+    pairs : ndarray of int64, (tasks, 2)
+        Kernel and row of each; those of what is shared are replaced.
+
+    Returns
+    -------
+    list of ndarray of int64, (rows, words)
+        The new rows, which must live as long as the pairs.
+    """
+    costs = np.where(adjoint, _ADJOINT_COSTS[opcodes], _FORWARD_COSTS[opcodes])
+    found = np.flatnonzero(costs)
+    if not len(found):
+        return []
+    codes, nest = opcodes[found], starts[found] + _NEST_WORDS[opcodes[found]]
+    elements, steps = words[nest + 1], words[np.minimum(nest[:, None] + (3, 4), len(words) - 1)]
+    steps[_OPERANDS[codes] == 1, 1] = 1
+    awake = any(OPS[code].products is not None for code in np.unique(opcodes).tolist())
+    count = np.minimum(elements * costs[found] // (PART_COST if awake else WAKING_COST), elements // parts.UNIT)
+    count = np.minimum(count, PARTS) // 2 * 2
+    # one row without gaps; an adjoint that is summed up is no element's own
+    own = (words[nest] == 1) & (words[nest + 2] == 0) & (((steps == 0) & ~adjoint[found, None]) | (steps == 1)).all(1)
+    kept = np.flatnonzero(own & (count > 1) & ~(adjoint[found] & _shifted(tape, numbers[found])))
+    rows = []
+    kinds = np.stack([codes, steps[:, 0], steps[:, 1], count], axis=1)[kept]
+    for kind in {tuple(kind) for kind in kinds.tolist()}:
+        members = found[kept[(kinds == kind).all(axis=1)]]
+        own_rows = np.repeat(_row(tape, *kind)[None], len(members), axis=0)
+        own_rows[:, parts.KERNEL:parts.ROW + 1] = pairs[members]
+        pairs[members, 0] = parts.RUN.address(tape.dtype)
+        pairs[members, 1] = address_of(own_rows) // 8 + own_rows.shape[1] * np.arange(len(members))
+        rows.append(own_rows)
+    return rows
+
+
+def _shifted(tape: Tape, numbers: np.ndarray) -> np.ndarray:
+    """By row, whether its inputs are views of one variable that begin at different elements of it.
+
+    Another part would add to the adjoint of the same element.
+    """
+    first = tape._operand_start[numbers] + 1
+    second = np.minimum(first + 1, tape._operand_start[numbers + 1] - 1)
+    return (tape._variable[first] == tape._variable[second]) & (tape._offset[first] != tape._offset[second])
+
+
+def _row(tape: Tape, code: int, left: int, right: int, count: int) -> np.ndarray:
+    """The row of `count` parts of an instruction whose inputs have these steps, kernel and row left out."""
+    at, operands = NESTS[code]
+    row = np.zeros(parts.PER + at + 3 + len(operands), np.int64)
+    row[parts.TEAM], row[parts.RUN_PART] = team_address(tape.dtype), parts.PART.address(tape.dtype)
+    row[parts.PARTS], row[parts.WORDS], row[parts.COUNT] = count, at + 3 + len(operands), at + 1
+    per = [1, *(left, right)[:len(operands)], *([64] if code in MASKED_OPS else [])]  # of output, inputs, mask
+    row[parts.PER + 1:parts.PER + 1 + 2 * len(per)] = np.repeat(per, 2)
+    return row
+
+
+#: by opcode: what an element costs, 0 for what is not elementwise or is cheaper than its threads' meeting
+_FORWARD_COSTS, _ADJOINT_COSTS, _NEST_WORDS, _OPERANDS = (np.zeros(CAPACITY, np.int64) for _ in range(4))
+for _code in opcodes((*UNARY.values(), *BINARY.values(), *MASKED.values())):
+    _FORWARD_COSTS[_code], _ADJOINT_COSTS[_code] = COSTS.get(_code, (1, 1))
+    _NEST_WORDS[_code], _OPERANDS[_code] = NESTS[_code][0], len(NESTS[_code][1])

@@ -1,0 +1,265 @@
+"""Placing buffers in one arena so that those whose lives do not meet share bytes.
+
+Greedy by size (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference", section 5): the
+largest first, each in the tightest gap between the buffers that are placed already and live at the same time.
+
+To look through all that is placed takes longer the more there is. Where there are many buffers, a second kernel comes
+to the same: buffers of one size are placed in the order of their births, as an allocator would, so above all larger
+ones those that live now stand in a list by offset, and the gaps between them in a heap. Only the larger ones, and what
+lives in their gaps now, are looked through.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...engine.kernels import Kernel
+from ...engine.language import FLOATS, device
+from ...engine.storage import address_of
+
+# Words: 1 count, 2 order (by size, falling, then birth), 3 sizes, 4 births, 5 deaths, 6 offsets (result), 7 placed
+# (scratch: buffer numbers by offset), 8 total (result); what `look` finds: 9 where the gap begins (-1: none), 10 its
+# bytes, 11 where everything ends; for many: 12 leaving (by size, falling, then death), and scratch: 13 and 14 the
+# neighbours below and above in the list, 15 the heap (gap and the buffer below it).
+_WORDS = 16
+
+_MANY = 1000
+_GONE, _LOW = -2, -3  # instead of a neighbour above: of what has died, and of what lies below the list
+
+
+@device
+def look(op: Any, i: Any, k: int, count: int) -> int:
+    """Find the tightest gap for buffer `k` among the first `count` that are placed and live when it does."""
+    size, birth, death, offset, placed = op[3], op[4], op[5], op[6], op[7]
+    wanted, best, best_gap, end = i[size + k], -1, -1, 0
+    for m in range(count):
+        other = i[placed + m]
+        if i[birth + other] <= i[death + k] and i[birth + k] <= i[death + other]:
+            gap = i[offset + other] - end
+            if gap >= wanted and (best < 0 or gap < best_gap):
+                best, best_gap = end, gap
+            reach = i[offset + other] + i[size + other]
+            if reach > end:
+                end = reach
+    op[9], op[10], op[11] = best, best_gap, end
+    return 0
+
+
+@device
+def insert(op: Any, i: Any, k: int, count: int) -> int:
+    """Buffer `k` among the `count` that are placed, by its offset."""
+    offset, placed, m = op[6], op[7], count
+    while m > 0 and i[offset + i[placed + m - 1]] > i[offset + k]:
+        i[placed + m] = i[placed + m - 1]
+        m -= 1
+    i[placed + m] = k
+    return 0
+
+
+@device
+def remove(i: Any, placed: int, count: int, k: int) -> int:
+    """Buffer `k` taken out of the `count` that are placed; returns their number."""
+    m = 0
+    while i[placed + m] != k:
+        m += 1
+    for later in range(m + 1, count):
+        i[placed + later - 1] = i[placed + later]
+    return count - 1
+
+
+def place_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
+    """First the large: each goes into the tightest gap among the buffers that live at the same time."""
+    for n in range(op[1]):
+        k = i[op[2] + n]
+        look(op, i, k, n)
+        at = op[11] if op[9] < 0 else op[9]
+        i[op[6] + k] = at
+        insert(op, i, k, n)
+        if at + i[op[3] + k] > op[8]:
+            op[8] = at + i[op[3] + k]
+    return 0
+
+
+@device
+def smaller(i: Any, one: int, other: int, offset: int) -> bool:
+    """Whether an entry of the heap comes before another: by gap, then by offset."""
+    return i[one] < i[other] or i[one] == i[other] and i[offset + i[one + 1]] < i[offset + i[other + 1]]
+
+
+@device
+def exchange(i: Any, one: int, other: int) -> int:
+    """Two entries of the heap, each in the place of the other."""
+    i[one], i[other], i[one + 1], i[other + 1] = i[other], i[one], i[other + 1], i[one + 1]
+    return 0
+
+
+@device
+def push(i: Any, heap: int, count: int, gap: int, below: int, offset: int) -> int:
+    """One entry more; returns their number."""
+    k = count
+    i[heap + 2 * k], i[heap + 2 * k + 1] = gap, below
+    while k > 0 and smaller(i, heap + 2 * k, heap + 2 * ((k - 1) // 2), offset):
+        exchange(i, heap + 2 * k, heap + 2 * ((k - 1) // 2))
+        k = (k - 1) // 2
+    return count + 1
+
+
+@device
+def pop(i: Any, heap: int, count: int, offset: int) -> int:
+    """The first entry taken out; returns the number of the others."""
+    last, k = count - 1, 0
+    exchange(i, heap, heap + 2 * last)
+    while 2 * k + 1 < last:
+        child = 2 * k + 1
+        if child + 1 < last and smaller(i, heap + 2 * child + 2, heap + 2 * child, offset):
+            child += 1
+        if not smaller(i, heap + 2 * child, heap + 2 * k, offset):
+            return last
+        exchange(i, heap + 2 * k, heap + 2 * child)
+        k = child
+    return last
+
+
+@device
+def merge(i: Any, placed: int, count: int, apart: int, heap: int, gaps: int, offset: int) -> int:
+    """The buffers of the heap among the `count` that are placed, by way of `apart`; returns their number."""
+    more = 0
+    for left in range(gaps):
+        i[apart + more] = i[heap + 1]
+        more += 1
+        pop(i, heap, gaps - left, offset)
+    low, high = count - 1, more - 1
+    while high >= 0:
+        if low >= 0 and i[offset + i[placed + low]] > i[offset + i[apart + high]]:
+            i[placed + low + high + 1] = i[placed + low]
+            low -= 1
+        else:
+            i[placed + low + high + 1] = i[apart + high]
+            high -= 1
+    return count + more
+
+
+def place_many_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
+    """The same; `low` buffers are looked through, those of this size that live above `floor` are in the list."""
+    order, size, birth, death, offset, placed = op[2], op[3], op[4], op[5], op[6], op[7]
+    leaving, below, above, heap = op[12], op[13], op[14], op[15]
+    low, floor, begin, gone, gaps, lowest, highest = 0, 0, 0, 0, 0, -1, -1
+    for n in range(op[1]):
+        k = i[order + n]
+        wanted = i[size + k]
+        if wanted != i[size + i[order + begin]]:  # another size: from now on those of the last one are looked through
+            gaps = 0
+            for m in range(begin, n):
+                other = i[order + m]
+                if i[above + other] != _LOW:
+                    gaps = push(i, heap, gaps, i[offset + other], other, offset)
+            low = merge(i, placed, low, below, heap, gaps, offset)
+            gaps = 0
+            floor, begin, gone, lowest, highest = op[8], n, n, -1, -1
+        while gone < n and i[death + i[leaving + gone]] < i[birth + k]:
+            other = i[leaving + gone]
+            gone += 1
+            under, over = i[below + other], i[above + other]
+            i[above + other] = _GONE
+            if over == _LOW:
+                low = remove(i, placed, low, other)
+            else:
+                if under < 0:
+                    lowest = over
+                else:
+                    i[above + under] = over
+                if over < 0:
+                    highest = under
+                else:
+                    i[below + over] = under
+                if under >= 0 and over >= 0:
+                    gaps = push(i, heap, gaps, i[offset + over] - i[offset + under] - wanted, under, offset)
+        look(op, i, k, low)
+        at, tightest, end, under = op[9], op[10], op[11], -1
+        if lowest >= 0:
+            gap = i[offset + lowest] - end
+            if gap >= wanted and (at < 0 or gap < tightest):
+                at, tightest = end, gap
+            end = i[offset + highest] + wanted
+        while gaps > 0 and (i[above + i[heap + 1]] < 0
+                            or i[offset + i[above + i[heap + 1]]] - i[offset + i[heap + 1]] - wanted != i[heap]):
+            gaps = pop(i, heap, gaps, offset)  # what lay about it has changed
+        if gaps > 0 and (at < 0 or i[heap] < tightest):
+            under = i[heap + 1]
+            at = i[offset + under] + wanted
+            gaps = pop(i, heap, gaps, offset)
+        elif at < 0:
+            at, under = end, highest
+        i[offset + k] = at
+        if at + wanted > op[8]:
+            op[8] = at + wanted
+        if at < floor:
+            insert(op, i, k, low)
+            i[above + k] = _LOW
+            low += 1
+            continue
+        over = i[above + under] if under >= 0 else lowest
+        i[below + k], i[above + k] = under, over
+        if under < 0:
+            lowest = k
+        else:
+            i[above + under] = k
+        if over < 0:
+            highest = k
+        else:
+            i[below + over] = k
+            rest = i[offset + over] - at - wanted
+            if rest >= wanted:
+                gaps = push(i, heap, gaps, rest, k, offset)
+    return 0
+
+
+PLACE = Kernel("placement.greedy", place_kernel)
+PLACE_MANY = Kernel("placement.many", place_many_kernel)
+
+
+def place(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, many: int = _MANY) -> tuple[np.ndarray, int]:
+    """Offsets of buffers that live from `births` to `deaths`, both included, and the bytes of the arena.
+
+    Parameters
+    ----------
+    sizes, births, deaths : ndarray of int64, (n,)
+        Bytes, each a multiple of the alignment, and times.
+    many : int
+        From how many on the second kernel is the quicker one.
+
+    Returns
+    -------
+    offsets : ndarray of int64, (n,)
+    total : int
+    """
+    sizes, births, deaths = (np.ascontiguousarray(a, np.int64) for a in (sizes, births, deaths))
+    count = len(sizes)
+    order, offsets = np.lexsort((births, -sizes)).astype(np.int64), np.empty(count, np.int64)
+    row, scratch = np.zeros(_WORDS, np.int64), np.empty(7 * count, np.int64)
+    at = address_of(scratch) // 8
+    row[1:8] = count, *(address_of(a) // 8 for a in (order, sizes, births, deaths, offsets)), at
+    if count < many:
+        PLACE(address_of(row), FLOATS[0])
+    else:
+        leaving = np.lexsort((deaths, -sizes)).astype(np.int64)
+        row[12:] = address_of(leaving) // 8, at + count, at + 2 * count, at + 3 * count
+        PLACE_MANY(address_of(row), FLOATS[0])
+    return offsets, int(row[8])
+
+
+def live_bytes(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Bytes that live at each time from `begin` up to `end`; no birth may be earlier."""
+    change = np.zeros(end - begin + 1, np.int64)
+    np.add.at(change, births - begin, sizes)
+    np.add.at(change, np.minimum(deaths + 1, end) - begin, -sizes)
+    return np.cumsum(change)[:-1]
+
+
+def lower_bound(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray) -> int:
+    """The largest sum of bytes that live at one time, which no placement can go below."""
+    if not len(sizes):
+        return 0
+    return int(live_bytes(sizes, births, deaths, int(births.min()), int(deaths.max()) + 1).max())

@@ -1,0 +1,80 @@
+"""With ``TAPEGRAD_DEBUG=1``: tasks among a recording's that watch over its arena (see `engine.poison`).
+
+Before an instruction they put canaries behind the blocks that are born there and fill them; after it they look after
+the canaries of those that have died and fill them again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...engine.kernels import Kernel
+from ...engine.poison import GAP
+from ...engine.storage import address_of
+from ...engine.walks.watch import WATCH
+from ...errors import CorruptionError
+
+if TYPE_CHECKING:
+    from ...tape.tape import Tape
+    from .liveness import Layout, Lives
+
+_KINDS = ("the value of", "the adjoint of", "the strips of")
+
+
+class Watch:
+    """What watches over the blocks of an arena.
+
+    Parameters
+    ----------
+    tape : Tape
+    lives : Lives
+    layout : Layout
+        With gaps.
+    base : int
+        Byte address of the arena.
+    index : ndarray of int64
+        By time, the number of the row that runs.
+
+    Attributes
+    ----------
+    tasks : list of (int, Kernel, int)
+        Before which row, the kernel, and the byte address of its own row; in the order of one such place.
+    """
+
+    def __init__(self, tape: Tape, lives: Lives, layout: Layout, base: int, index: np.ndarray) -> None:
+        self._tape, self._blocks = tape, layout.blocks
+        offset, nbytes, birth, death = layout.blocks[:, :4].T
+        self._ranges = np.stack([(base + offset) // 8, nbytes // 8, np.arange(len(offset))], axis=1)
+        begin, last = int(index[0]), int(index[-1]) + 1
+        at = np.concatenate([index, [last]])
+        ever = death >= 0  # an argument that nobody reads has no time in which its bytes are its own
+        given, left = ever & (birth < 0), ever & (death >= lives.end)
+        born, died = ever & (birth >= 0), ever & (death < lives.end)
+        self._rows: list[np.ndarray] = []
+        self.tasks = [
+            *self._at(np.where(died, at[np.clip(death, 0, lives.end)] + 1, -1), died, 0, 1),
+            *self._at(np.where(left, last, -1), left, 0, 0),
+            *self._at(np.where(given, begin, -1), given, 1, 0),
+            *self._at(np.where(born, at[np.clip(birth, 0, lives.end)], -1), born, 1, 1),
+        ]
+
+    def _at(self, before: np.ndarray, chosen: np.ndarray, born: int, filled: int) -> list[tuple[int, Kernel, int]]:
+        """Tasks over the chosen blocks, one for each place."""
+        found = []
+        for place in np.unique(before[chosen]).tolist():
+            ranges = np.ascontiguousarray(self._ranges[chosen & (before == place)])
+            row = np.array([0, address_of(ranges) // 8, len(ranges), born, filled, GAP // 8], np.int64)
+            self._rows += [ranges, row]
+            found.append((place, WATCH, address_of(row)))
+        return found
+
+    def fail(self, number: int) -> None:
+        """Say whose canary is gone."""
+        kind, v = self._blocks[number, 4:].tolist()
+        n = int(self._tape._producer[v]) if kind < 2 else -1
+        note = self._tape.notes[n] if n >= 0 else None
+        where = f", recorded at {note[2][0]}:{note[2][1]}" if note is not None and note[2] else ""
+        raise CorruptionError(f"something was written behind the {int(self._blocks[number, 1]):,} bytes of "
+                              f"{_KINDS[kind]} %{v}{where}; please report this with the code")

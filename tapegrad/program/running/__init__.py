@@ -1,0 +1,1 @@
+"""Recordings that run: steps, epochs, compiled functions."""

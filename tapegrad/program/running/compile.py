@@ -1,0 +1,202 @@
+"""`tg.compile`: a function recorded at its first call with a signature, replayed ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+import numpy as np
+
+from ...engine.caller import user_line
+from ...engine.locks import Lock
+from ...engine.tree import flatten, own, unflatten
+from ...engine.writers import Writing
+from ...errors import CaptureError, DtypeError
+from ...tape.state import state
+from ...tensor.arrays import DEFAULT_DTYPE, FLOAT32, FLOAT64
+from ...tensor.copies import by_name_or
+from ...tensor.tensor import Tensor
+from ..capture import Capture
+from ..conditions import KEPT, Conditions
+from .arguments import as_input, float_dtype, signature_of
+from .program import Program
+
+
+class _Recording:
+    """One signature's program and how to present its results.
+
+    Attributes
+    ----------
+    idle : list of Program
+        The program and its twins, without those that a call runs now.
+    writes : bool
+        Whether it writes to anything outside of its arena.
+    """
+
+    def __init__(self, program: Program, conditions: Conditions, present: Callable[[Program], Any]) -> None:
+        self.program, self.conditions, self.present = program, conditions, present
+        self.idle, self.writes = [program], bool(program.written)
+
+
+
+class CompiledFunction:
+    """A function that replays its recordings; made by `compile`.
+
+    Attributes
+    ----------
+    recordings : int
+        Number of recordings made so far.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+        self._transformation = getattr(function, "trace", None)
+        self._kept: dict[Any, tuple[_Recording, ...]] = {}
+        self._last: _Recording | None = None
+        self.recordings = 0
+        self._lock = Lock()
+        update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call with the function's own arguments."""
+        if state.capture is not None:
+            raise CaptureError(f"{user_line()}: a compiled function called from a function that is being recorded; "
+                               "call the plain function instead")
+        if state.transforming:
+            return self._plainly(args, kwargs)
+        if kwargs or any([type(value) is not np.ndarray for value in args]):
+            leaves, structure = flatten((args, kwargs))
+        else:
+            leaves, structure = list(args), len(args)  # which is quicker, and as good to tell calls apart
+        whole = self._transformation is not None
+        arrays = [as_input(leaf, whole) for leaf in leaves]
+        key = (signature_of(arrays), structure)
+        for recording in self._kept.get(key, ()):
+            if recording.conditions.hold():
+                break
+        else:
+            recording = self._recording_for(key, arrays, args, kwargs)
+        self._last = recording
+        try:
+            program = recording.idle.pop()
+        except IndexError:  # all run in other threads, or in the midst of a call in this one
+            program = recording.program.twin()
+        try:
+            if recording.writes:
+                with Writing(program):
+                    program.call(arrays)
+            else:
+                program.call(arrays)
+            return recording.present(program)
+        finally:
+            recording.idle.append(program)
+
+    def _recording_for(self, key: Any, arrays: list[np.ndarray], args: Any, kwargs: Any) -> _Recording:
+        """A new recording, or what another thread has recorded meanwhile."""
+        with self._lock.now:
+            recordings = self._kept.get(key, ())
+            for recording in recordings:
+                if recording.conditions.hold():
+                    return recording
+            recording = self._record(arrays, flatten((args, kwargs))[1])
+            self._kept[key] = (*recordings, recording)[-KEPT:]
+            return recording
+
+    def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The function's own result, define-by-run: within a function that is being differentiated a replay, which
+        knows nothing of that, would cut the gradient."""
+        if self._transformation is None:
+            leaves, structure = flatten((args, kwargs))
+            arrays = [None if isinstance(leaf, Tensor) else as_input(leaf) for leaf in leaves]
+            dtype = float_dtype([a for a in arrays if a is not None]) or DEFAULT_DTYPE
+            tensors = [leaf if a is None else Tensor(a, dtype if a.dtype.kind == "f" else None)
+                       for leaf, a in zip(leaves, arrays)]
+            args, kwargs = unflatten(structure, tensors)
+        return self._function(*args, **kwargs)
+
+    def _record(self, arrays: list[np.ndarray], structure: Any) -> _Recording:
+        given = float_dtype(arrays)
+        dtype = given or DEFAULT_DTYPE
+        try:
+            return self._record_as(dtype, arrays, structure, given is not None)
+        except DtypeError as error:
+            try:  # the parameters' dtype goes before the inputs'
+                return self._record_as(FLOAT64 if dtype == FLOAT32 else FLOAT32, arrays, structure)
+            except DtypeError:
+                raise error from None
+
+    def _record_as(self, dtype: np.dtype, arrays: list[np.ndarray], structure: Any, mixes: bool = True) -> _Recording:
+        self.recordings += 1
+        with Capture(dtype, function=self._function) as capture:
+            capture.mixes = mixes
+            inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
+            if self._transformation is not None:
+                program, present = self._transformation(capture, inputs, structure)
+            else:
+                args, kwargs = unflatten(structure, inputs)
+                outputs, shape = flatten(self._function(*args, **kwargs))
+                tensors = [t for t in outputs if isinstance(t, Tensor)]
+                program = Program(capture, inputs, tensors)
+
+                def present(program: Program) -> Any:
+                    return unflatten(shape, [Tensor(program.array(t)) if isinstance(t, Tensor) else own(t)
+                                             for t in outputs])
+
+        return _Recording(program, capture.conditions(capture.leaves), present)
+
+    def __reduce__(self) -> Any:
+        return by_name_or(self, (type(self), (self._function,)))
+
+    @property
+    def tape(self) -> Any:
+        """The tape of the recording that ran last; prints as the listing."""
+        return None if self._last is None else self._last.program.tape
+
+
+def compile(function: Callable) -> CompiledFunction:
+    """Record `function` once for every signature of its arguments and replay it as one compiled call.
+
+    Parameters
+    ----------
+    function : callable
+        Over arrays or tensors (or nested lists, tuples and dicts of them), or a transformation such as
+        ``tg.value_and_grad(f)``.
+
+    Returns
+    -------
+    CompiledFunction
+        Called like `function`. It records anew when shapes, dtypes, the set of frozen parameters or anything assigned
+        to a module that it calls or refers to change. Gradients do not flow through its results, so it refuses
+        tensors that require one: compile a transformation instead. Within a function that is being differentiated it is
+        the plain function.
+
+    Raises
+    ------
+    CaptureError
+        At the first call, if the function reads a value that depends on its inputs.
+
+    Notes
+    -----
+    Threads may call it at the same time: each call that runs has an arena of its own, kept for the next one. Those that
+    move the running statistics of a batch norm take turns.
+
+    What cannot be seen changing, and is as it was when the function was recorded: NumPy arrays and Python values that
+    it reads from globals, from its closure or from objects that are no modules; what is changed within an attribute of
+    a module (``self.weights[0] = 2.0`` of a list or an array; assign the attribute instead); attributes of a class;
+    time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as arguments. What the
+    function does besides computing (printing, counting, assigning attributes) is done while recording only.
+
+    A copy or pickle is made of `function` and records anew; a decorated function is pickled by its name.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> fast = tg.compile(tg.value_and_grad(lambda w: tg.sum(w * w)))
+    >>> value, gradient = fast(np.array([1.0, 2.0]))
+    >>> float(value), gradient.tolist()
+    (5.0, [2.0, 4.0])
+    """
+    if not callable(function):
+        raise DtypeError(f"compile needs a function, not {type(function).__name__}")
+    return CompiledFunction(function)

@@ -1,0 +1,193 @@
+"""Epochs over arrays: orders drawn, batches run in compiled chunks, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain, groupby
+from typing import Any
+
+import numpy as np
+
+from ...engine.random import generator, permutation
+from ...engine.storage import address_of
+from ...engine.writers import Writing
+from ...errors import ArgumentError, ShapeError
+from . import loop
+from .progress import NoBar, progress_bar
+from .protocols import Training
+from .source import Batches, Source, Stretch, check_alike, source_of, table_of
+
+_CHUNK_SECONDS = 0.05
+
+
+@dataclass
+class History:
+    """What a run of epochs left behind.
+
+    Attributes
+    ----------
+    loss : ndarray of the step's dtype
+        The loss of every step, before its update.
+    epoch : ndarray of int
+        The epoch of every step.
+    seconds : float
+        Time spent in all.
+    samples : int
+        Rows that were stepped over.
+    """
+
+    loss: np.ndarray = field(default_factory=lambda: np.empty(0))
+    epoch: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    seconds: float = 0.0
+    samples: int = 0
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def epoch_loss(self) -> np.ndarray:
+        """Mean loss of each epoch."""
+        return np.array([self.loss[self.epoch == e].mean() for e in np.unique(self.epoch)])
+
+
+def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: int, shuffle: bool,
+               seed: int | None, drop_last: bool, progress: bool,
+               callback: Callable[[int, History], Any] | None) -> History:
+    """`TrainStep.run`."""
+    source = source_of(given, train.optimizer.dtype, seed)
+    n = len(source)
+    batch_size, epochs = count("batch_size", batch_size), count("epochs", epochs)
+    full, rest = divmod(n, batch_size)
+    rest = 0 if drop_last else rest
+    if full:
+        check_divides(train.accumulate, batch_size, "a batch (batch_size)")
+    if rest:
+        check_divides(train.accumulate, rest,
+                      f"the last batch of {n} rows by {batch_size} (or leave it out: drop_last=True)")
+    if full == 0 and rest == 0:
+        raise ArgumentError(f"drop_last leaves nothing: {n} rows, batch_size {batch_size}")
+    rng = np.random.default_rng(seed) if seed is not None else generator()
+    history = train.history = History()
+    began = time.perf_counter()
+    losses, epoch_of = _Growing(train.optimizer.dtype), _Growing(np.dtype(np.int64))
+    order = np.arange(n, dtype=np.int64)
+    with progress_bar(progress, epochs * (full + (rest > 0))) as bar:
+        for epoch in range(epochs):
+            if shuffle:
+                order = permutation(rng, n)
+            parts = [Batches(order[:full * batch_size], batch_size, full)] if full else []
+            if rest:
+                parts.append(Batches(order[full * batch_size:full * batch_size + rest], rest, 1))
+            of_epoch: list[np.ndarray] = []
+            try:
+                run_parts(train, source, parts, of_epoch, bar)
+            finally:
+                for loss in of_epoch:
+                    losses.extend(loss, len(loss))
+                    epoch_of.extend(epoch, len(loss))
+                history.loss, history.epoch = losses.array, epoch_of.array
+                history.samples += sum(len(loss) * part.size for loss, part in zip(of_epoch, parts))
+                history.seconds = time.perf_counter() - began
+            if progress or train.optimizer.schedulers:
+                mean = float(np.concatenate(of_epoch).mean())
+                train.optimizer.advance("epoch", metric=mean)
+                bar.describe(epoch, mean)
+            if callback is not None and callback(epoch, history):
+                break
+    return history
+
+
+class _Growing:
+    """An array that grows at its end, by doubling; views of what it was stay true."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self._held, self._count = np.empty(64, dtype), 0
+
+    def extend(self, values: Any, count: int) -> None:
+        """So many elements more."""
+        last = self._count + count
+        if last > len(self._held):
+            self._held = np.concatenate([self.array, np.empty(max(last, self._count), self._held.dtype)])
+        self._held[self._count:last] = values
+        self._count = last
+
+    @property
+    def array(self) -> np.ndarray:
+        """All elements, a view."""
+        return self._held[:self._count]
+
+
+def run_whole(train: Training, batch: Sequence[np.ndarray]) -> float:
+    """One step on one batch that is split into micro-batches; returns the loss before the update."""
+    source = source_of(batch, train.optimizer.dtype, None)
+    n = len(source)
+    check_divides(train.accumulate, n, "the batch")
+    losses: list[np.ndarray] = []
+    run_parts(train, source, [Batches(np.arange(n, dtype=np.int64), n, 1)], losses, NoBar())
+    return float(losses[0][0])
+
+
+def run_parts(train: Training, source: Source, parts: Sequence[Batches], losses: list[np.ndarray],
+              bar: NoBar) -> None:
+    """Run batches of one size after those of another; appends an array of losses for each size."""
+    with closing(source.stretches(parts)) as stretches:
+        for _, of_part in groupby(stretches, lambda stretch: id(stretch.batches)):
+            _run_batches(train, of_part, losses, bar)
+
+
+def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.ndarray], bar: NoBar) -> None:
+    """Run batches of one size, in chunks of about 50 ms."""
+    first = next(stretches)
+    batches = first.batches
+    rows = batches.size // train.accumulate
+    step = train._step_for([a[:rows] for a in first.arrays])
+    with Writing(step):
+        step.prepare()  # another thread may have changed the optimiser meanwhile
+        loss = np.empty(batches.steps, step.dtype)
+        row = step.row
+        row[loop.BATCH], row[loop.INPUTS] = rows, len(first.arrays)
+        row[loop.LOSSES] = address_of(loss) // step.dtype.itemsize
+        step.program.draw()
+        step.set_rates(batches.steps)
+        row[loop.DONE] = 0
+        try:
+            for stretch in chain([first], stretches):
+                check_alike([first.arrays, stretch.arrays])
+                index = np.ascontiguousarray(stretch.order)
+                table = table_of(stretch.arrays, step.inputs)
+                # the loop counts the rows of all batches, the index begins at this stretch
+                row[loop.INDEX] = address_of(index) // 8 - stretch.first * batches.size
+                row[loop.TABLE] = address_of(table) // 8
+                done = stretch.first
+                while done < stretch.last:
+                    began = time.perf_counter()
+                    last = min(done + step.chunk, stretch.last)
+                    row[loop.FIRST], row[loop.LAST] = done, last
+                    step.run(last - done)
+                    bar.advance(last - done)
+                    seconds = max(time.perf_counter() - began, 1e-9)
+                    step.chunk = max(1, min(4 * step.chunk, math.ceil((last - done) * _CHUNK_SECONDS / seconds)))
+                    done = last
+        finally:
+            finished = int(row[loop.DONE])
+            losses.append(loss[:finished])
+            step.advance(finished)
+
+
+def check_divides(accumulate: int, rows: int, what: str) -> None:
+    """Refuse a batch that does not split into equal micro-batches."""
+    if rows % accumulate:
+        below = rows - rows % accumulate
+        raise ShapeError(f"accumulate={accumulate}: {what} has {rows} rows, which do not split into "
+                         f"{accumulate} equal micro-batches; use {f'{below} or ' if below else ''}"
+                         f"{below + accumulate} rows")
+
+
+def count(name: str, value: Any) -> int:
+    """A positive integer that a user gave."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ArgumentError(f"{name} must be a positive integer, not {value!r}")
+    return int(value)

@@ -1,0 +1,58 @@
+"""A progress bar over steps, or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import MissingExtraError
+
+
+class NoBar:
+    """A progress bar that is not shown."""
+
+    def __enter__(self) -> NoBar:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    def advance(self, steps: int) -> None:
+        """Some steps are done."""
+
+    def describe(self, epoch: int, loss: float) -> None:
+        """An epoch is over."""
+
+
+class RichBar(NoBar):
+    """A progress bar on the terminal."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                                  TimeRemainingColumn(), console=Console(stderr=True))
+        self._task = self._progress.add_task("training", total=total)
+
+    def __enter__(self) -> RichBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._progress.stop()
+
+    def advance(self, steps: int) -> None:
+        self._progress.advance(self._task, steps)
+
+    def describe(self, epoch: int, loss: float) -> None:
+        self._progress.update(self._task, description=f"epoch {epoch + 1}  loss {loss:.4g}")
+
+
+def progress_bar(shown: bool, total: int) -> NoBar:
+    """A bar of `total` steps for a ``with`` statement."""
+    if not shown:
+        return NoBar()
+    try:
+        return RichBar(total)
+    except ImportError:
+        raise MissingExtraError("progress=True needs the rich package: pip install 'tapegrad[cli]'") from None

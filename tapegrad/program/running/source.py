@@ -1,0 +1,275 @@
+"""Where the rows of a run come from: arrays that the compiled loop reads by itself, or chunks prepared beside it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ...engine.random import generator
+from ...engine.storage import address_of
+from ...errors import ArgumentError, ShapeError
+from .arguments import as_input
+
+#: about how many bytes are prepared at a time, and how many chunks an epoch has at least
+_CHUNK_BYTES, _CHUNKS = 8 << 20, 8
+#: about how many bytes the system maps where a row of a mapped file is read
+_AROUND = 64 << 10
+
+
+class Batches(NamedTuple):
+    """Batches of one size: which rows, how many a batch, how many batches."""
+
+    order: np.ndarray
+    size: int
+    steps: int
+
+
+class Stretch(NamedTuple):
+    """Consecutive batches whose rows lie in arrays: batches `first` to `last`, rows `order` of `arrays`."""
+
+    batches: Batches
+    first: int
+    last: int
+    arrays: list[np.ndarray]
+    order: np.ndarray
+
+
+class Source(Protocol):
+    """Gives the rows of an epoch, stretch by stretch."""
+
+    def __len__(self) -> int:
+        """Rows in all."""
+
+    def stretches(self, parts: Sequence[Batches]) -> Generator[Stretch, None, None]:
+        """The batches of an epoch, in order."""
+
+
+class Arrays:
+    """Arrays whose rows the compiled loop gathers: one stretch is all batches of a size.
+
+    Parameters
+    ----------
+    data : list of ndarray
+        Contiguous, of one length, in the dtypes of the recording.
+    """
+
+    def __init__(self, data: list[np.ndarray]) -> None:
+        self.data = data
+        self.files = Files(data)
+
+    def __len__(self) -> int:
+        return len(self.data[0])
+
+    def stretches(self, parts: Sequence[Batches]) -> Generator[Stretch, None, None]:
+        """The batches of an epoch, in order."""
+        for part in parts:
+            at_once = min(self.files.rows // part.size or 1, part.steps)
+            for first in range(0, part.steps, at_once):
+                last = min(first + at_once, part.steps)
+                yield Stretch(part, first, last, self.data, part.order[first * part.size:last * part.size])
+                self.files.release()
+
+
+class Files:
+    """The memory-mapped files behind arrays, of which not more than a quarter of memory shall be mapped at a time.
+
+    The system takes back what was read when memory runs short, but until then a process seems to grow by whole files.
+    To map the pages of a row again takes 2 to 5 microseconds, so files that are smaller altogether stay mapped.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray
+
+    Attributes
+    ----------
+    rows : int
+        How many rows may be read between one `release` and the next.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        # what a user wrote into a private copy ("c") lies in no file
+        mapped = [(a, m.base) for a in arrays if (m := mapped_by(a)) is not None and m.mode != "c"]
+        most = mapped_limit()
+        if sum(a.nbytes for a, _ in mapped) <= most:
+            mapped = []
+        self._files: list[Any] = [file for _, file in mapped]
+        # rows in any order: each brings its own pages and those about it
+        self.rows = most // sum(a.nbytes // max(len(a), 1) + _AROUND for a, _ in mapped) if mapped else sys.maxsize
+
+    def release(self) -> None:
+        """Let go of the pages that were read; their contents stay in the file and in the system's cache of it."""
+        for file in self._files:
+            file.madvise(mmap.MADV_DONTNEED)
+
+
+def mapped_limit() -> int:
+    """Bytes of mapped files that may be resident: a quarter of the machine's memory, where that can be known."""
+    if not (hasattr(os, "sysconf") and hasattr(mmap, "MADV_DONTNEED")):
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+
+
+class Chunks:
+    """Rows fetched a chunk of batches at a time, the next chunk on a thread while the loop runs over this one.
+
+    Parameters
+    ----------
+    dataset : object
+        Has a length, ``rows(index, rng)`` and ``by_batch`` (see `tapegrad.data.Dataset`).
+    dtype : dtype
+        Of the float arrays that the loop reads.
+    seed : int, optional
+        Of the generator that the dataset draws from.
+    """
+
+    def __init__(self, dataset: Any, dtype: np.dtype, seed: int | None = None) -> None:
+        self.dataset, self.dtype = dataset, dtype
+        self.files = Files(_arrays_of(dataset))
+        self._read = 0
+        self.rng = drawing_generator(seed)
+        self._batch_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def stretches(self, parts: Sequence[Batches]) -> Generator[Stretch, None, None]:
+        """The batches of an epoch, in order."""
+        thread, prepared = ThreadPoolExecutor(1, "tapegrad-chunks"), None
+        try:
+            for part in parts:
+                first = 0
+                while first < part.steps:
+                    last = min(first + self._batches_at_once(part), part.steps)
+                    coming = thread.submit(self._chunk, part, first, last)
+                    if prepared is not None:
+                        yield prepared.result()
+                    prepared, first = coming, last
+            if prepared is not None:
+                yield prepared.result()
+        finally:  # also where a run is broken off
+            thread.shutdown(cancel_futures=True)
+
+    def _batches_at_once(self, part: Batches) -> int:
+        if not self._batch_bytes:  # not known yet
+            return 1
+        return max(1, min(_CHUNK_BYTES // self._batch_bytes, part.steps // _CHUNKS))
+
+    def _chunk(self, part: Batches, first: int, last: int) -> Stretch:
+        index, size = part.order[first * part.size:last * part.size], part.size
+        if self.dataset.by_batch:
+            batches = [self._fetch(index[k:k + size]) for k in range(0, len(index), size)]
+            check_alike(batches)
+            arrays = batches[0] if len(batches) == 1 else [np.concatenate(of_input) for of_input in zip(*batches)]
+        else:
+            arrays = self._fetch(index)
+        self._batch_bytes = max(1, sum(a.nbytes for a in arrays) * size // len(index))
+        self._read += len(index)
+        if self._read > self.files.rows:
+            self.files.release()
+            self._read = 0
+        return Stretch(part, first, last, arrays, np.arange(len(index)))
+
+    def _fetch(self, index: np.ndarray) -> list[np.ndarray]:
+        arrays = [as_input(a) for a in self.dataset.rows(index, self.rng)]
+        for a in arrays:
+            if a.ndim == 0 or len(a) != len(index):
+                raise ShapeError(f"run: {type(self.dataset).__name__} gave an array of shape {list(a.shape)} for "
+                                 f"{len(index)} rows; the rows run along axis 0")
+        return [_contiguous(a, self.dtype) for a in arrays]
+
+
+def _arrays_of(dataset: Any) -> list[np.ndarray]:
+    """The arrays that a dataset holds, also as parts of others."""
+    held = getattr(dataset, "arrays", ())
+    return [part for a in (held if isinstance(held, (tuple, list)) else ()) for part in getattr(a, "parts", [a])]
+
+
+class _Rows:
+    """Arrays as a dataset of rows, for arrays that are converted as they are read."""
+
+    by_batch = False
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def rows(self, index: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """The rows of these numbers."""
+        return tuple(a[index] for a in self.arrays)
+
+
+def source_of(given: Sequence[Any], dtype: np.dtype, seed: int | None) -> Source:
+    """What `TrainStep.run` was called with, as a source of rows.
+
+    Arrays in memory are converted once, whole. Memory-mapped ones stay where they are: the loop reads them there if
+    they are contiguous and of the recording's dtype, else they are converted chunk by chunk, as rows of a dataset are.
+    """
+    if len(given) == 1 and hasattr(given[0], "by_batch"):
+        dataset = given[0]
+        if not len(dataset):
+            raise ArgumentError(f"run: the {type(dataset).__name__} is empty")
+        if dataset.resident is None:
+            if seed is None and dataset.by_batch:
+                seed = int(generator().integers(1 << 63))
+            return Chunks(dataset, dtype, seed)
+        given = dataset.resident
+    elif any(hasattr(a, "by_batch") for a in given):
+        raise ArgumentError("run takes one dataset alone, or arrays; ArrayDataset(x, y) holds several arrays")
+    if not given:
+        raise ArgumentError("run needs at least one array")
+    views = [np.asarray(a) if mapped_by(a) is not None else as_input(a) for a in given]
+    if None in (lengths := {a.shape[0] if a.ndim else None for a in views}) or len(lengths) != 1:
+        raise ShapeError("run: arrays must have the same length along axis 0; shapes are "
+                         + ", ".join(str(list(a.shape)) for a in views))
+    if not len(views[0]):
+        raise ArgumentError("run: the arrays are empty")
+    if any(mapped_by(a) is not None and not _as_recorded(a, dtype) for a in views):
+        return Chunks(_Rows(views), dtype)
+    return Arrays([_contiguous(a, dtype) for a in views])
+
+
+def drawing_generator(seed: int | None) -> np.random.Generator:
+    """What a dataset draws from in a run of this seed: apart from the order of rows, which the seed gives too."""
+    return np.random.default_rng(seed).spawn(1)[0]
+
+
+def mapped_by(array: Any) -> np.memmap | None:
+    """The memory map that an array is, or is a view of."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+            return array
+        array = array.base
+    return None
+
+
+def _as_recorded(array: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether the compiled loop may read the array as it is."""
+    wanted = dtype if array.dtype.kind == "f" else np.dtype(bool) if array.dtype.kind == "b" else np.dtype(np.int64)
+    return array.dtype == wanted and array.flags.c_contiguous
+
+
+def _contiguous(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return np.ascontiguousarray(array, dtype if array.dtype.kind == "f" else array.dtype)
+
+
+def check_alike(batches: Sequence[Sequence[np.ndarray]]) -> None:
+    """Raise unless the rows of batches have the same shapes and dtypes."""
+    kinds = [[(a.shape[1:], a.dtype) for a in batch] for batch in batches]
+    for other in kinds[1:]:
+        if other != kinds[0]:
+            one, two = (", ".join(f"{dtype}{list(shape)}" for shape, dtype in kind) for kind in (kinds[0], other))
+            raise ShapeError(f"run: the rows of a dataset must be of one shape; it gave {one} and then {two}")
+
+
+def table_of(arrays: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """For each input of the loop: where rows are, where they go, bytes of one."""
+    return np.array([[address_of(a), address_of(t), a.nbytes // max(len(a), 1)] for a, t in zip(arrays, inputs)],
+                    np.int64)

@@ -1,0 +1,275 @@
+"""`TrainStep`: forward, reverse and update recorded once and replayed as one compiled call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...engine.caller import user_line
+from ...engine.writers import Writing, turns, waiting, wake
+from ...errors import ArgumentError, CaptureError, GradientError
+from ...tape.nodes import Leaf
+from ...tape.state import state
+from ...tensor.tensor import Tensor
+from ..capture import Capture
+from ..conditions import KEPT
+from ..planning.budget import Budget, budget_bytes
+from ..planning.report import MemoryReport, Rows
+from .account import account
+from .arguments import as_input, signature_of
+from .epochs import History, count, run_epochs, run_whole
+from .program import Program, scalar_seed
+from .step import Step
+from .timing import time_instructions
+
+
+class TrainStep:
+    """A training step: ``loss_fn`` recorded, differentiated and followed by the optimiser's update.
+
+    Parameters
+    ----------
+    loss_fn : callable
+        Over as many tensors as the step is called with; returns a scalar `Tensor`.
+    optimizer : Optimizer
+        Its parameters are trained; others are constants.
+    accumulate : int, default 1
+        Micro-batches into which a batch is split: forward and reverse run on one after the other, in the memory of
+        one, and their gradients are averaged before the update. For a loss that is a mean over the rows that is the
+        gradient of the whole batch, to rounding. Batch statistics are those of a micro-batch. The length of the
+        batch must be a multiple.
+    memory_budget : int or str, optional
+        The most bytes that the step may need in all (`MemoryReport.peak_bytes`), as a number or as text such as
+        ``"64MiB"``. What does not fit is computed again in the reverse walk, as little as possible; results are the
+        same to the bit. `memory` says what that costs.
+
+    Notes
+    -----
+    Records anew when shapes or dtypes change, the set of frozen parameters, or anything that was assigned to an
+    attribute of a module that `loss_fn` calls or refers to (modes, ``Dropout.p``, ``BatchNorm.eps``, a layer, a buffer,
+    an attribute that ``forward`` reads), added to a container or taken out. Recordings of earlier signatures are kept,
+    and up to 8 of each. Values of parameters and buffers are read anew at each step.
+
+    Threads may call it at the same time: steps that write to the same parameters, gradients or running statistics are
+    made one after the other, whole; those of other models go on beside them.
+
+    What cannot be seen changing, and is as it was when the step was recorded: NumPy arrays and Python values that
+    `loss_fn` reads from globals, from its closure or from objects that are no modules; what is changed within an
+    attribute (``self.weights[0] = 2.0`` of a list or an array; assign the attribute instead); attributes of a class;
+    time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as inputs. What
+    `loss_fn` does besides computing (printing, counting, assigning attributes) is done while recording only.
+
+    A copy or pickle is made of `loss_fn`, the optimiser with its state, and the options, and records anew. Python
+    copies and pickles functions by name: where `loss_fn` closes over the model, or names a global one, make a step over
+    the copied model; one that holds it (a module, a bound method, an object that is called) is copied with it.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> from tapegrad import nn, optim
+    >>> tg.manual_seed(0)
+    >>> model = nn.Linear(2, 1)
+    >>> step = tg.TrainStep(lambda x, y: ((model(x) - y) ** 2).mean(), optim.SGD(model.parameters(), lr=0.1))
+    >>> x = np.random.default_rng(0).normal(size=(64, 2))
+    >>> y = x @ [[2.0], [-3.0]]
+    >>> history = step.run(x, y, batch_size=16, epochs=50, seed=0)
+    >>> bool(history.loss[-1] < 1e-4)
+    True
+    """
+
+    def __init__(self, loss_fn: Callable[..., Tensor], optimizer: Any, *, accumulate: int = 1,
+                 memory_budget: int | str | None = None) -> None:
+        if not callable(loss_fn):
+            raise ArgumentError(f"loss_fn must be a function of the batch, not {type(loss_fn).__name__}")
+        if not hasattr(optimizer, "update_rows"):
+            raise ArgumentError(f"optimizer must be one of tapegrad.optim, not {type(optimizer).__name__}")
+        self.accumulate = count("accumulate", accumulate)
+        self.memory_budget = None if memory_budget is None else budget_bytes(memory_budget)
+        self.loss_fn, self.optimizer = loss_fn, optimizer
+        self._steps: dict[Any, list[Step]] = {}
+        self._last: Step | None = None
+        self.recordings = 0
+        #: of the run that was last begun, also after Ctrl-C
+        self.history = History()
+
+    # -------------------------------------------------------------- recording
+
+    def _step_for(self, arrays: Sequence[np.ndarray]) -> Step:
+        """The recording for arguments like these, made if there is none."""
+        if state.capture is not None:
+            raise CaptureError(f"{user_line()}: a TrainStep inside a recording")
+        with Writing(self.optimizer):
+            kept = self._steps.setdefault(signature_of(arrays), [])
+            for step in kept:
+                if step.conditions.hold():
+                    step.prepare()
+                    break
+            else:
+                step = self._record(arrays)
+                kept.append(step)
+                del kept[:-KEPT]
+            self._last = step
+            return step
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _record(self, arrays: Sequence[np.ndarray]) -> Step:
+        parameters = self._parameters()
+        trained = [p for p in parameters if p.requires_grad]
+        if not trained:
+            raise GradientError("every parameter of the optimiser is frozen: there is nothing to train")
+        self.optimizer.update_rows(trained)  # gives every trained parameter its home
+        dtype = self.optimizer.dtype
+        with Capture(dtype, {p.node for p in trained}, self.loss_fn) as capture:
+            inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
+            loss = scalar_seed(self.loss_fn(*inputs), "loss_fn")
+            if not (loss.is_symbolic and loss.requires_grad):
+                raise GradientError("the loss does not depend on any parameter that the optimiser trains (a copied "
+                                    "TrainStep has its own optimiser but the same loss_fn: one that closes over a "
+                                    "model or names a global one still calls that model; make a TrainStep over the "
+                                    "copied model)")
+            budget = None if self.memory_budget is None else Budget(self.memory_budget, self.optimizer.state_nbytes)
+            program = Program(capture, inputs, [loss], loss, budget=budget, slope=1.0 / self.accumulate)
+        leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
+        leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})
+        self.recordings += 1
+        return Step(program, signature_of(arrays), capture.conditions(leaves, parameters),
+                    self.optimizer, parameters, self.accumulate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options: dict[str, Any] = {"accumulate": self.accumulate, "memory_budget": self.memory_budget}
+        return partial(type(self), **options), (self.loss_fn, self.optimizer), {"history": self.history}
+
+    # -------------------------------------------------------------- one step
+
+    def __call__(self, *arrays: Any) -> float:
+        """One step on one batch; returns the loss before the update."""
+        step = self._last
+        if self.accumulate == 1 and step is not None and state.capture is None:
+            turns.count += 1
+            try:
+                if turns.count == 1:
+                    turns.first = step
+                    try:
+                        if step.takes(arrays):
+                            step.prepare()
+                            return step.once()
+                    finally:
+                        turns.first = None
+                        if waiting:
+                            wake()
+            finally:
+                turns.count -= 1
+        batch = [as_input(a) for a in arrays]
+        if self.accumulate > 1:
+            return run_whole(self, batch)
+        step = self._step_for(batch)
+        with Writing(step):
+            if turns.count > 1:  # another thread may have changed the optimiser meanwhile
+                step.prepare()
+            step.program.give(batch)
+            return step.once()
+
+    # -------------------------------------------------------------- epochs
+
+    def run(self, *arrays: Any, batch_size: int, epochs: int = 1, shuffle: bool = True, seed: int | None = None,
+            drop_last: bool = False, progress: bool = False,
+            callback: Callable[[int, History], Any] | None = None) -> History:
+        """Train for some epochs over the rows of arrays (axis 0) or of a dataset.
+
+        Parameters
+        ----------
+        *arrays : array_like, (n, ...), or one `tapegrad.data.Dataset`
+            As `loss_fn` takes them. Arrays in memory are converted once to the parameters' dtype (integers to
+            int64). A ``numpy.memmap`` is never read whole: rows are gathered where they lie in the file or, in
+            another dtype, converted a few batches at a time; so are those of a dataset, on a thread of their own.
+        batch_size : int
+        epochs : int, default 1
+        shuffle : bool, default True
+            A new order every epoch.
+        seed : int, optional
+            Of the order and of what a dataset draws; by default drawn from `manual_seed`'s stream.
+        drop_last : bool, default False
+            Leave out a last, smaller batch; else it is a signature of its own.
+        progress : bool, default False
+            Show a progress bar (needs the ``cli`` extra).
+        callback : callable, optional
+            Called with the epoch's number and the `History` so far; stops the run by returning True.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Within about 50 ms of Ctrl-C; parameters are those after the last whole step.
+        """
+        return run_epochs(self, arrays, batch_size, epochs, shuffle, seed, drop_last, progress, callback)
+
+    # -------------------------------------------------------------- inspection
+
+    @property
+    def tape(self) -> Any:
+        """The recording that ran last; prints as the listing."""
+        return self._recorded().program.tape
+
+    def _recorded(self) -> Step:
+        if self._last is None:
+            raise GradientError("nothing is recorded yet: call step(...) or step.run(...) first")
+        return self._last
+
+    def memory(self) -> MemoryReport:
+        """What the recording that ran last needs, by purpose, in bytes.
+
+        Where parameters are frozen, `loss_fn` is recorded (not computed) once more to plan the same step with all of
+        them trained; see `MemoryReport.unfrozen`.
+        """
+        step = self._recorded()
+        if step.report is None:
+            step.report = account(step.program, self.optimizer.state_nbytes, self._unfrozen(step))
+        return step.report
+
+    def profile(self, *arrays: Any, seconds: float = 0.5) -> Rows:
+        """Microseconds of each instruction, forward and in reverse, on a batch (or micro-batch), without updates.
+
+        Parameters
+        ----------
+        *arrays : array_like
+            As `loss_fn` takes them.
+        seconds : float, default 0.5
+            About how long to measure.
+
+        Returns
+        -------
+        Rows
+            Prints as a table, iterates over its rows as dicts.
+        """
+        batch = [as_input(a) for a in arrays]
+        step = self._step_for(batch)
+        with Writing(step):
+            return time_instructions(step.program, batch, seconds)
+
+    def _unfrozen(self, step: Step) -> MemoryReport | None:
+        """The plan of the same step with nothing frozen; None if nothing is."""
+        program = step.program
+        capture = program.capture
+        leaves = set(capture.leaves)
+        for module in capture.modules.values():
+            for p in module.parameters(recurse=False):
+                if p.node is None:  # never trained: a leaf so that it can be wanted
+                    p.requires_grad_(True).requires_grad_(False)
+                leaves.add(p.node)
+        if all(leaf.requires_grad for leaf in leaves):
+            return None
+        dtype = program.tape.dtype
+        with Capture(dtype, leaves) as unfrozen:
+            inputs = [unfrozen.input(t.shape, t.dtype) for t in program.inputs]
+            loss = scalar_seed(self.loss_fn(*inputs), "loss_fn")
+            plan = Program(unfrozen, inputs, [loss], loss, runs=False)
+        trained = sum(leaf.nbytes for leaf in program.reached)
+        more = sum(leaf.nbytes for leaf in plan.reached) / max(trained, 1)
+        return account(plan, round(self.optimizer.state_nbytes * more))

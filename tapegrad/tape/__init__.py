@@ -1,0 +1,1 @@
+"""The Wengert list: rows of instructions, their listing, and the walk back."""

@@ -1,0 +1,88 @@
+"""The one gate through which a value leaves the tape: who may take it, and who must hear that history is lost.
+
+Values leave in two ways. Said explicitly (`numpy`, `item`, `float`) they may go, for everybody logs; unless the tensor
+depends on an argument by which a function is being differentiated at the moment: what is computed from the copy would
+then be missing from that function's gradient. Implicitly, where NumPy or another library asks for an array, nothing
+that requires a gradient may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..engine.caller import user_line
+from ..engine.walks.walk import WANTED
+from ..errors import GradientError
+from .nodes import Leaf, Node
+from .state import state
+
+#: the leaves by which some thread is differentiating a function now
+_arguments: set[Leaf] = set()
+
+
+class differentiating:  # noqa: N801  (a context manager)
+    """While it is entered, a function is being differentiated by these leaves."""
+
+    def __init__(self, leaves: Iterable[Leaf]) -> None:
+        self._leaves = set(leaves)
+
+    def __enter__(self) -> None:
+        _arguments.update(self._leaves)
+        state.transforming += 1
+
+    def __exit__(self, *error: Any) -> None:
+        _arguments.difference_update(self._leaves)
+        state.transforming -= 1
+
+
+def is_argument(t: Any) -> bool:
+    """Whether a tensor depends on an argument by which a function is being differentiated."""
+    if not _arguments or not t._requires_grad:
+        return False
+    node = t.node
+    if isinstance(node, Leaf):
+        return node in _arguments
+    return isinstance(node, Node) and _reaches_argument(node)
+
+
+def _reaches_argument(node: Node) -> bool:
+    tape = node.tape
+    if not node.on_tape:  # walked by `backward`, which refuses what depends on an argument
+        return False
+    sources = {v: source for source, v in tape._externals.items()}
+    waiting, seen = [node.variable], {node.variable}
+    while waiting:
+        v = waiting.pop()
+        source = sources.get(v)
+        if source is not None:
+            if source in _arguments or (isinstance(source, Node) and _reaches_argument(source)):
+                return True
+            continue
+        n = int(tape._producer[v])
+        first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
+        for operand in range(first + 1, last):
+            other = int(tape._variable[operand])
+            if tape._flags[operand] & WANTED and other not in seen:
+                seen.add(other)
+                waiting.append(other)
+    return False
+
+
+def leave(t: Any, how: str) -> None:
+    """Let a value be copied explicitly; raise if a derivative that is being computed would miss it."""
+    if _arguments and is_argument(t):
+        raise GradientError(
+            f"{user_line()}: {how} would cut the gradient: the tensor depends on an argument by which a function is "
+            "being differentiated (tg.grad, tg.value_and_grad), and what is computed from the copy would be missing; "
+            "use tapegrad's functions on the tensor itself, or detach() it if that is meant")
+
+
+def convert(t: Any, how: str) -> None:
+    """Let a value be copied implicitly; raise if that loses any history."""
+    leave(t, how)
+    if t._requires_grad:
+        raise GradientError(
+            f"{user_line()}: {how} would lose the history of a tensor that requires a gradient; use tapegrad's "
+            "functions on it (tg.stack for a list of tensors, the tensor as the first operand), or say detach() or "
+            ".numpy() if only the values are meant")

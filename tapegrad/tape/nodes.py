@@ -1,0 +1,44 @@
+"""What tensors hold of a tape: the output of an instruction, and a leaf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine.storage import Buffer
+from ..engine.walks.touched import TouchedRows
+from .instructions import Instructions
+
+__all__ = ["Leaf", "Node"]
+
+
+class Node:
+    """The output of an instruction; while it lives, so do the instruction and those before it that it needs."""
+
+    __slots__ = ("tape", "variable", "nbytes", "inputs", "epoch")
+
+    def __init__(self, tape: Instructions, variable: int, nbytes: int, inputs: tuple[Any, ...]) -> None:
+        self.tape, self.variable, self.nbytes, self.inputs, self.epoch = tape, variable, nbytes, inputs, tape.epoch
+
+    def __del__(self) -> None:
+        self.tape._dead.append((self.variable, self.epoch))
+
+    @property
+    def on_tape(self) -> bool:
+        """Whether the instruction is still there."""
+        tape = self.tape
+        return tape.epoch == self.epoch and tape._producer[self.variable] >= 0
+
+
+class Leaf:
+    """Where a leaf's gradient accumulates; shared by the leaf and its views."""
+
+    __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "requires_grad", "touched", "__weakref__")
+
+    def __init__(self, buffer: Buffer, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> None:
+        self.buffer, self.shape, self.dtype, self.nbytes = buffer, shape, dtype, nbytes
+        self.gradient: Buffer | None = None
+        self.requires_grad = True
+        self.home: Buffer | None = None  # where the gradient must lie, if an optimiser has said so
+        self.touched: TouchedRows | None = None  # which rows of the gradient are not zero, if that is kept

@@ -1,0 +1,152 @@
+"""`Tensor.backward`: one reverse walk over a define-by-run tape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from ..engine.poison import ENABLED
+from ..engine.storage import Buffer, Changes, array_at
+from ..engine.walks import walk
+from ..engine.writers import Writing
+from ..errors import GraphReleasedError, InPlaceError
+from ..ops.table import ADJOINT, OPS
+from .bounds import check_operands
+from .lending import alone
+from .nodes import Leaf, Node
+from .recomputation import Again, Replay
+from .sparse import begin_lists
+from .tape import Tape
+
+#: bytes of kept values from which on they are given back while the walk goes on, and between two such stops
+_MANY, _STRETCH = 4 << 20, 1 << 20
+
+
+def backward(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
+             gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None = None) -> None:
+    """Accumulate into the leaves' gradients the adjoints of `gradient` at a view of `node`'s variable.
+
+    With `only`, the gradients of other leaves are left as they are.
+    """
+    with alone(tape):
+        tape.sweep()
+        with Writing(tape._externals):
+            _walk_back(tape, node, offset, shape, strides, gradient, retain_graph, only)
+
+
+def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
+               gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None) -> None:
+    if not node.on_tape:
+        raise GraphReleasedError("this stretch of tape was walked already and given back; "
+                                 "call the first backward() with retain_graph=True")
+    dtype, seed = tape.dtype, node.variable
+    keeps = retain_graph or tape.keep
+    leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
+    passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
+    held = []  # gradients that are added to, which another thread may forget meanwhile
+    for leaf, v in leaves:
+        before = None if leaf in passed_over else leaf.gradient
+        tape._state[v] = walk.LEAF if before is None else walk.LEAF_WITH_GRADIENT
+        tape._adjoint[v] = 0 if before is None else before.address
+        held.append(before)
+    end = int(tape._producer[seed]) + 1
+    total = tape.plan_reverse(seed)
+    try:
+        _check_released(tape)
+        _check_unchanged(tape, end)
+        _ready_adjoints(tape, end)
+        adjoints = tape.storage.allocate(total, "the reverse walk's adjoints")
+        fresh = []
+        for leaf, v in leaves:
+            if tape._state[v] == walk.LEAF_REACHED:
+                home = None if leaf in passed_over else leaf.home
+                buffer = home or tape.storage.allocate(leaf.nbytes, "a gradient")
+                tape._adjoint[v] = buffer.address
+                fresh.append((leaf, buffer))
+        begin_lists(tape, leaves, end, dict(fresh), passed_over)
+        tape._header[walk.BASE] = adjoints.address
+        if ENABLED:
+            check_operands(tape, end)
+        tape.run(walk.LINK_REVERSE, 0, end)
+        at = int(tape._adjoint[seed]) or adjoints.address
+        if math.prod(shape) * dtype.itemsize != tape._nbytes[seed]:
+            array_at(at, (int(tape._nbytes[seed]) // dtype.itemsize,), (1,), dtype, adjoints)[...] = 0
+        array_at(at + offset * dtype.itemsize, shape, strides, dtype, adjoints)[...] = gradient
+        if any(type(saved) is Again for saved in tape.saved[:end]):
+            Replay(tape, end, keeps).walk()
+        else:
+            for first, last in _stretches(tape, end, keeps):
+                tape.walk_back(first, last, keeps)
+        for leaf, buffer in fresh:
+            if leaf not in passed_over:
+                leaf.gradient = buffer
+        if tape.keep:
+            tape._adjoints = adjoints
+            tape._kept_adjoint = tape._adjoint[:tape._variable_count].copy()
+            tape._kept_adjoint[seed] = at
+    except BaseException:
+        for n in tape._live[:end].nonzero()[0].tolist():
+            if tape.saved[n] is None:  # what was walked and given back cannot be walked again
+                tape._kill(n)
+        raise
+    finally:
+        tape._state[:tape._variable_count] = walk.UNREACHED
+        tape._adjoint[:tape._variable_count] = 0
+        for _, v in leaves:
+            tape._state[v] = walk.LEAF
+    if not keeps:
+        tape.forget(tape._live[:end].nonzero()[0].tolist())
+
+
+def _stretches(tape: Tape, end: int, keeps: bool) -> Iterator[tuple[int, int]]:
+    """The walk in one piece, or in such pieces that what they leave behind is worth giving back."""
+    last = end
+    if not keeps and tape.storage.live_bytes >= _MANY:
+        left = 0
+        for n in range(end - 1, 0, -1):
+            if tape._live[n]:
+                left += sum(buffer.nbytes for buffer in tape.saved[n])
+            if left >= _STRETCH:
+                yield n, last
+                last, left = n, 0
+    yield 0, last
+
+
+def _ready_adjoints(tape: Tape, end: int) -> None:
+    """Have the adjoint kernels of the live instructions before `end` compiled."""
+    codes = tape._opcode[:end]
+    if not ADJOINT[tape.dtype][codes].all():
+        for code in set(codes[tape._live[:end] != 0].tolist()):
+            OPS[code].ready_adjoint(tape.dtype)
+
+
+def _check_unchanged(tape: Tape, end: int) -> None:
+    """Raise if a saved value was overwritten since it was saved."""
+    live = tape._live[:end].nonzero()[0]
+    if len(live) and tape._stamp[live[0]] != Changes.count:
+        Changes.settle()
+        saved = tape.saved
+        for n, stamp in zip(live.tolist(), tape._stamp[live].tolist()):
+            for buffer in _read_buffers(tape, n) if tape.keep else saved[n]:
+                if buffer.version > stamp:
+                    name = OPS[tape._opcode[n]].name
+                    raise InPlaceError(f"{name}: a value that its adjoint reads was changed in place after it "
+                                       "was computed with (an optimiser's step, copy_ or load_state_dict between "
+                                       "the forward pass and backward()); compute the loss again")
+
+
+def _read_buffers(tape: Tape, n: int) -> Iterable[Buffer]:
+    """The buffers that the adjoint of instruction `n`, or its second run, reads."""
+    saved = tape.saved[n]
+    return [saved[j] for j in tape.notes[n][1]] if tape.keep else saved
+
+
+def _check_released(tape: Tape) -> None:
+    """Raise if the walk would reach a result whose own instruction is gone."""
+    count = tape._variable_count
+    if ((tape._state[:count] == walk.REACHED) & (tape._producer[:count] < 0)).any():
+        raise GraphReleasedError(
+            "the gradient reaches a tensor whose stretch of tape was walked already and given back; "
+            "detach() it, or call the first backward() with retain_graph=True")

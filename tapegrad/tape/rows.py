@@ -1,0 +1,62 @@
+"""What is recorded to be planned before it runs: instructions in lists, and what tensors hold of their variables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from typing import Any
+
+from ..engine.storage import Buffer
+from .instructions import Instructions
+from .nodes import Leaf
+
+
+class Symbol:
+    """A variable of a recording that is planned before it runs; `computed`: by an instruction of it."""
+
+    __slots__ = ("tape", "variable", "nbytes", "computed")
+
+    def __init__(self, tape: Instructions, variable: int, nbytes: int, computed: bool) -> None:
+        self.tape, self.variable, self.nbytes, self.computed = tape, variable, nbytes, computed
+
+
+Operand = tuple[int, int, int]  # a variable, the offset there, and flags
+#: an instruction: opcode, attributes, operands, and the note
+Row = tuple[int, Sequence[int], list[Operand], Any]
+
+
+class Rows:
+    """Instructions in a list, which is quicker to append to: what `Tape.load` takes over."""
+
+    __slots__ = ("instructions", "nbytes", "itemsizes", "externals", "free")
+
+    def __init__(self) -> None:
+        self.instructions: list[Row] = []
+        self.nbytes, self.itemsizes = [0], [0]  # of variable 0, which stands for what has no adjoint
+        self.externals: dict[Any, int] = {}
+        self.free: list[int] = []  # variables that nothing uses
+
+    def variable(self, nbytes: int, itemsize: int) -> int:
+        """A number for a new variable."""
+        self.nbytes.append(nbytes)
+        self.itemsizes.append(itemsize)
+        return len(self.nbytes) - 1
+
+    def outside(self, source: Leaf | Buffer, nbytes: int, itemsize: int) -> int:
+        """The variable of a leaf or of constant data."""
+        v = self.externals.get(source)
+        if v is None:
+            v = self.externals[source] = self.variable(nbytes, itemsize)
+        return v
+
+    def keep(self, results: Set[int]) -> None:
+        """Leave out the instructions that none of these variables needs."""
+        needed, kept = set(results), []
+        for row in reversed(self.instructions):
+            operands = row[2]
+            if operands[0][0] in needed:
+                needed.update([v for v, _, _ in operands])
+                kept.append(row)
+        if len(kept) < len(self.instructions):
+            self.instructions = kept[::-1]
+            self.free = [v for v in self.externals.values() if v not in needed]
+            self.externals = {source: v for source, v in self.externals.items() if v in needed}
