@@ -61,7 +61,7 @@ def permute(x: Any, *axes: int | Sequence[int]) -> Tensor:
     order = [one_axis(a, x.ndim, "permute") for a in unpack(axes)]
     if sorted(order) != list(range(x.ndim)):
         raise ArgumentError(f"permute: {list(unpack(axes))} is no permutation of {x.ndim} axes")
-    return view(x, 0, tuple(x.shape[d] for d in order), tuple(x.strides[d] for d in order))
+    return view(x, 0, tuple([x.shape[d] for d in order]), tuple([x.strides[d] for d in order]))
 
 
 def transpose(x: Any, *axes: Any) -> Tensor:

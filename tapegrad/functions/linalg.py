@@ -128,7 +128,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     n, k = w.shape
     m = math.prod(x.shape[:-1])
     op, operands = LINEAR, [x, w, bias_operand]
-    if max(m, n, k) > STRETCH and (needed := _totals(w.dtype, (m, n, k), (m, k, n), (n, k, m))):
+    if (m > STRETCH or n > STRETCH or k > STRETCH) and (needed := _totals(w.dtype, (m, n, k), (m, k, n), (n, k, m))):
         op, operands = LONG_LINEAR, [*operands, scratch(LONG_LINEAR, needed, *operands)]
     words = LinearMap.words(gemm=gemm_address(w.dtype), m=m, n=n, k=k, has_bias=bias is not None)
     return record(op, operands, (*x.shape[:-1], n), words, dtype=w.dtype)

@@ -67,8 +67,8 @@ def _reduced(t: Any) -> tuple[Any, ...]:
 def _tensor(kind: type, buffer: Buffer, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str,
             leaf: Leaf | None, requires_grad: bool) -> Any:
     t: Any = object.__new__(kind)
-    t.buffer, t.offset, t.node, t._requires_grad = buffer, offset, leaf, requires_grad
-    t._lay(shape, strides, np.dtype(dtype))
+    t._set(buffer=buffer, offset=offset, shape=shape, strides=strides, dtype=np.dtype(dtype), node=leaf,
+           _requires_grad=requires_grad)
     return t
 
 

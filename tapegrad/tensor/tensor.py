@@ -72,10 +72,8 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         nbytes = max(array.nbytes, array.dtype.itemsize)
         home = aligned_bytes(nbytes).view(array.dtype)
         home[:array.size] = array.ravel()
-        self.buffer = array_buffer(home)
-        self.offset, self.node = 0, None
-        self._lay(array.shape, contiguous_strides(array.shape), array.dtype)
-        self._requires_grad = False
+        self._set(buffer=array_buffer(home), offset=0, shape=array.shape, strides=contiguous_strides(array.shape),
+                  dtype=array.dtype, node=None, _requires_grad=False)
         if requires_grad:
             self.requires_grad_(True)
 
@@ -395,8 +393,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         leaf.buffer = self.buffer = Buffer(value_address, self.nbytes, owner)
         Changes.unmark(self.buffer)  # recorded steps write there
         Modes.changed()
-        self.offset = 0
-        self._lay(self.shape, contiguous_strides(self.shape), self.dtype)
+        self._set(offset=0, strides=contiguous_strides(self.shape))
         self._memory()[...] = values
         leaf.home = Buffer(gradient_address, self.nbytes, owner)
         if gradient_values is not None:
@@ -421,8 +418,8 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         t.__class__ = Tensor
         return t
 
-    def _lay(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> None:
-        for name, value in (("shape", shape), ("strides", strides), ("dtype", dtype)):
+    def _set(self, **fields: Any) -> None:
+        for name, value in fields.items():
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
