@@ -1,1 +1,1 @@
-"""The Wengert list: rows of instructions, their listing, and the walk back."""
+"""The Wengert list: instructions in arrays, their listing, the reverse walk, and checkpointing."""

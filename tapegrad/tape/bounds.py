@@ -1,4 +1,4 @@
-"""With ``TAPEGRAD_DEBUG=1``: no kernel gets an address beyond the bytes that its operand lies in."""
+"""Bounds checks with ``TAPEGRAD_DEBUG=1``: no kernel gets an address outside of its operand's buffer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def reach(offset: int, shape: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
-    """The first and the last element that a view touches.
+    """Lowest and highest element offset of a strided view.
 
     >>> reach(7, (2, 3), (1, -2))
     (3, 8)
@@ -31,7 +31,7 @@ def _check(what: str, offset: int, shape: Sequence[int], strides: Sequence[int],
 
 
 def checked(record: F) -> F:
-    """`record`, which then looks at the operands of every op first; itself without the variable."""
+    """`record` with the bounds of every operand checked first; `record` itself unless debugging."""
     if not ENABLED:
         return record
 
@@ -46,7 +46,7 @@ def checked(record: F) -> F:
 
 
 def check_operands(tape: Instructions, end: int) -> None:
-    """Raise if an operand of the instructions before `end` reaches beyond its variable."""
+    """Raise if an operand of the instructions before `end` reaches outside of its variable."""
     for n in range(end):
         note, first = tape.notes[n], int(tape._operand_start[n])
         for j, (shape, dtype, strides) in enumerate(note[0] if note is not None else ()):

@@ -1,9 +1,8 @@
-"""The one gate through which a value leaves the tape: who may take it, and who must hear that history is lost.
+"""The one gate through which a value leaves the tape.
 
-Values leave in two ways. Said explicitly (`numpy`, `item`, `float`) they may go, for everybody logs; unless the tensor
-depends on an argument by which a function is being differentiated at the moment: what is computed from the copy would
-then be missing from that function's gradient. Implicitly, where NumPy or another library asks for an array, nothing
-that requires a gradient may go.
+An explicit copy (`numpy`, `item`, `float`) is allowed, for everybody logs, unless the tensor depends on an argument of
+a function that is being differentiated: what is computed from the copy would be missing from the gradient. An implicit
+conversion, where NumPy or another library asks for an array, is refused for any tensor that requires a gradient.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from ..errors import GradientError
 from .nodes import Leaf, Node
 from .state import state
 
-#: the leaves by which some thread is differentiating a function now
+#: leaves with respect to which some thread is differentiating a function
 _arguments: set[Leaf] = set()
 
 
 class differentiating:  # noqa: N801  (a context manager)
-    """While it is entered, a function is being differentiated by these leaves."""
+    """Context: a function is being differentiated with respect to these leaves."""
 
     def __init__(self, leaves: Iterable[Leaf]) -> None:
         self._leaves = set(leaves)
@@ -37,7 +36,7 @@ class differentiating:  # noqa: N801  (a context manager)
 
 
 def is_argument(t: Any) -> bool:
-    """Whether a tensor depends on an argument by which a function is being differentiated."""
+    """Whether a tensor depends on an argument of a function that is being differentiated."""
     if not _arguments or not t._requires_grad:
         return False
     node = t.node
@@ -48,7 +47,7 @@ def is_argument(t: Any) -> bool:
 
 def _reaches_argument(node: Node) -> bool:
     tape = node.tape
-    if not node.on_tape:  # walked by `backward`, which refuses what depends on an argument
+    if not node.on_tape:  # released by `backward`, which refuses what depends on an argument
         return False
     sources = {v: source for source, v in tape._externals.items()}
     waiting, seen = [node.variable], {node.variable}
@@ -70,7 +69,7 @@ def _reaches_argument(node: Node) -> bool:
 
 
 def leave(t: Any, how: str) -> None:
-    """Let a value be copied explicitly; raise if a derivative that is being computed would miss it."""
+    """Allow an explicit copy; raise if a derivative in the making would miss it."""
     if _arguments and is_argument(t):
         raise GradientError(
             f"{user_line()}: {how} would cut the gradient: the tensor depends on an argument by which a function is "
@@ -79,7 +78,7 @@ def leave(t: Any, how: str) -> None:
 
 
 def convert(t: Any, how: str) -> None:
-    """Let a value be copied implicitly; raise if that loses any history."""
+    """Allow an implicit copy; raise if it loses any history."""
     leave(t, how)
     if t._requires_grad:
         raise GradientError(

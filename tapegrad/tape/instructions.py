@@ -1,4 +1,4 @@
-"""Instructions as integers in arrays that grow."""
+"""Instructions as integers in arrays that grow by doubling."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..errors import TapeMemoryError
 __all__ = ["Instructions", "Note", "packer"]
 
 #: shape, dtype and strides of every operand, the operands that are saved, the user's file and line with the layer
-#: (None where nothing is captured), and the `Segment` that runs again in the reverse walk
+#: (None if no recording is being made), and the `Segment` that is recomputed in the reverse walk
 Note = tuple[list[tuple[tuple[int, ...], np.dtype, tuple[int, ...]]], tuple[int, ...], Any, Any]
 
 
 @cache
 def packer(count: int) -> struct.Struct:
-    """What packs so many words."""
+    """The packer of `count` words."""
     return struct.Struct(f"{count}q")
 
 
 class Instructions:
-    """The arrays of a tape, what its instructions save and hold, and the storage of their values.
+    """The arrays of a tape, what its instructions save, and the storage of their values.
 
     Attributes
     ----------
     count : int
-        Of the instructions, those that are dead among them.
+        Instructions, dead ones included.
     epoch : int
-        How often all of them were forgotten.
+        Number of resets.
     """
 
     def __init__(self, max_bytes: int | None, keep: bool) -> None:
@@ -44,7 +44,7 @@ class Instructions:
         self._offset: Any
         self._flags: Any
         self.storage = storage(max_bytes)
-        self.dtype: Any = None  # of the first op that is recorded
+        self.dtype: Any = None  # that of the first recorded op
         self.epoch = 0
         self.names: dict[str, Any] = {}
         self._header = np.zeros(walk.HEADER_WORDS, np.int64)
@@ -70,7 +70,7 @@ class Instructions:
                      "_hole_bytes")
 
     def _grow(self, names: Sequence[str]) -> None:
-        """Double these arrays."""
+        """Double the capacity of these arrays."""
         extra = sum(getattr(self, name).nbytes for name in names)
         held = self.storage.held_bytes + self.instruction_bytes
         if self.max_bytes is not None and held + extra > self.max_bytes:
@@ -97,13 +97,13 @@ class Instructions:
 
     def _clear(self) -> None:
         self.count = self._word_count = self._operand_count = self._dead_count = 0
-        self._variable_count = 1  # variable 0 stands for what has no adjoint
+        self._variable_count = 1  # variable 0 stands for operands without an adjoint
         self._free_variables: list[int] = []
         self._externals: dict[Any, int] = {}
-        self.saved: list[Any] = []  # of tuples of Buffer, or Again; None where dead
-        self.notes: list[Any] = []  # of Note, None where dead
+        self.saved: list[Any] = []  # per instruction: a tuple of Buffer, or an Again; None where dead
+        self.notes: list[Any] = []  # per instruction: a Note; None where dead
         self._kept_nodes: list[Any] = []
-        self._adjoints: Buffer | None = None  # with `keep`: of the last reverse walk, and where each lies
+        self._adjoints: Buffer | None = None  # with `keep`: of the last reverse walk, with their addresses
         self._kept_adjoint = np.zeros(0, np.int64)
 
     @property
@@ -113,7 +113,7 @@ class Instructions:
         return sum(getattr(self, name).nbytes for name in names)
 
     def scratch_row(self, words: list[int]) -> int:
-        """Byte address of a row that is not recorded; it holds until the next call."""
+        """Byte address of an unrecorded row; valid until the next call."""
         if len(words) > len(self._scratch):
             self._scratch = np.zeros(2 * len(words), np.int64)
         packer(len(words)).pack_into(self._scratch, 0, *words)

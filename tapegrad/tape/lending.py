@@ -1,8 +1,7 @@
-"""A tape that one thread records on while another walks back over it: one waits for the other.
+"""A biased lock: one thread records on a tape while another may walk it in reverse.
 
-The thread whose tape it is only counts that it is at work, and looks whether the tape is lent; whoever else wants to
-walk says so first and waits until nobody is at work. CPython changes threads at calls and at jumps back, so a count is
-right.
+The owner only increments a counter and tests a flag; any other thread sets the flag under a lock and waits until the
+counter is zero. CPython switches threads at calls and backward jumps only, so that a plain counter is enough.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _tapes: WeakSet[Any] = WeakSet()
 
 
 class Lendable:
-    """What a tape knows of the threads that use it.
+    """The lock's state, on the tape.
 
     Attributes
     ----------
     at_work : int
-        How often its own thread records or walks now (a finaliser may record in the midst of recording).
+        Nesting depth of the owner's recording and walking (a finaliser may record in the midst of recording).
     lent : bool
-        Whether another thread walks, or waits for that.
+        Whether another thread walks or waits to.
     """
 
     at_work: int
@@ -54,7 +53,7 @@ class Lendable:
         self._entered -= 1
 
     def wait_until_back(self) -> None:
-        """Where the tape is lent, wait; for who has counted itself to be at work."""
+        """Yield to the thread that the tape is lent to; called with `at_work` incremented."""
         while self.lent and self.at_work == 1:
             self.at_work = 0
             with _lending.now:
@@ -64,7 +63,7 @@ class Lendable:
 
 @contextmanager
 def alone(tape: Any) -> Iterator[None]:
-    """Nobody else records or walks on the tape meanwhile."""
+    """Context: exclusive use of the tape."""
     if tape in state.entered or state.defaults.get(tape.dtype) is tape:
         tape.at_work += 1
         try:
@@ -85,7 +84,7 @@ def alone(tape: Any) -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """No other thread is at work here."""
+    """The child has no other thread."""
     for tape in list(_tapes):
         tape._begin_alone()
 

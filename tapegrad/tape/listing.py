@@ -1,4 +1,4 @@
-"""What a tape shows of itself: the listing, and single instructions."""
+"""The listing of a tape, and its single instructions."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ __all__ = ["Leaf", "Node"]
 
 
 class Node:
-    """The output of an instruction; while it lives, so do the instruction and those before it that it needs."""
+    """The output of an instruction; it keeps the instruction and its ancestors alive."""
 
     __slots__ = ("tape", "variable", "nbytes", "inputs", "epoch")
 
@@ -26,13 +26,13 @@ class Node:
 
     @property
     def on_tape(self) -> bool:
-        """Whether the instruction is still there."""
+        """Whether the instruction has not been released."""
         tape = self.tape
         return tape.epoch == self.epoch and tape._producer[self.variable] >= 0
 
 
 class Leaf:
-    """Where a leaf's gradient accumulates; shared by the leaf and its views."""
+    """Accumulator of a leaf's gradient, shared by the leaf and its views."""
 
     __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "requires_grad", "touched", "__weakref__")
 
@@ -40,5 +40,5 @@ class Leaf:
         self.buffer, self.shape, self.dtype, self.nbytes = buffer, shape, dtype, nbytes
         self.gradient: Buffer | None = None
         self.requires_grad = True
-        self.home: Buffer | None = None  # where the gradient must lie, if an optimiser has said so
-        self.touched: TouchedRows | None = None  # which rows of the gradient are not zero, if that is kept
+        self.home: Buffer | None = None  # buffer that the gradient must be written to, if an optimiser owns one
+        self.touched: TouchedRows | None = None  # rows of the gradient that are not zero, if they are listed

@@ -1,8 +1,8 @@
-"""`checkpoint`: a stretch of the recording whose values are not kept but computed again in the reverse walk.
+"""`checkpoint`: segments of the recording whose values are rematerialised in the reverse walk instead of kept.
 
-In a recorded step the plan says which instructions run again (`program.planning.schedule`). Define by run, the
-instructions stay on the tape and their values go; the reverse walk makes new buffers for those that it needs, writes
-their addresses into the rows, and runs them.
+In a recorded step the plan schedules what is recomputed (`program.planning.schedule`). Define by run, the instructions
+stay on the tape and their values are freed; the reverse walk allocates new buffers for those that it needs, writes
+their addresses into the rows, and runs the rows.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .tape import Tape
 
 
 class Segment:
-    """What is recorded while it is the thread's present one; `path` are the segments around it and itself."""
+    """A checkpointed segment; `path` lists the enclosing segments, outermost first, and itself."""
 
     __slots__ = ("path", "slots", "makers")
 
     def __init__(self, outer: Segment | None) -> None:
         self.path: tuple[Segment, ...] = (*(outer.path if outer is not None else ()), self)
-        #: of the outermost one while it is recorded: where the values of its buffers come from
+        #: kept by the outermost one while it is recorded: the slot of each buffer that it wrote
         self.slots: WeakKeyDictionary[Buffer, Slot] = WeakKeyDictionary() if outer is None else outer.slots
-        #: and the instructions that made them, for a detached tensor holds its buffer only
+        #: and the node that wrote it, which a detached tensor does not hold
         self.makers: WeakKeyDictionary[Buffer, Node] = WeakKeyDictionary() if outer is None else outer.makers
 
     def __enter__(self) -> Segment:
@@ -41,38 +41,38 @@ class Segment:
 
     def __exit__(self, *error: Any) -> None:
         outer = state.segment = self.path[-2] if len(self.path) > 1 else None
-        if outer is None:  # who uses these buffers from now on keeps them
+        if outer is None:  # later readers keep these buffers alive
             self.slots = WeakKeyDictionary()
-            self.makers.clear()  # inner segments hold it too
+            self.makers.clear()  # shared with the inner segments
 
 
 class Slot:
-    """A value that an instruction of a segment writes: its bytes while somebody has them."""
+    """A value that a segment writes: its buffer while there is one."""
 
     __slots__ = ("segment", "nbytes", "first", "version", "buffer", "checksum")
 
     def __init__(self, segment: Segment, buffer: Buffer, nbytes: int) -> None:
         self.segment, self.nbytes = segment, nbytes
         self.first, self.version = ref(buffer), buffer.version
-        self.buffer: Buffer | None = None  # while it is computed again
+        self.buffer: Buffer | None = None  # while it is recomputed
         self.checksum: int | None = None
 
     def present(self) -> Buffer | None:
-        """The bytes, if they are there: computed again, or the first ones, unchanged."""
+        """The buffer: recomputed, or the first one if it is alive and unchanged."""
         if self.buffer is not None:
             return self.buffer
         first = self.first()
         return first if first is not None and first.version == self.version else None
 
     def sum(self) -> int:
-        """Checksum of the bytes that are present."""
+        """Checksum of the present bytes."""
         buffer = self.present()
         assert buffer is not None
         return zlib.crc32(array_at(buffer.address, (self.nbytes,), (1,), np.dtype(np.uint8), buffer).data)
 
 
 class Again:
-    """Where an instruction of a segment finds its operands when it runs again; iterates over the buffers it reads.
+    """What it takes to run an instruction of a segment again; iterates over the buffers that it reads.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Again:
                  words: list[int], states: int = 0) -> None:
         slots, makers = segment.path[0].slots, segment.path[0].makers
         self.segment, self.sizes, self.written, self.states = segment, sizes, tuple(written), states
-        self.makers = [makers[buffer] for buffer in buffers if buffer in makers]  # they stay on the tape
+        self.makers = [makers[buffer] for buffer in buffers if buffer in makers]  # stay on the tape
         for j, nbytes in written.items():
             slots[buffers[j]] = Slot(segment, buffers[j], nbytes)
         self.sources: list[Slot | Buffer] = [slots.get(buffer, buffer) for buffer in buffers]
@@ -104,25 +104,25 @@ class Again:
                 if isinstance(source, Buffer) and not self.states >> j & 1)
 
     def outputs(self) -> Iterator[Slot]:
-        """The slots that the instruction writes."""
+        """Slots that the instruction writes."""
         return (self.sources[j] for j in self.written)  # type: ignore[misc]
 
     def inputs(self) -> Iterator[Slot]:
-        """The slots that it reads."""
+        """Slots that it reads."""
         return (s for j, s in enumerate(self.sources) if isinstance(s, Slot) and j not in self.written)
 
     def made_by(self, node: Node, output: Buffer) -> None:
-        """Have what reads the output in the same stretch keep its instruction."""
+        """Have readers of the output within the segment keep its instruction."""
         self.segment.path[0].makers[output] = node
 
     def remember_result(self) -> None:
-        """Have the output compared when the instruction runs again."""
+        """Have a recomputed output compared with this one."""
         slot = next(self.outputs())
         slot.checksum = slot.sum()
 
 
 class Replay:
-    """The reverse walk over instructions of which some belong to segments."""
+    """A reverse walk that rematerialises segments."""
 
     def __init__(self, tape: Tape, end: int, keeps: bool) -> None:
         self.tape, self.keeps = tape, keeps
@@ -135,7 +135,7 @@ class Replay:
         return () if again is None else again.segment.path
 
     def walk(self) -> None:
-        """Run the adjoints of all live instructions; segments run again when the walk arrives at them."""
+        """Run the adjoints of all live instructions, and each segment before its own."""
         tape, present, last = self.tape, self.present, len(self.present) - 1
         live = tape._live[:len(self.again)] != 0
         open_segments: list[Segment] = []
@@ -157,7 +157,7 @@ class Replay:
             self._give_back(0, last)
 
     def _give_back(self, first: int, last: int) -> None:
-        """Drop what these instructions computed again: only adjoints behind them read it."""
+        """Free what these instructions recomputed; no adjoint to come reads it."""
         for n in self.present[first:last + 1]:
             again = self.again[n]
             if again is not None:
@@ -165,7 +165,7 @@ class Replay:
                     slot.buffer = None
 
     def _rows(self, segment: Segment, last: int) -> list[int]:
-        """The instructions of a segment, which come one after another, up to `last`."""
+        """The consecutive instructions of a segment, up to `last`."""
         first = last
         while first > 0 and segment in self._path(first - 1):
             first -= 1
@@ -177,7 +177,7 @@ class Replay:
         return again
 
     def _run_again(self, segment: Segment, rows: Sequence[int], live: np.ndarray) -> None:
-        """Compute what the adjoints of the segment read, and what the segments within it begin with."""
+        """Rematerialise what the adjoints of the segment read, and the inputs of its inner segments."""
         depth = len(segment.path)
         stay = set()
         for n in rows:
@@ -185,7 +185,7 @@ class Replay:
             if again.segment is segment:
                 if live[n]:
                     stay |= {again.sources[j] for j in self.tape.notes[n][1]}
-            else:  # runs within an inner segment, later
+            else:  # recomputed later, with its inner segment
                 inner = again.segment.path[depth]
                 stay |= {slot for slot in again.inputs() if inner not in slot.segment.path}
         run: list[int] = []
@@ -220,7 +220,7 @@ class Replay:
                     "first time; it must depend on nothing but its inputs")
 
     def _point(self, n: int) -> None:
-        """Write into the row where the operands lie now."""
+        """Write the present addresses of the operands into the row."""
         tape, again = self.tape, self._of(n)
         at = int(tape._start[n]) + 1
         for j, (source, size, offset) in enumerate(zip(again.sources, again.sizes, again.offsets)):
@@ -230,15 +230,15 @@ class Replay:
 
 
 def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """``function(*args, **kwargs)``, of whose values none is kept for the reverse walk: they are computed again there.
+    """``function(*args, **kwargs)``, whose intermediate values are recomputed in the reverse walk instead of kept.
 
-    A stretch then costs the memory of its inputs and its result, and once more the time of its forward pass (Chen et
-    al. 2016, "Training deep nets with sublinear memory cost"). Calls nest: an inner stretch is computed again within
-    an outer one, too.
+    The segment costs the memory of its inputs and its result, and the time of one more forward pass (Chen et al. 2016,
+    "Training deep nets with sublinear memory cost"). Calls nest: an inner segment is recomputed within an outer one
+    too.
 
-    `function` is called once. The reverse walk runs the instructions that it recorded, with the same random numbers
-    and without moving running statistics a second time, so that gradients are those without `checkpoint` to the bit.
-    On a tape that keeps everything for inspection (``with tg.Tape()``) it changes nothing.
+    `function` is called once. The reverse walk runs the recorded instructions again, with the same random numbers and
+    without updating running statistics a second time: gradients are those without `checkpoint`, to the bit. On a tape
+    that keeps everything for inspection (``with tg.Tape()``) it has no effect.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Raises
     ------
     RecomputationError
-        In a define-by-run `backward`, if an op of the user's (`custom_op`) gives another result than the first time.
+        In a define-by-run `backward`, if a user's op (`custom_op`) gives another result than the first time.
 
     Examples
     --------

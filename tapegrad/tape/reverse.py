@@ -20,13 +20,13 @@ from .recomputation import Again, Replay
 from .sparse import begin_lists
 from .tape import Tape
 
-#: bytes of kept values from which on they are given back while the walk goes on, and between two such stops
+#: bytes of saved values from which on they are freed during the walk, and how many between two stops
 _MANY, _STRETCH = 4 << 20, 1 << 20
 
 
 def backward(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
              gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None = None) -> None:
-    """Accumulate into the leaves' gradients the adjoints of `gradient` at a view of `node`'s variable.
+    """Accumulate into the leaves' gradients, given the cotangent `gradient` of a view of `node`'s variable.
 
     With `only`, the gradients of other leaves are left as they are.
     """
@@ -45,7 +45,7 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
     keeps = retain_graph or tape.keep
     leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
     passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
-    held = []  # gradients that are added to, which another thread may forget meanwhile
+    held = []  # gradients that are accumulated into, which another thread may set to None meanwhile
     for leaf, v in leaves:
         before = None if leaf in passed_over else leaf.gradient
         tape._state[v] = walk.LEAF if before is None else walk.LEAF_WITH_GRADIENT
@@ -88,7 +88,7 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
             tape._kept_adjoint[seed] = at
     except BaseException:
         for n in tape._live[:end].nonzero()[0].tolist():
-            if tape.saved[n] is None:  # what was walked and given back cannot be walked again
+            if tape.saved[n] is None:  # partly walked and freed: it cannot be walked again
                 tape._kill(n)
         raise
     finally:
@@ -101,7 +101,7 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
 
 
 def _stretches(tape: Tape, end: int, keeps: bool) -> Iterator[tuple[int, int]]:
-    """The walk in one piece, or in such pieces that what they leave behind is worth giving back."""
+    """The walk at once, or in chunks after which enough saved bytes are freed."""
     last = end
     if not keeps and tape.storage.live_bytes >= _MANY:
         left = 0
@@ -115,7 +115,7 @@ def _stretches(tape: Tape, end: int, keeps: bool) -> Iterator[tuple[int, int]]:
 
 
 def _ready_adjoints(tape: Tape, end: int) -> None:
-    """Have the adjoint kernels of the live instructions before `end` compiled."""
+    """Compile the missing adjoint kernels of the live instructions before `end`."""
     codes = tape._opcode[:end]
     if not ADJOINT[tape.dtype][codes].all():
         for code in set(codes[tape._live[:end] != 0].tolist()):
@@ -123,7 +123,7 @@ def _ready_adjoints(tape: Tape, end: int) -> None:
 
 
 def _check_unchanged(tape: Tape, end: int) -> None:
-    """Raise if a saved value was overwritten since it was saved."""
+    """Raise if a saved value was overwritten since (version counters)."""
     live = tape._live[:end].nonzero()[0]
     if len(live) and tape._stamp[live[0]] != Changes.count:
         Changes.settle()
@@ -138,13 +138,13 @@ def _check_unchanged(tape: Tape, end: int) -> None:
 
 
 def _read_buffers(tape: Tape, n: int) -> Iterable[Buffer]:
-    """The buffers that the adjoint of instruction `n`, or its second run, reads."""
+    """The buffers that the adjoint of instruction `n`, or its recomputation, reads."""
     saved = tape.saved[n]
     return [saved[j] for j in tape.notes[n][1]] if tape.keep else saved
 
 
 def _check_released(tape: Tape) -> None:
-    """Raise if the walk would reach a result whose own instruction is gone."""
+    """Raise if the walk would reach a result whose instruction has been released."""
     count = tape._variable_count
     if ((tape._state[:count] == walk.REACHED) & (tape._producer[:count] < 0)).any():
         raise GraphReleasedError(

@@ -1,4 +1,4 @@
-"""What is recorded to be planned before it runs: instructions in lists, and what tensors hold of their variables."""
+"""Recordings that are planned before they run: instructions in lists, and symbolic variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .nodes import Leaf
 
 
 class Symbol:
-    """A variable of a recording that is planned before it runs; `computed`: by an instruction of it."""
+    """A symbolic variable; `computed`: by an instruction of the recording."""
 
     __slots__ = ("tape", "variable", "nbytes", "computed")
 
@@ -19,21 +19,21 @@ class Symbol:
         self.tape, self.variable, self.nbytes, self.computed = tape, variable, nbytes, computed
 
 
-Operand = tuple[int, int, int]  # a variable, the offset there, and flags
+Operand = tuple[int, int, int]  # variable, offset in it, flags
 #: an instruction: opcode, attributes, operands, and the note
 Row = tuple[int, Sequence[int], list[Operand], Any]
 
 
 class Rows:
-    """Instructions in a list, which is quicker to append to: what `Tape.load` takes over."""
+    """Instructions in lists, which are quicker to append to; `Tape.load` packs them into arrays."""
 
     __slots__ = ("instructions", "nbytes", "itemsizes", "externals", "free")
 
     def __init__(self) -> None:
         self.instructions: list[Row] = []
-        self.nbytes, self.itemsizes = [0], [0]  # of variable 0, which stands for what has no adjoint
+        self.nbytes, self.itemsizes = [0], [0]  # of variable 0, which stands for operands without an adjoint
         self.externals: dict[Any, int] = {}
-        self.free: list[int] = []  # variables that nothing uses
+        self.free: list[int] = []  # unused variables
 
     def variable(self, nbytes: int, itemsize: int) -> int:
         """A number for a new variable."""
@@ -49,7 +49,7 @@ class Rows:
         return v
 
     def keep(self, results: Set[int]) -> None:
-        """Leave out the instructions that none of these variables needs."""
+        """Dead code elimination: drop the instructions that none of these variables depends on."""
         needed, kept = set(results), []
         for row in reversed(self.instructions):
             operands = row[2]

@@ -1,4 +1,4 @@
-"""Leaves of which a reverse walk touches few rows: who lists them, and when that cannot be."""
+"""Row-sparse gradients: leaves (tables) whose reverse walk lists the rows that it touches."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["begin_lists", "link_lists", "list_rows_of"]
 
 
 def list_rows_of(leaf: Any) -> None:
-    """Have the rows of a table listed that its gradient touches, from the next reverse walk on."""
+    """List the rows of a table that its gradient touches, from the next reverse walk on."""
     if leaf.touched is None:
         leaf.touched = TouchedRows(*leaf.shape)
 
 
 def link_lists(tape: Any, leaves: Sequence[tuple[Any, int]], end: int, apart: Collection[Any] = ()) -> set[Any]:
-    """Give the instructions before `end` that list rows the lists of their leaves, once the reverse walk is planned.
+    """Link instructions before `end` that list rows to the lists of their leaves, once the reverse walk is planned.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def link_lists(tape: Any, leaves: Sequence[tuple[Any, int]], end: int, apart: Co
     leaves : sequence of (Leaf, variable)
     end : int
     apart : collection of Leaf
-        Those whose adjoints go elsewhere than into their gradients.
+        Those whose adjoints are not accumulated into their gradients.
 
     Returns
     -------
     set of Leaf
-        Those all of whose contributions are listed. An instruction of another leaf adds as if there were no list.
+        Those all of whose contributions are listed. Instructions of the others list nothing.
     """
     found = set()
     for leaf, v in leaves:
@@ -56,7 +56,7 @@ def link_lists(tape: Any, leaves: Sequence[tuple[Any, int]], end: int, apart: Co
 
 def begin_lists(tape: Any, leaves: Sequence[tuple[Any, int]], end: int, gradients: dict[Any, Any],
                 apart: Collection[Any]) -> None:
-    """`link_lists` for a walk that comes next; `gradients` are the buffers of those that had none before."""
+    """`link_lists` for the next walk; `gradients` are the buffers of leaves that had none before."""
     if any(leaf.touched is not None for leaf, _ in leaves):
         listed = link_lists(tape, leaves, end, apart)
         for leaf, v in leaves:

@@ -1,4 +1,4 @@
-"""What a thread is doing: its tapes, whether it records, whether it captures."""
+"""Thread-local state: the tapes, and whether ops record; global version counters."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ..engine.storage import Changes
 from ..errors import ArgumentError
 
 _lock = Lock()
-#: the value of an attribute that is not there
+#: stands for a missing attribute
 ABSENT: Any = object()
 
 
 class Modes:
-    """Counts changes of what a recording depends on besides its arguments, in any thread.
+    """Global version counter of what recordings depend on besides their arguments, over all threads.
 
-    That is modules (see `Version`), which leaves are frozen, and where they lie. As long as the number stays, a
-    recording holds that held before; a change counts after it was made.
+    That is modules (see `Version`), which leaves are frozen, and the leaves' addresses. As long as the number stays, a
+    valid recording is valid. A change increments it after it was made.
 
     Attributes
     ----------
     changes : int
         The number of one of the last changes; no two have the same.
     recordings : int
-        How many are being made now.
+        Recordings in the making.
     """
 
     changes = recordings = 0
@@ -39,13 +39,13 @@ class Modes:
 
     @classmethod
     def changed(cls) -> int:
-        """Something has changed; returns the number of the change."""
+        """Count a change; returns its number."""
         number = cls.changes = next(cls._numbers)
         return number
 
     @classmethod
     def record(cls, more: int) -> None:
-        """One recording more is being made, or one less."""
+        """Count `more` recordings in the making."""
         with _lock.now:
             cls.recordings += more
 
@@ -54,18 +54,18 @@ Changes.notice = Modes.changed
 
 
 class Version:
-    """Counts the changes of a module's attributes, parameters, buffers and children.
+    """Version counter of a module's attributes, parameters, buffers and children.
 
     Attributes
     ----------
     number : int
-        Of the last change, among all of `Modes`.
+        Of the last change, in the numbers of `Modes`.
     made : int
-        Of the change that made the module.
+        Of the module's construction.
     assigned : dict of str to int
-        Of the last assignment to each attribute by what was not being recorded.
+        Of the last assignment to each attribute by code that is not being recorded.
     look : object
-        What a recording has made of the module as it is, for the next one; None after a change.
+        Snapshot of the module that a recording took, for the next one; None after a change.
     """
 
     __slots__ = ("number", "made", "assigned", "look")
@@ -79,17 +79,17 @@ class Version:
         return Version, ()
 
     def changed(self) -> None:
-        """There was a change."""
+        """Count a change."""
         self.number, self.look = Modes.changed(), None
 
     def attribute(self, name: str) -> None:
-        """An attribute was assigned or deleted, by no function that is being recorded."""
+        """Count an assignment or deletion of an attribute by code that is not being recorded."""
         self.assigned[name] = self.number = Modes.changed()
         self.look = None
 
 
 class Forgotten:
-    """Counts how often gradients of leaves were set to None, in any thread."""
+    """Counts how often gradients were set to None, over all threads."""
 
     count = 0
 
@@ -99,15 +99,15 @@ class ThreadState(threading.local):
 
     def __init__(self) -> None:
         self.grad_enabled = True
-        self.grad_before: list[bool] = []  # `no_grad` and `enable_grad`, one within the other
+        self.grad_before: list[bool] = []  # stack of `no_grad` and `enable_grad`
         self.capture: Any = None
-        self.segment: Any = None  # of `checkpoint`
-        self.transforming = 0  # how many functions are being differentiated, each within the other
+        self.segment: Any = None  # innermost `checkpoint` segment
+        self.transforming = 0  # nesting depth of functions that are being differentiated
         self.entered: list[Any] = []
         self.defaults: dict[np.dtype, Any] = {}
 
     def wants(self, t: Any) -> bool:
-        """Whether an op on `t` now would have to give its adjoint."""
+        """Whether an op on `t` now would need the adjoint of `t`."""
         return self.grad_enabled and t.requires_grad and (self.capture is None or self.capture.wants(t))
 
 
@@ -115,13 +115,13 @@ state = ThreadState()
 
 
 class _GradMode:
-    """Context manager and decorator that switches recording."""
+    """Context manager and decorator that switches recording on or off."""
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
 
     def __enter__(self) -> None:
-        state.grad_before.append(state.grad_enabled)  # the thread's: several may enter one object
+        state.grad_before.append(state.grad_enabled)  # thread-local: several threads may enter one object
         state.grad_enabled = self._enabled
 
     def __exit__(self, *error: Any) -> None:
@@ -153,7 +153,7 @@ class _GradMode:
 
 
 def _steps(enabled: bool, inner: Any) -> Generator[Any, Any, Any]:
-    """A generator that runs in a mode; who takes its values between its steps has his own."""
+    """A generator whose steps run in a mode; code between the steps keeps its own."""
     step, given = inner.send, None
     while True:
         try:
@@ -172,7 +172,7 @@ def _steps(enabled: bool, inner: Any) -> Generator[Any, Any, Any]:
 
 
 class _Awaited:
-    """A coroutine that runs in a mode; tasks that run while it waits have their own."""
+    """A coroutine that runs in a mode; tasks that run while it waits keep their own."""
 
     def __init__(self, enabled: bool, coroutine: Any) -> None:
         self._enabled, self._coroutine = enabled, coroutine
@@ -184,8 +184,8 @@ class _Awaited:
 def no_grad() -> _GradMode:
     """Ops inside record nothing; also a decorator, of generators and coroutines too.
 
-    The mode is the thread's: where a ``with`` block yields or awaits, what runs meanwhile records nothing either; a
-    decorated generator or coroutine switches at each of its steps.
+    The mode is thread-local: where a ``with`` block yields or awaits, other code of the thread records nothing either.
+    A decorated generator or coroutine switches at each of its steps.
 
     Examples
     --------

@@ -1,13 +1,12 @@
 """The Wengert list: instructions as integers in preallocated arrays.
 
-Instruction ``n`` is ``opcode[n]`` and a row of words, ``words[start[n]:start[n + 1]]``: the mode, for each operand
-the addresses of its value and its adjoint (0: the output, then the inputs, then auxiliary outputs), then the
-attributes (sizes, strides, scalars as float64 bits). Beside it stand, for each operand, the *variable* that it is
-(a whole or a part of), its offset there in elements, and whether its adjoint is wanted. Rows may differ in length,
-so no record has a limit and no side table needs another look-up in the walks.
+Instruction ``n`` is ``opcode[n]`` and a row of words, ``words[start[n]:start[n + 1]]``: the mode; for each operand (the
+output, the inputs, auxiliary outputs) the addresses of its value and its adjoint; then the attributes (sizes, strides,
+scalars as float64 bits). Side tables give for each operand its *variable*, its offset in it in elements, and whether
+its adjoint is wanted. Rows vary in length, so that no op has a limit and the walks need no second look-up.
 
-A variable is what ``%k`` names in the listing: the output of an instruction, or a leaf. Its value and its adjoint
-each have a place of their own.
+A variable is what ``%k`` names in the listing: the output of an instruction, or a leaf. Operands are views of
+variables. Value and adjoint of a variable have separate buffers.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ from .state import state
 
 
 class Tape(Instructions, Lendable):
-    """A recording of instructions.
+    """A Wengert list with the storage of its values.
 
     Parameters
     ----------
     max_bytes : int, optional
-        The most that the tape may hold, in bytes, values, adjoints and instructions together.
+        Limit in bytes of values, adjoints and instructions together.
     keep : bool, default True
-        Keep values and adjoints of every instruction for inspection until `reset`. The default tape of a thread
-        does not: after `backward` it gives back what was walked.
+        Keep values and adjoints of every instruction for inspection until `reset`. A thread's default tape does not:
+        `backward` releases what it has walked.
 
     Examples
     --------
@@ -69,7 +68,7 @@ class Tape(Instructions, Lendable):
         return self.storage.live_bytes
 
     def __len__(self) -> int:
-        """Number of instructions, without those whose results nobody can reach any more."""
+        """Number of live instructions, whose results can still be reached."""
         with alone(self):
             self._sweep()
             return self.count - self._dead_count
@@ -77,7 +76,7 @@ class Tape(Instructions, Lendable):
     # -------------------------------------------------------------- recording
 
     def sweep(self) -> None:
-        """Give back the instructions whose results have died; never between taking a variable and appending."""
+        """Release the instructions whose results have died; never between taking a variable and appending."""
         if self._dead:
             self._sweep()
 
@@ -95,7 +94,7 @@ class Tape(Instructions, Lendable):
         return v
 
     def external(self, source: Leaf | Buffer | Node, nbytes: int, itemsize: int) -> int:
-        """The variable of a leaf or of constant data on this tape; the tape keeps it alive."""
+        """The variable of a leaf, of constant data or of another tape's node; the tape keeps it alive."""
         v = self._externals.get(source)
         if v is None:
             v = self.new_variable(nbytes, itemsize)
@@ -103,7 +102,7 @@ class Tape(Instructions, Lendable):
         return v
 
     def _enter(self, source: Leaf | Buffer | Node, v: int) -> None:
-        """Have variable `v` be what lies outside of the tape."""
+        """Bind variable `v` to something outside of the tape."""
         self._externals[source] = v
         if not isinstance(source, Node):
             self._value[v] = source.buffer.address if isinstance(source, Leaf) else source.address
@@ -136,7 +135,7 @@ class Tape(Instructions, Lendable):
         return self._words_address + 8 * at
 
     def load(self, rows: Rows) -> None:
-        """Take over the instructions that were recorded apart; the tape must be empty."""
+        """Pack a recording into the arrays; the tape must be empty."""
         opcodes, attributes, operands, notes = zip(*rows.instructions) if rows.instructions else ((),) * 4
         count, variables = len(opcodes), len(rows.nbytes)
         operand_starts = starts_of([len(row) for row in operands])
@@ -161,7 +160,7 @@ class Tape(Instructions, Lendable):
             self._enter(source, v)
 
     def reset(self) -> None:
-        """Forget every instruction and give its bytes back."""
+        """Release every instruction."""
         self.epoch += 1
         self._dead.clear()
         self.names.clear()
@@ -170,7 +169,7 @@ class Tape(Instructions, Lendable):
         self._clear()
 
     def truncate(self, count: int) -> None:
-        """Forget the instructions from number `count` on."""
+        """Release the instructions from number `count` on."""
         if not 0 <= count <= self.count:
             raise IndexError(f"the tape has {self.count} instructions; it cannot be cut at {count}")
         for n in range(count, self.count):
@@ -190,7 +189,7 @@ class Tape(Instructions, Lendable):
             self._dead_count += 1
 
     def forget(self, walked: Sequence[int]) -> None:
-        """Give back these instructions."""
+        """Release these instructions."""
         if len(walked) == self.count - self._dead_count:
             self.reset()
         else:
@@ -198,7 +197,7 @@ class Tape(Instructions, Lendable):
                 self._kill(n)
 
     def _sweep(self) -> None:
-        """Give back the instructions whose outputs have died."""
+        """Release the instructions whose outputs have died, and compact now and then."""
         while self._dead:
             variable, epoch = self._dead.pop()
             if epoch == self.epoch:
@@ -221,7 +220,7 @@ class Tape(Instructions, Lendable):
         self._externals = {}
 
     def _compact(self) -> None:
-        """Close the gaps that dead instructions left; order is kept."""
+        """Compaction: remove dead instructions; order is kept."""
         n = self.count
         keep = np.flatnonzero(self._opcode[:n] >= 0)
 
@@ -259,7 +258,7 @@ class Tape(Instructions, Lendable):
             self.fail(int(self._header[walk.FAILED]), status)
 
     def walk_back(self, first: int, last: int, keeps: bool) -> None:
-        """Run the adjoints of the live instructions from `first` to `last`; what they saved goes, unless `keeps`."""
+        """Run the adjoints of the live instructions from `first` to `last`; release what they saved, unless `keeps`."""
         self.run(walk.REVERSE_WALK, first, last)
         if not keeps:
             for n in self._live[first:last].nonzero()[0].tolist():
@@ -271,7 +270,7 @@ class Tape(Instructions, Lendable):
         raise_status(op, status, note[0], note[2], self._words[self._start[n]:self._start[n + 1]].tolist())
 
     def plan_reverse(self, seed: int) -> int:
-        """Plan the reverse walk from variable `seed`; returns the bytes that its adjoints need."""
+        """Plan the reverse walk seeded at variable `seed`; returns the bytes of its adjoints."""
         dtype = self.dtype
         header = self._header
         header[walk.FORWARD_TABLE], header[walk.ADJOINT_TABLE] = walk.TABLES[dtype]
@@ -283,11 +282,11 @@ class Tape(Instructions, Lendable):
     # -------------------------------------------------------------- inspection
 
     def value(self, tensor: Any) -> np.ndarray:
-        """Value of a tensor, or of the one named so with `Tensor.named`."""
+        """Value of a tensor, or of the one with this name (`Tensor.named`)."""
         return self._named(tensor).numpy()
 
     def adjoint(self, tensor: Any) -> np.ndarray:
-        """Adjoint of a tensor, or of the one named so, after `backward`.
+        """Adjoint of a tensor, or of the one with this name, after `backward`.
 
         Raises
         ------
@@ -351,11 +350,11 @@ class Tape(Instructions, Lendable):
 def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str] | None, words: Sequence[int]) -> None:
     """Raise the error that `op`'s kernel reported by `status`.
 
-    The low 8 bits of a status choose the error and its text, the others are the index that it may name as ``{index}``;
-    the integers of the instruction's row it names as the row does, or as ``{words[...]}``.
+    The low 8 bits of a status number the error and its text; the others are the ``{index}`` that the text may name. It
+    may also name integers of the instruction's row, by the row's names or as ``{words[...]}``.
     """
     index, code = status >> 8, status & 255
-    named = f"{index}" if -2**55 < index < 2**55 - 1 else f"{index} or beyond"  # 56 bits have room for no more
+    named = f"{index}" if -2**55 < index < 2**55 - 1 else f"{index} or beyond"  # all that 56 bits tell
     error, message = op.errors.get(code, (TapegradError, f"status {status}"))
     if code == REFUSED:
         error, message = TapegradError, ("a matrix product in it has extents, or rows so near in memory, that BLAS "
