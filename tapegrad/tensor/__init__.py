@@ -1,1 +1,1 @@
-"""What a user holds, and how an op joins the tape."""
+"""The `Tensor`, and how an op on tensors runs and joins the tape."""

@@ -15,7 +15,7 @@ _MOST = np.iinfo(np.int64).max
 
 
 def foreign_array(data: Any) -> np.ndarray:
-    """What NumPy makes of `data`: an array, nested lists of numbers, a table of pandas or polars."""
+    """`data` as NumPy sees it: an array, nested lists of numbers, a pandas or polars table."""
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -26,7 +26,7 @@ def foreign_array(data: Any) -> np.ndarray:
 
 
 def _refuse_masked(data: Any) -> None:
-    """Raise for masked elements, whose values nobody may use; NumPy drops the mask in silence."""
+    """Raise for masked elements, which are invalid; NumPy drops the mask silently."""
     if isinstance(data, (list, tuple)):
         for part in data:
             if not isinstance(part, (int, float)):
@@ -37,7 +37,7 @@ def _refuse_masked(data: Any) -> None:
 
 
 def native(array: np.ndarray, source: str = "ndarray") -> np.ndarray:
-    """An array in the dtype of tensors that holds its numbers, whatever their width and byte order.
+    """An array converted to a dtype of tensors without loss, whatever its width and byte order.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def native(array: np.ndarray, source: str = "ndarray") -> np.ndarray:
 
 
 def as_dtype(array: np.ndarray, dtype: Any, source: str = "ndarray") -> np.ndarray:
-    """Numbers converted to one of the dtypes of tensors, as a user has asked for."""
+    """Explicit conversion to a dtype of tensors."""
     dtype = np.dtype(dtype)
     if dtype not in (FLOAT32, FLOAT64, INT64, BOOL):
         if dtype.kind not in "iu":
@@ -82,7 +82,7 @@ def as_dtype(array: np.ndarray, dtype: Any, source: str = "ndarray") -> np.ndarr
 
 
 def keeps_dtype(data: Any) -> bool:
-    """Whether some part of `data` has a dtype of its own, which Python's numbers have not."""
+    """Whether some part of `data` has a dtype of its own; Python's numbers have none."""
     if isinstance(data, (list, tuple)):
         return any(keeps_dtype(part) for part in data)
     return isinstance(data, np.generic) or not isinstance(data, (float, int))

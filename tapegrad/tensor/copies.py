@@ -1,9 +1,10 @@
-"""Copies and pickles by value: what `copy`, `pickle` and what builds on them do with things whose memory is an address.
+"""Copies and pickles by value, for memory is referred to by address.
 
-A tensor's copy has bytes of its own, in whichever process. Tensors of one memory (a leaf and its views, `detach`) share
-that of the copy, and the views of a leaf are views of its copy, as far as they are copied together. What was computed
-on a tape is refused, for its history would stay behind; so are tapes. Functions that record are copied as the recipe of
-which they were made, and record anew; those that are found by their name, as decorated ones are, travel by name.
+A copied tensor has a buffer of its own, in whichever process. Tensors that share memory (a leaf and its views,
+`detach`) share that of the copy if they are copied together, and views of a leaf become views of its copy. What was
+computed on a tape is refused, for its history would be lost; so are tapes. Functions that record are copied as their
+constructor and its arguments, and record anew; those that are found by name, such as decorated ones, are pickled by
+name.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Copies:
     _copies_gradient = True
 
     def __copy__(self: Any) -> Any:
-        """Values of its own; of a recorded tensor, which does not change, the same values and history."""
+        """A copy with its own buffer; a recorded tensor, which is immutable, shares values and history."""
         return deepcopy(self) if self.is_leaf else self._made(*_fields(self), self.node, self._requires_grad)
 
     def __deepcopy__(self: Any, memo: dict[int, Any]) -> Any:
@@ -59,7 +60,7 @@ def _fields(t: Any) -> tuple[Any, ...]:
 
 
 def _reduced(t: Any) -> tuple[Any, ...]:
-    # dtypes by their names: those that NumPy unpickles are equal to, but not the ones that ops compare by identity
+    # by name: an unpickled dtype is equal to NumPy's own, but not identical, and ops compare by identity
     parts = (*_fields(t)[:-1], t.dtype.name, t.node, t._requires_grad)
     return _tensor, (type(t), *parts), getattr(t, "__dict__", None) or None
 
@@ -73,9 +74,9 @@ def _tensor(kind: type, buffer: Buffer, offset: int, shape: tuple[int, ...], str
 
 
 def _refuse(t: Any, how: str) -> None:
-    """Raise where a copy would lose history, or freeze a value into a recording."""
+    """Raise where a copy would lose history, or bake a value into a recording."""
     if t.buffer is None:
-        t._array()  # says why it has no value
+        t._array()  # raises, saying why there is no value
     if isinstance(t.node, Node):
         raise GradientError(f"{user_line()}: {how}: only leaves have copies of their own, and this tensor was computed "
                             "from what requires a gradient, so that the copy would lose its history; detach() it for "
@@ -86,7 +87,7 @@ def _refuse(t: Any, how: str) -> None:
                            "copy before, outside of what is recorded")
 
 
-# ------------------------------------------------------------------ what tensors consist of
+# ------------------------------------------------------------------ parts of tensors
 
 
 def _leaf(buffer: Buffer, shape: tuple[int, ...], dtype: str, nbytes: int, requires_grad: bool, lists: bool) -> Leaf:
@@ -114,9 +115,9 @@ copyreg.pickle(Tape, _refuse_tape)
 
 
 def by_name_or(thing: Any, recipe: tuple[Any, ...]) -> Any:
-    """What `__reduce__` of a function-like thing returns: its name where it is found under it, else the recipe.
+    """What `__reduce__` of a function-like object returns: its name if it is found under it, else the recipe.
 
-    A decorated function cannot be pickled by its recipe, for its name now is that of what decorates it.
+    A decorated function cannot be pickled by its recipe, for its name now is that of the decorator's result.
     """
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "")
     found: Any = sys.modules.get(module or "")

@@ -1,7 +1,7 @@
-"""What the operators and methods of `Tensor` are; `functions.protocol` installs them, and type checkers read them here.
+"""Signatures of the operators and methods of `Tensor`, for type checkers; `functions.protocol` installs them.
 
-An array function becomes a method by standing here, and by nothing else. What the methods return is the parameter of
-the class, for a tensor stands above this.
+An array function becomes a method by being listed here. The class is generic in what the methods return, because
+`Tensor` stands above this module.
 """
 # mypy: disable-error-code="empty-body"
 
@@ -14,7 +14,7 @@ Made = TypeVar("Made", covariant=True)
 
 
 class Place(Protocol[Made]):
-    """Elements of a tensor, to be replaced in another one: ``x.at[index]``."""
+    """``x.at[index]``: elements of `x` to be replaced in a copy."""
 
     def set(self, values: Any) -> Made: ...
     def add(self, values: Any) -> Made: ...

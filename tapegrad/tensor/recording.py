@@ -1,4 +1,4 @@
-"""How an op runs on tensors and joins the tape: `lift` its operands, then `record` it."""
+"""How an op runs on tensors and joins the tape: `lift` its operands, then `record`."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _ZERO = bits(0.0)
 
 
 def lift(*values: Any) -> list[Tensor]:
-    """Tensors of one float dtype from operands: tensors, arrays, numbers.
+    """Operands (tensors, arrays, numbers) as tensors of one float dtype.
 
-    The dtype comes from the recorded tensors, else from the other ones, else from the arrays; everything that is
-    not recorded is cast to it.
+    The dtype is that of the recorded tensors, else of the other tensors, else of the arrays; whatever is not recorded
+    is cast to it.
     """
     dtype = _one_dtype(values)
     if dtype is None:
@@ -46,7 +46,7 @@ def lift(*values: Any) -> list[Tensor]:
 
 
 def _one_dtype(values: Sequence[Any]) -> np.dtype | None:
-    """The dtype of the tensors among `values` if they have one, a float's, and the others are Python numbers."""
+    """The float dtype that all tensors among `values` have, if the others are Python numbers; else None."""
     dtype: Any = None
     for v in values:
         if isinstance(v, Tensor):
@@ -89,7 +89,7 @@ def common_dtype(values: Sequence[Any]) -> np.dtype:
 
 
 def _float_dtype(value: Any) -> np.dtype | None:
-    """float32 or float64 for floats that have a dtype of their own: arrays, NumPy's numbers, series and frames."""
+    """float32 or float64, for floats that have a dtype: arrays, NumPy scalars, series and frames; else None."""
     if type(value) is float or type(value) is int:
         return None
     given = getattr(value, "dtype", None)
@@ -114,7 +114,7 @@ def lift_to(value: Any, dtype: np.dtype) -> Tensor:
 
 
 def as_tensor(value: Any) -> Tensor:
-    """`value` as a tensor of its own dtype."""
+    """`value` as a tensor, of its own dtype."""
     if isinstance(value, Tensor):
         return value
     value = gathered(value)
@@ -125,7 +125,7 @@ def as_tensor(value: Any) -> Tensor:
 
 
 def _holds_tensors(sequence: Sequence[Any]) -> bool:
-    """Whether a list or tuple has a tensor in it, or in a list in it."""
+    """Whether a list or tuple, or a list in it, holds a tensor."""
     for part in sequence:
         if isinstance(part, Tensor) or (isinstance(part, (list, tuple)) and _holds_tensors(part)):
             return True
@@ -133,9 +133,9 @@ def _holds_tensors(sequence: Sequence[Any]) -> bool:
 
 
 def gathered(value: Any) -> Any:
-    """A list or tuple of tensors, nested or not, as one tensor with their history; anything else as it is.
+    """A list or tuple of tensors, nested or not, stacked with their history; anything else as it is.
 
-    Arrays and numbers may stand among the tensors; the dtype is the tensors'.
+    It may hold arrays and numbers too; the dtype is the tensors'.
     """
     if not isinstance(value, (list, tuple)) or not _holds_tensors(value):
         return value
@@ -160,7 +160,7 @@ def gathered(value: Any) -> Any:
 
 
 def _shape_of_nest(value: Sequence[Any], leaves: list[Any]) -> tuple[int, ...]:
-    """Extents of nested lists down to tensors, arrays and numbers, which are put into `leaves`."""
+    """Shape of nested lists; their tensors, arrays and numbers are appended to `leaves`."""
     shapes = set()
     for part in value:
         if isinstance(part, (list, tuple)):
@@ -175,12 +175,12 @@ def _shape_of_nest(value: Sequence[Any], leaves: list[Any]) -> tuple[int, ...]:
 
 @cache
 def _nothing(dtype: np.dtype) -> Tensor:
-    """What stands for the parts that are not there."""
+    """A 0-d tensor in the place of absent parts."""
     return fixed(Tensor(np.empty(0, dtype)))
 
 
 def joined(parts: Sequence[Tensor], d: int) -> Tensor:
-    """Up to `JOINED` tensors of shapes that fit, along axis `d`: one instruction."""
+    """Concatenate up to `JOINED` tensors along axis `d`, in one instruction."""
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
@@ -198,7 +198,7 @@ def joined(parts: Sequence[Tensor], d: int) -> Tensor:
 
 
 def astype(t: Tensor, dtype: Any) -> Tensor:
-    """`t` converted to another dtype: float32 and float64 freely while not recorded, else only to its own."""
+    """`t` converted to another dtype: float32 and float64 freely if not recorded, else only to its own."""
     dtype = np.dtype(dtype)
     if dtype == t.dtype:
         return t
@@ -218,7 +218,7 @@ def astype(t: Tensor, dtype: Any) -> Tensor:
 
 
 def contiguous(x: Any) -> Tensor:
-    """`x` itself if its elements lie in C order without gaps, else a copy that does."""
+    """`x` itself if it is contiguous in C order, else a contiguous copy."""
     t = x if isinstance(x, Tensor) else lift(x)[0]
     if t.is_contiguous:
         return t
@@ -232,7 +232,7 @@ def contiguous(x: Any) -> Tensor:
 
 
 def _as_told(op: Op, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-    """`inputs` lying as the row of `op` tells: those whose strides it does not tell in C order, copied if need be."""
+    """`inputs` in the layout that the row of `op` declares; copied to C order where it takes no strides."""
     if op.fixed or op.states:
         _check(op, inputs)
     for j, t in enumerate(inputs, 1):
@@ -242,7 +242,7 @@ def _as_told(op: Op, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 def _check(op: Op, inputs: Sequence[Tensor]) -> None:
-    """Refuse inputs whose gradient is wanted and not known, and those that cannot be overwritten."""
+    """Refuse inputs that want a gradient which is not implemented, and those that cannot be overwritten."""
     for j, t in enumerate(inputs, 1):
         if op.fixed >> j & 1 and state.wants(t):
             raise GradientError(f"{user_line()}: {op.name} has no gradient by its input of shape {list(t.shape)}, "
@@ -258,32 +258,32 @@ def _check(op: Op, inputs: Sequence[Tensor]) -> None:
 def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int] = (), *,
            dtype: np.dtype, out_dtype: np.dtype | None = None, aux: Sequence[tuple[int, int]] = (),
            added: int = 0, always: bool = False, summed: int = 0) -> Tensor:
-    """Run `op` and append it to the tape, or, while capturing, only append it.
+    """Run `op` and append it to the tape; during capture, only append it.
 
     Parameters
     ----------
     op : Op
     inputs : sequence of Tensor
-        Those whose strides the row does not tell (`Op.strided`) are copied where they do not lie in C order.
+        Those for which the row holds no strides (`Op.strided`) are copied to C order if need be.
     shape : tuple of int
         Of the output, which is contiguous.
     attributes : sequence of int
-        The words that follow the operands.
+        Words after the operands.
     dtype : numpy.dtype
-        The float dtype in which the kernels run.
+        Float dtype of the kernels.
     out_dtype : numpy.dtype, optional
-        Of the output, if it is another.
+        Of the output, if different.
     aux : sequence of (nbytes, itemsize)
-        Auxiliary outputs that the adjoint reads.
+        Auxiliary outputs, for the adjoint.
     added : int
-        Bit `j`: the adjoint kernel adds several times to an element of input `j` (broadcasting), so that a first
-        contribution cannot be stored.
+        Bit `j`: the adjoint kernel accumulates several times into an element of input `j` (broadcasting), so that the
+        first contribution must be added too.
     always : bool
-        Capture even when no input depends on the recording's inputs (random numbers).
+        Capture even if no input depends on the recording's inputs (random numbers).
     summed : int
-        Bit `j`: where the adjoint of input `j` is wanted, `op.summed` is what is recorded.
+        Bit `j`: if the adjoint of input `j` is wanted, record `op.summed` instead.
     """
-    if 0 in shape and op.lists == 0:  # its adjoint is never visited, but for rows that are to be listed
+    if 0 in shape and op.lists == 0:  # no adjoint to visit, unless the op lists rows
         added = EVERY
     if op.strided != EVERY:
         inputs = _as_told(op, inputs)
@@ -309,7 +309,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         differentiated, wanted = state.grad_enabled and op.adjoint is not None, 0
         for j, t in enumerate(inputs):
             if t.buffer is None:
-                t._array()  # says why it has no value
+                t._array()  # raises, saying why there is no value
             words += (t.buffer.address // t.dtype.itemsize + t.offset, 0)
             operands.append((t.shape, t.dtype, t.strides))
             held.append(t.buffer)
@@ -381,20 +381,20 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
 
 @cache
 def recorder(op: Op) -> Callable[..., Tensor]:
-    """`record` of `op` with operands and attributes by the names of its row: ``recorder(OP)(shape, dtype=..., ...)``.
+    """`record` for `op` by the names of its row: ``recorder(OP)(shape, dtype=..., name=..., ...)``.
 
-    An auxiliary output is given by its bytes and those of an element, an input that is left out as None.
+    An auxiliary output is given as (nbytes, itemsize), an absent input as None.
     """
     assert op.row is not None
     return op.row.writer(op, record, constant)
 
 
 def apart(inputs: Sequence[Tensor], alike: bool = False) -> Sequence[Tensor]:
-    """Operands of which no two have a place of an adjoint in common.
+    """Operands whose adjoints do not alias.
 
-    A kernel that adds to several adjoints in an order of its own, or on several threads, can then store what comes
-    first: where operands are parts of one variable and meet there, the later one is read from a copy. Parts that do not
-    meet are cleared before and added to, in any order; so are operands that are the same view, if those may be `alike`.
+    A kernel that accumulates into several adjoints in an order of its own, or on several threads, can then store the
+    first contribution: of operands that are overlapping views of one variable, the later one is copied. The adjoints of
+    disjoint views are cleared before and accumulated into; so are those of identical views, if these may be `alike`.
     """
     nodes = [t.node for t in inputs if t.node is not None]
     if len(set(nodes)) == len(nodes):
@@ -410,19 +410,19 @@ def apart(inputs: Sequence[Tensor], alike: bool = False) -> Sequence[Tensor]:
 
 
 def _same(t: Tensor, u: Tensor) -> bool:
-    """Whether two views of one variable are the same."""
+    """Whether two views of one variable are identical."""
     return (t.offset, t.buffer, t.shape, t.strides) == (u.offset, u.buffer, u.shape, u.strides)
 
 
 def _meet(t: Tensor, u: Tensor) -> bool:
-    """Whether two views of one variable have an element in common."""
+    """Whether two views of one variable overlap."""
     return _views_meet(leaf_relative(u, u.node) - leaf_relative(t, t.node), t.shape, t.strides, u.shape, u.strides)
 
 
 @lru_cache(maxsize=4096)
 def _views_meet(apart: int, shape: tuple[int, ...], strides: tuple[int, ...], other: tuple[int, ...],
                 other_strides: tuple[int, ...]) -> bool:
-    byte, middle, most = np.dtype(np.uint8), 1 << 48, 10**5  # an address that nobody reads, and steps of a search
+    byte, middle, most = np.dtype(np.uint8), 1 << 48, 10**5  # an address that nobody reads, and the limit of the search
     one, two = array_at(middle, shape, strides, byte, None), array_at(middle + apart, other, other_strides, byte, None)
     try:
         return np.shares_memory(one, two, max_work=most)  # type: ignore[arg-type]
@@ -431,7 +431,7 @@ def _views_meet(apart: int, shape: tuple[int, ...], strides: tuple[int, ...], ot
 
 
 def _copied(t: Tensor) -> Tensor:
-    """The same view of a copy of the memory from its first to its last element."""
+    """The same view of a copy of the memory that it spans."""
     steps = [(n - 1) * s for n, s in zip(t.shape, t.strides)]
     before = sum([step for step in steps if step < 0])
     line = (1 + sum(map(abs, steps)),)
@@ -441,7 +441,7 @@ def _copied(t: Tensor) -> Tensor:
 
 
 def depends(inputs: Sequence[Tensor]) -> bool:
-    """Whether the recording in the making may find other values in some input at another replay."""
+    """Whether some input may have another value at another replay."""
     known = state.capture.known
     born = known.born
     for t in inputs:
@@ -468,5 +468,5 @@ def _covers(shape: tuple[int, ...], strides: tuple[int, ...], elements: int) -> 
 
 
 def covers(t: Tensor, nbytes: int) -> bool:
-    """Whether a view visits every element of its variable of `nbytes` just once."""
+    """Whether a view visits every element of its variable of `nbytes` exactly once."""
     return _covers(t.shape, t.strides, nbytes // t.dtype.itemsize)

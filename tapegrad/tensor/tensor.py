@@ -1,4 +1,4 @@
-"""Tensor: what a user holds."""
+"""The `Tensor` class."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REMEDIES = {"shape": "reshape(shape)", "strides": "reshape, transpose or an ind
 
 
 class _Fields:
-    """What a tensor holds: a tensor is made as one of these, for shape and dtype of a `Tensor` cannot be assigned."""
+    """The fields of a tensor, under which it is made: shape and dtype of a `Tensor` cannot be assigned."""
 
     __slots__ = ("buffer", "offset", "shape", "strides", "dtype", "node", "_requires_grad", "__weakref__")
     buffer: Any  # None where symbolic
@@ -47,7 +47,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
     Parameters
     ----------
     data : array_like
-        Values; copied, without their history: `tensor` keeps that of tensors.
+        Values, copied without their history; `tensor` keeps that of tensors.
     dtype : dtype, optional
         float32 or float64; int64 and bool for labels, indices and masks. By default NumPy arrays keep their float
         dtype, Python numbers become float32, integers int64.
@@ -63,7 +63,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
 
     __slots__ = ()
     __array_priority__ = 1000.0
-    _is_owned = False  # whether a module and an optimiser go on with it, as with a parameter
+    _is_owned = False  # whether a module and an optimiser share it, as parameters
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
         array = as_array(data, dtype)
@@ -96,12 +96,12 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it was made by a user rather than by a recorded op."""
+        """Whether no recorded op computed it."""
         return not isinstance(self.node, (Node, Symbol))
 
     @property
     def is_symbolic(self) -> bool:
-        """Whether it stands for a value of a recording and has none itself."""
+        """Whether it stands for a value of a recording in the making, and has none."""
         return self.buffer is None
 
     @property
@@ -111,7 +111,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether its elements lie in C order without gaps."""
+        """Whether it is contiguous in C order."""
         return self.strides == contiguous_strides(self.shape) or _is_packed(self.shape, self.strides)
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
     # -------------------------------------------------------------- values
 
     def _array(self) -> np.ndarray:
-        """The values, to be read: a view of the tensor's own memory, or in a recording of what it knows of them."""
+        """The values, to be read: a view of the buffer, or while capturing what is known of them."""
         if self.buffer is None or Modes.recordings and state.capture is not None:
             capture = state.capture
             if self.buffer is None and (capture is None or self.node.tape is not capture.tape):
@@ -140,18 +140,18 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         return self._memory()
 
     def _memory(self) -> np.ndarray:
-        """View of the tensor's own memory."""
+        """View of the buffer."""
         size = self.dtype.itemsize
         return array_at(self.buffer.address + self.offset * size, self.shape, self.strides, self.dtype, self.buffer)
 
     def _check_frozen(self) -> None:
-        """Raise where a recording would freeze the values of what is trained."""
+        """Raise where a recording would bake in the values of trained parameters."""
         if state.capture is not None and self._requires_grad and self.buffer is not None:
             raise CaptureError(f"{user_line()}: a recording cannot read the value of a parameter, for it would be "
                                "frozen; use ops on it, which are recorded")
 
     def _copied(self, how: str) -> np.ndarray:
-        """The values, copied at a user's word."""
+        """A copy of the values, asked for explicitly."""
         self._check_frozen()
         if self._requires_grad:
             leave(self, how)
@@ -163,7 +163,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         Raises
         ------
         GradientError
-            Within a function that is being differentiated, of what depends on its arguments; `detach` first.
+            Within a function that is being differentiated, if it depends on its arguments; `detach` first.
         """
         return self._copied(".numpy()")
 
@@ -187,7 +187,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         return self._copied("tolist()").tolist()
 
     def _converted(self, how: str) -> Any:
-        """A Python number for ``float(t)`` and the like, which a user may ask for, but no op that takes a number."""
+        """A Python number for ``float(t)`` and the like: for users, not for ops that take a number."""
         if self._requires_grad and is_own(sys._getframe(2).f_code.co_filename):
             convert(self, "to take it for a plain number")
         return self._number(how)
@@ -273,7 +273,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients are wanted; to set it is to call `requires_grad_`."""
+        """Whether gradients are wanted; assigning is `requires_grad_`."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -302,21 +302,21 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         return self
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
-        """Accumulate the gradients of the leaves that this tensor was computed from.
+        """Accumulate into `grad` of the leaves that this tensor depends on.
 
         Parameters
         ----------
         gradient : array_like, optional
-            The adjoint of this tensor, of its shape; needed unless it has one element.
+            The cotangent, of this tensor's shape; needed unless it has one element.
         retain_graph : bool, default False
-            Keep the stretch of tape for another call.
+            Keep the instructions for another call.
 
         Raises
         ------
         GradientError
             If nothing was recorded, or the tensor is not a scalar and `gradient` is missing.
         GraphReleasedError
-            If the stretch of tape was walked already.
+            If the instructions were walked and released already.
         """
         if self.buffer is None:
             raise CaptureError(f"{user_line()}: backward() inside a recording; TrainStep and tg.value_and_grad walk "
@@ -348,7 +348,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         backward(node.tape, node, self.offset, self.shape, self.strides, seed, retain_graph)
 
     def detach(self) -> Tensor:
-        """The same values without history; shares memory."""
+        """The same values without history, in shared memory."""
         if self.buffer is None:
             return state.capture.detach(self)
         if Modes.recordings and state.capture is not None and type(self.node) is Leaf:
@@ -374,7 +374,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         return self
 
     def _overwrite(self) -> None:
-        """The values are being overwritten."""
+        """Count a change of the values."""
         if Modes.recordings and state.capture is not None:
             state.capture.overwrites(self)
         Changes.mark(self.buffer)
@@ -382,16 +382,16 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
     def rehome(self, value_address: int, gradient_address: int, owner: Any) -> None:
         """Move a leaf's values, and from now on its gradient, to addresses in memory that `owner` keeps alive.
 
-        The new place of the gradient holds zeros.
+        The memory for the gradient holds zeros.
         """
         leaf = self.node
         if not isinstance(leaf, Leaf) or leaf.shape != self.shape:
             raise GradientError("only a whole leaf that requires a gradient has a home")
         values, gradient = self.numpy(), self.grad
         gradient_values = None if gradient is None else gradient.numpy()
-        Changes.unmark(self.buffer)  # it is no longer where the values are
+        Changes.unmark(self.buffer)  # the values have left it
         leaf.buffer = self.buffer = Buffer(value_address, self.nbytes, owner)
-        Changes.unmark(self.buffer)  # recorded steps write there
+        Changes.unmark(self.buffer)  # recorded steps write to it
         Modes.changed()
         self._set(offset=0, strides=contiguous_strides(self.shape))
         self._memory()[...] = values
@@ -431,7 +431,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
 
 @lru_cache(maxsize=1024)
 def _is_packed(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether strides differ from C order only where an axis has one element."""
+    """Whether strides are those of C order, except along axes of one element."""
     if 0 in shape:
         return True
     pairs = zip(shape, strides, contiguous_strides(shape))
@@ -442,7 +442,7 @@ def _is_packed(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 
 def as_array(data: Any, dtype: Any = None) -> np.ndarray:
-    """`data` as a NumPy array of a dtype that tensors have."""
+    """`data` as a NumPy array of a dtype of tensors."""
     array = data.numpy() if isinstance(data, Tensor) else foreign_array(data)
     source = type(data).__name__
     if dtype is not None:
@@ -457,18 +457,18 @@ def _constant(value: float, sign: float, dtype: np.dtype) -> Tensor:
 
 
 def fixed(t: Tensor) -> Tensor:
-    """`t`, which nobody writes to from now on, so that recordings need not follow it."""
+    """`t`, marked as never written again, so that recordings need not watch it."""
     t.buffer.version = Changes.FIXED
     return t
 
 
 def constant(value: float, dtype: np.dtype) -> Tensor:
-    """A 0-d tensor of a Python number, made once; not to be written to."""
+    """A cached 0-d tensor of a Python number; not to be written to."""
     if value == 0.0:
         return _constant(value, math.copysign(1.0, value), dtype)
     return _constant(value, 0.0, dtype)
 
 
 def view(t: Tensor, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
-    """The elements from `offset` (relative, in elements) in another shape; value and adjoint are `t`'s own."""
+    """A view at `offset` (relative, in elements) with another shape; value and adjoint are aliases of `t`'s."""
     return Tensor._made(t.buffer, t.offset + offset, shape, strides, t.dtype, t.node, t.requires_grad)
