@@ -1,4 +1,4 @@
-"""Recording without computing: every op that depends on the inputs or on a parameter goes onto a tape."""
+"""Capture (tracing): ops that depend on the inputs or on a parameter are recorded, not computed."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from .reach import Draws, reach
 
 
 class Capture:
-    """A recording in the making; a context manager that makes the thread record into it.
+    """A recording in the making; as a context manager it makes the thread record into it.
 
     Parameters
     ----------
     dtype : numpy.dtype
         The recording's float dtype.
     trained : set of Leaf, optional
-        The leaves whose gradients are wanted, frozen or not; all that require one if not given.
+        Leaves whose gradients are wanted, frozen or not; by default all that require one.
     function : callable, optional
-        What is recorded. Modules in its reach are among the conditions; it is warned of random numbers that it draws.
+        What is recorded. Modules that it can reach are guarded; a warning is given of random numbers that it draws.
 
     Attributes
     ----------
@@ -49,21 +49,21 @@ class Capture:
     modules : dict
         Modules that were called, by identity.
     seen : dict
-        Modules of which a parameter, a buffer or a child was looked up, called or not, by identity.
+        Modules whose parameters, buffers or children were looked up, called or not, by identity.
     roots : list
-        Of `modules` those that no other module called.
+        Those of `modules` that no other module called.
     layer : str
         Dotted name of the module that is being called.
     leaves : dict of Leaf to bool
         Leaves that were read, and whether they required a gradient.
     known : Known
-        What is known of values.
+        Constants, for folding.
     mixes : bool
-        Whether what only depends on tensors of another dtype is computed in that; else it is an error.
+        Whether ops on tensors of another dtype only are computed at once, in that dtype; else they are an error.
     draws : int
         Number of ops that draw random numbers.
     recorded : int
-        Number of instructions that were recorded, with those that no result needs and those that were joined.
+        Number of recorded instructions, before dead code elimination and fusion.
     """
 
     def __init__(self, dtype: np.dtype, trained: set[Leaf] | None = None, function: Any = None) -> None:
@@ -98,7 +98,7 @@ class Capture:
         self._began = Modes.changes
         Changes.born = self.known.born
         Modes.record(1)
-        gc.disable()  # what is recorded stays: to look through it again and again would take a fifth of the time
+        gc.disable()  # whatever is recorded stays alive; scanning it over and over would take a fifth of the time
         state.grad_enabled = True
         state.capture = self
         return self
@@ -124,16 +124,16 @@ class Capture:
         where = user_frame() if code is None else (code.co_filename, code.co_firstlineno)
         warnings.warn_explicit(message, RuntimeWarning, *where)
 
-    # -------------------------------------------------------------- what ops and tensors call
+    # -------------------------------------------------------------- called by ops and tensors
 
     def input(self, shape: tuple[int, ...], dtype: np.dtype, requires_grad: bool = False) -> Tensor:
-        """A symbolic tensor that the recording will be given."""
+        """A symbolic tensor for an argument."""
         nbytes = (math.prod(shape) or 1) * dtype.itemsize
         node = Symbol(self.tape, self._made.variable(nbytes, dtype.itemsize), nbytes, False)
         return Tensor._made(None, 0, shape, contiguous_strides(shape), dtype, node, requires_grad)
 
     def finish(self, kept: Set[int]) -> None:
-        """Put on the tape what is needed for the variables `kept`, which are read after everything."""
+        """Put the recording on the tape, without what the variables `kept`, which are read at the end, do not need."""
         self.recorded = len(self._made.instructions)
         self.known.forget()
         self._made.keep(kept)
@@ -143,7 +143,7 @@ class Capture:
         self._made = Rows()
 
     def enter_module(self, module: Any) -> None:
-        """A module's call begins: the recording depends on its mode, and what follows is of its layer."""
+        """A module's call begins: guard its mode, and give what follows its layer."""
         self.modules.setdefault(id(module), module)
         if not self._calls and module not in self.roots:
             self._name_below(module)
@@ -151,8 +151,8 @@ class Capture:
         self.layer = self._names.get(id(module)) or type(module).__name__
 
     def assigns(self, module: Any, name: str, before: Any, after: Any) -> None:
-        """The function that is being recorded has assigned to a module's attribute, which a replay will not do."""
-        if name == "training":  # of which other recordings depend too
+        """The function being recorded has assigned to a module's attribute, which a replay will not do."""
+        if name == "training":  # guarded by other recordings too
             module._version.attribute(name)
         elif before is not ABSENT and module._version.made <= self._began and not (
                 is_plain(before) and same(before, after)):
@@ -161,14 +161,14 @@ class Capture:
                        "pass what a call leaves for the next one as an input")
 
     def replaces(self, module: Any, name: str, value: Any) -> None:
-        """The function that is being recorded puts a tensor in the place of a buffer."""
+        """The function being recorded puts a tensor in the place of a buffer."""
         if isinstance(value, Tensor) and value.is_symbolic:
             raise CaptureError(f"{user_line()}: a recording cannot put a value that it computes in the place of buffer "
                                f"{name!r} of {type(module).__name__}: no replay would. Return it from the function and "
                                f"call {name}.copy_(...) outside")
 
     def conditions(self, leaves: dict[Any, bool], tensors: Sequence[Tensor] = ()) -> Conditions:
-        """What the recording depends on besides its arguments: `leaves`, `tensors` and the modules that it saw."""
+        """The guards of the recording: `leaves`, `tensors` and the modules that it saw."""
         looks: Looks = {}
         if self._began == Modes.changes:
             looks = dict(self._reached)
@@ -181,11 +181,11 @@ class Capture:
         return Conditions(looks, leaves, tensors, self.known.watched())
 
     def leave_module(self) -> None:
-        """The call that began last has ended."""
+        """The innermost call has ended."""
         self.layer = self._calls.pop()
 
     def _name_below(self, root: Any) -> None:
-        """Name a root's modules: dotted as in its `state_dict`, after the root's class if another root's are so."""
+        """Name a root's modules: dotted as in its `state_dict`, prefixed by the root's class if names clash."""
         taken = set(self._names.values())
         self.roots.append(root)
         names = {id(module): name or type(root).__name__ for name, module in root.named_modules()}
@@ -204,7 +204,7 @@ class Capture:
     def record(self, op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes: Sequence[int],
                dtype: np.dtype, out_dtype: np.dtype, aux: Sequence[tuple[int, int]], added: int,
                random: bool, summed: int) -> Tensor:
-        """Append an instruction whose addresses are written when the recording is placed."""
+        """Append an instruction; its addresses are written when the recording is linked."""
         tape, made, recipes = self.tape, self._made, self.known.recipes
         if dtype is not tape.dtype and dtype != tape.dtype:
             raise DtypeError(f"{op.name}: an op of {dtype} in a recording of {tape.dtype}")
@@ -260,12 +260,12 @@ class Capture:
         return self._made.outside(t.buffer, t.buffer.nbytes, t.dtype.itemsize)
 
     def reads(self, leaf: Leaf) -> None:
-        """A leaf was detached; what is read through its buffer are its values, wherever an optimiser moves them."""
+        """A leaf was detached: its values are read where an optimiser may later move them."""
         self.leaves.setdefault(leaf, leaf.requires_grad)
         self._detached[leaf.buffer] = leaf
 
     def overwrites(self, t: Tensor) -> None:
-        """The function that is being recorded overwrites a tensor, which no replay will do."""
+        """The function being recorded overwrites a tensor, which no replay will do."""
         if t.buffer in self._made.externals or isinstance(t.node, Leaf) and t.node in self._made.externals:
             raise InPlaceError(f"{user_line()}: a tensor that this recording has read is overwritten in it, so that "
                                "replays would read the later values; make a new tensor, or overwrite it outside")
@@ -275,7 +275,7 @@ class Capture:
                        "tensor")
 
     def computes(self, op: Op, inputs: Sequence[Tensor]) -> bool:
-        """Whether an op of another dtype is computed at once, from what is then watched."""
+        """Whether an op of another dtype is computed at once, its operands being guarded."""
         if not self.mixes or op.again or any(t.buffer is None or not self.known.readable(t) for t in inputs):
             return False
         for t in inputs:
@@ -283,7 +283,7 @@ class Capture:
         return True
 
     def detach(self, t: Tensor) -> Tensor:
-        """The same value, through which no gradient flows."""
+        """The same value, with no gradient flowing through it."""
         return Tensor._made(None, t.offset, t.shape, t.strides, t.dtype, t.node, False)
 
     def convert(self, t: Tensor, dtype: np.dtype) -> Tensor:
@@ -297,6 +297,6 @@ class Capture:
         raise DtypeError(f"{user_line()}: a recording of {self.tape.dtype} cannot convert {t.dtype} to {dtype}")
 
     def random_stream(self) -> tuple[int, int]:
-        """Stream of one more random op, and where the recording keeps its key and step."""
+        """Stream number of one more random op, and where the recording keeps its key and step."""
         self.draws += 1
         return self.draws - 1, self.random_state.__array_interface__["data"][0] // 8

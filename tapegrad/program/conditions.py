@@ -1,4 +1,4 @@
-"""What a recording depends on besides its arguments, and whether that is as it was."""
+"""Guards: what a recording depends on besides its arguments, and whether it is unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ..engine.storage import Buffer, Changes
 from ..tape.state import Modes
 
-#: recordings that are kept for one signature; those before them are made again when they are needed
+#: recordings kept for one signature; earlier ones are dropped, and made again when needed
 KEPT = 8
 
 SOURCES = (np.random.Generator, np.random.RandomState, random.Random)
@@ -19,17 +19,17 @@ _PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value cannot change, and is all that can be told of it."""
+    """Whether a value is immutable, and compared by value alone."""
     return type(value) in _PLAIN or type(value) is tuple and all(map(is_plain, value))
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two plain values are one; 0.0 and -0.0 are two, and so are 1 and True."""
+    """Whether two plain values are identical; 0.0 and -0.0 differ, and so do 1 and True."""
     return a is b or type(a) is type(b) and a == b and repr(a) == repr(b)
 
 
 class Look:
-    """A module as it is: what was assigned to its attributes, its parameters, buffers and children.
+    """Snapshot of a module: its assigned attributes, its parameters, buffers and children.
 
     It does not hold the module, which holds it.
     """
@@ -47,7 +47,7 @@ class Look:
         self.sources = [value for value in attributes.values() if type(value) in SOURCES]
 
     def fits(self, module: Any) -> bool:
-        """Whether the module is still so, or so again."""
+        """Whether the module still, or again, equals the snapshot."""
         version, attributes = module._version, vars(module)
         number = version.number
         if number == self.number:
@@ -71,7 +71,7 @@ Looks = dict[int, tuple[Any, Look]]
 
 
 def look_below(module: Any, looks: Looks) -> None:
-    """Look at a module and all below it, and add them by their identities."""
+    """Add snapshots of a module and all its descendants, by identity."""
     waiting = [module]
     for module in waiting:
         key = id(module)
@@ -84,18 +84,18 @@ def look_below(module: Any, looks: Looks) -> None:
 
 
 class Conditions:
-    """Modules and tensors that a recording depends on, as they are when it has been made.
+    """Guards on modules and tensors, in their state when the recording was made.
 
     Parameters
     ----------
-    looks : dict
+    Snapshots of modules; see `look_below`.
         Of modules; see `look_below`.
     leaves : dict of Leaf to bool
         Leaves that were read, and whether they required a gradient.
     tensors : iterable of Tensor
-        Others of which it matters whether they require one.
+        Others whose `requires_grad` matters.
     watched : list of (Buffer, int)
-        What must not be overwritten, with its versions.
+        Buffers that must not be overwritten, with their versions.
     """
 
     __slots__ = ("looks", "leaves", "tensors", "watched", "seen")
@@ -111,7 +111,7 @@ class Conditions:
                         if t.buffer is not None]
 
     def hold(self) -> bool:
-        """Whether all is as it was."""
+        """Whether all guards hold."""
         changes = Modes.changes
         if self.seen == changes:
             return True

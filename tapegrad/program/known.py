@@ -1,4 +1,4 @@
-"""Values that a recording may know: of what nothing can change, and of what it watches from then on."""
+"""Constant folding while capturing: values that cannot change, and values that are guarded from then on."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _numbers = count(2)
 
 
 class Known:
-    """What a recording in the making knows of the values of tensors.
+    """Values that a recording in the making may read.
 
-    Of tensors that it has made itself, out of numbers and arrays, nothing is recorded: they are the same at each
-    replay. What comes from elsewhere (parameters, buffers, tensors of a closure) may be overwritten, so what is
-    computed from it is recorded. If the function reads such a value all the same, in Python, it is computed at once,
-    and the recording holds as long as what it was computed from is not overwritten.
+    Tensors that the function makes itself, from numbers and arrays, are constants: ops on them are folded. What comes
+    from elsewhere (parameters, buffers, tensors of a closure) may be overwritten, so ops on it are recorded. If the
+    function reads such a value in Python all the same, it is computed at once, and the recording is guarded: it holds
+    as long as the buffers that the value was computed from are not overwritten.
 
     Parameters
     ----------
     trained : set of Leaf
-        Whose values change at each replay.
+        Leaves whose values change at each replay.
 
     Attributes
     ----------
     born : int
-        The version of buffers that are made while it is being recorded, unless they were written to later.
+        Version of buffers that are made while capturing and were not written to later.
     """
 
     def __init__(self, trained: set[Leaf]) -> None:
@@ -47,15 +47,15 @@ class Known:
         self._values: dict[int, Tensor] = {}
 
     def fold(self, inputs: Sequence[Tensor]) -> None:
-        """Something is computed at once from these tensors, which nothing has changed until now."""
+        """Note that an op on these tensors is folded; nothing has changed them so far."""
         self._folded += [ref(t.buffer) for t in inputs]
 
     def readable(self, t: Tensor) -> bool:
-        """Whether a tensor from elsewhere can be watched: whether whatever changes it marks that."""
+        """Whether a tensor from elsewhere can be guarded: whether every write increments its version."""
         return not (t._requires_grad or t.buffer.unmarked or t.buffer in self._trained)
 
     def value_of(self, t: Tensor) -> Tensor:
-        """The tensor, or for a symbolic one its value, if it may be read; else an error."""
+        """The tensor, or the value of a symbolic one if it may be read; else an error."""
         if t.buffer is None:
             if t.node.variable not in self.recipes:
                 raise CaptureError(f"{user_line()}: a recording cannot read the value of a tensor that depends on its "
@@ -79,7 +79,7 @@ class Known:
             if v not in needed and v not in self._values:
                 needed.add(v)
                 waiting += [t.node.variable for t in self.recipes[v][1] if t.buffer is None]
-        for v in sorted(needed):  # each after those that it is computed from
+        for v in sorted(needed):  # topological order
             op, inputs, arguments, keywords = self.recipes[v]
             operands = [self._operand(t) for t in inputs]
             capture, differentiates = state.capture, state.grad_enabled
@@ -97,11 +97,11 @@ class Known:
         return Tensor._made(whole.buffer, t.offset, t.shape, t.strides, t.dtype)
 
     def watched(self) -> list[tuple[Buffer, int]]:
-        """The buffers that must not change, with their versions."""
+        """The guarded buffers, with their versions."""
         alive = [buffer for r in self._folded if (buffer := r()) is not None and buffer.version != Changes.FIXED]
         return list({**self._watched, **dict.fromkeys(alive, self.born)}.items())
 
     def forget(self) -> None:
-        """All has been recorded."""
+        """The recording is complete."""
         self.recipes, self._values = {}, {}
 

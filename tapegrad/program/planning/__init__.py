@@ -1,1 +1,1 @@
-"""What a recording keeps, for how long, where, and in which order it runs."""
+"""Memory planning and scheduling: liveness, rematerialisation, fusion, in-place reuse, buffer assignment."""

@@ -1,12 +1,12 @@
-"""What to compute again in the reverse walk so that a step stays within a number of bytes.
+"""Rematerialisation within a memory budget: what to recompute in the reverse walk so that a step fits.
 
-The recording is cut into stages, and dynamic programming chooses for every stretch of them whether its first stage
-keeps what its adjoints read, or a first part of the stretch is run without keeping anything and again when the reverse
-comes to it: the persistent schedules of Beaumont, Eyraud-Dubois, Herrmann, Joly and Shilova 2019 ("Optimal
-checkpointing for heterogeneous chains: how to train deep neural networks with limited memory", section 4), which are
-nested segments. For a chain that is the least time that such schedules can take, to the resolution of the memory's
-levels; in other graphs what crosses a cut counts in full. Candidates are then planned and placed like any recording,
-only what that gives is compared with the budget, and stretches are left out again where there is room.
+The recording is cut into stages. Dynamic programming chooses for every range of them whether its first stage keeps what
+its adjoints read, or a prefix of the range is run without keeping anything and recomputed when the reverse arrives: the
+persistent schedules of Beaumont, Eyraud-Dubois, Herrmann, Joly and Shilova 2019 ("Optimal checkpointing for
+heterogeneous chains: how to train deep neural networks with limited memory", section 4), which are nested segments. For
+a chain that is optimal among such schedules, to the resolution of the memory levels; in other graphs the values that
+cross a cut count in full. Candidates are then planned like any recording, only the bytes of that plan are compared with
+the budget, and segments are dropped again where there is room.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .placement import live_bytes
 from .schedule import Event, Operands, Tree, events_of
 from .strips import Forms
 
-MORE_BYTES = 1 / 64  # share of a plan's bytes that strips may take on top
+MORE_BYTES = 1 / 64  # share of a plan's bytes by which fusion may enlarge it
 _LEVELS = 512
 _STAGES = 64
-_LOOKED, _MOVES = 8, 8_000  # plans to look at: at least, and times instructions
+_LOOKED, _MOVES = 8, 8_000  # plans to evaluate: at least; this over the number of instructions
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
           "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most bytes that a step may need, and those of them that the optimiser's state takes."""
+    """Limit of a step's bytes, and those of them that the optimiser's state takes."""
 
     nbytes: int
     optimizer_bytes: int
@@ -61,17 +61,17 @@ def budget_bytes(value: Any) -> int:
 
 
 class Plan:
-    """A recording whose reverse runs some stretches again, and what that takes.
+    """A schedule of a recording with its liveness and its buffer assignment, both computed when first asked for.
 
     Parameters
     ----------
     operands : Operands
     tree : Tree
-        What runs again.
+        Segments that are recomputed.
     ends : tuple
         The arguments of `lives_of` from `inputs` to `read_adjoints`.
     forms : Forms, optional
-        What may run in strips; nothing by default.
+        Which instructions can be fused elementwise; none by default.
     """
 
     def __init__(self, operands: Operands, tree: Tree, ends: tuple[Any, ...], forms: Forms | None = None) -> None:
@@ -80,7 +80,7 @@ class Plan:
 
     @computed_once
     def _placed(self) -> tuple[Lives, Layout]:
-        """With parts in what they are joined to, if that needs no more bytes, and with strips, if hardly more."""
+        """The better of concatenation in place or by copying; with elementwise fusion unless that takes more memory."""
         whole = self._least(None)
         if not self.forms:
             return whole
@@ -95,43 +95,43 @@ class Plan:
 
     @property
     def lives(self) -> Lives:
-        """When everything is needed."""
+        """Live ranges."""
         return self._placed[0]
 
     @property
     def layout(self) -> Layout:
-        """Where everything lies."""
+        """Buffer assignment."""
         return self._placed[1]
 
     @property
     def extra(self) -> float:
-        """Expected time of what runs again, as a share of the forward pass."""
+        """Expected time of recomputation, as a share of the forward pass."""
         again = sum(self.operands.work[e.instruction] for e in self.events if e.again)
         return again / sum(self.operands.work) if again else 0.0
 
     def other(self, tree: Tree) -> Plan:
-        """The same recording with other stretches run again."""
+        """The same recording with other segments."""
         return Plan(self.operands, tree, self.ends, self.forms)
 
     def whole(self) -> Plan:
-        """The same without strips."""
+        """The same without elementwise fusion."""
         return Plan(self.operands, self.tree, self.ends)
 
 
 def plan_within(plan: Plan, end: int, budget: Budget, standing: int) -> Plan:
-    """The plan itself if it keeps to the budget, else the fastest that is found to, in which nothing runs in strips.
+    """The plan itself if it keeps to the budget, else the fastest one found that does, without elementwise fusion.
 
-    Strips and stretches that run again stand in each other's way: a group that spans the turn keeps nothing, and bytes
-    would no longer rise with the levels.
+    Fusion and recomputed segments conflict: a fused group that spans the turn from forward to reverse keeps nothing,
+    and bytes would no longer rise with the levels.
 
     Raises
     ------
     TapeMemoryError
-        If none does; the message names the smallest budget that can be kept to.
+        If no plan does; the message names the smallest budget that can be kept to.
     """
     room = budget.nbytes - budget.optimizer_bytes - standing
     plain = plan.other(list(range(end)))
-    whole = plain.whole()  # strips may take a little more
+    whole = plain.whole()  # fusion may take a little more memory
     least = math.inf
     for given in (plan, plan.whole(), plain, whole):
         if given.layout.total <= room:
@@ -149,7 +149,7 @@ def plan_within(plan: Plan, end: int, budget: Budget, standing: int) -> Plan:
 
 
 def _search(stages: Stages, room: int) -> tuple[Plan | None, float]:
-    """The fastest plan of at most `room` bytes, and the fewest bytes of any plan that was looked at."""
+    """The fastest plan of at most `room` bytes, and the fewest bytes of any plan that was evaluated."""
     levels = stages.distinct_levels()
     looked: dict[int, Plan] = {}
 
@@ -158,7 +158,7 @@ def _search(stages: Stages, room: int) -> tuple[Plan | None, float]:
             looked[k] = stages.plan.other(stages.tree(levels[k]))
         return looked[k]
 
-    low, high = -1, len(levels)  # bisect for the most that fits; bytes all but rise with the level
+    low, high = -1, len(levels)  # bisection for the highest level that fits; bytes all but rise with the level
     while high - low > 1:
         middle = (low + high) // 2
         if at(middle).layout.total <= room:
@@ -175,7 +175,7 @@ def _search(stages: Stages, room: int) -> tuple[Plan | None, float]:
 
 
 def _with_less(plan: Plan, room: int) -> Plan:
-    """The plan with stretches left out, or their ends, as long as that costs less time and still fits."""
+    """Drop or shorten segments as long as that saves time and the plan still fits."""
     left = max(_LOOKED, _MOVES // max(len(plan.operands.results), 1))
     better = True
     while better and left > 0:
@@ -192,7 +192,7 @@ def _with_less(plan: Plan, room: int) -> Plan:
 
 
 def _less(tree: Tree) -> Iterator[Tree]:
-    """The same tree with one segment less, or with one that begins later or ends earlier by an item."""
+    """The trees with one segment less, or with one that begins later or ends earlier by an item."""
     for k, item in enumerate(tree):
         if isinstance(item, list):
             before, after = tree[:k], tree[k + 1:]
@@ -205,7 +205,7 @@ def _less(tree: Tree) -> Iterator[Tree]:
 
 
 class Stages:
-    """A recording cut into stages, and the table of the dynamic programme over them.
+    """A recording cut into stages, and the table of the dynamic program over them.
 
     Attributes
     ----------
@@ -228,7 +228,7 @@ class Stages:
         return sum(self._size[v] for v in variables)
 
     def _crossing_sets(self, end: int) -> None:
-        """Before each instruction the values that it or a later one reads in the forward pass."""
+        """Liveness in the forward pass: the values that each instruction or a later one reads."""
         operands, inputs = self.operands, set(self.plan.ends[0])
         needed: set[int] = set()
         self.crossing: list[set[int]] = [set()] * (end + 1)
@@ -241,12 +241,12 @@ class Stages:
                           for n in range(end)]
 
     def _overwritten(self, n: int, inputs: set[int]) -> int:
-        """Bytes of an input in whose place instruction `n` can write in the forward pass."""
+        """Bytes of an input that instruction `n` can overwrite in the forward pass (in-place reuse)."""
         free = [v for v in self.operands.over.lists[n] if v not in inputs and v not in self.crossing[n + 1]]
         return self._size[free[0]] if free else 0
 
     def _cut(self, end: int) -> list[int]:
-        """Where stages begin: after equal shares of what is kept, where least crosses."""
+        """Where stages begin: in each equal share of the kept bytes, where least crosses."""
         if end <= _STAGES:
             return list(range(end + 1))
         kept = np.cumsum([self._bytes(set(s)) if live else 0.0
@@ -260,7 +260,7 @@ class Stages:
         return [*cuts, end]
 
     def _measure(self) -> None:
-        """Work, bytes and transients of the stages, in levels."""
+        """Work, kept bytes and transient peaks of the stages, in levels."""
         lives, operands, cuts = self.plan.lives, self.operands, self.cuts
         count, n = len(cuts) - 1, len(operands.results)
         alive = (lives.nbytes > 0) & (lives.adjoint_birth <= lives.adjoint_death)
@@ -281,13 +281,13 @@ class Stages:
     # -------------------------------------------------------------- the dynamic programme
 
     def _solve(self) -> None:
-        """Fill ``time[s, t, m]``: the least extra work of stages s to t (excluded) within m levels, and how."""
+        """Fill ``time[s, t, m]``: least recomputation for stages s to t (excluded) in m levels; and the choice."""
         count, levels = self.count, _LEVELS + 1
         self.time = np.full((count + 1, count + 1, levels), np.inf)
         self.choice = np.zeros((count + 1, count + 1, levels), np.int16)
         keep_least = []
-        self.keep_levels: list[int] = []  # what stage s takes from the levels of those after it
-        self.held = held = np.zeros((count, count + 1), np.int64)  # and what a stretch from s up to later does
+        self.keep_levels: list[int] = []  # levels that stage s takes from the later ones
+        self.held = held = np.zeros((count, count + 1), np.int64)  # and that the range from s to `later` takes
         for s in range(count):
             self.keep_levels.append(self._level(self._bytes(self.kept[s] - (self.border[s + 1] & self.kept[s + 1]))))
             inside = self._bytes(self.kept[s] - self.border[s] - self.border[s + 1])
@@ -309,17 +309,17 @@ class Stages:
                 self.time[s, t], self.choice[s, t] = best, how
 
     def _shifted(self, s: int, t: int, levels: int) -> np.ndarray:
-        """``time[s, t]`` with so many levels less."""
+        """``time[s, t]`` with `levels` less."""
         levels = min(levels, _LEVELS + 1)
         return np.concatenate([np.full(levels, np.inf), self.time[s, t][:_LEVELS + 1 - levels]])
 
     def distinct_levels(self) -> list[int]:
-        """The levels from which on another time can be had, rising."""
+        """The levels at which the least time changes, rising."""
         time = self.time[0, self.count]
         return [m for m in range(_LEVELS + 1) if np.isfinite(time[m]) and (m == 0 or time[m] < time[m - 1])]
 
     def tree(self, level: int) -> Tree:
-        """What runs again within so many levels."""
+        """The segments of the optimal schedule within `level` levels."""
         return self._stretch(0, self.count, level)
 
     def _stretch(self, s: int, t: int, level: int) -> Tree:

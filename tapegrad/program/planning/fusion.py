@@ -1,6 +1,6 @@
-"""One instruction in the place of several over scalars, where a call would take longer than what it computes.
+"""Superinstructions: one instruction in the place of several over scalars, whose dispatch costs more than their work.
 
-The results are the same to the bit: only neighbours are joined, nobody else may read what lies between them, and the
+Results are the same to the bit: only neighbours are fused, nobody else may read the values between them, and the
 kernels compute in the same order.
 """
 
@@ -21,14 +21,14 @@ _JOINED = {_ADD, *_STACKED}
 
 
 def fuse(rows: Rows, kept: Set[int]) -> None:
-    """Join scalars that are added up, and a softmax of scalars with their stacking.
+    """Fuse sums of scalars, and a softmax of scalars with their stacking.
 
     Parameters
     ----------
     rows : Rows
-        What was recorded.
+        The recording.
     kept : set of int
-        Variables that are read after everything.
+        Variables that are read at the end.
     """
     if not _JOINED.isdisjoint([row[0] for row in rows.instructions]):
         rows.instructions = _Fusion(rows.instructions, kept).rows()
@@ -41,7 +41,7 @@ class _Fusion:
         self.opcodes = [*[row[0] for row in made], -1]
 
     def rows(self) -> list[Row]:
-        """The instructions, joined where that can be."""
+        """The instructions, fused where possible."""
         result: list[Row] = []
         n = 0
         while n < len(self.made):
@@ -55,7 +55,7 @@ class _Fusion:
         return result
 
     def _feeds(self, n: int) -> bool:
-        """Whether what `n` computes is read by the next instruction and nowhere else."""
+        """Whether the result of `n` is read by the next instruction only."""
         if n + 1 == len(self.made):
             return False
         (_, _, operands, note), (_, _, following, next_note) = self.made[n:n + 2]
@@ -64,12 +64,12 @@ class _Fusion:
                 and note[3] is next_note[3])
 
     def _others(self, n: int) -> list[Operand]:
-        """The inputs of `n` but what the instruction before feeds it."""
+        """The inputs of `n` but the result of the instruction before."""
         fed = self.made[n - 1][2][0][0]
         return [operand for operand in self.made[n][2][1:] if operand[0] != fed]
 
     def _total(self, n: int) -> tuple[Op, list[Operand], int] | None:
-        """Scalars that are added up from `n` on, and perhaps multiplied: the op, its inputs, the last instruction."""
+        """A sum of scalars that begins at `n`, perhaps multiplied: the op, its inputs, the last instruction."""
         if self.opcodes[n] != _ADD:
             return None
         terms, last = self.made[n][2][1:], n

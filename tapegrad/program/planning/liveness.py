@@ -1,7 +1,7 @@
-"""When each value and adjoint of a recording is born and read for the last time.
+"""Liveness: the live range of each value and adjoint of a recording.
 
 Time runs over the instructions forward (0 to n - 1) and then over the events of the reverse (n, n + 1, ...); -1 is
-before, `Lives.end` after everything. What the save rules do not name is not read by an adjoint.
+before, `Lives.end` after everything. An adjoint reads only what its op's save rule names.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from .sharing import Sharing, blocks_of, sharing_of
 from .strips import Forms, Group, Times, groups_of
 
 _NEVER = np.iinfo(np.int64).max
-#: events of the reverse whose small adjoints are cleared together, before the first of them; bytes of a small one, and
-#: how many there are at least, or else each is cleared by itself
+#: events of the reverse whose small adjoints are cleared together, before the first of them; bytes of a small one; how
+#: many there must be at least
 TOGETHER, SMALL, MANY = 64, 64, 64
 _NO_BLOCKS = np.zeros((0, 6), np.int64)
 
 
 @dataclass
 class Lives:
-    """Births and deaths by variable; a variable that is not born has birth above death.
+    """Live ranges by variable, both ends included; birth is above death where there is none.
 
     Attributes
     ----------
     value_birth, value_death, adjoint_birth, adjoint_death : ndarray of int64, (variables,)
     kept : ndarray of bool, (variables,)
-        Values of the forward walk that are read in reverse.
+        Values of the forward walk that the reverse reads.
     originals : ndarray of int64, (variables,)
-        Of each variable the one whose further version it is, itself if none; it has that one's adjoint.
+        By variable, the one of which it is a recomputed version (else itself), whose adjoint it has.
     nbytes : ndarray of int64, (variables,)
         Bytes in the arena.
     sharing : Sharing
-        What lies in other ones' bytes.
+        Values and adjoints that alias other ones.
     end : int
         The time after everything.
     groups : list of Group
-        What runs in strips. The variables that live within one only are not born here.
+        Elementwise fusion. Variables that live within one group have no live range here.
     times : Times
     together : bool
         Whether small adjoints are cleared together.
@@ -63,13 +63,13 @@ class Lives:
 
     @property
     def seeded_first(self) -> bool:
-        """Whether the reverse begins within a group of the forward walk, which needs the seed's adjoint before."""
+        """Whether a group fuses the end of the forward walk with the start of the reverse: the seed comes before it."""
         return any(group.first < self.times.turn <= group.last for group in self.groups)
 
 
 def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: Sequence[int], outputs: Sequence[int],
              seed: int | None, read_adjoints: Sequence[int], forms: Forms | None = None) -> Lives:
-    """The lives of every variable of a recording and its reverse.
+    """Liveness analysis of a recording and its reverse.
 
     Parameters
     ----------
@@ -77,15 +77,15 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
     events : sequence of Event
         The reverse.
     joined : bool
-        Whether parts lie in what they are joined to.
+        Whether the inputs of concatenations alias parts of their output.
     inputs, outputs : sequence of int
-        Variables that are given before, and read after everything.
+        Variables that are defined before, and read after everything.
     seed : int or None
-        Where the reverse walk starts.
+        Variable that the reverse walk starts from.
     read_adjoints : sequence of int
         Variables whose adjoints are read after everything.
     forms : Forms, optional
-        What may run in strips.
+        Which instructions can be fused elementwise.
     """
     numbers, originals = versions_of(operands, events)
     n, count = len(operands.results), len(originals)
@@ -142,24 +142,24 @@ def lives_of(operands: Operands, events: Sequence[Event], joined: bool, inputs: 
 
 
 class Births:
-    """By variable, when it is first written and when it is last used."""
+    """By variable, the first definition and the last use."""
 
     def __init__(self, count: int) -> None:
         self.born, self.read = np.full(count, _NEVER), np.full(count, -2)
 
     def write(self, variables: np.ndarray, times: np.ndarray) -> None:
-        """They are written at these times, which rise."""
+        """They are defined at these times, which rise."""
         unborn = self.born[variables] == _NEVER
-        self.born[variables[unborn][::-1]] = times[unborn][::-1]  # the first one stays
+        self.born[variables[unborn][::-1]] = times[unborn][::-1]  # the first definition counts
 
     def use(self, variables: np.ndarray, times: np.ndarray) -> None:
-        """They are used at these times, which rise: the last one stays."""
+        """They are used at these times, which rise: the last one counts."""
         self.read[variables] = times
 
 
 def _homes(times: Times, groups: Sequence[Group], nbytes: np.ndarray, death: np.ndarray,
            adjoint_birth: np.ndarray, adjoint_death: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each value and of each adjoint the group within which it lives, so that only strips of it exist, or -1."""
+    """By value and by adjoint, the group whose strips are all that exists of it, or -1."""
     values, adjoints = np.full(len(death), -1), np.full(len(death), -1)
     for k, group in enumerate(groups):
         for time in range(group.first, group.last + 1):
@@ -171,9 +171,10 @@ def _homes(times: Times, groups: Sequence[Group], nbytes: np.ndarray, death: np.
 
 
 def _needed_whole(groups: Sequence[Group], count: int) -> np.ndarray:
-    """Of each value the last time of the last group of which every strip reads the same element of it, or -1.
+    """By value, until when it must not be overwritten because every strip of a group reads the same element of it, or
+    -1.
 
-    Until then nothing may be written over it, for the next strip begins at the group's first instruction again.
+    Each strip runs the group's instructions from the first one on.
     """
     until = np.full(count, -1)
     for group in groups:
@@ -182,7 +183,7 @@ def _needed_whole(groups: Sequence[Group], count: int) -> np.ndarray:
 
 
 class Lived(NamedTuple):
-    """Values, or adjoints: by variable bytes, births and deaths, and what lies in other ones' bytes."""
+    """Values, or adjoints: by variable bytes and live range, and aliases."""
 
     nbytes: np.ndarray
     birth: np.ndarray
@@ -191,7 +192,7 @@ class Lived(NamedTuple):
 
 
 def _arrange_group(group: Group, kinds: Sequence[tuple[Lived, np.ndarray]]) -> None:
-    """Place the strips of what lives within the group, which is not born otherwise; the rest of it lives throughout."""
+    """Assign the strip buffers of a group; whatever else is alive in it is so throughout."""
     strips = [Lived(np.where(inside, group.strip_bytes(lived.nbytes), 0), lived.birth.copy(), lived.death.copy(),
                     lived.merges[inside[lived.merges[:, 0]]]) for lived, inside in kinds]
     variables, offsets, _, group.part_bytes, *_ = arrange(strips)
@@ -205,7 +206,8 @@ def _arrange_group(group: Group, kinds: Sequence[tuple[Lived, np.ndarray]]) -> N
 
 def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = (), gap: int = 0) -> tuple[
         list[np.ndarray], list[np.ndarray], list[int], int, int, np.ndarray]:
-    """Place everything that lives, and what has no variable: ``(bytes, birth, death)``; a gap behind each.
+    """Assign offsets to all that lives, and to buffers without a variable: ``(bytes, birth, death)``; a gap behind
+    each.
 
     Returns
     -------
@@ -213,7 +215,7 @@ def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = (), 
         By kind.
     alone_offsets : list of int
     total, lower_bound : int
-        Bytes, and the least that any placement needs.
+        Bytes, and the lower bound of any assignment.
     every : ndarray of int64, (blocks, 6)
         As `Layout.blocks`.
     """
@@ -241,21 +243,21 @@ def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = (), 
 
 @dataclass
 class Layout:
-    """Where the values and adjoints of a recording lie in its arena.
+    """Buffer assignment: where the values and adjoints of a recording are in its arena.
 
     Attributes
     ----------
     values, adjoints : ndarray of int64
         Variables.
     value_offsets, adjoint_offsets : ndarray of int64
-        Bytes from the arena's begin, one a variable.
+        Bytes from the start of the arena, by variable.
     group_offsets : list of int
-        Where the bytes of each group of strips begin.
+        Where the strip buffers of each group begin.
     total, lower_bound : int
-        Bytes of the arena, and the least that any placement needs.
+        Bytes of the arena, and the lower bound of any assignment.
     blocks : ndarray of int64, (blocks, 6)
-        Where there are gaps: where each block begins, its bytes, when it is born and dies, 0 for values, 1 for adjoints
-        and 2 for strips, and whose it is first, a variable or a group.
+        With gaps: by block, offset, bytes, birth, death, 0 for values, 1 for adjoints, 2 for strips, and the variable
+        or group that it is first used for.
     """
 
     values: np.ndarray
@@ -269,7 +271,7 @@ class Layout:
 
 
 def layout_of(lives: Lives, gap: int = 0) -> Layout:
-    """Place everything that lives, with a gap of so many bytes behind each block."""
+    """Assign offsets to all that lives, with a gap of so many bytes behind each block."""
     kinds = [Lived(lives.nbytes, lives.value_birth, lives.value_death, lives.sharing.values),
              Lived(lives.nbytes, lives.adjoint_birth, lives.adjoint_death, lives.sharing.adjoints)]
     alone = [(group.nbytes, group.first, group.last) for group in lives.groups]

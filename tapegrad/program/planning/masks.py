@@ -1,4 +1,4 @@
-"""Where a recording keeps one bit an element of relu and its like rather than an array."""
+"""Bit masks: where a recording keeps one bit an element for relu and the like instead of an array."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ...ops.elementwise import UNARY
 from ...ops.masked import MASKED
 from ...tape.tape import Tape
 
-_FEWEST = 512  # elements; below, a mask saves nothing that alignment does not take
+_FEWEST = 512  # elements; below, alignment eats up what a mask saves
 _INSTEAD = {UNARY[name].opcode: op for name, op in MASKED.items()}
 
 
 def keep_masks(tape: Tape, end: int, outputs: list[int]) -> None:
-    """Have every op of two slopes keep a mask where only such ops' adjoints would read what its own reads.
+    """Have ops of two slopes keep a mask where only such ops' adjoints would read the array that its own adjoint reads.
 
-    What the adjoint of relu reads is its output, which the next linear layer's weight, if trained, reads too: then it
-    is kept anyway and a mask would come on top. `outputs` are variables that are read after everything, and what lies
-    outside of the arena costs nothing. The plan of the reverse walk stays as it is.
+    The adjoint of relu reads its output. If the next linear layer's weight is trained, its adjoint reads that too, so
+    that it is kept anyway and a mask would come on top. `outputs` are variables that are read at the end; values
+    outside of the arena cost nothing. The plan of the reverse walk stays as it is.
     """
     masks = {}
     for n in np.flatnonzero(tape._live[:end]).tolist():
@@ -38,7 +38,7 @@ def keep_masks(tape: Tape, end: int, outputs: list[int]) -> None:
 
 
 def _readers(tape: Tape, end: int) -> dict[int, set[int]]:
-    """The instructions whose adjoints read each variable."""
+    """By variable, the instructions whose adjoints read it."""
     found: dict[int, set[int]] = {}
     for n in np.flatnonzero(tape._live[:end]).tolist():
         first = int(tape._operand_start[n])
@@ -48,13 +48,13 @@ def _readers(tape: Tape, end: int) -> dict[int, set[int]]:
 
 
 def _mask(tape: Tape, n: int) -> tuple[int, bool]:
-    """Bytes of the mask of a unary op, and whether it has so many elements that one can pay."""
+    """Bytes of a unary op's mask, and whether it has enough elements for one to pay."""
     rows, columns = tape._words[tape._start[n] + 7:tape._start[n] + 9].tolist()
     return 8 * rows * ((columns + 63) // 64), rows * columns >= _FEWEST
 
 
 def _switch(tape: Tape, masks: dict[int, int]) -> None:
-    """Make these instructions such with a mask, their third operand, of these bytes."""
+    """Give these instructions a mask, their third operand, of so many bytes."""
     chosen = list(masks)
     words, operands = tape._start[chosen] + 5, tape._operand_start[np.array(chosen, np.int64) + 1]
     variables = [tape.new_variable(nbytes, 8) for nbytes in masks.values()]
@@ -71,7 +71,7 @@ def _switch(tape: Tape, masks: dict[int, int]) -> None:
 
 
 def _move_starts(tape: Tape, chosen: Sequence[int]) -> None:
-    """Make room in the rows of these instructions for one operand more: a variable and two words."""
+    """Make room in the rows of these instructions for one more operand: a variable and two words."""
     before = np.searchsorted(chosen, np.arange(tape.count + 1))  # how many of them come before each instruction
     tape._start[:tape.count + 1] += 2 * before
     tape._operand_start[:tape.count + 1] += before

@@ -1,4 +1,4 @@
-"""Elementwise instructions that threads share by themselves, outside of groups (`strips`), and their rows."""
+"""Data parallelism within elementwise instructions outside of fused groups (`strips`)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from ...tape.tape import Tape
 from .strips import MASKED_OPS, NESTS
 
 PARTS = 4  # of an instruction, at most
-#: additions that a part is worth at least: a microsecond of them, for helpers that look for work all the time; and
-#: where no products keep them awake, what is worth to wake them
+#: additions that a part must be worth: a microsecond of them for helpers that poll anyway, and, where no products keep
+#: them awake, what waking them costs
 PART_COST, WAKING_COST = 1 << 13, 1 << 16
 
 
 def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.ndarray, adjoint: np.ndarray,
               words: np.ndarray, pairs: np.ndarray) -> list[np.ndarray]:
-    """Have threads share the elements of instructions that cost enough.
+    """Split the elements of instructions that cost enough among threads.
 
     Parameters
     ----------
     tape : Tape
     numbers, opcodes, starts : ndarray of int64, (tasks,)
-        Of the rows that run on the tape, of their ops, and where they begin in `words`.
+        Of the rows that run on the tape, the opcodes, and where the rows begin in `words`.
     adjoint : ndarray of bool, (tasks,)
-        Whether it is the adjoint that runs.
+        Whether the adjoint runs.
     words : ndarray of int64
-        The tape's, or a copy of them.
+        Words of the tape, or a copy of them.
     pairs : ndarray of int64, (tasks, 2)
-        Kernel and row of each; those of what is shared are replaced.
+        Kernel and row of each; replaced where an instruction is split.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.n
     awake = any(OPS[code].products is not None for code in np.unique(opcodes).tolist())
     count = np.minimum(elements * costs[found] // (PART_COST if awake else WAKING_COST), elements // parts.UNIT)
     count = np.minimum(count, PARTS) // 2 * 2
-    # one row without gaps; an adjoint that is summed up is no element's own
+    # contiguous only; an adjoint that is summed has no element of its own for each part
     own = (words[nest] == 1) & (words[nest + 2] == 0) & (((steps == 0) & ~adjoint[found, None]) | (steps == 1)).all(1)
     kept = np.flatnonzero(own & (count > 1) & ~(adjoint[found] & _shifted(tape, numbers[found])))
     rows = []
@@ -67,9 +67,9 @@ def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.n
 
 
 def _shifted(tape: Tape, numbers: np.ndarray) -> np.ndarray:
-    """By row, whether its inputs are views of one variable that begin at different elements of it.
+    """By row, whether its inputs are shifted views of one variable.
 
-    Another part would add to the adjoint of the same element.
+    Two parts could then accumulate into the same element of its adjoint.
     """
     first = tape._operand_start[numbers] + 1
     second = np.minimum(first + 1, tape._operand_start[numbers + 1] - 1)
@@ -77,17 +77,17 @@ def _shifted(tape: Tape, numbers: np.ndarray) -> np.ndarray:
 
 
 def _row(tape: Tape, code: int, left: int, right: int, count: int) -> np.ndarray:
-    """The row of `count` parts of an instruction whose inputs have these steps, kernel and row left out."""
+    """The row of `count` parts of an instruction with these steps of its inputs; kernel and row are left out."""
     at, operands = NESTS[code]
     row = np.zeros(parts.PER + at + 3 + len(operands), np.int64)
     row[parts.TEAM], row[parts.RUN_PART] = team_address(tape.dtype), parts.PART.address(tape.dtype)
     row[parts.PARTS], row[parts.WORDS], row[parts.COUNT] = count, at + 3 + len(operands), at + 1
-    per = [1, *(left, right)[:len(operands)], *([64] if code in MASKED_OPS else [])]  # of output, inputs, mask
+    per = [1, *(left, right)[:len(operands)], *([64] if code in MASKED_OPS else [])]  # strides of output, inputs, mask
     row[parts.PER + 1:parts.PER + 1 + 2 * len(per)] = np.repeat(per, 2)
     return row
 
 
-#: by opcode: what an element costs, 0 for what is not elementwise or is cheaper than its threads' meeting
+#: by opcode: cost of an element; 0 if not elementwise, or cheaper than the threads' synchronisation
 _FORWARD_COSTS, _ADJOINT_COSTS, _NEST_WORDS, _OPERANDS = (np.zeros(CAPACITY, np.int64) for _ in range(4))
 for _code in opcodes((*UNARY.values(), *BINARY.values(), *MASKED.values())):
     _FORWARD_COSTS[_code], _ADJOINT_COSTS[_code] = COSTS.get(_code, (1, 1))

@@ -1,12 +1,13 @@
-"""Placing buffers in one arena so that those whose lives do not meet share bytes.
+"""Buffer assignment: offsets in one arena so that buffers with disjoint live ranges share memory.
 
 Greedy by size (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference", section 5): the
-largest first, each in the tightest gap between the buffers that are placed already and live at the same time.
+largest first, each by best fit, in the tightest gap between the buffers that are placed already and live at the same
+time.
 
-To look through all that is placed takes longer the more there is. Where there are many buffers, a second kernel comes
-to the same: buffers of one size are placed in the order of their births, as an allocator would, so above all larger
-ones those that live now stand in a list by offset, and the gaps between them in a heap. Only the larger ones, and what
-lives in their gaps now, are looked through.
+Each search takes time proportional to the buffers placed. For many buffers a second kernel finds an equivalent
+assignment: buffers of one size are placed in the order of their births, as an allocator would. Above all larger ones,
+the buffers alive at present form a linked list by offset, with the gaps between them in a heap. Only the larger ones,
+and buffers placed in their gaps, are searched.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from ...engine.language import FLOATS, device
 from ...engine.storage import address_of
 
 # Words: 1 count, 2 order (by size, falling, then birth), 3 sizes, 4 births, 5 deaths, 6 offsets (result), 7 placed
-# (scratch: buffer numbers by offset), 8 total (result); what `look` finds: 9 where the gap begins (-1: none), 10 its
-# bytes, 11 where everything ends; for many: 12 leaving (by size, falling, then death), and scratch: 13 and 14 the
-# neighbours below and above in the list, 15 the heap (gap and the buffer below it).
+# (scratch: buffer numbers by offset), 8 total (result); found by `look`: 9 offset of the gap (-1: none), 10 its bytes,
+# 11 end of all; for many: 12 leaving (by size, falling, then death), and scratch: 13 and 14 the neighbours below and
+# above in the list, 15 the heap (gap and the buffer below it).
 _WORDS = 16
 
 _MANY = 1000
-_GONE, _LOW = -2, -3  # instead of a neighbour above: of what has died, and of what lies below the list
+_GONE, _LOW = -2, -3  # in the place of a neighbour above: of a dead buffer, of one below the list
 
 
 @device
 def look(op: Any, i: Any, k: int, count: int) -> int:
-    """Find the tightest gap for buffer `k` among the first `count` that are placed and live when it does."""
+    """Best fit: find the tightest gap for buffer `k` among the first `count` placed that are live with it."""
     size, birth, death, offset, placed = op[3], op[4], op[5], op[6], op[7]
     wanted, best, best_gap, end = i[size + k], -1, -1, 0
     for m in range(count):
@@ -49,7 +50,7 @@ def look(op: Any, i: Any, k: int, count: int) -> int:
 
 @device
 def insert(op: Any, i: Any, k: int, count: int) -> int:
-    """Buffer `k` among the `count` that are placed, by its offset."""
+    """Insert buffer `k` into the `count` placed, ordered by offset."""
     offset, placed, m = op[6], op[7], count
     while m > 0 and i[offset + i[placed + m - 1]] > i[offset + k]:
         i[placed + m] = i[placed + m - 1]
@@ -60,7 +61,7 @@ def insert(op: Any, i: Any, k: int, count: int) -> int:
 
 @device
 def remove(i: Any, placed: int, count: int, k: int) -> int:
-    """Buffer `k` taken out of the `count` that are placed; returns their number."""
+    """Remove buffer `k` from the `count` placed; returns their number."""
     m = 0
     while i[placed + m] != k:
         m += 1
@@ -70,7 +71,7 @@ def remove(i: Any, placed: int, count: int, k: int) -> int:
 
 
 def place_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
-    """First the large: each goes into the tightest gap among the buffers that live at the same time."""
+    """Greedy by size."""
     for n in range(op[1]):
         k = i[op[2] + n]
         look(op, i, k, n)
@@ -84,20 +85,20 @@ def place_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
 
 @device
 def smaller(i: Any, one: int, other: int, offset: int) -> bool:
-    """Whether an entry of the heap comes before another: by gap, then by offset."""
+    """Order of the heap: by gap, then by offset."""
     return i[one] < i[other] or i[one] == i[other] and i[offset + i[one + 1]] < i[offset + i[other + 1]]
 
 
 @device
 def exchange(i: Any, one: int, other: int) -> int:
-    """Two entries of the heap, each in the place of the other."""
+    """Swap two entries of the heap."""
     i[one], i[other], i[one + 1], i[other + 1] = i[other], i[one], i[other + 1], i[one + 1]
     return 0
 
 
 @device
 def push(i: Any, heap: int, count: int, gap: int, below: int, offset: int) -> int:
-    """One entry more; returns their number."""
+    """Push an entry; returns the size of the heap."""
     k = count
     i[heap + 2 * k], i[heap + 2 * k + 1] = gap, below
     while k > 0 and smaller(i, heap + 2 * k, heap + 2 * ((k - 1) // 2), offset):
@@ -108,7 +109,7 @@ def push(i: Any, heap: int, count: int, gap: int, below: int, offset: int) -> in
 
 @device
 def pop(i: Any, heap: int, count: int, offset: int) -> int:
-    """The first entry taken out; returns the number of the others."""
+    """Pop the first entry; returns the size of the heap."""
     last, k = count - 1, 0
     exchange(i, heap, heap + 2 * last)
     while 2 * k + 1 < last:
@@ -124,7 +125,7 @@ def pop(i: Any, heap: int, count: int, offset: int) -> int:
 
 @device
 def merge(i: Any, placed: int, count: int, apart: int, heap: int, gaps: int, offset: int) -> int:
-    """The buffers of the heap among the `count` that are placed, by way of `apart`; returns their number."""
+    """Merge the buffers of the heap into the `count` placed, by way of `apart`; returns their number."""
     more = 0
     for left in range(gaps):
         i[apart + more] = i[heap + 1]
@@ -142,14 +143,14 @@ def merge(i: Any, placed: int, count: int, apart: int, heap: int, gaps: int, off
 
 
 def place_many_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
-    """The same; `low` buffers are looked through, those of this size that live above `floor` are in the list."""
+    """The same for many: `low` buffers are searched; those of this size alive above `floor` are in the list."""
     order, size, birth, death, offset, placed = op[2], op[3], op[4], op[5], op[6], op[7]
     leaving, below, above, heap = op[12], op[13], op[14], op[15]
     low, floor, begin, gone, gaps, lowest, highest = 0, 0, 0, 0, 0, -1, -1
     for n in range(op[1]):
         k = i[order + n]
         wanted = i[size + k]
-        if wanted != i[size + i[order + begin]]:  # another size: from now on those of the last one are looked through
+        if wanted != i[size + i[order + begin]]:  # another size: the list's buffers are searched from now on
             gaps = 0
             for m in range(begin, n):
                 other = i[order + m]
@@ -185,7 +186,7 @@ def place_many_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
             end = i[offset + highest] + wanted
         while gaps > 0 and (i[above + i[heap + 1]] < 0
                             or i[offset + i[above + i[heap + 1]]] - i[offset + i[heap + 1]] - wanted != i[heap]):
-            gaps = pop(i, heap, gaps, offset)  # what lay about it has changed
+            gaps = pop(i, heap, gaps, offset)  # a stale entry
         if gaps > 0 and (at < 0 or i[heap] < tightest):
             under = i[heap + 1]
             at = i[offset + under] + wanted
@@ -221,14 +222,14 @@ PLACE_MANY = Kernel("placement.many", place_many_kernel)
 
 
 def place(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, many: int = _MANY) -> tuple[np.ndarray, int]:
-    """Offsets of buffers that live from `births` to `deaths`, both included, and the bytes of the arena.
+    """Assign offsets to buffers that live from `births` to `deaths`, both included; also the bytes of the arena.
 
     Parameters
     ----------
     sizes, births, deaths : ndarray of int64, (n,)
         Bytes, each a multiple of the alignment, and times.
     many : int
-        From how many on the second kernel is the quicker one.
+        From how many buffers on the second kernel is used.
 
     Returns
     -------
@@ -251,7 +252,7 @@ def place(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, many: int =
 
 
 def live_bytes(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """Bytes that live at each time from `begin` up to `end`; no birth may be earlier."""
+    """Live bytes at each time from `begin` up to `end`; no birth may be earlier."""
     change = np.zeros(end - begin + 1, np.int64)
     np.add.at(change, births - begin, sizes)
     np.add.at(change, np.minimum(deaths + 1, end) - begin, -sizes)
@@ -259,7 +260,7 @@ def live_bytes(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, begin:
 
 
 def lower_bound(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray) -> int:
-    """The largest sum of bytes that live at one time, which no placement can go below."""
+    """The largest sum of live bytes at any time, a bound for any assignment."""
     if not len(sizes):
         return 0
     return int(live_bytes(sizes, births, deaths, int(births.min()), int(deaths.max()) + 1).max())
