@@ -1,4 +1,4 @@
-"""What a function can see besides its arguments: the modules and the random generators in its reach."""
+"""Reachability: the modules and random generators that a function can see besides its arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..engine.random import generator
 from ..tensor.tensor import Tensor
 from .conditions import SOURCES, Looks, look_below
 
-#: things looked at, and elements of a container looked into, at most
+#: limits of the search: objects, and elements of a container
 _MOST, _LONGEST = 2000, 256
 _OWN = (__name__.partition(".")[0], "numpy")
 _PASSED_OVER = frozenset({int, float, bool, str, bytes, type(None), type, ModuleType, BuiltinFunctionType, np.ndarray,
@@ -23,14 +23,14 @@ _PASSED_OVER = frozenset({int, float, bool, str, bytes, type(None), type, Module
 
 
 def reach(function: Any) -> tuple[Looks, list[Any]]:
-    """The modules, with all below them, and the random generators that a function refers to.
+    """The modules, with their descendants, and the random generators that a function refers to.
 
-    Looked through are its closure, defaults and globals, what it is bound to, the functions that it names, and lists,
-    tuples and dicts of such.
+    The search follows its closure, defaults and globals, the object it is bound to, the functions that it names, and
+    lists, tuples and dicts of such.
     """
     looks: Looks = {}
     generators = []
-    seen: dict[int, Any] = {}  # which keeps them, so that no two have one identity
+    seen: dict[int, Any] = {}  # holds them, so that identities stay unique
     waiting = [function]
     while waiting and len(seen) < _MOST:
         thing = waiting.pop()
@@ -63,7 +63,7 @@ def reach(function: Any) -> tuple[Looks, list[Any]]:
 
 
 def _add_seen_by(function: FunctionType, waiting: list[Any]) -> None:
-    """Add what a function has in its closure and its defaults, and the globals that it or one within it names."""
+    """Add a function's closure and defaults, and the globals that it or a function within it names."""
     for cell in function.__closure__ or ():
         try:
             waiting.append(cell.cell_contents)
@@ -78,7 +78,7 @@ def _add_seen_by(function: FunctionType, waiting: list[Any]) -> None:
 
 
 class Draws:
-    """Tells whether random numbers were drawn that a recording would freeze: a look before, a look after."""
+    """Detects random draws that a recording would bake in, by comparing generator states before and after."""
 
     def __init__(self, generators: list[Any]) -> None:
         looks: list[tuple[str, Callable[[], Any]]] = [
@@ -88,7 +88,7 @@ class Draws:
         self._looks = [(name, look, look()) for name, look in looks]
 
     def drawn(self) -> list[str]:
-        """The names of the generators that have been drawn from."""
+        """Names of the generators that have been drawn from."""
         return [name for name, look, before in self._looks if look() != before]
 
 
@@ -102,7 +102,7 @@ def _of_generator(source: np.random.Generator) -> bytes:
 
 
 def _look_at(source: Any) -> Callable[[], Any]:
-    """What gives the state of a generator, to be compared."""
+    """A function that returns the state of a generator, for comparison."""
     if isinstance(source, random.Random):
         return source.getstate
     if isinstance(source, np.random.Generator):

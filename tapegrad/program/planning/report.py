@@ -1,4 +1,4 @@
-"""What a recording's memory is used for."""
+"""The memory report of a recording."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction of the recording: its number, op, output, layer, and whether the reverse walk visits it."""
+    """An instruction of the recording: its number, op, output, layer, and whether the reverse walk visits it."""
 
     number: int
     op: str
@@ -32,22 +32,22 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Life:
-    """A buffer of the recording and when it is needed.
+    """A buffer of the recording and its live range.
 
     Attributes
     ----------
     name : str
-        As the listing names it; with a ``d`` before it, its adjoint.
+        As in the listing; for an adjoint with a ``d`` before it.
     kind : {"data", "kept", "temporary", "recomputed", "adjoint"}
-        Inputs; values that the reverse walk reads; other values; values that are computed again; adjoints.
+        Inputs; values that the reverse walk reads; other values; recomputed values; adjoints.
     nbytes, offset : int
-        Bytes, and where they begin in the arena.
+        Bytes, and where they start in the arena.
     birth, death : int
-        First and last time at which it is needed: instruction k of n runs at k, event k of the reverse at n + k.
+        Live range, both ends included: instruction k of n runs at k, event k of the reverse at n + k.
     instruction : int or None
-        What computes it; None of an input.
+        Its definition; None for an input.
     layer, why : str
-        The layer that computes it, and the adjoints that read it.
+        The layer that defines it, and the adjoints that read it.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Life:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table: prints with aligned columns, iterates over its rows as dicts."""
+    """A table; prints with aligned columns, iterates over its rows as dicts."""
 
     columns: tuple[str, ...]
     cells: tuple[tuple[Any, ...], ...]
@@ -85,33 +85,32 @@ class Rows:
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """Bytes of a recorded step, by purpose. What stands before `peak_bytes` adds up to it.
+    """Memory of a recorded step by purpose, in bytes. The entries before `peak_bytes` add up to it.
 
     Attributes
     ----------
     parameter_bytes, gradient_bytes, optimizer_bytes : int
-        Parameters (frozen ones too), the gradients of the trained ones, and optimiser state.
+        Parameters (frozen ones too), gradients of the trained ones, and optimiser state.
     constant_bytes : int
-        Other arrays that the recording reads where they are.
+        Other arrays that the recording reads in place.
     activation_bytes : int
-        Values that the reverse walk reads; an input that it reads is data.
+        Values kept for the reverse walk, without inputs, which are data.
     temporary_bytes : int
-        The rest: other values, adjoints, and what alignment and placement cost.
+        The rest: other values, adjoints, alignment and fragmentation.
     data_bytes : int
-        The batch, without bytes that are used again for activations.
+        The batch, without bytes that activations reuse.
     peak_bytes : int
-        All of it.
+        The total.
     lower_bound_bytes : int
-        The least that any placement of the same step could do with.
+        Least total of any buffer assignment for the same step.
     instructions : tuple of Instruction
     buffers : tuple of Life
     unfrozen : MemoryReport or None
         The same step with every parameter trained; None if none is frozen.
     reverse : tuple of (int, bool)
-        What the reverse walk runs, in its order: an instruction's number, and whether it is the instruction itself,
-        run again, rather than its adjoint.
+        Schedule of the reverse walk: an instruction's number, and whether it is recomputed rather than its adjoint run.
     extra : float
-        Expected time of what is run again, as a share of the forward pass's.
+        Expected time of recomputation, as a share of the forward pass's.
     """
 
     parameter_bytes: int
@@ -147,12 +146,12 @@ class MemoryReport:
 
     @property
     def standing_bytes(self) -> int:
-        """Bytes that live all the time: parameters, gradients, optimiser state, constants."""
+        """Bytes that live throughout: parameters, gradients, optimiser state, constants."""
         return self.parameter_bytes + self.gradient_bytes + self.optimizer_bytes + self.constant_bytes
 
     @property
     def peak_time(self) -> int:
-        """When most bytes are live: an instruction of n, or n plus an event of the reverse walk."""
+        """When live bytes peak: an instruction of n, or n plus an event of the reverse walk."""
         return int(np.argmax(self._live)) if self.instructions else 0
 
     def at(self, time: int) -> tuple[Instruction, str]:
@@ -165,7 +164,7 @@ class MemoryReport:
 
     @property
     def recomputed(self) -> int:
-        """Number of instructions that the reverse walk runs again."""
+        """Number of instructions that the reverse walk recomputes."""
         return sum(again for _, again in self.reverse)
 
     # -------------------------------------------------------------- tables
@@ -174,7 +173,7 @@ class MemoryReport:
         return [life for life in self.buffers if life.kind == "kept" or (life.kind == "data" and life.why)]
 
     def by_instruction(self) -> Rows:
-        """Each instruction: what is kept of its output, which adjoints read it, live bytes forward and in reverse."""
+        """By instruction: what is kept of its output, the adjoints that read it, live bytes forward and in reverse."""
         n, live = len(self.instructions), self._live + self.standing_bytes
         kept: dict[int, list[Life]] = {}
         when = {number: n + k for k, (number, again) in enumerate(self.reverse) if not again}
@@ -191,7 +190,7 @@ class MemoryReport:
                     tuple(rows))
 
     def by_layer(self) -> Rows:
-        """Each layer in the order of its first instruction: what is kept, its bytes, and which adjoints read it."""
+        """By layer, in the order of first instructions: what is kept, its bytes, and the adjoints that read it."""
         layers: dict[str, list[Life]] = {i.layer or "-": [] for i in self.instructions}
         for life in self._kept():
             layers.setdefault("(data)" if life.instruction is None else life.layer or "-", []).append(life)
@@ -224,7 +223,7 @@ class MemoryReport:
                 text += f"\nand {len(layers) - len(shown)} layers more with {rest:,} bytes: by_layer()"
         return text
 
-    # -------------------------------------------------------------- out of the process
+    # -------------------------------------------------------------- export
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dicts."""
@@ -245,7 +244,7 @@ class MemoryReport:
         """
         return json.dumps(self.to_dict())
 
-    if TYPE_CHECKING:  # `memory.plot` makes its function this method
+    if TYPE_CHECKING:  # a method by assignment, in `memory.plot`
 
         def plot(self, path: str | PathLike[str], title: str | None = None) -> None: ...
 

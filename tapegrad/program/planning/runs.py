@@ -1,10 +1,10 @@
-"""The order of instructions over scalars: those of one kind after one another, as far as what they read allows.
+"""Instruction scheduling over scalars: runs of one opcode, as far as dependences allow.
 
-A processor foresees that the next call is of the same kernel as the last. Which of several it is in an order as users
-write it, it can remember for some thousand calls; of longer recordings half the time would be spent on wrong guesses.
+A branch predictor expects the next call to be that of the same kernel. Calls in a user's order it can learn for some
+thousand instructions; longer recordings would lose half their time to mispredictions.
 
-Values do not depend on the order, and neither do adjoints, to the bit: contributions to an adjoint keep theirs, but for
-the first two, for a + b is b + a.
+Results do not depend on the order, to the bit: contributions to an adjoint keep theirs, except for the first two, for
+a + b is b + a.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ...ops.elementwise import BINARY, UNARY
 from ...ops.few import SCALED_TOTALS, SOFTMAXES_OF_SCALARS, STACKS, TOTALS
 from ...tape.rows import Row
 
-FEWEST = 64  # instructions over scalars between others, for which it is worth looking
+FEWEST = 64  # fewest consecutive instructions over scalars that are scheduled
 _SCALAR = {op.scalar.opcode for op in (*UNARY.values(), *BINARY.values()) if op.scalar is not None}
 _SCALAR.update(op.opcode for ops in (STACKS, SOFTMAXES_OF_SCALARS, TOTALS, SCALED_TOTALS) for op in ops.values())
 
 
 def in_runs(rows: list[Row]) -> list[Row]:
-    """The same instructions; where many over scalars follow each other, with those of one kind together."""
+    """The same instructions, those of long stretches over scalars scheduled in runs."""
     result: list[Row] = []
     before: dict[int, list[int]] | None = None
     n = 0
@@ -42,9 +42,9 @@ def in_runs(rows: list[Row]) -> list[Row]:
 
 
 def _order_of_contributions(rows: list[Row]) -> dict[int, list[int]]:
-    """By instruction, those before it that add to the same adjoint and have to stay before it."""
+    """By instruction, earlier ones that add to the same adjoint and must stay before it (dependences)."""
     readers: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    wide = set()  # variables that are read as more than scalars
+    wide = set()  # variables that are read other than as scalars
     for n, (code, _, operands, _) in enumerate(rows):
         scalar = code in _SCALAR
         for v, offset, flags in operands[1:]:
@@ -54,7 +54,7 @@ def _order_of_contributions(rows: list[Row]) -> dict[int, list[int]]:
                     wide.add(v)
     before: defaultdict[int, list[int]] = defaultdict(list)
     for (v, _), added in readers.items():
-        last = len(added) if v in wide else len(added) - 2  # the reverse adds what is read last first
+        last = len(added) if v in wide else len(added) - 2  # the reverse adds in the opposite order
         for k in range(1, len(added)):
             first = added[min(k - 1, last - 1)] if last > 0 else added[k]
             if first != added[k]:
@@ -63,8 +63,8 @@ def _order_of_contributions(rows: list[Row]) -> dict[int, list[int]]:
 
 
 def _scheduled(rows: list[Row], begin: int, end: int, before: dict[int, list[int]]) -> list[int]:
-    """The instructions `begin` to `end`, each after what it reads: of the present kind while there is one that can run,
-    then of that whose next one is the first."""
+    """List scheduling of the instructions `begin` to `end`: stay with the present kind while one of it is ready, else
+    take the kind of the first ready one."""
     waits, then = [0] * (end - begin), [[] for _ in range(end - begin)]  # type: list[int], list[list[int]]
     made: dict[int, int] = {}
     for n in range(begin, end):

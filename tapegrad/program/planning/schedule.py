@@ -1,9 +1,9 @@
-"""What runs in reverse, in which order: adjoints, and before them the instructions that are run once more.
+"""The schedule of the reverse: adjoints, and the instructions that are recomputed before them.
 
-The reverse of a recording is a list of events. Where a stretch of it is a `Segment`, its values are not kept: when the
-reverse arrives there, the stretch runs again into values of its own (versions of its variables), and its adjoints read
-those. Segments nest; the inner one is then run a second time again. A value that a later adjoint has kept alive anyway
-is read where it is, and what nobody reads is not computed.
+The reverse of a recording is a list of events. The values of a checkpointed `Segment` are not kept: when the reverse
+arrives there, the segment is recomputed into new versions of its variables, which its adjoints read. Segments nest; an
+inner one is recomputed once more. A value that is still alive for a later adjoint is read where it is, and dead code
+is not recomputed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ...engine.walks.walk import WANTED
 from ...ops.table import OPS, Op
 from ...tape.tape import Tape
 
-#: instructions by number, and stretches of them that run again
+#: instructions by number, and segments of them, as nested lists
 Tree = list[Any]
 
-_FIRST = -1  # the version that the forward walk makes
+_FIRST = -1  # the version that the forward walk defines
 
 
 class Event(NamedTuple):
-    """The adjoint of an instruction, or, where `again`, the instruction itself.
+    """The adjoint of an instruction, or, if `again`, its recomputation.
 
-    `versions` are those of the variables that it reads, where the forward walk has not made them.
+    `versions` are those of the variables that it reads, where they are not the forward walk's.
     """
 
     instruction: int
@@ -39,27 +39,28 @@ class Event(NamedTuple):
 
 
 class Operands:
-    """Which variables each instruction of a recording writes, reads, and reads again in its adjoint.
+    """Definitions and uses: the variables that each instruction, and its adjoint, write and read.
 
     Attributes
     ----------
-    rows, reads, writes, saves, adds, clears : Ragged
-        By instruction, variables: its operands, what it reads, what it writes, what its adjoint reads, whose adjoints
-        that uses, and of those the ones that are cleared before.
+    By instruction, variables: its operands, its uses, its definitions, uses of its adjoint, adjoints that that one
+    accumulates into, and those of them that are cleared before.
     inputs, outputs, saved, adjoints : list of tuple of int
-        The last four in lists.
+        The same as lists: uses, definitions, uses of the adjoint, adjoints.
     results : ndarray of int64
-        By instruction, the first variable that it writes.
+        By instruction, its first definition.
     live : list of bool
-        By instruction, whether the reverse comes to it.
+        By instruction, whether the reverse visits it.
     over, adjoint_over : Ragged
-        By instruction, inputs whose bytes its output may take, and those whose adjoint may take its output's.
+        In-place reuse: by instruction, inputs that its output may overwrite, and those whose adjoint may overwrite its
+        output's.
     parts, adjoint_parts : dict of int to list of (int, int)
-        By instruction, inputs that its output is made of, or their adjoints of its output's, and at which byte.
+        Concatenation: by instruction, inputs that its output consists of, or their adjoints in its output's, and the
+        offset in bytes.
     nbytes : ndarray of int64
-        By variable, its bytes in the arena; 0 for one that lies elsewhere.
+        By variable, its bytes in the arena; 0 if it is stored elsewhere.
     work : list of float
-        By instruction, its expected time: nanoseconds for a call, 7 bytes each, 20 multiplications each.
+        Cost model: by instruction, nanoseconds for a call, 7 bytes each, 20 multiplications each.
     """
 
     def __init__(self, tape: Tape, count: int) -> None:
@@ -80,12 +81,12 @@ class Operands:
         self._find_shared(tape, rows, operand, wanted)
 
     def _find_shared(self, tape: Tape, rows: Ragged, operand: np.ndarray, wanted: np.ndarray) -> None:
-        """What may share bytes, by the ops' own rules."""
+        """Find what may share memory, by the ops' own rules."""
         starts, words = tape._start[:len(self._codes) + 1].tolist(), tape._words.tolist()
         firsts, variables, offsets = rows.starts.tolist(), rows.values.tolist(), tape._offset.tolist()
-        mode = tape._words[tape._start[rows.owner]] >> operand & 1 != 0  # bit j says that that adjoint is stored
+        mode = tape._words[tape._start[rows.owner]] >> operand & 1 != 0  # bit j: adjoint j is stored, not added
         stored = wanted & mode
-        held = (self.nbytes > 0).tolist()  # what lies elsewhere, as leaves and their gradients do, takes nobody's bytes
+        held = (self.nbytes > 0).tolist()  # buffers outside of the arena (leaves, gradients) are not reused
         over: list[int] = []
         self.parts: dict[int, list[tuple[int, int]]] = {}
         self.adjoint_parts: dict[int, list[tuple[int, int]]] = {}
@@ -100,7 +101,7 @@ class Operands:
                 row, known, size = variables[first:firsts[n + 1]], tape.notes[n][0], tape.dtype.itemsize
                 parts = [(j, at * size) for j, at in shared.parts
                          if held[row[j]] and not offsets[first + j] and at * size % 64 == 0 and row.count(row[j]) == 1
-                         # a view's other elements lie elsewhere
+                         # a view covers a part only
                          and math.prod(known[j][0]) * size == tape._nbytes[row[j]]]
                 if parts:
                     self.parts[n] = [(row[j], at) for j, at in parts]
@@ -117,7 +118,7 @@ class Operands:
         chosen[places] = True
         self.over = rows.where(chosen)
         last = np.zeros(len(self._codes), np.int64)
-        last[rows.owner[wanted]] = np.flatnonzero(wanted)  # of each instruction the last wanted one stays
+        last[rows.owner[wanted]] = np.flatnonzero(wanted)  # of each instruction the last wanted one remains
         self.adjoint_over = rows.where(chosen & stored & (last[rows.owner] == np.arange(len(wanted))))
 
     @property
@@ -137,7 +138,7 @@ class Operands:
         return self.adds.lists
 
     def read_by(self, event: Event) -> tuple[int, ...]:
-        """The variables that an event reads."""
+        """Uses of an event."""
         return (self.inputs if event.again else self.saved)[event.instruction]
 
     @computed_once
@@ -146,12 +147,12 @@ class Operands:
 
 
 def sizes_of(operands: Any) -> list[int]:
-    """Bytes of an instruction's operands, as its note has them."""
+    """Bytes of an instruction's operands, from its note."""
     return [math.prod(shape) * dtype.itemsize for shape, dtype, _ in operands]
 
 
 def products_of(op: Op, operands: Any) -> int:
-    """Multiplications with an addition each of an instruction, where they are more than a few an element."""
+    """Multiply-adds of an instruction, if they are more than a few an element."""
     return op.products([shape for shape, *_ in operands]) if op.products is not None else 0
 
 
@@ -160,7 +161,7 @@ def _expected_time(op: Op, operands: Any) -> float:
 
 
 def tree_of(tape: Tape, end: int) -> Tree:
-    """The instructions before `end`, those recorded within a `Segment` in a list of their own."""
+    """The instructions before `end`, those of each `Segment` in a list of their own."""
     if not any([note[3] for note in tape.notes[:end]]):
         return list(range(end))
     tree: Tree = []
@@ -219,7 +220,7 @@ def events_of(operands: Operands, tree: Tree) -> list[Event]:
 
 
 def _needed(events: list[Event], operands: Operands) -> list[Event]:
-    """The events without instructions whose results no event reads; versions are renumbered."""
+    """The events without dead recomputations; versions are renumbered."""
     wanted = [not event.again for event in events]
     for k in range(len(events) - 1, -1, -1):
         if wanted[k]:
@@ -231,14 +232,14 @@ def _needed(events: list[Event], operands: Operands) -> list[Event]:
 
 
 def versions_of(operands: Operands, events: Sequence[Event]) -> tuple[dict[tuple[int, int], int], np.ndarray]:
-    """A number for each version that the events write, after those of the recording's own variables.
+    """Number the versions that the events define, after the recording's own variables.
 
     Returns
     -------
     numbers : dict
         By variable and event.
     originals : ndarray of int64
-        Of each variable the one whose further version it is, itself if none.
+        By variable, the one of which it is a version (else itself).
     """
     own = len(operands.nbytes)
     made = [(v, at) for at, event in enumerate(events) if event.again for v in operands.outputs[event.instruction]]
@@ -247,9 +248,9 @@ def versions_of(operands: Operands, events: Sequence[Event]) -> tuple[dict[tuple
 
 
 def rows_of(tape: Tape, operands: Operands, events: Sequence[Event]) -> list[int]:
-    """Of each event the number of its row on the tape.
+    """By event, the number of its row on the tape.
 
-    Events that read only what the forward walk left run the instruction's own row; the others get one of their own
+    Events that read only the forward walk's versions run the instruction's own row; the others get rows of their own,
     after the recording's.
     """
     numbers, originals = versions_of(operands, events)

@@ -1,8 +1,7 @@
-"""Which values and adjoints can lie where another one lies: in place of it, or as a part of it.
+"""In-place reuse and aliasing of values and of adjoints.
 
-An elementwise op may write over an input that nobody reads later, and store an input's adjoint over the output's, which
-it reads for the last time; what is joined along a first axis may be computed where it will lie, and its adjoint be read
-there.
+An elementwise op may overwrite an input at its last use, and store an input's adjoint over the output's, whose last use
+it is. What is concatenated along the first axis may be computed in place in the result, and its adjoint be read there.
 """
 
 from __future__ import annotations
@@ -21,10 +20,7 @@ def _none() -> np.ndarray:
 
 @dataclass
 class Sharing:
-    """Of values, and of adjoints, a row of numbers each: variable, where, offset. Each variable comes once.
-
-    It lies `offset` bytes from the begin of `where`.
-    """
+    """Aliases of values and of adjoints: rows of variable, base variable, offset in bytes; a variable comes once."""
 
     values: np.ndarray = field(default_factory=_none)
     adjoints: np.ndarray = field(default_factory=_none)
@@ -33,7 +29,7 @@ class Sharing:
 def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[int, int], int], birth: np.ndarray,
                death: np.ndarray, adjoint_birth: np.ndarray, adjoint_death: np.ndarray, joined: bool,
                homes: tuple[np.ndarray, np.ndarray], until: np.ndarray) -> Sharing:
-    """What can share bytes; the lives of what is overwritten then end just before.
+    """Find the aliases; the live ranges of what is overwritten are shortened to end just before.
 
     Parameters
     ----------
@@ -44,11 +40,11 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
     birth, death, adjoint_birth, adjoint_death : ndarray of int64
         By variable; changed in place.
     joined : bool
-        Whether parts lie in what they are joined to.
+        Whether the inputs of concatenations alias parts of their output.
     homes : pair of ndarray of int, (variables,)
-        Of each value, and of each adjoint, the group of strips that it lives in; only what has the same shares bytes.
+        By value, and by adjoint, the fused group within which it lives; only those of one group may alias.
     until : ndarray of int64, (variables,)
-        Of each value the time up to which nothing may be written over it.
+        By value, the time up to which it must not be overwritten.
     """
     n = len(operands.results)
     again = [(n + at, e) for at, e in enumerate(events) if e.again]
@@ -81,7 +77,7 @@ def sharing_of(operands: Operands, events: Sequence[Event], numbers: dict[tuple[
 
 def _joined_values(operands: Operands, again: Sequence[tuple[int, Event]], numbers: dict[tuple[int, int], int],
                    birth: np.ndarray) -> np.ndarray:
-    """The parts that lie in what they are joined to."""
+    """Inputs of concatenations that can be computed in place."""
     n, found = len(operands.results), []
     taken: set[int] = set()
     written = [(int(operands.results[k]), parts) for k, parts in operands.parts.items()]
@@ -98,7 +94,7 @@ def _joined_values(operands: Operands, again: Sequence[tuple[int, Event]], numbe
 
 
 def _joined_adjoints(operands: Operands, walked: np.ndarray, birth: np.ndarray) -> np.ndarray:
-    """The parts whose adjoints are read where the adjoint of what they are joined to lies."""
+    """Inputs of concatenations whose adjoints can be read in place."""
     found = []
     for k in sorted(operands.adjoint_parts, key=walked.tolist().__getitem__):
         y, time = operands.results[k], walked[k]
@@ -107,23 +103,23 @@ def _joined_adjoints(operands: Operands, walked: np.ndarray, birth: np.ndarray) 
 
 
 def _unmarked(count: int, merges: np.ndarray) -> np.ndarray:
-    """By variable, whether no merge names it."""
+    """By variable, whether no alias names it."""
     free = np.ones(count, bool)
     free[merges[:, :2]] = False
     return free
 
 
 def _first_of_each(can: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Of what can be, the first at each time; times rise."""
+    """The first candidate at each time; times rise."""
     at = np.flatnonzero(can)
     return at[np.diff(time[at], prepend=-1) != 0]
 
 
 def blocks_of(count: int, merges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By variable, in whose block it lies (its own if nobody's), and how many bytes from its begin."""
+    """By variable, its block (its own if it is no alias), and the offset in it in bytes."""
     block, shift = np.arange(count), np.zeros(count, np.int64)
     block[merges[:, 0]], shift[merges[:, 0]] = merges[:, 1], merges[:, 2]
-    while (block[block] != block).any():  # each time as far again
+    while (block[block] != block).any():  # pointer jumping: twice as far each time
         shift += shift[block]
         block = block[block]
     return block, shift

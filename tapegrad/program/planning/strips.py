@@ -1,9 +1,9 @@
-"""Groups of elementwise instructions that run in strips (`engine.walks.strips`): which they are, and their rows.
+"""Elementwise fusion with loop tiling: which instructions form a group, and the group's rows (`engine.walks.strips`).
 
-A group is a stretch of consecutive times, forward or in reverse or across the turn between them, whose instructions
-each take element k of their operands to element k of their results, over as many elements; operands of one element may
-be read, and everything may be summed up, if what comes of it is read after the group. What is born and dies within the
-group exists a strip at a time.
+A group is a range of consecutive times, forward, in reverse or across the turn, whose instructions all map element k of
+their operands to element k of their results, over equally many elements. Operands of one element may be read, and
+results may be reduced if the sum is read after the group. A group runs a strip (a tile of the fused loop) at a time;
+what is defined and dies within it exists for one strip only.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from ...ops.table import OPS, Op
 from ...tape.tape import Tape
 from .schedule import Event, Operands
 
-STRIP_BYTES = 1 << 13  # of an operand: those of an instruction and of the next fit into a first cache
-FEWEST_STRIPS = 8  # below, a group runs whole: its arrays are in the cache in any case
-PARTS = 4  # that a group is dealt out to, at most
-PART_ELEMENTS = 1 << 16  # that a part has at least, counted once an instruction
+STRIP_BYTES = 1 << 13  # of an operand: those of an instruction and of the next fit into the L1 cache
+FEWEST_STRIPS = 8  # below, tiling gains nothing: the arrays are in cache anyway
+PARTS = 4  # parallel parts of a group, at most
+PART_ELEMENTS = 1 << 16  # of a part at least, counted once an instruction
 
 STRIPS = Op("strips", strips.run_strips, doc="a group of elementwise instructions, strip by strip")
 
@@ -52,17 +52,17 @@ MASKED_OPS = {op.opcode for op in MASKED.values()}
 
 @dataclass(frozen=True)
 class Form:
-    """How an instruction goes over its operands.
+    """The elementwise iteration space of an instruction.
 
     Attributes
     ----------
     elements : int
     count : int
-        The word of its row that holds them.
+        The word of its row that holds `elements`.
     per : tuple of int
-        By operand: 1 where it has as many, 0 where one of its elements is read or written, 64 where it has a bit each.
+        By operand: 1 for an element each, 0 for one element that is read or written by all, 64 for a bit each.
     reverses : bool
-        Whether its adjoint goes element by element too, over all of the adjoints that it adds to.
+        Whether its adjoint is elementwise too, over all adjoints that it accumulates into.
     """
 
     elements: int
@@ -72,7 +72,7 @@ class Form:
 
 
 class Forms:
-    """The forms of a recording's instructions, None of those that must run whole.
+    """The forms of a recording's instructions; None for those that cannot be fused.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Forms:
     ----------
     found : list of Form or None
     strip : int
-        Elements of a strip: whole blocks of sums and of masks.
+        Elements of a strip: a multiple of the blocks of sums and of masks.
     itemsize : int
         Bytes of a float.
     """
@@ -110,7 +110,7 @@ class Forms:
 
 
 def form_of(tape: Tape, n: int, code: int, row: list[int], fewest: int) -> Form | None:
-    """The form of instruction `n` if its elements are at least so many."""
+    """The form of instruction `n` if it has at least `fewest` elements."""
     nest, operands = NESTS[code]
     rows, columns, outer, *steps = row[nest:nest + 3 + len(operands)]
     per = (*(() if 0 in operands else (1,)), *steps, *((64,) if code in MASKED_OPS else ()))
@@ -131,24 +131,24 @@ def _none() -> np.ndarray:
 
 @dataclass
 class Group:
-    """A group, and where its strip buffers lie in the group's part of the arena.
+    """A fused group and its strip buffers.
 
     Attributes
     ----------
     first, last : int
-        Times, both included.
+        Live range of the group: times, both included.
     elements, strip, itemsize, parts : int
-        Elements of each instruction and of a strip, bytes of one, and parts that the strips are dealt out to.
+        Elements of each instruction and of a strip, bytes of one, and parallel parts.
     sums : dict of int to int
-        By the time of a sum, at which byte its blocks' sums lie.
+        By the time of a sum, the offset of its blocks' partial sums.
     constants : set of int
         Variables of which every strip reads the same element.
     values, adjoints : ndarray of int64
         Variables that live within the group only.
     value_offsets, adjoint_offsets : ndarray of int64
-        Bytes from the group's begin, for the first part.
+        Offsets of the first part, from the start of the group's bytes.
     part_bytes, nbytes : int
-        Of the strip buffers of a part, and of all that the group needs besides whole arrays.
+        Bytes of the strip buffers of a part, and of all buffers of the group.
     """
 
     first: int
@@ -167,24 +167,24 @@ class Group:
     nbytes: int = 0
 
     def strip_bytes(self, nbytes: np.ndarray) -> np.ndarray:
-        """Of arrays of so many bytes, one strip's; multiples of 64."""
+        """Bytes of a strip of arrays of so many bytes, multiples of 64."""
         return (-(-nbytes * self.strip // self.elements) + 63) // 64 * 64
 
     def place_sums(self) -> None:
-        """Make room behind the parts' strip buffers for the sums of the blocks of what is summed up."""
+        """Assign offsets behind the parts' strip buffers to the partial sums."""
         self.nbytes = self.parts * self.part_bytes
         for time in self.sums:
             self.sums[time] = self.nbytes
-            self.nbytes += (8 * self.blocks + 63) // 64 * 64  # each a float64
+            self.nbytes += (8 * self.blocks + 63) // 64 * 64  # of float64
 
     @property
     def blocks(self) -> int:
-        """That are summed up one by one."""
+        """Blocks that are summed separately."""
         return -(-self.elements // BLOCK)
 
 
 class Times:
-    """What runs at each time, and what it reads and writes: variables, or versions of them.
+    """What runs at each time, with its uses and definitions: variables, or versions of them.
 
     Parameters
     ----------
@@ -196,11 +196,11 @@ class Times:
     Attributes
     ----------
     turn, end : int
-        The first time of the reverse, and that after everything.
+        The first time of the reverse, and the time after everything.
     instructions : list of int
-        By time, the instruction that runs.
+        By time, the instruction.
     is_adjoint : list of bool
-        By time, whether it is its adjoint that does.
+        By time, whether its adjoint runs.
     """
 
     def __init__(self, operands: Operands, events: Sequence[Event], numbers: dict[tuple[int, int], int]) -> None:
@@ -211,18 +211,18 @@ class Times:
         self.is_adjoint = [False] * self.turn + [not event.again for event in events]
 
     def stretch(self, group: Group) -> str:
-        """What a report calls a group."""
+        """A group's name in reports."""
         return f"strips of #{self.instructions[group.first]} to #{self.instructions[group.last]}"
 
     def written(self, time: int) -> list[int]:
-        """Values that are written."""
+        """Values that are defined."""
         if self.is_adjoint[time]:
             return []
         outputs = self.operands.outputs[self.instructions[time]]
         return [self.numbers.get((v, time - self.turn), v) for v in outputs]
 
     def read(self, time: int) -> list[tuple[int, int]]:
-        """Values that are read, with the operand that each is."""
+        """Values that are used, with their operand numbers."""
         n = self.instructions[time]
         row = self.variables(time)
         if time < self.turn:
@@ -237,18 +237,18 @@ class Times:
         return (self.operands.outputs[n][0], *self.operands.inputs[n], *self.operands.outputs[n][1:])
 
     def adjoints(self, time: int) -> tuple[int, ...]:
-        """Variables whose adjoints are added to."""
+        """Variables whose adjoints are accumulated into."""
         return self.operands.adjoints[self.instructions[time]] if self.is_adjoint[time] else ()
 
 
 def groups_of(times: Times, forms: Forms) -> list[Group]:
-    """The groups of a recording and its reverse; nothing has a place in them yet."""
+    """The groups of a recording and its reverse, without offsets."""
     groups: list[Group] = []
     begin, elements = -1, 0
     written: dict[int, int] = {}  # in the group so far: whether each has as many elements
 
     def close(end: int) -> None:
-        if begin >= 0 and (end - begin > 1 or elements >= 2 * PART_ELEMENTS):  # one alone gains if threads share it
+        if begin >= 0 and (end - begin > 1 or elements >= 2 * PART_ELEMENTS):  # a single one gains from threads only
             sums = {time: 0 for time in range(begin, end)
                     if not times.is_adjoint[time] and not forms[times.instructions[time]].per[0]}
             constants = {v for time in range(begin, end) for j, v in times.read(time)
@@ -278,7 +278,7 @@ def groups_of(times: Times, forms: Forms) -> list[Group]:
 
 
 class GroupRows:
-    """The rows of a group: those of its tasks for every part, and the group's own.
+    """The rows of a group: its own, and those of its tasks for every part.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ class GroupRows:
     rows : sequence of int
         By time, the number of the row on the tape.
     at : int
-        Byte address of the group's bytes.
+        Byte address of the group's buffers.
     modes : ndarray of int64
         The words of the tape, or other ones with other modes.
 
@@ -299,9 +299,9 @@ class GroupRows:
     row : list of int
         The group's own.
     places : list of (bool, variable, array, index)
-        Where the addresses of whole arrays stand: whether of an adjoint, and whose.
+        Where the addresses of whole arrays are: whether of an adjoint, the variable, and the word.
     fixed : set of (bool, variable)
-        Those of which an address stands elsewhere too.
+        Those whose addresses occur elsewhere too.
     """
 
     def __init__(self, tape: Tape, group: Group, times: Times, forms: Forms, rows: Sequence[int], at: int,
@@ -317,7 +317,7 @@ class GroupRows:
         for part in range(group.parts):
             tasks: list[int] = []
             moves: list[int] = []
-            clears: list[int] = []  # the same of the clearing of adjoints
+            clears: list[int] = []  # likewise for the clearing of adjoints
             moved: list[tuple[bool, int, int]] = []
             for time in range(group.first, group.last + 1):
                 self._add(time, part, local, tasks, moves, clears, moved)
@@ -331,7 +331,7 @@ class GroupRows:
                     len(finishes) // 2, self._keep(finishes)]
 
     def _keep(self, words: list[int]) -> int:
-        """The address of these words from now on, in elements."""
+        """Keep these words alive; returns their address, in elements."""
         self._kept.append(np.array(words or [0], np.int64))
         return address_of(self._kept[-1]) // 8
 
@@ -355,7 +355,7 @@ class GroupRows:
             adjoints = self.times.variables(time)  # versions have one adjoint
             wanted = [j for j in range(1, len(form.per)) if tape._flags[first + j] & WANTED]
             named += [(j, True, adjoints[j]) for j in (0, *wanted)]
-        moved: list[tuple[int, int]] = []  # words, and elements from strip to strip
+        moved: list[tuple[int, int]] = []  # words, and by how many elements they move from strip to strip
         for j, adjoint, v in named:
             word = 1 + 2 * j + adjoint
             if v in local[adjoint]:
@@ -385,7 +385,7 @@ class GroupRows:
             moves += [row + word, words[word], step]
 
     def _finish(self, time: int, at: int) -> list[int]:
-        """Kernel and row of what adds up the sums of the blocks."""
+        """Kernel and row that add up the partial sums."""
         tape, n, dtype = self.tape, self.rows[time], self.tape.dtype
         words = tape._words[tape._start[n]:tape._start[n + 1]].tolist()
         return [ORDERED_SUM.forward.address(dtype),

@@ -1,7 +1,7 @@
-"""With ``TAPEGRAD_DEBUG=1``: tasks among a recording's that watch over its arena (see `engine.poison`).
+"""With ``TAPEGRAD_DEBUG=1``: tasks within a recording that check its arena (see `engine.poison`).
 
-Before an instruction they put canaries behind the blocks that are born there and fill them; after it they look after
-the canaries of those that have died and fill them again.
+Before an instruction they write canaries (red zones) behind the blocks that it defines and poison these; after it they
+check the canaries of blocks that have died and poison them again.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _KINDS = ("the value of", "the adjoint of", "the strips of")
 
 
 class Watch:
-    """What watches over the blocks of an arena.
+    """Canaries and poison of the blocks of an arena.
 
     Parameters
     ----------
     tape : Tape
     lives : Lives
     layout : Layout
-        With gaps.
+        With gaps for the canaries.
     base : int
         Byte address of the arena.
     index : ndarray of int64
@@ -40,7 +40,7 @@ class Watch:
     Attributes
     ----------
     tasks : list of (int, Kernel, int)
-        Before which row, the kernel, and the byte address of its own row; in the order of one such place.
+        Before which row, the kernel, and the byte address of its own row; in order where several are before one.
     """
 
     def __init__(self, tape: Tape, lives: Lives, layout: Layout, base: int, index: np.ndarray) -> None:
@@ -49,7 +49,7 @@ class Watch:
         self._ranges = np.stack([(base + offset) // 8, nbytes // 8, np.arange(len(offset))], axis=1)
         begin, last = int(index[0]), int(index[-1]) + 1
         at = np.concatenate([index, [last]])
-        ever = death >= 0  # an argument that nobody reads has no time in which its bytes are its own
+        ever = death >= 0  # an argument that nobody reads has no live range
         given, left = ever & (birth < 0), ever & (death >= lives.end)
         born, died = ever & (birth >= 0), ever & (death < lives.end)
         self._rows: list[np.ndarray] = []
@@ -61,7 +61,7 @@ class Watch:
         ]
 
     def _at(self, before: np.ndarray, chosen: np.ndarray, born: int, filled: int) -> list[tuple[int, Kernel, int]]:
-        """Tasks over the chosen blocks, one for each place."""
+        """One task for each row that the chosen blocks are checked or poisoned before."""
         found = []
         for place in np.unique(before[chosen]).tolist():
             ranges = np.ascontiguousarray(self._ranges[chosen & (before == place)])
@@ -71,7 +71,7 @@ class Watch:
         return found
 
     def fail(self, number: int) -> None:
-        """Say whose canary is gone."""
+        """Raise, naming the block whose canary was overwritten."""
         kind, v = self._blocks[number, 4:].tolist()
         n = int(self._tape._producer[v]) if kind < 2 else -1
         note = self._tape.notes[n] if n >= 0 else None

@@ -1,4 +1,4 @@
-"""How much a recording does, counted and not timed: bytes and multiplications of each instruction."""
+"""A count of the work of each instruction: bytes and multiply-adds, not times."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from .schedule import Operands, products_of, sizes_of
 
 __all__ = ["Work", "work_of"]
 
-#: attention's reverse makes the scores again: five products for the forward's two
+#: attention's reverse recomputes the scores: five products for the forward's two
 _AGAIN = {"attention": 2.5}
 
 
 @dataclass(frozen=True)
 class Work:
-    """What an instruction does in a step.
+    """Work of an instruction in a step.
 
     Attributes
     ----------
     op : str
     forward_bytes, reverse_bytes : int
-        Of its operands, each once; the reverse counts the values that it reads, the adjoints, and what it clears
-        before. Scratch is not counted.
+        Of its operands, each once; in reverse of the values that are read, of the adjoints, and of clearing them.
+        Scratch is not counted.
     forward_products, reverse_products : int
-        Multiplications with an addition each, of ops that make more than a few an element.
+        Multiply-adds, of ops with more than a few an element.
     """
 
     op: str
@@ -36,7 +36,7 @@ class Work:
 
 
 def work_of(tape: Tape) -> list[Work]:
-    """The work of each instruction of a recording, in order; what runs again to save memory is not counted.
+    """The work of each instruction of a recording, in order, without recomputation.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What each byte of a planned recording is for."""
+"""Accounting: the purpose of each byte of a planned recording."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def account(program: Program, optimizer_bytes: int, unfrozen: MemoryReport | Non
     program : Program
     optimizer_bytes : int
     unfrozen : MemoryReport, optional
-        The same with nothing frozen.
+        The same step with nothing frozen.
     """
     layout = program.layout
     parameters = sum(source.nbytes for source in program.tape._externals if isinstance(source, Leaf))
@@ -38,12 +38,12 @@ def account(program: Program, optimizer_bytes: int, unfrozen: MemoryReport | Non
 
 
 def _overlap(one: Life, other: Life) -> int:
-    """Bytes of the arena that both use."""
+    """Bytes of the arena that two buffers have in common."""
     return max(0, min(one.offset + one.nbytes, other.offset + other.nbytes) - max(one.offset, other.offset))
 
 
 def instructions_of(program: Program) -> tuple[Instruction, ...]:
-    """The instructions of a recording, in words."""
+    """The instructions of a recording, described."""
     tape = program.tape
     rows = []
     reverse = {event.instruction for event in program.events if not event.again}
@@ -56,7 +56,7 @@ def instructions_of(program: Program) -> tuple[Instruction, ...]:
 
 
 def _names(program: Program) -> dict[int, str]:
-    """What the leaves' variables are called in their modules."""
+    """Names of the leaves' variables in their modules."""
     of_leaf = {}
     for root in reversed(program.capture.roots):
         of_leaf.update({p.node: name for name, p in root.named_parameters()})
@@ -64,7 +64,7 @@ def _names(program: Program) -> dict[int, str]:
 
 
 def _readers(program: Program) -> dict[int, str]:
-    """For each variable that the reverse walk reads, which adjoints do so."""
+    """By variable, the adjoints that read it."""
     tape = program.tape
     names = _names(program)
     why: dict[int, list[str]] = {}
@@ -94,7 +94,7 @@ def _lives(program: Program) -> list[Life]:
     made_by = np.full(tape._variable_count, -1, np.int64)
     starts = tape._operand_start[:tape.count + 1].tolist()
     for n in range(tape.count - 1, -1, -1):
-        made_by[tape._variable[starts[n]:starts[n + 1]]] = n  # auxiliary outputs come with their first instruction
+        made_by[tape._variable[starts[n]:starts[n + 1]]] = n  # auxiliary outputs belong to the first
     made_by[list(inputs)] = -1
     found = []
     originals, layout = lives.originals.tolist(), program.layout

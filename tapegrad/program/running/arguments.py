@@ -1,4 +1,4 @@
-"""Arguments of recorded functions: what a recording depends on, and what is copied into it."""
+"""Arguments of recorded functions: their arrays, signature and dtype."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _NATIVE = {FLOAT32, FLOAT64, INT64, BOOL}
 def as_input(value: Any, whole: bool = False) -> np.ndarray:
     """An argument as an array: float32, float64, int64 or bool.
 
-    What requires a gradient is refused unless `whole` says that the recording holds the whole derivative, or no
-    gradients are wanted: none flows through its results.
+    A tensor that requires a gradient is refused, for none flows through the results; except if `whole`, where the
+    recording holds the whole derivative or no gradients are wanted.
     """
     if type(value) is np.ndarray and value.dtype in _NATIVE:
         return value

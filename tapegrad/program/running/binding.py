@@ -1,6 +1,6 @@
-"""Large arguments that a recording reads where they are, and large gradients that it writes where they are returned.
+"""Zero-copy binding: large arguments are read, and large gradients written, in arrays outside of the arena.
 
-Their addresses in the rows are changed from call to call, which costs less than to copy them.
+Their addresses are patched into the rows at each call, which costs less than a copy.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from ...engine.storage import address_of
 from ...tensor.tensor import Tensor
 from .protocols import Linked
 
-LEAST_BYTES = 1 << 17  # of an array that is not copied
+LEAST_BYTES = 1 << 17  # of an array that is bound rather than copied
 
 
 class Place:
-    """Where a recording names one array: the arrays of words, and where in each of them.
+    """The occurrences of one array's address in a recording.
 
     Parameters
     ----------
     t : Tensor
-        Whole, of the recording.
+        A whole variable of the recording.
     words : list of (ndarray, list of int)
     addresses : ndarray of int64
-        Of the tape's values or adjoints in bytes, by variable.
+        The tape's byte addresses of values or of adjoints, by variable.
     """
 
     def __init__(self, t: Tensor, words: list[tuple[np.ndarray, list[int]]], addresses: np.ndarray) -> None:
@@ -32,7 +32,7 @@ class Place:
         self.home = self._present = int(addresses[self._variable])
 
     def lie(self, address: int) -> None:
-        """Have the array at this byte address from now on."""
+        """Patch in this byte address."""
         moved = (address - self._present) // self.dtype.itemsize
         if moved:
             for array, indices in self._words:
@@ -40,18 +40,18 @@ class Place:
             self._addresses[self._variable] = self._present = address
 
     def fits(self, array: np.ndarray) -> bool:
-        """Whether the recording could read this array where it is."""
+        """Whether the recording could read this array in place."""
         return (array.dtype == self.dtype and array.shape == self.shape and array.flags.c_contiguous
                 and array.flags.aligned and (address_of(array) - self.home) % self.dtype.itemsize == 0)
 
     def take(self, array: np.ndarray) -> bool:
-        """Read this array where it is, if that can be."""
+        """Bind this array if possible, else the arena's; returns whether it is bound."""
         fits = self.fits(array)
         self.lie(address_of(array) if fits else self.home)
         return fits
 
     def new(self) -> np.ndarray:
-        """A new array into which the next run writes."""
+        """Bind a new array for the next run to write into."""
         array = np.empty(self.shape, self.dtype)
         self.lie(address_of(array))
         return array
@@ -60,7 +60,7 @@ class Place:
 def places_of(program: Linked) -> tuple[dict[int, Place], dict[int, Place]]:
     """The places of large arguments by their number, and of large gradients by their variable.
 
-    Left out are what lies in other ones' bytes, what is returned as it is, and parts of variables.
+    Left out are aliases, arguments that are returned as they are, and parts of variables.
     """
     results = {t.node.variable for t in program.outputs if t.is_symbolic}
     merges = program.lives.sharing

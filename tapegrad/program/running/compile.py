@@ -1,4 +1,4 @@
-"""`tg.compile`: a function recorded at its first call with a signature, replayed ever after."""
+"""`tg.compile`: a function recorded at its first call with a signature, replayed from then on."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .program import Program
 
 
 class _Recording:
-    """One signature's program and how to present its results.
+    """The program of one signature, and how its results are presented.
 
     Attributes
     ----------
     idle : list of Program
-        The program and its twins, without those that a call runs now.
+        Instances of the program (see `Program.twin`) that no call is running.
     writes : bool
         Whether it writes to anything outside of its arena.
     """
@@ -46,7 +46,7 @@ class CompiledFunction:
     Attributes
     ----------
     recordings : int
-        Number of recordings made so far.
+        Number of recordings so far.
     """
 
     def __init__(self, function: Callable) -> None:
@@ -68,7 +68,7 @@ class CompiledFunction:
         if kwargs or any([type(value) is not np.ndarray for value in args]):
             leaves, structure = flatten((args, kwargs))
         else:
-            leaves, structure = list(args), len(args)  # which is quicker, and as good to tell calls apart
+            leaves, structure = list(args), len(args)  # quicker, and enough to tell calls apart
         whole = self._transformation is not None
         arrays = [as_input(leaf, whole) for leaf in leaves]
         key = (signature_of(arrays), structure)
@@ -80,7 +80,7 @@ class CompiledFunction:
         self._last = recording
         try:
             program = recording.idle.pop()
-        except IndexError:  # all run in other threads, or in the midst of a call in this one
+        except IndexError:  # all are running, in other threads or further up the stack
             program = recording.program.twin()
         try:
             if recording.writes:
@@ -93,7 +93,7 @@ class CompiledFunction:
             recording.idle.append(program)
 
     def _recording_for(self, key: Any, arrays: list[np.ndarray], args: Any, kwargs: Any) -> _Recording:
-        """A new recording, or what another thread has recorded meanwhile."""
+        """A new recording, or the one that another thread has made meanwhile."""
         with self._lock.now:
             recordings = self._kept.get(key, ())
             for recording in recordings:
@@ -104,8 +104,8 @@ class CompiledFunction:
             return recording
 
     def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The function's own result, define-by-run: within a function that is being differentiated a replay, which
-        knows nothing of that, would cut the gradient."""
+        """The function's own result, define-by-run: within a function that is being differentiated, a replay would cut
+        the gradient."""
         if self._transformation is None:
             leaves, structure = flatten((args, kwargs))
             arrays = [None if isinstance(leaf, Tensor) else as_input(leaf) for leaf in leaves]
@@ -121,7 +121,7 @@ class CompiledFunction:
         try:
             return self._record_as(dtype, arrays, structure, given is not None)
         except DtypeError as error:
-            try:  # the parameters' dtype goes before the inputs'
+            try:  # the parameters' dtype takes precedence
                 return self._record_as(FLOAT64 if dtype == FLOAT32 else FLOAT32, arrays, structure)
             except DtypeError:
                 raise error from None
@@ -178,14 +178,14 @@ def compile(function: Callable) -> CompiledFunction:
 
     Notes
     -----
-    Threads may call it at the same time: each call that runs has an arena of its own, kept for the next one. Those that
-    move the running statistics of a batch norm take turns.
+    Threads may call it at the same time: each running call has an arena of its own, which is kept for later calls.
+    Calls that update running statistics (batch norm) take turns.
 
-    What cannot be seen changing, and is as it was when the function was recorded: NumPy arrays and Python values that
-    it reads from globals, from its closure or from objects that are no modules; what is changed within an attribute of
-    a module (``self.weights[0] = 2.0`` of a list or an array; assign the attribute instead); attributes of a class;
-    time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as arguments. What the
-    function does besides computing (printing, counting, assigning attributes) is done while recording only.
+    The guards do not see changes to: NumPy arrays and Python values that it reads from globals, from its closure or
+    from objects that are no modules; the inside of a module's attribute (``self.weights[0] = 2.0`` of a list or an
+    array; assign the attribute instead); class attributes; time, files and random numbers of NumPy and Python, of which
+    a warning is given. They stay as they were when the function was recorded: pass them as arguments. Side effects of
+    the function (printing, counting, assigning attributes) happen while recording only.
 
     A copy or pickle is made of `function` and records anew; a decorated function is pickled by its name.
 

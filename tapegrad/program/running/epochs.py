@@ -1,4 +1,4 @@
-"""Epochs over arrays: orders drawn, batches run in compiled chunks, and what a run leaves behind."""
+"""Epochs over arrays: shuffling, batches run in compiled chunks, and the history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CHUNK_SECONDS = 0.05
 
 @dataclass
 class History:
-    """What a run of epochs left behind.
+    """The history of a run of epochs.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ class History:
     epoch : ndarray of int
         The epoch of every step.
     seconds : float
-        Time spent in all.
+        Wall time of the run.
     samples : int
-        Rows that were stepped over.
+        Rows that were trained on.
     """
 
     loss: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -101,13 +101,13 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
 
 
 class _Growing:
-    """An array that grows at its end, by doubling; views of what it was stay true."""
+    """An array that grows by doubling; earlier views stay valid."""
 
     def __init__(self, dtype: np.dtype) -> None:
         self._held, self._count = np.empty(64, dtype), 0
 
     def extend(self, values: Any, count: int) -> None:
-        """So many elements more."""
+        """Append `count` elements."""
         last = self._count + count
         if last > len(self._held):
             self._held = np.concatenate([self.array, np.empty(max(last, self._count), self._held.dtype)])
@@ -121,7 +121,7 @@ class _Growing:
 
 
 def run_whole(train: Training, batch: Sequence[np.ndarray]) -> float:
-    """One step on one batch that is split into micro-batches; returns the loss before the update."""
+    """One step on a batch that is split into micro-batches; returns the loss before the update."""
     source = source_of(batch, train.optimizer.dtype, None)
     n = len(source)
     check_divides(train.accumulate, n, "the batch")
@@ -158,7 +158,7 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.
                 check_alike([first.arrays, stretch.arrays])
                 index = np.ascontiguousarray(stretch.order)
                 table = table_of(stretch.arrays, step.inputs)
-                # the loop counts the rows of all batches, the index begins at this stretch
+                # the loop counts the rows of all batches; the index starts at this stretch
                 row[loop.INDEX] = address_of(index) // 8 - stretch.first * batches.size
                 row[loop.TABLE] = address_of(table) // 8
                 done = stretch.first
@@ -178,7 +178,7 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.
 
 
 def check_divides(accumulate: int, rows: int, what: str) -> None:
-    """Refuse a batch that does not split into equal micro-batches."""
+    """Refuse a batch that cannot be split into equal micro-batches."""
     if rows % accumulate:
         below = rows - rows % accumulate
         raise ShapeError(f"accumulate={accumulate}: {what} has {rows} rows, which do not split into "
@@ -187,7 +187,7 @@ def check_divides(accumulate: int, rows: int, what: str) -> None:
 
 
 def count(name: str, value: Any) -> int:
-    """A positive integer that a user gave."""
+    """A positive integer given by a user."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ArgumentError(f"{name} must be a positive integer, not {value!r}")
     return int(value)

@@ -1,4 +1,4 @@
-"""The compiled training loop: batches gathered, walked forward and back, and stepped, without Python between."""
+"""The compiled training loop: gather a batch, walk forward and in reverse, update, without Python in between."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def train_steps(op: Any, f: Any, i: Any, b: Any) -> int:
 
 @device
 def gather_rows(i: Any, b: Any, first: int, count: int, source: int, target: int, width: int) -> int:
-    """Copy rows by bytes; a function of its own so that LLVM makes block copies of the inner loop."""
+    """Copy rows bytewise; a function of its own so that LLVM turns the inner loop into block copies."""
     for r in range(count):
         at, to = source + i[first + r] * width, target + r * width
         for c in range(width):

@@ -1,24 +1,24 @@
-"""Whether a recording runs faster on all threads or on one: found out while it runs.
+"""Autotuning: whether a recording runs faster on all threads or on one, measured while it runs.
 
-Threads that share small pieces of work hand numbers to each other all the time. How long that takes is the machine's
-matter: between cores of one chip it pays from some microseconds on, between distant ones, or where a core is somebody
-else's half of the time, a step can take twice as long as on one thread. Results are the same to the bit either way.
+Threads that share small pieces of work synchronise all the time, and what that costs depends on the machine: between
+cores of one chip sharing pays from some microseconds on; between distant ones, or where another process has a core half
+of the time, a step can take twice as long as on one thread. Results are the same to the bit either way.
 """
 
 from __future__ import annotations
 
-#: how many stretches of steps are run between the first comparisons, and at most on one thread and on all; after each
-#: that changes nothing there are twice as many, or eight times where the other way was much slower
+#: samples between the first two trials of the other way, and at most on one thread and on all; a trial that changes
+#: nothing doubles them, or makes them eightfold if the other way was much slower
 FIRST, LAST = 2, (64, 256)
-#: steps, or seconds, that make a stretch at least: one step alone says little
+#: steps, or seconds, of a sample at least: one step alone says little
 STEPS, SECONDS = 16, 1e-3
-#: shares of a step's time: how fast the other way must be to be taken, and how slow to be much slower, which is also
-#: how slow a stretch must have become for the other way to be tried again
+#: shares of a step's time: how fast the other way must be to be taken, and how slow is much slower, which is also how
+#: slow a sample must become for the other way to be tried again
 FASTER, SLOWER = 0.95, 1.3
 
 
 class Pace:
-    """Which way the next stretch of steps runs.
+    """Which way the next sample of steps runs.
 
     Attributes
     ----------
@@ -28,13 +28,13 @@ class Pace:
 
     def __init__(self) -> None:
         self.alone = False
-        self._tries = False  # whether this stretch is one of the other way
+        self._tries = False  # whether this sample is a trial of the other way
         self._wait = self._left = FIRST
         self._usual = 0.0  # seconds of a step, the way that was chosen
-        self._steps, self._seconds = 0, 0.0  # of this stretch so far
+        self._steps, self._seconds = 0, 0.0  # of this sample so far
 
     def took(self, steps: int, seconds: float) -> None:
-        """So many steps have taken so long."""
+        """Record that `steps` steps took `seconds`."""
         self._steps += steps
         self._seconds += seconds
         if self._steps >= STEPS or self._seconds >= SECONDS:
@@ -42,7 +42,7 @@ class Pace:
             self._judge(each)
 
     def _judge(self, each: float) -> None:
-        """A step of this stretch has taken so long."""
+        """Decide after a sample, of whose steps each took `each` seconds."""
         if self._tries:
             self._tries = False
             if each < FASTER * self._usual:

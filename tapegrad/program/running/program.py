@@ -1,4 +1,4 @@
-"""A recording, placed in memory and linked: ready to be replayed."""
+"""A recording, planned and linked: ready to be replayed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .tasks import Tasks
 
 
 class Program:
-    """What a capture recorded, with a place for every value and adjoint.
+    """A captured recording with its plan and its arena.
 
     Parameters
     ----------
@@ -40,17 +40,17 @@ class Program:
     inputs : sequence of Tensor
         Symbolic tensors, in the order of the arguments.
     outputs : sequence of Tensor
-        What the recording computes; symbolic or not.
+        Results of the recording; symbolic or not.
     seed : Tensor, optional
-        The scalar from which the reverse walk starts.
+        Scalar that the reverse walk starts from.
     gradients_of : sequence of Tensor
         Symbolic inputs whose adjoints are read afterwards.
     runs : bool, default True
-        False for a plan alone: nothing is allocated and nothing can be run.
+        False for a plan only: nothing is allocated and nothing can be run.
     budget : Budget, optional
-        The most bytes that it may need, which decides what runs again in the reverse walk.
+        Limit of its bytes; what does not fit is rematerialised in the reverse walk.
     slope : float, default 1.0
-        The seed's adjoint.
+        The seed's adjoint (cotangent of the result).
     """
 
     def __init__(self, capture: Capture, inputs: Sequence[Tensor], outputs: Sequence[Tensor],
@@ -81,11 +81,11 @@ class Program:
             self.linked = self.tape.count
             self._link()
             self.group_numbers = [self._append_group(rows) for rows in self.group_rows]
-            self.tape.count = self.count  # the rows behind are no part of the recording
+            self.tape.count = self.count  # rows behind belong to recomputations and groups
             self._ready()
 
     def _begin(self) -> None:
-        """Nothing is known yet of where arrays lie."""
+        """Reset what depends on addresses."""
         self._places: tuple[dict[int, Place], dict[int, Place]] | None = None
         self._results: dict[int, np.ndarray] = {}
         self._gradients: dict[int, np.ndarray | None] = {}
@@ -93,7 +93,7 @@ class Program:
         self.watch: Watch | None = None
 
     def twin(self) -> Program:
-        """The same in an arena of its own, for a call that comes while this one runs: linked anew, not recorded."""
+        """Another instance with its own arena, for concurrent calls: linked anew, not recorded."""
         twin = object.__new__(Program)
         twin.__dict__.update(self.__dict__)
         twin.tape = tape = _own_rows(self.tape)
@@ -110,7 +110,7 @@ class Program:
         return twin
 
     def _move_random_state(self, before: int) -> None:
-        """Have what draws read its key where this program keeps it; no other attribute can be that address."""
+        """Have random ops read the key of this program; no other attribute can be that address."""
         tape = self.tape
         for n in range(self.linked if self.capture.draws else 0):
             at = int(tape._start[n]) + 1 + 2 * int(tape._operand_start[n + 1] - tape._operand_start[n])
@@ -120,7 +120,7 @@ class Program:
     # -------------------------------------------------------------- planning
 
     def _plan_reverse(self) -> None:
-        """Find what the reverse walk visits, and where the leaves' gradients lie."""
+        """Plan the reverse walk, and the addresses of the leaves' gradients."""
         tape, seed = self.tape, self.seed
         leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
         for _, v in leaves:
@@ -138,7 +138,7 @@ class Program:
         keep_masks(tape, self.end, [t.node.variable for t in self.outputs if t.is_symbolic])
 
     def _plan(self, operands: Operands, budget: Budget | None) -> Plan:
-        """What runs again, and where everything lies."""
+        """Rematerialisation and buffer assignment."""
         ends = ([t.node.variable for t in self.inputs], [t.node.variable for t in self.outputs if t.is_symbolic],
                 None if self.seed is None else self.seed.node.variable, [t.node.variable for t in self.gradients_of])
         plan = Plan(operands, tree_of(self.tape, self.end), ends, self.forms)
@@ -146,13 +146,13 @@ class Program:
 
     @property
     def standing_bytes(self) -> int:
-        """Bytes that it reads and writes beside its arena: parameters, their gradients, constants."""
+        """Bytes beside the arena that it reads and writes: parameters, their gradients, constants."""
         return sum(s.nbytes for s in (*self.tape._externals, *self.reached))
 
     def _link(self) -> None:
-        """Allocate the arena, and write all addresses."""
+        """Allocate the arena and write all addresses into the rows."""
         tape = self.tape
-        #: where everything lies: as the plan says, or with gaps to watch over
+        #: the plan's buffer assignment, or one with gaps for canaries
         self._laid = layout = layout_of(self.lives, poison.GAP) if poison.ENABLED else self.layout
         self.arena = aligned_bytes(max(layout.total, 64))
         base, originals = address_of(self.arena), self.lives.originals
@@ -172,7 +172,7 @@ class Program:
         self.group_rows = self._rows_of_groups(tape._words)
 
     def _append_group(self, rows: GroupRows) -> int:
-        """Give a group of strips a row; returns its number."""
+        """Append a row for a fused group; returns its number."""
         self.tape.append(STRIPS, rows.row, [self.tape.new_variable(0, 1)], [0], [0], (), ([], (), None, None))
         return self.tape.count - 1
 
@@ -182,13 +182,13 @@ class Program:
                 for group, at in zip(self.lives.groups, self._laid.group_offsets)]
 
     def begin_lists(self) -> None:
-        """Say of the gradients of tables whose rows are listed that the next runs write them."""
+        """Announce to the row lists of table gradients that the next runs write these."""
         for leaf in self.reached:
             if leaf.touched is not None and leaf.home is not None:
                 leaf.touched.describe(leaf.home, leaf in self.listed)
 
     def adding_header(self) -> tuple[np.ndarray, np.ndarray, Tasks]:
-        """Header, words and tasks of the same recording whose reverse walk adds to the gradients that are there."""
+        """Header, words and tasks of the same recording, with a reverse walk that accumulates into all gradients."""
         tape = self.tape
         words, header = tape._words[:tape._word_count].copy(), tape._header.copy()
         leaves = {v for source, v in tape._externals.items() if isinstance(source, Leaf)}
@@ -211,13 +211,13 @@ class Program:
         return at and at + t.offset * t.dtype.itemsize
 
     def _ready(self) -> None:
-        """Have every kernel compiled, and the header complete."""
+        """Compile every kernel and complete the header."""
         self.tasks = self._tasks(self.tape._words)
         self.tasks.write(self.tape._header)
         self._walk = walk.TASK_WALK.bound(self.tape._header_address, self.tape.dtype)
 
     def _tasks(self, words: np.ndarray) -> Tasks:
-        """What the walks run, forward and in reverse: by time a row, or that of a group of times."""
+        """The tasks of the walks, forward and in reverse: by time a row, or one for all times of a group."""
         rows, adjoint = np.array(self.rows, np.int64), np.array(self.times.is_adjoint, bool)
         runs = np.ones(len(rows), bool)
         for group, n in zip(self.lives.groups, self.group_numbers):
@@ -237,7 +237,8 @@ class Program:
     def array(self, t: Tensor) -> np.ndarray:
         """View of the present value of one of the recording's tensors (or of any other).
 
-        It keeps the arena alive and not the program, which may hold it: the collector does not see through an array.
+        It keeps the arena alive but not the program, which may hold it: the garbage collector cannot see through an
+        array.
         """
         if not t.is_symbolic:
             return t._memory()
@@ -246,12 +247,12 @@ class Program:
 
     @computed_once
     def first_output(self) -> np.ndarray:
-        """View of the first of the outputs."""
+        """View of the first output."""
         return self.array(self.outputs[0])
 
     @computed_once
     def written(self) -> frozenset[Any]:
-        """What the recording itself writes to outside of its arena: running statistics."""
+        """Buffers outside of the arena that the recording itself writes: running statistics."""
         tape = self.tape
         numbers = [n for n, code in enumerate(tape._opcode[:self.count].tolist()) if OPS[code].again]
         if not numbers:
@@ -267,7 +268,7 @@ class Program:
             t[...] = array
 
     def call(self, arrays: Sequence[np.ndarray]) -> None:
-        """Run on these arguments, of which the large ones are read where they are; gradients go to new arrays."""
+        """Run on these arguments; large ones are bound without a copy, and gradients are written to new arrays."""
         if self._places is None:
             self._places = places_of(self)
         arguments, gradients = self._places
@@ -284,13 +285,13 @@ class Program:
         return self._inputs
 
     def draw(self) -> None:
-        """New random numbers for this run."""
+        """Draw new random numbers for this run."""
         if self.capture.draws:
             key, counter = dropout_key()
             self.random_state[:] = key, counter << 20
 
     def run(self, begin: int = 0, end: int | None = None) -> None:
-        """Run the recording on the inputs it was given, forward and back; or some tasks of it."""
+        """Run the recording on the present inputs, forward and in reverse; or some tasks of it."""
         header = self.tape._header
         header[walk.BEGIN], header[walk.END] = begin, len(self.tasks.pairs) if end is None else end
         status = self._walk()
@@ -304,7 +305,7 @@ class Program:
         self.tape.fail(self.tasks.row_of(int(self.tape._header[walk.FAILED])), status)
 
     def gradient(self, t: Tensor) -> np.ndarray:
-        """The adjoint of one of `gradients_of`, a new array; zeros if the result does not depend on it."""
+        """The adjoint of one of `gradients_of`, in a new array; zeros if the result does not depend on it."""
         v = t.node.variable
         if v in self._results:
             return self._results.pop(v)
@@ -316,7 +317,7 @@ class Program:
 
 
 def _own_rows(tape: Tape) -> Tape:
-    """The same recording with rows, places and header of its own; the rest, which is never written, is shared."""
+    """The same recording with rows, addresses and header of its own; what is never written is shared."""
     twin = object.__new__(Tape)
     twin.__dict__.update(tape.__dict__)
     for name in ("_words", "_value", "_adjoint", "_header"):
@@ -327,7 +328,7 @@ def _own_rows(tape: Tape) -> Tape:
 
 
 def scalar_seed(t: Any, what: str) -> Tensor:
-    """`t` as a 0-d tensor that is all of its variable, recorded so if need be."""
+    """`t` as a 0-d tensor that is a whole variable, by a recorded copy if need be."""
     from ...errors import GradientError
 
     if not isinstance(t, Tensor):

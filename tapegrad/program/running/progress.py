@@ -8,7 +8,7 @@ from ...errors import MissingExtraError
 
 
 class NoBar:
-    """A progress bar that is not shown."""
+    """The interface of progress bars, and the bar that shows nothing."""
 
     def __enter__(self) -> NoBar:
         return self
@@ -49,7 +49,7 @@ class RichBar(NoBar):
 
 
 def progress_bar(shown: bool, total: int) -> NoBar:
-    """A bar of `total` steps for a ``with`` statement."""
+    """A progress bar of `total` steps, as a context manager."""
     if not shown:
         return NoBar()
     try:

@@ -1,4 +1,4 @@
-"""What parts of a program and of a training step know of the whole: types for annotations."""
+"""Protocols for annotations, which break import cycles: what parts of a program and of a step know of the whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Linked", "Training"]
 
 
 class Linked(Protocol):
-    """A recording whose rows name the places of its values and adjoints."""
+    """A recording whose rows hold the addresses of its values and adjoints."""
 
     @property
     def tape(self) -> Tape: ...
@@ -38,7 +38,7 @@ class Linked(Protocol):
 
 
 class Training(Protocol):
-    """What records steps for batches, and what becomes of them."""
+    """What records steps for batches, and holds their results."""
 
     history: Any
 

@@ -1,4 +1,4 @@
-"""Where the rows of a run come from: arrays that the compiled loop reads by itself, or chunks prepared beside it."""
+"""Where the rows of a run come from: arrays that the compiled loop gathers from, or chunks prefetched by a thread."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ...engine.storage import address_of
 from ...errors import ArgumentError, ShapeError
 from .arguments import as_input
 
-#: about how many bytes are prepared at a time, and how many chunks an epoch has at least
+#: about how many bytes a chunk has, and how many chunks an epoch has at least
 _CHUNK_BYTES, _CHUNKS = 8 << 20, 8
-#: about how many bytes the system maps where a row of a mapped file is read
+#: about how many bytes the system maps when a row of a mapped file is read
 _AROUND = 64 << 10
 
 
@@ -41,22 +41,22 @@ class Stretch(NamedTuple):
 
 
 class Source(Protocol):
-    """Gives the rows of an epoch, stretch by stretch."""
+    """Supplies the rows of an epoch, stretch by stretch."""
 
     def __len__(self) -> int:
-        """Rows in all."""
+        """Number of rows."""
 
     def stretches(self, parts: Sequence[Batches]) -> Generator[Stretch, None, None]:
         """The batches of an epoch, in order."""
 
 
 class Arrays:
-    """Arrays whose rows the compiled loop gathers: one stretch is all batches of a size.
+    """Arrays from which the compiled loop gathers rows: one stretch for all batches of a size.
 
     Parameters
     ----------
     data : list of ndarray
-        Contiguous, of one length, in the dtypes of the recording.
+        Contiguous, of equal length, in the recording's dtypes.
     """
 
     def __init__(self, data: list[np.ndarray]) -> None:
@@ -77,10 +77,10 @@ class Arrays:
 
 
 class Files:
-    """The memory-mapped files behind arrays, of which not more than a quarter of memory shall be mapped at a time.
+    """The memory-mapped files behind arrays, with a limit on their resident pages: a quarter of memory.
 
-    The system takes back what was read when memory runs short, but until then a process seems to grow by whole files.
-    To map the pages of a row again takes 2 to 5 microseconds, so files that are smaller altogether stay mapped.
+    The system evicts pages when memory runs short, but until then a process seems to grow by whole files. To map the
+    pages of a row again takes 2 to 5 microseconds, so files that are smaller altogether stay mapped.
 
     Parameters
     ----------
@@ -89,43 +89,43 @@ class Files:
     Attributes
     ----------
     rows : int
-        How many rows may be read between one `release` and the next.
+        Number of rows that may be read between two calls of `release`.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
-        # what a user wrote into a private copy ("c") lies in no file
+        # a private copy ("c") holds writes that no file has
         mapped = [(a, m.base) for a in arrays if (m := mapped_by(a)) is not None and m.mode != "c"]
         most = mapped_limit()
         if sum(a.nbytes for a, _ in mapped) <= most:
             mapped = []
         self._files: list[Any] = [file for _, file in mapped]
-        # rows in any order: each brings its own pages and those about it
+        # random access: each row brings its own pages and those around it
         self.rows = most // sum(a.nbytes // max(len(a), 1) + _AROUND for a, _ in mapped) if mapped else sys.maxsize
 
     def release(self) -> None:
-        """Let go of the pages that were read; their contents stay in the file and in the system's cache of it."""
+        """Unmap the pages that were read; they stay in the file and in the page cache."""
         for file in self._files:
             file.madvise(mmap.MADV_DONTNEED)
 
 
 def mapped_limit() -> int:
-    """Bytes of mapped files that may be resident: a quarter of the machine's memory, where that can be known."""
+    """Limit of resident bytes of mapped files: a quarter of the machine's memory, if known."""
     if not (hasattr(os, "sysconf") and hasattr(mmap, "MADV_DONTNEED")):
         return sys.maxsize
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
 class Chunks:
-    """Rows fetched a chunk of batches at a time, the next chunk on a thread while the loop runs over this one.
+    """Rows prefetched in chunks of batches: a thread fetches the next chunk while the loop runs over this one.
 
     Parameters
     ----------
     dataset : object
-        Has a length, ``rows(index, rng)`` and ``by_batch`` (see `tapegrad.data.Dataset`).
+        With a length, ``rows(index, rng)`` and ``by_batch`` (see `tapegrad.data.Dataset`).
     dtype : dtype
         Of the float arrays that the loop reads.
     seed : int, optional
-        Of the generator that the dataset draws from.
+        Of the dataset's generator.
     """
 
     def __init__(self, dataset: Any, dtype: np.dtype, seed: int | None = None) -> None:
@@ -152,7 +152,7 @@ class Chunks:
                     prepared, first = coming, last
             if prepared is not None:
                 yield prepared.result()
-        finally:  # also where a run is broken off
+        finally:  # also if the run is aborted
             thread.shutdown(cancel_futures=True)
 
     def _batches_at_once(self, part: Batches) -> int:
@@ -185,13 +185,13 @@ class Chunks:
 
 
 def _arrays_of(dataset: Any) -> list[np.ndarray]:
-    """The arrays that a dataset holds, also as parts of others."""
+    """The arrays of a dataset, also those inside its parts."""
     held = getattr(dataset, "arrays", ())
     return [part for a in (held if isinstance(held, (tuple, list)) else ()) for part in getattr(a, "parts", [a])]
 
 
 class _Rows:
-    """Arrays as a dataset of rows, for arrays that are converted as they are read."""
+    """A dataset of the rows of arrays, which are converted as they are read."""
 
     by_batch = False
 
@@ -207,10 +207,10 @@ class _Rows:
 
 
 def source_of(given: Sequence[Any], dtype: np.dtype, seed: int | None) -> Source:
-    """What `TrainStep.run` was called with, as a source of rows.
+    """The arguments of `TrainStep.run` as a source of rows.
 
-    Arrays in memory are converted once, whole. Memory-mapped ones stay where they are: the loop reads them there if
-    they are contiguous and of the recording's dtype, else they are converted chunk by chunk, as rows of a dataset are.
+    Arrays in memory are converted once, whole. Memory-mapped ones are gathered in place if they are contiguous and of
+    the recording's dtype, else converted chunk by chunk, as are rows of a dataset.
     """
     if len(given) == 1 and hasattr(given[0], "by_batch"):
         dataset = given[0]
@@ -237,7 +237,7 @@ def source_of(given: Sequence[Any], dtype: np.dtype, seed: int | None) -> Source
 
 
 def drawing_generator(seed: int | None) -> np.random.Generator:
-    """What a dataset draws from in a run of this seed: apart from the order of rows, which the seed gives too."""
+    """The generator of a dataset's draws in a run with this seed, independent of the shuffling."""
     return np.random.default_rng(seed).spawn(1)[0]
 
 
@@ -251,7 +251,7 @@ def mapped_by(array: Any) -> np.memmap | None:
 
 
 def _as_recorded(array: np.ndarray, dtype: np.dtype) -> bool:
-    """Whether the compiled loop may read the array as it is."""
+    """Whether the compiled loop can read the array as it is."""
     wanted = dtype if array.dtype.kind == "f" else np.dtype(bool) if array.dtype.kind == "b" else np.dtype(np.int64)
     return array.dtype == wanted and array.flags.c_contiguous
 
@@ -261,7 +261,7 @@ def _contiguous(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def check_alike(batches: Sequence[Sequence[np.ndarray]]) -> None:
-    """Raise unless the rows of batches have the same shapes and dtypes."""
+    """Raise unless all batches have rows of the same shapes and dtypes."""
     kinds = [[(a.shape[1:], a.dtype) for a in batch] for batch in batches]
     for other in kinds[1:]:
         if other != kinds[0]:
@@ -270,6 +270,6 @@ def check_alike(batches: Sequence[Sequence[np.ndarray]]) -> None:
 
 
 def table_of(arrays: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> np.ndarray:
-    """For each input of the loop: where rows are, where they go, bytes of one."""
+    """For each input of the loop: address of the rows, where they go, bytes of one."""
     return np.array([[address_of(a), address_of(t), a.nbytes // max(len(a), 1)] for a, t in zip(arrays, inputs)],
                     np.int64)

@@ -1,4 +1,4 @@
-"""The recording of one signature of a training step, with the rows of its updates and of the compiled loop."""
+"""The recording of one signature of a training step, with its update rows and its loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .arguments import Signature
 from .pace import Pace
 from .program import Program
 
-_UPDATE_PART, _UPDATE_PARTS = 1 << 13, 32  # elements that a part of the updates has at least, and parts at most
+_UPDATE_PART, _UPDATE_PARTS = 1 << 13, 32  # elements of a part of the updates at least, and parts at most
 
 
 class Step:
@@ -32,7 +32,7 @@ class Step:
         self.program, self.conditions, self.optimizer = program, conditions, optimizer
         reached = set(program.reached)
         self.active = tuple([p for p in parameters if p.node in reached])
-        #: what it writes to, for threads to take turns
+        #: buffers that it writes, by which threads take turns
         self.written = optimizer.written | program.written
         tape, seed = program.tape, program.seed
         self.dtype = tape.dtype
@@ -53,7 +53,7 @@ class Step:
         self.layout = -1
         self.report: MemoryReport | None = None
         self.rates = np.empty(0)
-        self.chunk = 1  # how many steps a run makes at a time, by what they took so far
+        self.chunk = 1  # steps of a run at a time, tuned by what they took so far
         self.pace = Pace()
         self.inputs = program._input_arrays()
         self._kinds = [(target, *kind) for target, kind in zip(self.inputs, signature)]
@@ -64,7 +64,7 @@ class Step:
         self.prepare()
 
     def prepare(self) -> None:
-        """Take over changes that the user made to the optimiser."""
+        """Take over the user's changes to the optimiser."""
         if self.optimizer.settle() != self.layout:
             rows = self.rows = self.optimizer.update_rows(self.active)
             self.layout = rows.layout
@@ -82,7 +82,7 @@ class Step:
             self.program.begin_lists()
 
     def _share(self, rows: Any) -> None:
-        """Have threads share the updates if the parameters are large enough."""
+        """Split the updates among threads if the parameters are large enough."""
         row, header, dtype = self.row, self.update_header, self.dtype
         parts = min(rows.elements // _UPDATE_PART, _UPDATE_PARTS)
         row[loop.UPDATE_WALK] = (walk.SHARED_UPDATES if parts > 1 else walk.FORWARD_WALK).address(dtype)
@@ -93,7 +93,7 @@ class Step:
             header[walk.COUNT], header[walk.WHOLE], header[walk.WIDTH] = rows.count_word, rows.whole_word, rows.width
 
     def takes(self, arguments: Sequence[Any]) -> bool:
-        """Copy arguments in and return True, if they are arrays as they were recorded, and the recording holds."""
+        """Copy arguments in and return True, if they are arrays of this signature and the guards hold."""
         if len(arguments) != len(self._kinds) or self.conditions.seen != Modes.changes and not self.conditions.hold():
             return False
         for given, (target, shape, dtype) in zip(arguments, self._kinds):
@@ -103,7 +103,7 @@ class Step:
         return True
 
     def once(self) -> float:
-        """One step on what the inputs hold; returns its loss."""
+        """One step on the present inputs; returns its loss."""
         if self.draws:
             self.program.draw()
         if not self.optimizer.schedulers:
@@ -118,7 +118,7 @@ class Step:
         return float(self.loss)
 
     def run(self, steps: int = 1) -> None:
-        """Run the steps that the row names, so many. Gradients stay readable as ``.grad``."""
+        """Run the `steps` steps that the row names. Gradients stay readable as ``.grad``."""
         began = time.perf_counter()
         if self.pace.alone:
             with at_most(1, self.dtype):
@@ -141,8 +141,8 @@ class Step:
         return bool(schedulers) and any(s.interval == "step" for s in schedulers)
 
     def set_rates(self, count: int) -> None:
-        """Write the next steps' learning rates where the loop reads them."""
-        if not self._scheduled:  # the rows hold the present rates
+        """Write the next steps' learning rates for the loop."""
+        if not self._scheduled:  # constant rates are in the rows
             return
         rates = np.ascontiguousarray(self.optimizer.upcoming_lrs(count), np.float64)
         self.row[loop.RATES], self.row[loop.COLUMNS] = address_of(rates) // 8, rates.shape[1]
@@ -150,7 +150,7 @@ class Step:
         self.rates = rates  # kept alive while the loop runs
 
     def advance(self, count: int) -> None:
-        """Move the schedules on by `count` steps, after which the row is that of a single one."""
+        """Advance the schedules by `count` steps, and make the row that of a single step again."""
         row = self.row
         row[loop.FIRST], row[loop.LAST] = 0, 1
         row[loop.INDEX] = row[loop.LOSSES] = row[loop.RATE_COUNT] = 0

@@ -1,4 +1,4 @@
-"""What the walks over a recording run one after the other: a kernel and a row each, found once, not at every step."""
+"""The task list that the walks over a recording run: a kernel and a row each, looked up once, not at every step."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from ..planning.parts import share_out
 
 
 class Tasks:
-    """The tasks of a recording: of each of its rows one, and before an adjoint one for each that it must clear.
+    """The tasks of a recording: one for each row, with tasks before adjoints that clear what they accumulate into.
 
     Parameters
     ----------
     tape : Tape
         Linked.
     rows : ndarray of int64
-        Numbers of rows on the tape, in the order in which they run.
+        Numbers of rows on the tape, in execution order.
     adjoint : ndarray of bool
-        Of each, whether it is its adjoint that runs.
+        By row, whether its adjoint runs.
     seed : (int, int, float) or None
-        Before which of them the seed's adjoint is written, its byte address, and what it is.
+        Before which row the seed's adjoint is written, its byte address, and its value.
     words : ndarray of int64
         The words of the tape, or other ones with other modes.
     together : bool
         Whether small adjoints are cleared together (see `liveness`).
     watching : sequence of (int, Kernel, int)
-        Tasks of `watch.Watch`, which come before all others of their place.
+        Tasks of `watch.Watch`, which come first before a row.
 
     Attributes
     ----------
     pairs : ndarray of int64, (tasks, 2)
-        A kernel as `walk.run_task` takes it, and where its row is, in elements of int64.
+        A kernel as `walk.run_task` takes it, and the address of its row, in elements of int64.
     common : ndarray of int64, (kinds,)
-        Addresses of the kernels that pairs number.
+        Addresses of the most frequent kernels, which pairs name by number.
     first : ndarray of int64, (rows + 1,)
         By row, its first task.
     places : list of (variable, index)
-        Variables whose adjoints are cleared, and which word of `clears` holds the address.
+        Variables whose adjoints are cleared, and the index in `clears` of the address.
     clears, several : ndarray of int64, (tasks, 3)
         Rows of `walk.CLEAR` and of `walk.CLEAR_SEVERAL`.
     shared : list of ndarray of int64
-        Rows of what threads share (`parts`).
+        Rows of instructions that are split among threads (`parts`).
     """
 
     def __init__(self, tape: Tape, rows: np.ndarray, adjoint: np.ndarray, seed: tuple[int, int, float] | None,
@@ -62,7 +62,7 @@ class Tasks:
         pairs = np.stack([np.where(adjoint, walk.ADJOINT_OF[tape.dtype][opcodes], walk.FORWARD[tape.dtype][opcodes]),
                           address_of(words) // 8 + starts], axis=1)
         self.shared = share_out(tape, rows, opcodes, starts, adjoint, words, pairs)
-        fresh = np.where(adjoint, words[starts] >> 32, 0)  # the operands whose adjoints are cleared, a bit each
+        fresh = np.where(adjoint, words[starts] >> 32, 0)  # a bit for each operand whose adjoint is cleared
         cleared: list[tuple[int, int]] = []
         for k in np.flatnonzero(fresh).tolist():
             mask, first = int(fresh[k]), int(tape._operand_start[rows[k]])
@@ -85,9 +85,9 @@ class Tasks:
         self.first = rows_before + np.searchsorted(np.sort(before), rows_before)
 
     def _clear(self, tape: Tape, cleared: np.ndarray, turn: int | None) -> list[tuple[int, Kernel, int]]:
-        """What clears adjoints: before which row, the kernel, and the byte address of its row.
+        """Tasks that clear adjoints: before which row, the kernel, and the byte address of its row.
 
-        `cleared` holds before which row an adjoint is needed, and its variable; from `turn` on small ones are cleared
+        `cleared` holds the row that needs an adjoint, and its variable; from row `turn` on, small ones are cleared
         together.
         """
         before, variables = cleared.T

@@ -1,4 +1,4 @@
-"""How long each instruction of a recording takes."""
+"""Profiling: the time of each instruction of a recording."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _AT_LEAST = 3
 
 
 def time_instructions(program: Program, batch: Sequence[np.ndarray], seconds: float) -> Rows:
-    """Median times over passes of the whole recording on a batch, instruction by instruction, for about `seconds`.
+    """Median times of each instruction over repeated passes on a batch, for about `seconds`.
 
-    The time of an empty walk, which the call itself takes, is taken off. Instructions that run in strips share the time
-    of their group as their expected times are to each other.
+    The overhead of a call, measured by an empty walk, is subtracted. Instructions of a fused group share its time in
+    proportion to their expected times.
 
     Returns
     -------
     Rows
-        ``#``, ``op``, ``out``, ``layer``, then microseconds ``forward`` and ``reverse`` (runs again included), and
+        ``#``, ``op``, ``out``, ``layer``, then microseconds ``forward`` and ``reverse`` (recomputation included), and
         ``share`` of the sum.
     """
     n = program.tape.count
@@ -43,7 +43,7 @@ def time_instructions(program: Program, batch: Sequence[np.ndarray], seconds: fl
 
 
 def _by_time(program: Program, taken: np.ndarray) -> np.ndarray:
-    """What each instruction and event takes; one that runs in strips with others has its expected share."""
+    """The time of each instruction and event; fused ones get their expected share of the group's."""
     times, result = program.times, np.zeros(program.times.end)
     began = {group.first: group for group in program.lives.groups}
     inside = {k for group in began.values() for k in range(group.first + 1, group.last + 1)}
@@ -56,7 +56,7 @@ def _by_time(program: Program, taken: np.ndarray) -> np.ndarray:
 
 
 def _one_pass(program: Program, batch: Sequence[np.ndarray], empty: list[float]) -> np.ndarray:
-    """Seconds of each row that the walks run, forward and in reverse, and of a walk over nothing."""
+    """Seconds of each row that the walks run, and of an empty walk."""
     first, clock = program.tasks.first.tolist(), time.perf_counter
     taken = np.zeros(len(first) - 1)
     program.give(batch)

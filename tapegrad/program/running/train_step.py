@@ -37,13 +37,13 @@ class TrainStep:
         Its parameters are trained; others are constants.
     accumulate : int, default 1
         Micro-batches into which a batch is split: forward and reverse run on one after the other, in the memory of
-        one, and their gradients are averaged before the update. For a loss that is a mean over the rows that is the
-        gradient of the whole batch, to rounding. Batch statistics are those of a micro-batch. The length of the
-        batch must be a multiple.
+        one, and their gradients are averaged before the update (gradient accumulation). For a loss that is a mean over
+        the rows that is the gradient of the whole batch, to rounding. Batch statistics are those of a micro-batch. The
+        length of the batch must be a multiple.
     memory_budget : int or str, optional
-        The most bytes that the step may need in all (`MemoryReport.peak_bytes`), as a number or as text such as
-        ``"64MiB"``. What does not fit is computed again in the reverse walk, as little as possible; results are the
-        same to the bit. `memory` says what that costs.
+        Limit of the step's memory in all (`MemoryReport.peak_bytes`), in bytes or as text such as ``"64MiB"``. What
+        does not fit is rematerialised in the reverse walk, as little as possible; results are the same to the bit.
+        `memory` says what that costs.
 
     Notes
     -----
@@ -52,14 +52,14 @@ class TrainStep:
     an attribute that ``forward`` reads), added to a container or taken out. Recordings of earlier signatures are kept,
     and up to 8 of each. Values of parameters and buffers are read anew at each step.
 
-    Threads may call it at the same time: steps that write to the same parameters, gradients or running statistics are
-    made one after the other, whole; those of other models go on beside them.
+    Threads may call it at the same time: steps that write to the same parameters, gradients or running statistics run
+    one after the other; those of other models run beside them.
 
-    What cannot be seen changing, and is as it was when the step was recorded: NumPy arrays and Python values that
-    `loss_fn` reads from globals, from its closure or from objects that are no modules; what is changed within an
-    attribute (``self.weights[0] = 2.0`` of a list or an array; assign the attribute instead); attributes of a class;
-    time, files and random numbers of NumPy and Python, of which a warning is given. Pass these as inputs. What
-    `loss_fn` does besides computing (printing, counting, assigning attributes) is done while recording only.
+    The guards do not see changes to: NumPy arrays and Python values that `loss_fn` reads from globals, from its closure
+    or from objects that are no modules; the inside of an attribute (``self.weights[0] = 2.0`` of a list or an array;
+    assign the attribute instead); class attributes; time, files and random numbers of NumPy and Python, of which a
+    warning is given. They stay as they were when the step was recorded: pass them as inputs. Side effects of `loss_fn`
+    (printing, counting, assigning attributes) happen while recording only.
 
     A copy or pickle is made of `loss_fn`, the optimiser with its state, and the options, and records anew. Python
     copies and pickles functions by name: where `loss_fn` closes over the model, or names a global one, make a step over
@@ -91,13 +91,13 @@ class TrainStep:
         self._steps: dict[Any, list[Step]] = {}
         self._last: Step | None = None
         self.recordings = 0
-        #: of the run that was last begun, also after Ctrl-C
+        #: of the latest run, also after Ctrl-C
         self.history = History()
 
     # -------------------------------------------------------------- recording
 
     def _step_for(self, arrays: Sequence[np.ndarray]) -> Step:
-        """The recording for arguments like these, made if there is none."""
+        """The recording for such arguments, made if there is none."""
         if state.capture is not None:
             raise CaptureError(f"{user_line()}: a TrainStep inside a recording")
         with Writing(self.optimizer):
@@ -121,7 +121,7 @@ class TrainStep:
         trained = [p for p in parameters if p.requires_grad]
         if not trained:
             raise GradientError("every parameter of the optimiser is frozen: there is nothing to train")
-        self.optimizer.update_rows(trained)  # gives every trained parameter its home
+        self.optimizer.update_rows(trained)  # binds every trained parameter to the optimiser's memory
         dtype = self.optimizer.dtype
         with Capture(dtype, {p.node for p in trained}, self.loss_fn) as capture:
             inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
@@ -214,7 +214,7 @@ class TrainStep:
 
     @property
     def tape(self) -> Any:
-        """The recording that ran last; prints as the listing."""
+        """The latest recording; prints as the listing."""
         return self._recorded().program.tape
 
     def _recorded(self) -> Step:
@@ -223,7 +223,7 @@ class TrainStep:
         return self._last
 
     def memory(self) -> MemoryReport:
-        """What the recording that ran last needs, by purpose, in bytes.
+        """Memory of the latest recording, by purpose, in bytes.
 
         Where parameters are frozen, `loss_fn` is recorded (not computed) once more to plan the same step with all of
         them trained; see `MemoryReport.unfrozen`.
@@ -254,13 +254,13 @@ class TrainStep:
             return time_instructions(step.program, batch, seconds)
 
     def _unfrozen(self, step: Step) -> MemoryReport | None:
-        """The plan of the same step with nothing frozen; None if nothing is."""
+        """The plan of the same step with nothing frozen; None if nothing is frozen."""
         program = step.program
         capture = program.capture
         leaves = set(capture.leaves)
         for module in capture.modules.values():
             for p in module.parameters(recurse=False):
-                if p.node is None:  # never trained: a leaf so that it can be wanted
+                if p.node is None:  # never trained: a leaf, so that its gradient can be wanted
                     p.requires_grad_(True).requires_grad_(False)
                 leaves.add(p.node)
         if all(leaf.requires_grad for leaf in leaves):
