@@ -1,1 +1,1 @@
-"""Functions of functions: derivatives in JAX's names."""
+"""Transformations of functions: derivatives in JAX's names."""

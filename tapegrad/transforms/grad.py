@@ -40,7 +40,7 @@ class ValueAndGrad:
         return by_name_or(self, (type(self), (self._function, argnums, self._has_aux, self._gradient_only)))
 
     def _positions(self, count: int) -> tuple[list[int], list[int] | None]:
-        """The arguments' positions, each once; and which of these each of `argnums` names, if some name one again."""
+        """The distinct positions to differentiate; and for each of `argnums` its index in them, if some occur twice."""
         for k in self._numbers:
             if not -count <= k < count:
                 raise ArgumentError(f"argnums {k}: the function was called with {count} positional arguments")
@@ -56,8 +56,8 @@ class ValueAndGrad:
         return result
 
     def _arranged(self, value: Any, aux: Any, gradients: list[Any], again: list[int] | None) -> Any:
-        """The result; `again` says of each position which gradient is its, where an argument is named twice."""
-        if again is not None:  # as arrays of its own
+        """The result; `again` gives for each of `argnums` the index of its gradient, if some occur twice."""
+        if again is not None:  # each with an array of its own
             gradients = [gradients[k] if k not in again[:at] else map_leaves(np.copy, gradients[k])
                          for at, k in enumerate(again)]
         gradient = gradients[0] if self._single else tuple(gradients)
@@ -96,16 +96,16 @@ class ValueAndGrad:
         return self._arranged(_plain(value)[()], map_leaves(_plain, aux), gradients, again)
 
     def trace(self, capture: Capture, inputs: list[Tensor], structure: Any) -> tuple[Program, Callable]:
-        """Record for `compile`: the program, and how its results are presented."""
+        """Record for `compile`: the program, and a function that presents its results."""
         args, kwargs = unflatten(structure, inputs)
         positions, again = self._positions(len(args))
         chosen, structures = [], []
         for k in positions:
-            leaves, tree = flatten(args[k])  # before the function, which may change its containers
+            leaves, tree = flatten(args[k])  # before the call, which may change its containers
             for t in leaves:
                 if not t.is_floating:
                     raise DtypeError(f"argument {k} holds {t.dtype} data, which has no gradient")
-                t._requires_grad = True  # of a symbol, which `requires_grad_` does not take for a leaf
+                t._requires_grad = True  # symbolic, so not by `requires_grad_`
             chosen.append(leaves)
             structures.append(tree)
         capture.trained = set()
@@ -137,7 +137,7 @@ def _gradient_array(t: Tensor) -> np.ndarray:
 
 
 def _dtype_of(leaves: Sequence[Any]) -> np.dtype:
-    """The float dtype of the arguments to be differentiated: float64 unless all are float32."""
+    """The float dtype of the arguments to differentiate: float64 unless all are float32."""
     dtypes = [leaf.dtype if isinstance(leaf, Tensor) else np.asarray(leaf).dtype for leaf in leaves]
     return FLOAT32 if dtypes and all(d.kind == "f" and d.itemsize <= 4 for d in dtypes) else FLOAT64
 
@@ -174,14 +174,14 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bo
 
     Notes
     -----
-    Value and gradient are of the argument's dtype; float32 where all that is differentiated is. SciPy's minimisers go
-    on in the dtype of the start, and not all of them do so in float32 (SciPy 1.17, ``minimize(..., jac=True)``):
+    Value and gradient are of the argument's dtype: float32 only where all that is differentiated is. SciPy's minimisers
+    keep the dtype of the start, and not all of them work in float32 (SciPy 1.17, ``minimize(..., jac=True)``):
 
-    - ``method="Newton-CG"`` takes differences of gradients at 1e-8 from each other, which are equal in float32: it
-      stops at or near the start, and may report success. Nothing but float64 throughout helps.
+    - ``method="Newton-CG"`` takes differences of gradients 1e-8 apart, which vanish in float32: it stops at or near the
+      start, and may report success. Nothing but float64 throughout helps.
     - ``"TNC"`` and ``"SLSQP"`` raise: "Buffer dtype mismatch", "All inputs to slsqp must be of type numpy.float64".
       The start must be float64, and for SLSQP the gradient too.
-    - ``"CG"`` and ``"BFGS"`` come to the minimum as far as float32 can tell, and may then report "precision loss".
+    - ``"CG"`` and ``"BFGS"`` reach the minimum to float32 precision, and may then report "precision loss".
 
     So start in float64, ``x0.astype(np.float64)``. To compute in float32 all the same, convert at both ends:
     ``value, g = f(x.astype(np.float32))``, then return ``float(value), g.astype(np.float64)``.
@@ -231,7 +231,7 @@ def gradcheck(f: Callable, *args: Any, eps: float = 1e-6, atol: float = 1e-5, rt
     *args : array_like
         Float arguments are checked; integer and bool ones are passed as they are.
     eps : float
-        Half the distance of the differences.
+        Step of the central differences.
     atol, rtol : float
         A gradient element passes if it is within ``atol + rtol * |difference|``.
     raise_exception : bool, default True
