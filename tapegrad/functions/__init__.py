@@ -1,4 +1,4 @@
-"""Array functions over tensors, with NumPy's names; also installed as methods of `Tensor` and for NumPy's protocols."""
+"""Array functions over tensors, with NumPy's names; `protocol` makes them methods of `Tensor` and known to NumPy."""
 
 from . import (
     convolution,
@@ -20,7 +20,7 @@ from .attention import rotary_embedding, scaled_dot_product_attention, sinusoida
 from .convolution import *  # noqa: F403
 from .distances import *  # noqa: F403
 from .dropout import *  # noqa: F403
-from .dropout import __all__ as _dropout  # the function hides its module, as the next does
+from .dropout import __all__ as _dropout  # the function shadows its module, as the next one does
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .embedding import __all__ as _embedding

@@ -1,4 +1,4 @@
-"""Attention, and the rotation of queries and keys by their positions."""
+"""Attention, and rotary and sinusoidal position encodings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _KEPT = Dropped.words(scale=1.0, threshold=0, key=0, stream=0, counted=0)
 def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, scale: float | None = None,
                                  enable_gqa: bool = False) -> Tensor:
-    """``dropout(softmax(scale * query @ key.T + mask)) @ value`` (Vaswani et al. 2017), one instruction.
+    """``dropout(softmax(scale * query @ key.T + mask)) @ value`` (Vaswani et al. 2017), one fused instruction.
 
     Parameters
     ----------
@@ -53,27 +53,27 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     attn_mask : array_like, broadcast to (..., L, S), optional
         Of bool: True where a query may attend to a key. Of floats: added to the scores; it may require a gradient.
     dropout_p : float
-        Each weight becomes zero with this probability, and the others are divided by ``1 - dropout_p``. A function
-        does not know of training and evaluation: give 0.0 for the latter.
+        Each weight becomes zero with this probability, and the others are divided by ``1 - dropout_p``; in evaluation
+        too, so give 0.0 there.
     is_causal : bool
-        Whether query `i` attends to the keys 0 to `i` alone, also where L and S differ. With `attn_mask`, both hold.
+        Query `i` attends only to the keys 0 to `i`, also where L and S differ. With `attn_mask`, both hold.
     scale : float, optional
         ``1 / sqrt(E)`` if not given.
     enable_gqa : bool
-        Grouped queries (Ainslie et al. 2023): axis -3 of `query` is a multiple of that of `key` and `value`, and each
-        of their heads serves a run of heads of `query`.
+        Grouped-query attention (Ainslie et al. 2023): each head of `key` and `value` serves several consecutive heads
+        of `query`; axis -3 of `query` is a multiple of theirs.
 
     Returns
     -------
     Tensor, (..., L, EV)
-        A row that may attend to nothing is zero, and so are its gradients.
+        A query that may attend to nothing gives zero, with zero gradients.
 
     Notes
     -----
-    The (L, S) matrices exist only as blocks of rows in a scratch that all attention of a recording shares. For the
-    reverse walk one number a row is kept, and the weights are computed again (Dao et al. 2022); the random bits of
-    dropout too. The operands are read where they lie: heads split off as views by a transpose are not copied, and
-    the result then lies as `query` does, so that merging its heads is a view as well.
+    The (L, S) matrices exist only as tiles of rows, in a workspace that all attention of a recording shares. The
+    reverse walk keeps one number a row and recomputes the weights, with the random bits of dropout (Dao et al. 2022).
+    Operands are read in place: heads that are views by a transpose are not copied, and the result has the layout of
+    `query`, so that merging its heads is a view as well.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     stretched = scratch_elements(rows, max(q.shape[-1], width), keys, q.dtype)
     room = rows * (2 * keys + 1)
     if totalled or stretched:
-        room = totalled + stretched + room + room % 2  # for the next part's totals are float64s
+        room = totalled + stretched + room + room % 2  # alignment: the next part's float64 totals follow
     working = scratch(ATTENTION, parts * room, q, k, v, mask)
     y = recorder(ATTENTION)(
         shape, dtype=q.dtype, always=dropout_p > 0.0, query=q, key=k, value=v, mask=mask, scratch=working,
@@ -133,13 +133,13 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
 
 
 def _shared_heads(batch: tuple[int, ...], strides: Sequence[tuple[int, ...]]) -> int:
-    """Heads, next to one another, among which some read the same memory, and others do not."""
+    """Number of adjacent heads among which memory is shared by broadcasting; others share none."""
     first = next((d for d, n in enumerate(batch) if n != 1 and any(s[d] == 0 for s in strides)), len(batch))
     return max(math.prod(batch[first:]), 1)
 
 
 def _is_by_token(t: Tensor) -> bool:
-    """Whether axis -2 lies outside axis -3 in memory, as of heads that a transpose has split off."""
+    """Whether axis -2 lies outside axis -3 in memory, as in heads that are views by a transpose."""
     return t.ndim > 2 and abs(t.strides[-2]) > abs(t.strides[-3])
 
 
@@ -169,7 +169,7 @@ def _groups(name: str, q: Tensor, k: Tensor, v: Tensor) -> int:
 
 
 def _grouped(t: Tensor, groups: int, heads: int) -> Tensor:
-    """Axis -3, if it is the heads, as (heads / groups, groups); else one axis more of extent 1. A view."""
+    """Axis -3 as (heads / groups, groups) if it holds the heads, else with a new axis of extent 1; a view."""
     if t.ndim < 3:
         return t
     extent, step = t.shape[-3], t.strides[-3]
@@ -187,13 +187,13 @@ def _batch(name: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
 
 
 def _by_rows(t: Tensor) -> Tensor:
-    """`t` as BLAS can read and add to its matrices: rows contiguous and apart."""
+    """`t` in a layout that BLAS can read and accumulate into: rows contiguous and disjoint."""
     (rows, columns), (down, along) = t.shape[-2:], t.strides[-2:]
     return t if (along == 1 or columns <= 1) and (down >= max(columns, 1) or rows <= 1) and down > 0 else contiguous(t)
 
 
 def _row_step(t: Tensor) -> int:
-    """Elements from a row to the next, as BLAS demands it: of one row a stride says nothing."""
+    """Leading dimension for BLAS: the stride of a single row is meaningless."""
     return t.strides[-2] if t.shape[-2] > 1 else max(t.shape[-1], 1)
 
 
@@ -211,22 +211,22 @@ def _mask_strides(name: str, mask: Tensor, shape: tuple[int, ...],
     return strides[-2:], strides[:-2]
 
 
-# ------------------------------------------------------------------ positions
+# ------------------------------------------------------------------ position encodings
 
 
 def rotary_embedding(input: Any, positions: Any = 0, base: float = 10000.0, dim: int | None = None) -> Tensor:
-    """Turn pairs of features by angles that grow with the position (Su et al. 2021, RoFormer), one instruction.
+    """Rotate pairs of features by angles proportional to the position (RoPE, Su et al. 2021), one instruction.
 
     Parameters
     ----------
     input : array_like, (..., L, E)
         Queries or keys; the axis before the last is the position.
     positions : int or array_like of int
-        The position of the first element, the others following; or the position of each, of shape (L,) or broadcast
-        to (..., L). A recording holds them as they were; they cannot depend on its inputs.
+        The position of the first element, the others following; or all positions, of shape (L,) or broadcast to
+        (..., L). A recording holds them as constants; they cannot depend on its inputs.
     base : float
     dim : int, optional
-        Only the first `dim` features are turned; all if not given. Even.
+        Only the first `dim` features are rotated; all if not given. Even.
 
     Returns
     -------
@@ -234,13 +234,13 @@ def rotary_embedding(input: Any, positions: Any = 0, base: float = 10000.0, dim:
 
     Notes
     -----
-    Feature ``k`` is paired with feature ``dim / 2 + k`` (the halves of LLaMA and GPT-NeoX; in the paper the pairs are
-    neighbours, which is the same up to an order of the features), and turned by ``position * base**(-2 k / dim)``::
+    Feature ``k`` is paired with feature ``dim / 2 + k`` (the halves of LLaMA and GPT-NeoX; the paper pairs neighbours,
+    which is the same up to a permutation of the features), and rotated by ``position * base**(-2 k / dim)``::
 
         y[k]           = x[k] cos - x[dim / 2 + k] sin
         y[dim / 2 + k] = x[dim / 2 + k] cos + x[k] sin
 
-    The inner product of a turned query and a turned key depends on the difference of their positions alone. Angles are
+    The inner product of a rotated query and a rotated key depends only on the difference of their positions. Angles are
     computed in float64.
 
     Examples
@@ -270,7 +270,7 @@ def rotary_embedding(input: Any, positions: Any = 0, base: float = 10000.0, dim:
 
 
 def _positions(x: Tensor, given: Any) -> tuple[tuple[int, ...], bytes] | tuple[int, int]:
-    """First position and how many; or shape and values of an array."""
+    """First position and count; or shape and values of an array."""
     if isinstance(given, (int, np.integer)):
         return int(given), x.shape[-2]
     array = as_array(given)

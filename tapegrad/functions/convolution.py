@@ -1,4 +1,4 @@
-"""Convolution over one, two and three axes, and its transpose over one and two."""
+"""Convolution over one, two and three axes; transposed convolution over one and two."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"]
 
 Extent = int | Sequence[int]
 
-#: multiplications for an output pixel and group up to which the direct loops win
+#: multiplications for an output pixel and group up to which direct loops are faster
 _DIRECT = 32
 
-#: pixels that a block of columns has at least, however large the kernel
+#: pixels of a block of columns (im2col) at least, however large the kernel
 _PIXELS = 32
 
-#: of the image's rows that a block of the result sees: elements that are wanted (a small part of what a second cache
-#: holds), elements above which, and pixels of a row of the result below which patches are multiplied as a matrix
+#: loop tiling, by the elements of the image rows that a tile of the result reads: the target (a small part of the L2
+#: cache), the most, and the width of the result below which im2col and a matrix product are used
 TILE_BLOCK, MOST_BLOCK, LEAST_WIDTH = 1 << 14, 1 << 16, 4
-#: blocks of a response, of all samples, above which the weight's adjoint has totals in float64
+#: tiles of the result, over all samples, above which the weight's adjoint has totals in float64
 _MANY = 256
-#: parts of the work, each with working memory of its own
+#: parallel parts, each with a workspace of its own
 MOST_PARTS = 8
 
 
 def extents(name: str, label: str, value: Any, axes: int, least: int | None) -> tuple[int, ...]:
-    """One integer an axis, of at least `least` if that is given, from one for all or one each."""
+    """One integer an axis, of at least `least` if given; from one for all or from one each."""
     given = (value,) * axes if isinstance(value, (int, np.integer)) else tuple(value)
     if len(given) == 1:
         given *= axes
@@ -79,7 +79,7 @@ def conv2d(input: Any, weight: Any, bias: Any = None, stride: Extent = 1, paddin
     bias : array_like, (O,), optional
     stride, dilation : int or (int, int)
     padding : int, (int, int), "same" or "valid"
-        Zeros on both sides of an axis; "same" keeps the extents (stride 1), the odd one behind.
+        Zeros on both sides of an axis; "same" keeps the extents (stride 1), an odd one goes behind.
     groups : int
         A divisor of C and O; C for depthwise convolution.
 
@@ -105,7 +105,7 @@ def conv3d(input: Any, weight: Any, bias: Any = None, stride: Extent = 1, paddin
 
 def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Extent = 1, padding: Extent = 0,
                      output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1) -> Tensor:
-    """The adjoint of `conv2d` with the same weight: each pixel of the input paints a patch of the result.
+    """The adjoint of `conv2d` with respect to its input: each input pixel adds a scaled kernel to the result.
 
     Parameters
     ----------
@@ -114,9 +114,9 @@ def conv_transpose2d(input: Any, weight: Any, bias: Any = None, stride: Extent =
     bias : array_like, (O,), optional
     stride, dilation : int or (int, int)
     padding : int or (int, int)
-        What is cut off on both sides of an axis of the result.
+        What is cropped on both sides of an axis of the result.
     output_padding : int or (int, int)
-        What the result has more behind, less than the stride or the dilation.
+        Extra extent at the end of each axis, less than the stride or the dilation.
     groups : int
         A divisor of C and O.
 
@@ -211,7 +211,7 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor, biased: bool, groups: int, 
     pixels = max(BLOCK // depth, _PIXELS)
     rows, part = min(max(pixels // width, 1), math.prod(response[:-1])), min(pixels, width)
     windows = window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before, dilation, response)
-    # in plain Python the matrix products of a library are what makes it bearable
+    # in plain Python only matrix products are fast enough
     tiles = _tiles(windows, x.dtype) if enabled() and not (pixel or direct) else _NO_TILES
     elements = tiles.elements
     if not (pixel or direct or tiles.respond and tiles.spread):
@@ -228,7 +228,7 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor, biased: bool, groups: int, 
 
 
 class _Tiles(NamedTuple):
-    """Which way a convolution can go by tiles, the elements of working memory, the words for it."""
+    """Which passes can use the tiled kernels, the elements of their workspace, and their words."""
 
     respond: bool
     spread: bool
@@ -246,11 +246,11 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
     if slabs != 1 or slab_kernel != 1 or slabs_out != 1:
         return _NO_TILES
 
-    lanes, unit = 2 * VECTOR // dtype.itemsize, 32 // dtype.itemsize  # columns of a tile, and what fills channels
+    lanes, unit = 2 * VECTOR // dtype.itemsize, 32 // dtype.itemsize  # columns of a register tile; multiple of channels
 
     def view(channels: int, rows: int, columns: int, step_down: int, step_across: int,
              made: int) -> tuple[int, int, int, int]:
-        """Rows of the result in a block, rows of the source they see, pixels of those, elements in all."""
+        """Rows of the result in a tile, rows of the source that they read, pixels of those, elements in all."""
         seen = -(-((columns - 1) * step_across + (kw - 1) * gap_across + 1) // step_across)
         line = channels * step_across * seen
         block = min((TILE_BLOCK // line - (kh - 1) * gap_down - 1) // step_down + 1, TILE_BLOCK // made, rows)
@@ -272,13 +272,13 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
         turned, sums = there[0] * turned_width, at_once * line
     if spread:
         places, copied = max(places, outputs * kh * kw), max(copied, elements_back)
-    # a tile reads up to its width behind what it needs
+    # a register tile reads up to its width beyond the end
     table, copied, turned = 16 * places // dtype.itemsize, copied + lanes, turned + lanes
     table, copied, turned, sums = (_whole(n, 2 * unit) for n in (table, copied, turned, sums))
     totalled = sums if respond and samples * -(-height_out // there[0]) > _MANY else 0
     part = table + copied + turned + sums + 8 * totalled // dtype.itemsize
     parts = max(min(samples * groups * -(-height_out // there[0]), MOST_PARTS), 1)
-    # each part for the weight copies all rows: not many where there is little to do with them
+    # each part of the weight's adjoint copies all rows: few parts if there is little work
     weight_parts = min(parts, max(inputs * kh * kw // 32, 2))
     words = (int(respond), int(spread), team_address(dtype), RESULT_PART.address(dtype), WEIGHT_PART.address(dtype),
              *there, *back, part, parts, weight_parts, table, copied, turned, at_once, totalled)

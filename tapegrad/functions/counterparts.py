@@ -1,7 +1,7 @@
-"""Which function stands for which of NumPy's: known by the function itself, called with NumPy's own parameters.
+"""NumPy's functions and their counterparts here: looked up by identity, called with NumPy's own parameters.
 
-A name is not enough: ``np.linalg.trace`` and ``np.trace`` go along other axes, ``np.emath.sqrt`` is another function
-than ``np.sqrt``, and a user's own ufunc may be called ``add``.
+A name is not enough: ``np.linalg.trace`` and ``np.trace`` use other axes, ``np.emath.sqrt`` is another function than
+``np.sqrt``, and a user's own ufunc may be called ``add``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from ..engine.caller import user_line
 from ..errors import DtypeError
 
-#: NumPy's parameters in its order, those after * by keyword alone; the ones in brackets must keep their default
+#: NumPy's parameters in its order, keyword-only ones after *; those in brackets must have their default
 _SIGNATURES = """
 sum a axis [dtype] [out] keepdims [initial] [where]
 mean a axis [dtype] [out] keepdims * [where]
@@ -71,9 +71,9 @@ linalg.trace a * offset [dtype]
 linalg.diagonal a * offset
 linalg.matrix_transpose a
 """
-#: what NumPy calls the first parameters, where a user may name them
+#: NumPy's names for the first parameters, as keywords
 _FIRST = {"a": ("a", "arr", "array", "ary", "m", "x", "x1", "arrays"), "b": ("b", "x2", "y"), "indices": ("indices",)}
-#: of which the functions here have other names, or more than one comes without a name
+#: parameters with other names here, or that may follow without a name
 _NAMED_OTHERWISE = {"a", "b", "condition", "shape"}
 _DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "mode": ("raise",),
              "casting": ("same_kind",), "initial": (), "copy": (None,), "device": (None, "cpu")}
@@ -82,11 +82,11 @@ _OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm
 
 
 class Counterpart:
-    """One function's place under NumPy's name and parameters."""
+    """A function under NumPy's name and parameters."""
 
     def __init__(self, name: str, parameters: str, function: Callable, same: Callable | None) -> None:
         self.name, self.function = name, function
-        self.same = same  # takes what NumPy's takes besides its array under the same names
+        self.same = same  # takes NumPy's other parameters under their names
         listed, _, by_keyword = parameters.partition("*")
         self.positional = [p.strip("[]") for p in listed.split()]
         both = (*listed.split(), *by_keyword.split())
@@ -118,7 +118,7 @@ def _is_one_of(value: Any, defaults: tuple[Any, ...]) -> bool:
 
 
 def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
-    """From NumPy's functions and ufuncs to the functions of `namespace`."""
+    """A dict from NumPy's functions and ufuncs to the functions of `namespace`."""
     get = namespace.__getitem__
     special: dict[str, Callable] = {
         "transpose": lambda a, axes=None: get("transpose")(a) if axes is None else get("permute")(a, tuple(axes)),
@@ -147,7 +147,7 @@ def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
 
 
 def _by_position(function: Callable, parameters: list[str]) -> Callable:
-    """`function` called by keyword, but for what has another name here, which comes first."""
+    """`function` called by keyword, except for parameters with other names here, which come first."""
     arrays = [p for p in parameters if p in _NAMED_OTHERWISE]
 
     def called(**given: Any) -> Any:
@@ -173,12 +173,12 @@ def _codes() -> frozenset[str]:
     return frozenset(function.__code__.co_filename for function in (*values, np.bmat))
 
 
-#: files of NumPy's functions that ask whether an argument is an ndarray, and take a tensor for a number or a list
+#: code of NumPy's functions that test for ndarray by type, and mistake a tensor for a number or a list
 BY_TYPE = _codes()
 
 
 def refuse_by_type(frame: Any) -> None:
-    """Raise where one of these functions, whose frame it is, would go on with a tensor to other numbers."""
+    """Raise if the function of this frame, one of `BY_TYPE`, would go on with a tensor to wrong numbers."""
     name, given = frame.f_code.co_name, frame.f_locals
     x, tensor = given.get("x"), given.get("tensor", True)
     if name == "bmat":
@@ -194,7 +194,7 @@ def refuse_by_type(frame: Any) -> None:
 
 
 def of_scipy(ufunc: np.ufunc, namespace: Mapping[str, Any]) -> Callable | None:
-    """The counterpart of one of ``scipy.special``'s ufuncs, if that was imported and there is one."""
+    """The counterpart of one of ``scipy.special``'s ufuncs, if that is imported and there is one."""
     special = sys.modules.get("scipy.special")
     for name, own in _OF_SCIPY.items():
         if special is not None and getattr(special, name, None) is ufunc:

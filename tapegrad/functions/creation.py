@@ -16,7 +16,7 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
     Parameters
     ----------
     data : array_like
-        Numbers of any shape; tensors too, alone or in nested lists, whose history then goes on.
+        Numbers of any shape; tensors too, alone or in nested lists, with their history.
     dtype : dtype, optional
         float32, float64, int64 or bool. By default arrays and tensors keep their float dtype, Python floats become
         float32.

@@ -27,7 +27,7 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     log_probs : array_like, (T, N, C) or (T, C)
         Log-probabilities of the classes at each step, from `log_softmax`.
     targets : integer array_like, (N, S), (sum of the target lengths,), or for (T, C) (S,)
-        Labels without the blank, padded (what lies behind the length is not read) or one after another.
+        Labels without the blank, padded (the padding is not read) or concatenated.
     input_lengths : integer array_like, (N,)
         Steps of each sample, at most T.
     target_lengths : integer array_like, (N,)
@@ -36,7 +36,7 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
         The class of no label.
     reduction : {"mean", "sum", "none"}
         The mean is that of each sample's loss divided by its number of labels (at least 1).
-    zero_infinity : bool
+    Give 0, with gradients of 0, for the infinite loss of labels that do not fit the steps; else these are NaN.
         Whether the infinite loss of labels that do not fit the steps counts 0, with gradients of 0; else these are NaN.
 
     Returns
@@ -47,8 +47,8 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
     Notes
     -----
     The gradient is PyTorch's: ``exp(log_probs)`` minus the posterior probabilities of the classes. That is the gradient
-    with respect to the scores before `log_softmax`, through which it passes unchanged; with respect to `log_probs`
-    that are anything else, ``exp(log_probs)`` is too much.
+    with respect to the scores before `log_softmax`, through which it passes unchanged; with respect to any other
+    `log_probs`, ``exp(log_probs)`` is in excess.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def _integers(name: str, values: Any) -> Tensor:
 
 
 def _check_lengths(lengths: list[Tensor], steps: int, labels: Tensor) -> None:
-    """Raise where values that are known already do not fit; the compiled walk checks those of a recording."""
+    """Raise if known values do not fit; the kernel checks those of a recording."""
     most = labels.shape[1] if labels.ndim == 2 else labels.size
     for t, limit, what in ((lengths[0], steps, "input length"), (lengths[1], most, "target length")):
         values = [] if t.is_symbolic else t._array().tolist()

@@ -1,4 +1,4 @@
-"""`tg.custom_op`: a user's own forward and adjoint, compiled, with an opcode of their own."""
+"""`tg.custom_op`: a user's own forward and adjoint, compiled, with an opcode of its own."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class CustomOp:
 
     @property
     def saves(self) -> tuple[str, ...]:
-        """Names of the inputs and output that the adjoint reads, and that are kept for it."""
+        """Names of the inputs and output that the adjoint reads: the save rule."""
         return tuple(n for n in (*self.inputs, self._output) if n in self._given)
 
     def __call__(self, *inputs: Any, **scalars: float) -> Tensor:
@@ -102,7 +102,7 @@ class CustomOp:
         return record(op, tensors, shape, words, dtype=dtype, aux=spare)
 
     def _refuse(self, input: str) -> None:
-        """The gradient by an input is wanted, and nobody has said what it is."""
+        """The gradient with respect to an input is wanted, and there is no adjoint for it."""
         how = "has no adjoint" if self._adjoint is None else f"has an adjoint without d{input}"
         raise GradientError(f"{user_line()}: custom_op {self.name} {how}, and its input {input} requires a gradient; "
                             f"add d{input} to an adjoint, detach() the input, or say nondiff=({input!r},) if the "
@@ -126,7 +126,7 @@ class CustomOp:
         count, fields = len(self.inputs), {"y": "Output", **{f"x{j}": "Input" for j in range(len(self.inputs))}}
         if self._adjoint is not None:
             fields.update({f"spare{j}": "Aux" for j in range(count)})
-        # the attributes are the words that `__call__` writes: extents of the inputs and of the output, then scalars
+        # attributes are the words that `__call__` writes: extents of the inputs and of the output, then scalars
         shapes: list[str] = []
         for j, ndim in enumerate((*(k for k, _ in kinds), out_ndim)):
             extents = [f"n{j}_{d}" for d in range(ndim)]
@@ -177,9 +177,9 @@ def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Call
         are given as keywords when the op is called.
     adjoint : callable, optional
         Its parameters, by name and in any order: ``g``, the adjoint of `y`; the inputs, scalars and ``y`` that it reads
-        (these and only these are kept for it); and ``d`` + an input's name for each adjoint array that it *adds* to.
-        An input of which it has none is data: one that requires a gradient raises `GradientError`, and so does any
-        where there is no adjoint.
+        (these and only these are saved for it); and ``d`` + an input's name for each adjoint array that it
+        *accumulates* into. An input without one is data: if it requires a gradient, `GradientError` is raised; so is it
+        for every input if there is no adjoint.
     shape : callable, optional
         ``shape(*input_shapes)`` gives the shape of `y`; by default that of the first input.
     output : str, default "y"
@@ -201,8 +201,8 @@ def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Call
     has ``error_model="numpy"``. An integer to a negative power is an integer (``2 ** -1`` is 0), and 0.0 to one is an
     error, as numba has them. With ``NUMBA_DISABLE_JIT=1`` they mean the same, and need their source.
 
-    What a user's function calls lies outside the package, so its machine code is not kept on disk. A subscript out of
-    range is not checked, as in every function compiled by numba.
+    A user's function lies outside the package, so its machine code is not cached on disk. Subscripts are not checked
+    for bounds, as in every function compiled by numba.
 
     Examples
     --------

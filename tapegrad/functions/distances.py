@@ -33,7 +33,7 @@ def vector_norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
     ----------
     x : array_like
     ord : float, default 2
-        The power p; inf and -inf for the greatest and least magnitude, 0 for the number of elements that are not 0.
+        The power p; inf and -inf for the largest and smallest magnitude, 0 for the number of nonzero elements.
     axis : int or tuple of int, optional
         All axes by default. `dim` is an alias.
     keepdims : bool, default False
@@ -46,7 +46,7 @@ def vector_norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
     Notes
     -----
     The gradient is ``sign(x) (|x| / norm)^(p - 1)``; it is 0 where the norm is 0, and for ``p <= 1`` where an element
-    is 0. Equal extremes share the gradient of ``p = inf`` and ``-inf``.
+    is 0. Ties share the gradient of ``p = inf`` and ``-inf``.
     """
     t = lift(x)[0]
     if not isinstance(ord, (int, float, np.integer, np.floating)) or math.isnan(ord):
@@ -63,9 +63,8 @@ def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | Non
     ----------
     x : array_like
     ord : float or "fro", optional
-        Of vectors any power p, inf, -inf or 0, see `vector_norm`. Of matrices "fro", 1 and -1 (greatest and least sum
-        of magnitudes in a column), inf and -inf (in a row). By default 2 of vectors, "fro" of matrices; `p` is an
-        alias.
+        Of vectors any power p, inf, -inf or 0, see `vector_norm`. Of matrices "fro", 1 and -1 (largest and smallest
+        column sum of magnitudes), inf and -inf (row sum). By default 2 of vectors, "fro" of matrices; `p` is an alias.
     axis : int or pair of int, optional
         The axis of vectors, or the two of matrices. By default all of `x`, which must have 1 or 2 axes if `ord` is
         given. `dim` is an alias.
@@ -117,7 +116,7 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> 
     p : float, default 2.0
         As `ord` of `vector_norm`, not negative.
     compute_mode : ignored
-        Differences are always taken one by one: close points keep their digits.
+        Differences are always taken element by element, which keeps the digits of close points.
 
     Returns
     -------

@@ -18,7 +18,7 @@ __all__ = ["dropout"]
 def dropout_words(p: float) -> tuple[int, ...]:
     """The words that say what is dropped with probability `p`.
 
-    Every call takes random numbers that no other has.
+    Every call gets a random stream of its own.
     """
     scale, threshold = 0.0 if p == 1.0 else 1.0 / (1.0 - p), min(math.floor(p * 2.0**32 + 0.5), 2**32)
     key, counted = 0, 0

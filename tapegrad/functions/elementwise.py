@@ -79,7 +79,7 @@ log_sigmoid, x_log_x = _unary("log_sigmoid"), _unary("x_log_x")
 
 
 def _signed(name: str, x: Any) -> Tensor:
-    """`x` as a tensor, if it has numbers that can have a sign."""
+    """`x` as a tensor, if its dtype has signs."""
     t = as_tensor(x)
     if t.dtype == BOOL:
         raise DtypeError(f"{name} of a bool tensor is not defined; use ~x or tg.logical_not(x), or convert it with "
@@ -98,7 +98,7 @@ def negative(x: Any) -> Tensor:
     Returns
     -------
     Tensor
-        Of the shape of `x`, of integers where `x` is.
+        Of the shape of `x`; of integers if `x` is.
     """
     t = x if type(x) is Tensor and x.dtype.kind == "f" else _signed("negative", x)
     if t.is_floating or t.is_symbolic:
@@ -157,10 +157,10 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
         if least <= most:
             return apply_unary(UNARY["clip"], x, least, most)
         if least > most:
-            return apply_unary(UNARY["hardtanh"], x, most, most)  # which is the bound, with slope 0 everywhere
+            return apply_unary(UNARY["hardtanh"], x, most, most)  # constant, with slope 0 everywhere
     y, *bounds = lift(x, *(bound for bound in (low, high) if bound is not None))
     if low is not None:
-        y = where(greater_equal(y, bounds[0]), y, maximum(y, bounds[0]))  # which shares the slope of equal operands
+        y = where(greater_equal(y, bounds[0]), y, maximum(y, bounds[0]))  # equal operands share the slope
     if high is not None:
         y = where(less_equal(y, bounds[-1]), y, minimum(y, bounds[-1]))
     return y
@@ -183,12 +183,12 @@ def broadcast_shape(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
 @lru_cache(maxsize=4096)
 def _plan_binary(op: str, a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...],
                  b_strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:
-    """Output shape, nest, which inputs receive several contributions an element, and whose adjoints are sums."""
+    """Output shape, nest, and two bit masks: inputs with several contributions an element, and summed adjoints."""
     shape = broadcast_shape(op, a, b)
     u, v = broadcast_strides(a, a_strides, shape), broadcast_strides(b, b_strides, shape)
     words = nest(shape, (u, v))
     sums = 2 * is_broadcast(u, shape) + 4 * is_broadcast(v, shape)
-    return shape, words, sums if words[0] != 1 else 0, sums  # a single row summed in a register is one contribution
+    return shape, words, sums if words[0] != 1 else 0, sums  # a row summed in a register is one contribution
 
 
 def apply_binary(op: Op, a: Any, b: Any, p: float = 0.0) -> Tensor:
@@ -227,7 +227,7 @@ def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
 
 
 def power(a: Any, b: Any) -> Tensor:
-    """``a ** b``; with a Python number as exponent nothing else is computed. At ``a = 0`` the slope by `b` is 0."""
+    """``a ** b``; a Python number as exponent is a constant. At ``a = 0`` the slope by `b` is 0."""
     if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool):
         exponent = float(b)
         if exponent == 2.0:
@@ -319,7 +319,7 @@ def logical_not(a: Any) -> Tensor:
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """`a` where `condition` holds, else `b`; broadcast. Each receives the gradient where it was chosen.
+    """`a` where `condition` holds, else `b`; broadcast. The gradient goes to the one that was chosen.
 
     Parameters
     ----------
@@ -329,8 +329,8 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     Notes
     -----
     Both `a` and `b` are computed everywhere, and the one that was not chosen receives a gradient of 0. Where its own
-    slope is infinite or NaN there (``sqrt`` and ``log`` at 0 or below, a division by 0), 0 times that is NaN, in the
-    gradient of what it was computed from. Let it be computed from something harmless instead, as in the example.
+    slope is infinite or NaN (``sqrt`` and ``log`` at 0 or below, division by 0), 0 times that is NaN in the gradient of
+    its arguments. Guard the argument too, as in the example.
 
     Examples
     --------
@@ -352,7 +352,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 
 def as_bool(value: Any) -> Tensor:
-    """`value` as a bool tensor: what is not zero."""
+    """`value` as a bool tensor: whether elements are nonzero."""
     t = as_tensor(value)
     if t.dtype == BOOL:
         return t

@@ -57,10 +57,10 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     max_norm, scale_grad_by_freq : not supported
     norm_type : ignored
     sparse : bool, default False
-        Keep a list of the rows of a leaf that its gradient touches. The next reverse walk clears those alone, and
-        `SGD`, `Adagrad` and `SparseAdam` update those alone, so that the cost of a step follows the batch and not
-        the table. ``weight.grad`` reads as ever, with zeros in the other rows. What else the table is used for adds
-        to all of its gradient; such a step costs as much as without the list.
+        Row-sparse gradient: list the rows of a leaf that its gradient touches. The next reverse walk clears only those,
+        and `SGD`, `Adagrad` and `SparseAdam` update only those, so that a step costs in proportion to the batch and not
+        to the table. ``weight.grad`` stays dense, with zeros in the other rows. If the table is used by other ops too,
+        the step costs as much as without the list.
 
     Returns
     -------
@@ -73,9 +73,9 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
 
     Notes
     -----
-    The gradient of a table of few rows (2048 elements, or 128 rows, to which at least 8 times as many indices point)
-    is added up in float64. So is, of a thousand indices or more, that of a row that many of them point to: which are
-    looked for among an eighth of the indices. Other rows are running sums of some hundred contributions at most.
+    Accuracy of the gradient: small tables (of 2048 elements or 128 rows, with at least 8 times as many indices) are
+    accumulated in float64. So are rows to which many of a thousand indices or more point; these are looked for in an
+    eighth of the indices. Other rows are running sums of some hundred contributions at most.
     """
     if max_norm is not None or scale_grad_by_freq:
         raise ArgumentError("embedding: max_norm and scale_grad_by_freq are not supported")
@@ -97,25 +97,25 @@ def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: None =
                   scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
                   per_sample_weights: Any = None, include_last_offset: bool = False,
                   padding_idx: int | None = None) -> Tensor:
-    """Sums, means or maxima of rows of a table, one a bag.
+    """Sums, means or maxima of rows of a table, one for each bag.
 
     Parameters
     ----------
     input : integer array_like, (bags, indices of a bag) or (indices,)
     weight : array_like, (num_embeddings, embedding_dim)
     offsets : integer array_like, (bags,), optional
-        With an input of one axis: where each bag begins, the first at 0.
+        With a 1-D input: where each bag begins, the first at 0.
     max_norm, scale_grad_by_freq : not supported
     norm_type : ignored
     mode : {"mean", "sum", "max"}
     sparse : bool, default False
         As of `embedding`.
     per_sample_weights : array_like, shape of `input`, optional
-        Factors of the rows; for ``mode="sum"``.
+        Weights of the rows; for ``mode="sum"``.
     include_last_offset : bool, default False
         Whether the last offset is the end of the last bag and not a bag of its own.
     padding_idx : int, optional
-        An index that does not count; a bag of nothing else gives zeros.
+        An index that is skipped; a bag of nothing else gives zeros.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def _starts(index: Tensor, offsets: Any) -> Tensor:
 
 
 def one_hot_rows(input: Any, num_classes: int, dtype: Any = None) -> Tensor:
-    """A 1 at the place of each index and 0 elsewhere, as floats, along a new last axis; it can be recorded.
+    """One-hot rows along a new last axis, as floats; can be recorded.
 
     Parameters
     ----------

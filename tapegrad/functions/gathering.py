@@ -1,4 +1,4 @@
-"""Elements by an index each: gather and scatter, as PyTorch and NumPy have them; triangles and diagonals."""
+"""Gather and scatter, as PyTorch and NumPy have them; triangles and diagonals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _indices(name: str, index: Any) -> Tensor:
 
 
 def _without(values: tuple[int, ...], d: int, given: int) -> tuple[int, ...]:
-    """`values` with `given` at place `d`."""
+    """`values` with `given` in place `d`."""
     return (*values[:d], given, *values[d + 1:])
 
 
@@ -48,7 +48,7 @@ def _gather(name: str, x: Tensor, d: int, index: Tensor, strides: tuple[int, ...
 
 
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, *, dim: int | None = None) -> Tensor:
-    """Elements by an index each along an axis, as ``numpy.take_along_axis``.
+    """Elements along an axis, by an index each, as ``numpy.take_along_axis``.
 
     Parameters
     ----------
@@ -90,14 +90,14 @@ def _plain(name: str, x: Tensor, index: Tensor) -> tuple[np.ndarray, np.ndarray]
 
 
 def gather(input: Any, dim: int, index: Any) -> Tensor:
-    """Elements by an index each along an axis, as PyTorch's.
+    """Elements along an axis, by an index each, as PyTorch's.
 
     Parameters
     ----------
     input : array_like
     dim : int
     index : integer array_like, from 0 on
-        Of as many axes as `input`, and besides `dim` nowhere longer.
+        Of as many axes as `input`; nowhere longer, except along `dim`.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
 
 
 def _fitting(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, what: str) -> int:
-    """The axis, if `index` lies within `x` besides it and within `source`."""
+    """The axis, if `index` fits into `x` (except along it) and into `source`."""
     d = one_axis(dim, x.ndim, name)
     longer = index.ndim == x.ndim and any(n > m for k, (n, m) in enumerate(zip(index.shape, x.shape)) if k != d)
     beyond = source.ndim == index.ndim and any(n > m for n, m in zip(index.shape, source.shape))
@@ -148,14 +148,14 @@ def _scatter(name: str, input: Any, dim: int, index: Any, src: Any, adds: bool) 
 
 
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
-    """A copy of `input` with elements of `src` added, by an index each along an axis, as PyTorch's.
+    """A copy of `input` with elements of `src` added along an axis, at an index each, as PyTorch's.
 
     Parameters
     ----------
     input : array_like
     dim : int
     index : integer array_like, from 0 on
-        Of as many axes as `input` and `src`; besides `dim` nowhere longer than `input`, and nowhere longer than `src`.
+        Of as many axes as `input` and `src`; nowhere longer than `src`, nor than `input` except along `dim`.
     src : array_like
         ``y[index[i, j], j] += src[i, j]`` for ``dim=0`` of two.
 
@@ -172,10 +172,10 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
 
 
 def scatter(input: Any, dim: int, index: Any, src: Any, *, reduce: str | None = None) -> Tensor:
-    """A copy of `input` with elements of `src`, or a number, written by an index each along an axis.
+    """A copy of `input` with elements of `src`, or a number, written along an axis, at an index each.
 
-    Arguments as of `scatter_add`. Where an element is written more than once, the last one in C order stays and gets
-    the gradient. With ``reduce="add"`` it is `scatter_add`.
+    Arguments as of `scatter_add`. Of several writes to an element the last one in C order counts, and gets the
+    gradient. With ``reduce="add"`` it is `scatter_add`.
     """
     if reduce not in (None, "add"):
         raise ArgumentError(f"scatter: reduce must be None or 'add', not {reduce!r}")
@@ -183,7 +183,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any, *, reduce: str | None = 
 
 
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1.0) -> Tensor:
-    """A copy of `input` with slices of an axis added to, as PyTorch's.
+    """A copy of `input` with slices of `source` added along an axis, as PyTorch's.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     index : integer array_like, (n,)
         Repeated indices add up; negative ones count from the end.
     source : array_like
-        Of the shape of `input` but for extent n along `dim`; ``y[index[i]] += alpha * source[i]`` for ``dim=0``.
+        Of the shape of `input` except for extent n along `dim`; ``y[index[i]] += alpha * source[i]`` for ``dim=0``.
     alpha : float, default 1.0
 
     Returns

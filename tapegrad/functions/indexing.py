@@ -1,4 +1,4 @@
-"""Indexing: basic slices are views, integer and boolean arrays select, ``x.at[...]`` replaces or adds."""
+"""Indexing: basic slices are views, integer and boolean arrays gather, ``x.at[...]`` scatters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["take"]
 
 
 def _expanded(index: Any, ndim: int) -> list[Any]:
-    """The index as a list of one entry an axis (None entries besides), Ellipsis written out."""
+    """The index as a list of one entry an axis (and None entries), Ellipsis expanded."""
     entries = list(index) if isinstance(index, tuple) else [index]
     used = sum(_axes_used(e) for e in entries)
     if sum(e is Ellipsis for e in entries) > 1:
@@ -35,7 +35,7 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
 
 
 def _is_array(entry: Any) -> bool:
-    """Whether an entry selects by an array."""
+    """Whether an entry is an array (advanced indexing)."""
     return isinstance(entry, (np.ndarray, list, tuple, Tensor)) or isinstance(entry, (bool, np.bool_))
 
 
@@ -58,14 +58,14 @@ def _is_integer(entry: Any) -> bool:
 
 
 def getitem(x: Any, index: Any) -> Tensor:
-    """``x[index]`` with NumPy's meaning."""
+    """``x[index]``, as in NumPy."""
     x = as_tensor(x)
     if type(index) is int and x.shape and -x.shape[0] <= index < x.shape[0]:
         return view(x, index % x.shape[0] * x.strides[0], x.shape[1:], x.strides[1:])
     entries = _expanded(index, x.ndim)
     offset, shape, strides, axis = 0, [], [], 0
     arrays: list[tuple[int, Any]] = []
-    if any(_is_array(e) and not _is_integer(e) for e in entries):  # beside arrays NumPy counts integers as arrays
+    if any(_is_array(e) and not _is_integer(e) for e in entries):  # NumPy broadcasts integers with arrays
         entries = [np.asarray(int(e)) if _is_integer(e) else e for e in entries]
     for entry in entries:
         if entry is None:
@@ -99,14 +99,14 @@ def getitem(x: Any, index: Any) -> Tensor:
 
 
 def _side_by_side(index: Any) -> bool:
-    """Whether the arrays (and the integers, which count as arrays beside them) follow one another in the index."""
+    """Whether the arrays (and integers beside them) are adjacent in the index."""
     entries = index if isinstance(index, tuple) else (index,)
     places = [k for k, e in enumerate(entries) if _is_array(e) or _is_integer(e)]
     return places == list(range(places[0], places[0] + len(places)))
 
 
 def _index_arrays(entry: Any, x: Tensor, axis: int) -> list[Any]:
-    """Integer index arrays of an array entry: one, or one an axis of a boolean mask."""
+    """Integer index arrays of an array entry: one, or for a boolean mask one an axis."""
     if isinstance(entry, Tensor):
         if entry.is_symbolic:
             if entry.dtype != INT64:
@@ -128,7 +128,7 @@ def _index_arrays(entry: Any, x: Tensor, axis: int) -> list[Any]:
 
 
 def _joined(parts: list[Any], extents: list[int]) -> Tensor:
-    """One contiguous flat int64 index over several axes, from broadcast index arrays."""
+    """One contiguous flat int64 index over several axes, from index arrays that are broadcast."""
     shape = np.broadcast_shapes(*(p.shape for p in parts))
     if not any(isinstance(p, Tensor) for p in parts):
         for p, n in zip(parts, extents):
@@ -153,7 +153,7 @@ def _joined(parts: list[Any], extents: list[int]) -> Tensor:
 
 
 def _gathered(x: Tensor, arrays: list[tuple[int, Any]], together: bool) -> tuple[Tensor, Tensor, int]:
-    """`x` with the indexed axes moved together and merged into axis `at`; the index; `at`."""
+    """`x` with the indexed axes made adjacent and merged into axis `at`; the index; `at`."""
     places = [p for p, _ in arrays]
     at = places[0] if together else 0
     rest = [d for d in range(x.ndim) if d not in places]
@@ -199,7 +199,7 @@ def take(x: Any, indices: Any, axis: int | None = None, *, dim: int | None = Non
 
 
 class At:
-    """``x.at[index]``: functional counterparts of in-place changes."""
+    """``x.at[index]``: functional updates."""
 
     __slots__ = ("_tensor",)
 
@@ -211,7 +211,7 @@ class At:
 
 
 class AtIndex:
-    """The elements that an index selects, to be set or added to."""
+    """The selected elements, to be set or added to."""
 
     __slots__ = ("_tensor", "_index")
 
@@ -219,7 +219,7 @@ class AtIndex:
         self._tensor, self._index = tensor, index
 
     def set(self, values: Any) -> Tensor:
-        """A copy with the elements replaced by `values` (broadcast); of repeated indices the last counts."""
+        """A copy with the elements replaced by `values` (broadcast); of repeated indices the last one counts."""
         return self._put(values, False)
 
     def add(self, values: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Array functions that arrange elements. Reshapes of contiguous arrays, transposes, slices and splits are views."""
+"""Shapes and layouts. Reshapes of contiguous arrays, transposes, slices and splits are views."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def one_axis(axis: int, ndim: int, op: str) -> int:
 
 
 def unpack(arguments: tuple) -> tuple:
-    """``f(2, 3)`` and ``f((2, 3))`` alike."""
+    """The arguments of ``f(2, 3)`` and ``f((2, 3))`` alike."""
     return tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], (tuple, list)) else arguments
 
 
 def reshape(x: Any, *shape: int | Sequence[int]) -> Tensor:
-    """`x` in another shape of as many elements, in C order; one extent may be -1. A view where `x` is contiguous."""
+    """`x` in another shape of equal size, in C order; one extent may be -1. A view where `x` is contiguous."""
     x = as_tensor(x)
     wanted = [int(n) for n in unpack(shape)]
     if wanted.count(-1) > 1 or any(n < -1 for n in wanted):
@@ -70,13 +70,13 @@ def transpose(x: Any, *axes: Any) -> Tensor:
     given = unpack(axes)
     if len(given) == 0 or given == (None,):
         return permute(x, tuple(reversed(range(x.ndim))))
-    if len(axes) == 2 and not (x.ndim == 2 and axes[0] == axes[1]):  # one that is named twice is a mistake
+    if len(axes) == 2 and not (x.ndim == 2 and axes[0] == axes[1]):  # naming an axis twice is a mistake
         return swapaxes(x, *given)
     return permute(x, given)
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
-    """Two axes exchanged; a view."""
+    """Two axes swapped; a view."""
     x = as_tensor(x)
     order = list(range(x.ndim))
     a, b = one_axis(axis1, x.ndim, "swapaxes"), one_axis(axis2, x.ndim, "swapaxes")
@@ -85,7 +85,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
 
 
 def moveaxis(x: Any, source: int, destination: int) -> Tensor:
-    """One axis moved to another place; a view."""
+    """One axis moved to another position; a view."""
     x = as_tensor(x)
     a, b = one_axis(source, x.ndim, "moveaxis"), one_axis(destination, x.ndim, "moveaxis")
     order = [d for d in range(x.ndim) if d != a]
@@ -94,7 +94,7 @@ def moveaxis(x: Any, source: int, destination: int) -> Tensor:
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Axes from `start_dim` to `end_dim` made one."""
+    """Axes `start_dim` to `end_dim` merged into one."""
     x = as_tensor(x)
     if x.ndim == 0:
         return reshape(x, 1)
@@ -110,7 +110,7 @@ def ravel(x: Any) -> Tensor:
 
 
 def squeeze(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Without axes of extent 1: all of them, or those named; a view."""
+    """Without axes of extent 1: all of them, or the given ones; a view."""
     x = as_tensor(x)
     chosen = axis if axis is not None else dim
     if chosen is None:
@@ -125,7 +125,7 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | Seque
 
 
 def expand_dims(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | None = None) -> Tensor:
-    """With new axes of extent 1 at the places `axis` of the result; a view."""
+    """With new axes of extent 1 at the positions `axis` of the result; a view."""
     x = as_tensor(x)
     chosen = axis if axis is not None else dim
     if chosen is None:
@@ -171,7 +171,7 @@ def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:
 
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None = None) -> Tensor:
-    """Arrays one after another along an existing axis; flattened first if `axis` is None."""
+    """Arrays joined along an existing axis; flattened first if `axis` is None."""
     parts = _common(arrays, "concatenate")
     if dim is not None:
         axis = dim
@@ -193,7 +193,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
 
 
 def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Tensor:
-    """Arrays of one shape along a new axis."""
+    """Arrays of one shape joined along a new axis."""
     parts = _common(arrays, "stack")
     shape = parts[0].shape
     if any(p.shape != shape for p in parts):
@@ -205,7 +205,7 @@ def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Te
 
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> list[Tensor]:
-    """Parts along an axis, as ``numpy.split``: a number of equal parts, or the indices where to cut. Views."""
+    """Parts along an axis, as ``numpy.split``: a number of equal parts, or the indices of the cuts. Views."""
     x = as_tensor(x)
     d = one_axis(axis if dim is None else dim, x.ndim, "split")
     n = x.shape[d]
@@ -221,7 +221,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, di
 
 
 def flip(x: Any, axis: int | Sequence[int] | None = None, *, dims: Any = None) -> Tensor:
-    """Elements in reverse order along axes, all of them by default; a view."""
+    """Elements reversed along axes, all of them by default; a view."""
     x = as_tensor(x)
     chosen = axis if axis is not None else dims
     axes = range(x.ndim) if chosen is None else chosen if isinstance(chosen, (tuple, list)) else (chosen,)

@@ -1,4 +1,4 @@
-"""Products of vectors, matrices and stacks of matrices; einsum."""
+"""Products of vectors, matrices and batches of matrices; einsum."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def _matrix_layout(t: Tensor) -> tuple[int, int] | None:
-    """Whether the memory of the last two axes is transposed, and its leading stride; None if BLAS cannot read it."""
+    """Whether the last two axes are transposed in memory, and the leading dimension; None if BLAS cannot read them."""
     (m, n), (row, column) = t.shape[-2:], t.strides[-2:]
     if (column == 1 or n <= 1) and (row >= max(n, 1) or m <= 1):
         return 0, row if m > 1 else max(n, 1)
@@ -55,7 +55,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     Returns
     -------
     Tensor, (..., m, n)
-        Without the axis that a 1-D operand lacks.
+        Without the axes that 1-D operands lack.
     """
     a, b = lift(a, b)
     if a.ndim == 0 or b.ndim == 0:
@@ -78,7 +78,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     added = 2 * _repeats(to_a, batch) + 4 * _repeats(to_b, batch)
     rows, outer = m, (contiguous_strides(shape)[:-2], to_a, to_b)
     if batch and ta == 0 and not any(to_b) and u.shape[:-2] == batch and u.strides == contiguous_strides(u.shape):
-        rows, batch, outer, added = math.prod(batch) * m, (), ((), (), ()), 0  # all of them rows of one matrix
+        rows, batch, outer, added = math.prod(batch) * m, (), ((), (), ()), 0  # all are rows of one matrix
     op, operands = MATMUL, [u, v]
     if max(rows, n, k) > STRETCH:
         for_a, for_b = ((k, rows) if ta else (rows, k)), ((n, k) if tb else (k, n))
@@ -94,7 +94,7 @@ def matmul(a: Any, b: Any) -> Tensor:
 
 
 def _totals(dtype: np.dtype, *products: tuple[int, int, int]) -> int:
-    """Elements of scratch that serve each of the products."""
+    """Elements of a workspace that serves each of the products."""
     return max([scratch_elements(m, n, k, dtype) for m, n, k in products])
 
 
@@ -103,7 +103,7 @@ def _repeats(strides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """``x W^T + b``, one instruction.
+    """``x W^T + b``, one fused instruction.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def _parse(subscripts: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], st
 
 
 def _diagonal(t: Tensor, term: str) -> tuple[Tensor, str]:
-    """Repeated letters of one operand read along the diagonal: a view."""
+    """Diagonals for repeated letters of an operand: a view."""
     letters = "".join(dict.fromkeys(term))
     if letters == term:
         return t, term
@@ -207,7 +207,7 @@ def _diagonal(t: Tensor, term: str) -> tuple[Tensor, str]:
 
 
 def _summed(t: Tensor, term: str, keep: str) -> tuple[Tensor, str]:
-    """Without the letters that nobody else has."""
+    """Sum over the letters that occur nowhere else."""
     axes = tuple(d for d, c in enumerate(term) if c not in keep)
     return (sum_over(t, axes), "".join(c for c in term if c in keep)) if axes else (t, term)
 
@@ -240,7 +240,7 @@ def _pair(a: Tensor, s: str, b: Tensor, t: str, keep: str) -> tuple[Tensor, str]
 def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Sum of products in Einstein's notation, as ``numpy.einsum``; explicit or implicit output, ellipsis, diagonals.
 
-    Contracted two operands at a time, in the order that ``numpy.einsum_path`` finds, each a batched matrix product.
+    Operands are contracted in pairs, in the order that ``numpy.einsum_path`` finds, each a batched matrix product.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Normalisation over rows and over a batch."""
+"""Layer, RMS, group, instance and batch normalisation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _row_norm(x: Tensor, w: Tensor, b: Tensor, rows: int, groups: int, s: int, e
               has: tuple[bool, bool]) -> Tensor:
     if has[1] and not has[0]:
         raise ArgumentError("a normalisation with a bias needs a weight")
-    if x.size == 0:  # of no rows w and b have gradients too, which are zero
+    if x.size == 0:  # gradients of w and b, which are zero
         rows, n, s = 0, w.size // max(groups, 1), 1
     else:
         n = x.size // rows
@@ -164,16 +164,16 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     ----------
     input : array_like, (N, C, ...)
     running_mean, running_var : Tensor, (C,), or None
-        Read where not `training`; in training moved in place towards the batch's mean and unbiased variance,
-        also by every replay of a recording.
+        Read unless `training`; in training updated in place towards the batch's mean and unbiased variance, also by
+        every replay of a recording.
     weight, bias : array_like, (C,), optional
     training : bool
         Whether to normalise by the batch's statistics.
     momentum : float or None
-        The weight of the new batch; None for the mean over all batches (needs `num_batches_tracked`).
+        Weight of the new batch; None for the mean over all batches (needs `num_batches_tracked`).
     eps : float
     num_batches_tracked : Tensor of int64, (), optional
-        Counted up in training.
+        Incremented in training.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Frames around arrays: NumPy's `pad`, and PyTorch's, which counts axes from the last."""
+"""Padding: NumPy's `pad`, and PyTorch's, which counts axes from the last."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .upsampling import select
 
 __all__ = ["pad"]
 
-#: NumPy's modes in which the frame holds elements of the array
+#: NumPy's modes that pad with elements of the array
 _NUMPY = ("edge", "reflect", "symmetric", "wrap")
 
 #: PyTorch's
@@ -27,7 +27,7 @@ _TORCH = ("reflect", "replicate", "circular")
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
-    """A frame around `x`, as ``numpy.pad``; `nn.functional.pad` has PyTorch's arguments.
+    """Pad `x`, as ``numpy.pad``; `nn.functional.pad` has PyTorch's arguments.
 
     Parameters
     ----------
@@ -35,10 +35,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     pad_width : int or sequence
         One number, one ``(before, after)``, or a pair for each axis.
     mode : {"constant", "edge", "reflect", "symmetric", "wrap"}
-        What the frame holds: `constant_values`, the nearest element, the array mirrored at its last element or at
-        its edge, or the array again.
+        Pad with `constant_values`, the nearest element, the array mirrored at its last element or at its edge, or the
+        array repeated.
     constant_values : float, default 0.0
-        Of mode "constant".
+        For mode "constant".
 
     Examples
     --------
@@ -69,19 +69,18 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
 
 
 def pad_last(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """A frame around the last axes of an array.
+    """Pad the last axes of an array.
 
     Parameters
     ----------
     input : array_like
     pad : sequence of int
-        Before and after the last axis, then before and after the one before it, and so on. Negative numbers cut off.
+        Before and after the last axis, then before and after the one before it, and so on. Negative numbers crop.
     mode : {"constant", "reflect", "replicate", "circular"}
-        What the frame holds: `value`, the array mirrored at its last element, the nearest element, or the array
-        again. Other modes than "constant" are for the last one, two or three axes of an array that has one or two
-        more.
+        Pad with `value`, the array mirrored at its last element, the nearest element, or the array repeated. Modes
+        other than "constant" are for the last one, two or three axes of an array that has one or two more.
     value : float, optional
-        Of mode "constant"; 0 by default.
+        For mode "constant"; 0 by default.
 
     Returns
     -------
@@ -126,18 +125,18 @@ def surround(name: str, input: Any, pad: Sequence[int], mode: str, value: float 
 
 
 def _source(n: int, pair: tuple[int, int], mode: str) -> np.ndarray:
-    """Which of `n` elements each element of the padded axis is."""
+    """By element of the padded axis, its index among the `n` elements."""
     place = np.arange(-pair[0], n + pair[1])
     if mode == "replicate":
         return np.clip(place, 0, n - 1)
-    if mode == "circular":  # what was cut off does not come again
+    if mode == "circular":  # the cropped part is not repeated
         first, last = max(-pair[0], 0), n + min(pair[1], 0)
         return first + (place - first) % (last - first)
     return n - 1 - np.abs(n - 1 - np.abs(place))
 
 
 def _framed(name: str, x: Tensor, widths: Sequence[Sequence[int]], value: Any) -> Tensor:
-    """`x` in a frame of `value`, or cut where a width is negative."""
+    """`x` padded with `value`; cropped where a width is negative."""
     if not isinstance(value, (int, float, np.number)):
         raise ArgumentError(f"{name}: the value of the frame must be one number, not {value!r}")
     if any(w < 0 for pair in widths for w in pair):

@@ -62,9 +62,9 @@ def _max_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, p
 
 def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
                dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Tensor:
-    """The greatest of each window; the first of equal ones gets the gradient, the last of several NaN.
+    """Maximum of each window; of equal elements the first one gets the gradient, of several NaN the last.
 
-    A byte an element of the result is kept for the gradient (two where windows have more than 256 elements).
+    The gradient needs a byte for each output (two where windows have more than 256 elements).
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, pa
     stride : int or (int, int), optional
         `kernel_size` if not given.
     padding : int or (int, int)
-        At most half of the window; never the greatest.
+        At most half of the window; never the maximum.
     ceil_mode : bool
-        Whether a last window may stand over the edge.
+        Whether a last window may extend beyond the edge.
     return_indices : bool
         Only False.
 
@@ -106,7 +106,7 @@ def _avg_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, p
 
 def avg_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
                ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
-    """The mean of each window.
+    """Mean of each window.
 
     Parameters
     ----------
@@ -117,11 +117,11 @@ def avg_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, pa
     padding : int or (int, int)
         Zeros around the input, at most half of the window.
     ceil_mode : bool
-        Whether a last window may stand over the edge.
+        Whether a last window may extend beyond the edge.
     count_include_pad : bool
-        Whether the zeros count as elements.
+        Whether padded zeros count as elements.
     divisor_override : int, optional
-        What the sums are divided by instead.
+        Divide by this instead.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def _adaptive(name: str, axes: int, input: Any, output_size: Any) -> Tensor:
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
-    """Means of windows that cover the input so that the output has a given size.
+    """Mean pooling to a given output size.
 
     Parameters
     ----------

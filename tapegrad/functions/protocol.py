@@ -1,4 +1,4 @@
-"""The array functions as operators and methods of `Tensor`, and behind ``np.exp(t)`` (NEP 13, NEP 18)."""
+"""Array functions as operators and methods of `Tensor`, and behind ``np.exp(t)`` (NEP 13, NEP 18)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KNOWN = (Tensor, np.ndarray, np.generic, int, float, list, tuple)
 
 
 def _usable(value: Any) -> bool:
-    """Whether an operand is a number, or an array of whatever library: what says of itself that it is one."""
+    """Whether an operand is a number, or an array of any library (it has ``__array__``)."""
     return isinstance(value, _KNOWN) or hasattr(type(value), "__array__")
 
 
@@ -48,8 +48,8 @@ def _binary(function: Callable, reflected: bool) -> Callable:
 
 
 def _augmented(operator: Callable, symbol: str) -> Callable:
-    """``w -= step``: a new tensor for the name, as of any that is recorded; but a leaf that is trained is changed in
-    place where nothing is recorded, for who holds it would go on with the old values. So is any parameter."""
+    """``w -= step``: rebinds the name to a new tensor, as for any recorded one. But a leaf that requires a gradient is
+    changed in place where nothing is recorded, because other holders would keep the old values; so is any parameter."""
 
     def in_place(self: Tensor, other: Any) -> Any:
         if (state.grad_enabled or type(self.node) is not Leaf or self.shape != self.node.shape) and not self._is_owned:
@@ -67,7 +67,7 @@ def _augmented(operator: Callable, symbol: str) -> Callable:
 
 
 def _integers_only(*values: Any) -> bool:
-    """Whether NumPy shall compute: nothing is a float and nothing is recorded."""
+    """Whether NumPy shall compute: no floats, and nothing is recorded."""
     return all((not v.is_floating and not v.is_symbolic) if isinstance(v, Tensor) else np.asarray(v).dtype.kind in "iub"
                for v in values)
 
@@ -103,9 +103,10 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwar
 
 
 class _ForTypes:
-    """`array_ufunc` for NumPy, which asks the type; None for libraries that ask the instance whether to stand back.
+    """`array_ufunc` for NumPy, which looks it up on the type; None for libraries that ask the instance whether to
+    defer.
 
-    So does ``np.ma``: it would take the tensor for an array, and its history would be lost.
+    ``np.ma`` asks the instance too: it would take the tensor for an array, and its history would be lost.
     """
 
     def __get__(self, instance: Any, owner: Any) -> Any:
@@ -128,7 +129,7 @@ _counterparts: dict[Any, Callable] = {}
 
 
 def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Make the functions of `namespace` known to NumPy, and those that `methods` lists methods of `Tensor`."""
+    """Register the functions of `namespace` with NumPy, and those that `methods` lists as methods of `Tensor`."""
     _functions.update({name: namespace[name] for name in names})
     _counterparts.update(counterparts(_functions))
     for name in METHODS:
@@ -149,7 +150,7 @@ def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     setattr(Tensor, "__abs__", lambda self: namespace["abs"](self))
     setattr(Tensor, "__getitem__", getitem)
     setattr(Tensor, "__array_ufunc__", _ForTypes())
-    setattr(Tensor, "__pandas_priority__", 5000)  # above its frames': pandas then leaves an operator to the tensor
+    setattr(Tensor, "__pandas_priority__", 5000)  # above that of pandas' frames, which then defer to the tensor
     setattr(Tensor, "__array_function__", array_function)
     setattr(Tensor, "at", property(At))
     setattr(Tensor, "T", property(lambda self: namespace["transpose"](self)))

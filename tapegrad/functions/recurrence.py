@@ -1,4 +1,4 @@
-"""Recurrent layers of one direction, over all time steps at once."""
+"""Recurrent layers of one direction, over all time steps in one instruction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .scratch import scratch
 
 __all__ = ["gru_layer", "lstm_layer", "rnn_layer"]
 
-#: samples up to which a step's products go without BLAS, by the size of an element
+#: samples up to which a step's products do not use BLAS, by the size of an element
 _FEW = {4: 16, 8: 8}
 
 
@@ -38,13 +38,13 @@ def rnn_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_
         Zeros if not given.
     nonlinearity : {"tanh", "relu"}
     reverse : bool
-        Whether to go from the last step to the first; the results lie in the order of `x` all the same.
+        Whether to go from the last step to the first; results stay in the order of `x`.
 
     Returns
     -------
     output : Tensor, (T, N, H)
     h_n : Tensor, (N, H)
-        After the step that was computed last; a view of `output`.
+        The state after the step that was computed last; a view of `output`.
     """
     y = _layer(RNN, 1, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, None, reverse, nonlinearity == "relu")
     return y, _last(y, y.shape[0], reverse)
@@ -52,7 +52,7 @@ def rnn_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_
 
 def gru_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None, h0: Any = None, *,
               reverse: bool = False) -> tuple[Tensor, Tensor]:
-    """Gated recurrent units (Cho et al. 2014), the reset gate on the product as in PyTorch.
+    """Gated recurrent units (Cho et al. 2014), with the reset gate applied after the product, as in PyTorch.
 
     ``r, z = sigmoid``, ``n = tanh(w_in x_t + b_in + r (w_hn h + b_hn))``, ``h_t = (1 - z) n + z h_(t-1)``.
 
@@ -144,7 +144,7 @@ def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: An
     gate_rows = 0 if op is RNN else width * (steps if kept else block)
     cell_rows = 0 if op is not LSTM else steps if kept else 1
     direct = 0 < samples <= _FEW[size] and steps > 3
-    # an adjoint stores the input's share block by block, so no other operand may be of the same variable
+    # an adjoint stores that of the input block by block, so no other operand may alias it
     shared = len({id(t.node) for t in differentiated if t.node is not None}) < sum(
         t.node is not None for t in differentiated)
     return recorder(op)(

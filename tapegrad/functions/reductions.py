@@ -1,4 +1,4 @@
-"""Sums, extremes and other functions along axes; softmax."""
+"""Reductions: sums, extremes and others; softmax; cumulative sums and products."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: flo
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Greatest element over axes; NaN if there is one. Ties share the gradient equally."""
+    """Maximum over axes; NaN if there is one. Ties share the gradient equally."""
     return reduce_rows("max", x, axis, dim, keepdims or keepdim, identity=False)
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Least element over axes; NaN if there is one. Ties share the gradient equally."""
+    """Minimum over axes; NaN if there is one. Ties share the gradient equally."""
     return reduce_rows("min", x, axis, dim, keepdims or keepdim, identity=False)
 
 
@@ -113,7 +113,7 @@ amax, amin = max, min
 
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Product over axes; its gradient is right where elements are zero."""
+    """Product over axes; the gradient is exact also where elements are zero."""
     return reduce_rows("prod", x, axis, dim, keepdims or keepdim)
 
 
@@ -180,13 +180,13 @@ def log_softmax(x: Any, axis: int | None = None, *, dim: int | None = None) -> T
 
 
 def cumsum(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
-    """Running sum along an axis; of the flattened array if no axis is given."""
+    """Cumulative sum along an axis; of the flattened array if no axis is given."""
     return _running("cumsum", x, axis, dim)
 
 
 def cumprod(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
-    """Running product along an axis; of the flattened array if no axis is given. Its gradient is right where elements
-    are zero."""
+    """Cumulative product along an axis; of the flattened array if no axis is given. The gradient is exact also where
+    elements are zero."""
     return _running("cumprod", x, axis, dim)
 
 

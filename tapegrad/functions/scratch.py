@@ -1,4 +1,4 @@
-"""Working memory: one piece that all ops of a recording share, and one a tape for what is computed at once."""
+"""Workspaces: one that all ops of a recording share, and one for each define-by-run tape."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from ..tape.tape import tape_for
 from ..tensor.recording import depends, record
 from ..tensor.tensor import Tensor
 
-#: the scratch of each recording in the making
+#: of each recording in the making
 _recorded: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
 
-#: the scratch that each tape used last; alive while an instruction refers to it
+#: the latest of each tape; kept alive by the instructions that use it
 _computed: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()
 
 
 def scratch(op: Op, elements: int, *operands: Tensor) -> Tensor:
-    """Working memory for an instruction, the recording's or the tape's where it is large enough.
+    """A workspace for an instruction: the present one of the recording or the tape if large enough, else a new one.
 
-    An instruction writes it before it reads it, in its adjoint too, for any other may have used it meanwhile. In a
-    recording it is the output of an instruction of its own, so that it is planned once and does not grow with the
-    number of layers.
+    Its contents do not survive: every kernel, adjoints included, writes before it reads. In a recording it is the
+    output of an instruction of its own, so that it is planned once and does not grow with the number of layers.
 
     Parameters
     ----------
     op : Op
-        Whose it is first; errors about memory name it.
+        First user; errors about memory name it.
     elements : int
     *operands : Tensor
-        What `op` is applied to; the first one's dtype is that of the scratch.
+        Inputs of `op`; the first one's dtype is that of the workspace.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Sorting, the greatest few, and where the greatest is. Indices are int64 tensors, in a recording too."""
+"""Sorting, top-k and argmax. Indices are int64 tensors, in a recording too."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .reductions import reduced_shape
 
 __all__ = ["argmax", "argmin", "argsort", "sort", "topk"]
 
-#: up to how many are chosen by insertion; beyond, all are sorted
+#: up to how many are selected by insertion; beyond, all are sorted
 _FEW = 32
 
 
 def _values(x: Any, name: str) -> Tensor:
-    """`x` without its history, if it can be ordered here."""
+    """`x` without its history, if it can be sorted here."""
     t = as_tensor(x)
     if t.is_symbolic and not t.is_floating:
         raise CaptureError(f"{user_line()}: {name} of an integer or bool tensor that depends on the recording's "
@@ -52,7 +52,7 @@ def _order(t: Tensor, d: int, k: int, descending: bool) -> Tensor:
 
 
 def _order_of_integers(values: np.ndarray, descending: bool) -> np.ndarray:
-    """`numpy.argsort` along the last axis; backwards, equal elements keep their order."""
+    """Stable `numpy.argsort` along the last axis, in descending order too."""
     if not descending:
         return np.argsort(values, axis=-1, kind="stable")
     return values.shape[-1] - 1 - np.argsort(values[..., ::-1], axis=-1, kind="stable")[..., ::-1]
@@ -79,16 +79,16 @@ def argsort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: st
         None for the flattened array. `dim` is an alias.
     descending : bool, default False
     kind, order, stable : ignored
-        The order is always stable: equal elements keep theirs.
+        The order is always stable: equal elements keep their order.
 
     Returns
     -------
     Tensor of int64, of the shape of `x`
-        Without gradient; inside a recording it can be used as an index.
+        Without gradient; within a recording it can be used as an index.
 
     Notes
     -----
-    NaN counts as the greatest: last in ascending order, as in NumPy, first in descending order, as in PyTorch.
+    NaN counts as the maximum: last in ascending order, as in NumPy, first in descending order, as in PyTorch.
     """
     t, d = _arguments(x, axis, dim, descending, "argsort")
     return _order(_values(t, "argsort"), d, t.shape[d], bool(descending))
@@ -96,7 +96,7 @@ def argsort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: st
 
 def sort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: str | None = None, order: None = None,
          stable: bool | None = None, dim: int | None = None) -> Tensor:
-    """A sorted copy, as ``numpy.sort``; each element gets the gradient of its place.
+    """A sorted copy, as ``numpy.sort``; gradients are permuted back.
 
     Arguments as of `argsort`; for PyTorch's pair of values and indices take `topk`, or `argsort` and
     `take_along_axis`.
@@ -113,7 +113,7 @@ def sort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: str |
 
 def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *,
          axis: int | None = None) -> tuple[Tensor, Tensor]:
-    """The `k` greatest elements along an axis, or the least, and where they are.
+    """The `k` largest elements along an axis, or the smallest, and their indices.
 
     Parameters
     ----------
@@ -123,9 +123,9 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     dim : int, default -1
         `axis` is an alias.
     largest : bool, default True
-        False for the least. NaN counts as the greatest.
+        False for the smallest. NaN counts as the maximum.
     sorted : ignored
-        They are always in order, of equal ones those with the lower index first.
+        The result is always sorted; of equal elements the lower index comes first.
 
     Returns
     -------
@@ -169,13 +169,13 @@ def _argextreme(name: str, x: Any, axis: int | None, keepdims: bool, dim: int | 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
            keepdim: bool = False) -> Tensor:
-    """Index of the first greatest element along an axis, of the flattened array by default; of the first NaN if there
-    is one. An int64 tensor without gradient."""
+    """Index of the first maximum along an axis, of the flattened array by default; of the first NaN if there is one. An
+    int64 tensor without gradient."""
     return _argextreme("argmax", x, axis, keepdims or keepdim, dim)
 
 
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
            keepdim: bool = False) -> Tensor:
-    """Index of the first least element along an axis, of the flattened array by default; of the first NaN if there is
-    one. An int64 tensor without gradient."""
+    """Index of the first minimum along an axis, of the flattened array by default; of the first NaN if there is one. An
+    int64 tensor without gradient."""
     return _argextreme("argmin", x, axis, keepdims or keepdim, dim)

@@ -1,4 +1,4 @@
-"""Whether all or any elements hold."""
+"""Reductions by `all` and `any`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _over(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool) -> Tensor:
 
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Whether every element over axes is true (not zero): a bool Tensor, without gradient.
+    """Whether all elements over axes are true (nonzero): a bool Tensor, without gradient.
 
     Examples
     --------
@@ -36,5 +36,5 @@ def all(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, 
 
 
 def any(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Whether some element over axes is true (not zero): a bool Tensor, without gradient."""
+    """Whether any element over axes is true (nonzero): a bool Tensor, without gradient."""
     return _over("any", x, axis, dim, keepdims or keepdim)

@@ -1,4 +1,4 @@
-"""Patches of images as columns, and back."""
+"""Patches of images as columns (im2col), and the adjoint (col2im)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["fold", "unfold"]
 
 
 def unfold(input: Any, kernel_size: Extent, dilation: Extent = 1, padding: Extent = 0, stride: Extent = 1) -> Tensor:
-    """Every patch of an image as a column.
+    """Every patch of an image as a column (im2col).
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def unfold_image(name: str, input: Any, kernel_size: Any, dilation: Any, padding
 
 def fold(input: Any, output_size: Extent, kernel_size: Extent, dilation: Extent = 1, padding: Extent = 0,
          stride: Extent = 1) -> Tensor:
-    """The image whose pixels are sums of the columns' elements: the adjoint of `unfold`.
+    """The image whose pixels sum the columns' elements (col2im): the adjoint of `unfold`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Resampling of signals, images and volumes."""
+"""Interpolation of signals, images and volumes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .indexing import take_axis
 
 __all__ = ["interpolate"]
 
-#: numbers of resampled axes that a mode is for
+#: by mode, the numbers of axes that it can interpolate
 _AXES = {"nearest": (1, 2, 3), "linear": (1,), "bilinear": (2,)}
 
 
 def select(x: Tensor, chosen: dict[int, np.ndarray]) -> Tensor:
-    """The slices of several axes (counted from the front) by index: ``np.ix_`` with all of the axes left out."""
+    """The slices of several axes (counted from the front) by index, as ``np.ix_`` over those axes."""
     for axis in [a for a in chosen if a < x.ndim - 2 or x.ndim - 1 not in chosen]:
         x = take_axis(x, Tensor(chosen[axis].astype(np.int64)), axis)
     columns = chosen.get(x.ndim - 1)
@@ -39,7 +39,7 @@ def select(x: Tensor, chosen: dict[int, np.ndarray]) -> Tensor:
 def interpolate(input: Any, size: Extent | None = None, scale_factor: float | Sequence[float] | None = None,
                 mode: str = "nearest", align_corners: bool | None = None,
                 recompute_scale_factor: bool | None = None, antialias: bool = False) -> Tensor:
-    """A signal, an image or a volume in another size.
+    """A signal, an image or a volume at another size.
 
     Parameters
     ----------
@@ -47,21 +47,21 @@ def interpolate(input: Any, size: Extent | None = None, scale_factor: float | Se
     size : int or sequence of int, optional
         Extents of the result.
     scale_factor : float or sequence of float, optional
-        What the extents are multiplied with, rounded down; one of `size` and `scale_factor` must be given.
+        Factor of the extents, rounded down; one of `size` and `scale_factor` must be given.
     mode : {"nearest", "linear", "bilinear"}
         "linear" for three axes, "bilinear" for four.
     align_corners : bool, optional
-        For the linear modes: whether the corners' centres stay where they are, else the corners' outer edges.
+        For the linear modes: whether the centres of the corners are fixed, else their outer edges.
     recompute_scale_factor : bool, optional
-        Whether places are computed with the ratio of the extents, not with `scale_factor` as it was given.
+        Whether positions use the ratio of the extents instead of `scale_factor`.
     antialias : bool
         Only False.
 
     Returns
     -------
     Tensor, (N, C, ...)
-        Element `k` of an axis is read at ``k step`` rounded down ("nearest"), at ``(k + 1/2) step - 1/2`` cut to the
-        axis, or, where corners are aligned, at ``k (n - 1) / (m - 1)``.
+        Element `k` of an axis is read at ``k step`` rounded down ("nearest"), at ``(k + 1/2) step - 1/2`` clipped to
+        the axis, or with `align_corners` at ``k (n - 1) / (m - 1)``.
     """
     return resample("interpolate", input, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
 
@@ -117,14 +117,14 @@ def _sizes(name: str, given: tuple[int, ...], size: Any, scale_factor: Any,
 
 
 def _nearest(n: int, m: int, step: float, dtype: np.dtype) -> np.ndarray:
-    """Which of `n` elements each of `m` is."""
+    """By output element, the index of its nearest input element."""
     # the product is rounded to the tape's dtype and then to float32, as PyTorch does: it decides where k step is whole
     exact = np.arange(m).astype(dtype) * dtype.type(step)
     return np.minimum(np.floor(exact.astype(np.float32)).astype(np.int64), n - 1)
 
 
 def _places(n: int, m: int, scale: float | None, aligned: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The first neighbours of `m` elements among `n`, then the second ones, and their shares."""
+    """By output element, the indices of its two neighbours and their weights."""
     if aligned:
         place = np.arange(m) * ((n - 1) / (m - 1) if m > 1 else 0.0)
     else:
