@@ -1,7 +1,7 @@
-"""Memory: what a recorded step needs, and what the define-by-run tapes hold."""
+"""Memory accounting: what the define-by-run tapes hold, and pictures of a recorded step's report."""
 
 from ..program.planning.report import Instruction, Life, MemoryReport, Rows
-from . import plot  # noqa: F401  (makes its function a method of MemoryReport)
+from . import plot  # makes `plot` a method of MemoryReport
 from .live import LiveMemory, memory_report
 
 __all__ = ["Instruction", "Life", "LiveMemory", "MemoryReport", "Rows", "memory_report"]

@@ -1,4 +1,4 @@
-"""What the define-by-run tapes of a thread hold now."""
+"""Memory of a thread's define-by-run tapes at present."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ..tape.tape import Tape
 
 @dataclass(frozen=True)
 class LiveMemory:
-    """Bytes that the calling thread's tapes use now.
+    """Memory of the calling thread's tapes, in bytes.
 
     Attributes
     ----------
     parameter_bytes, gradient_bytes : int
-        Leaves that the present recording reads, and their gradients, wherever they lie.
+        Leaves that the tapes read, and their gradients, wherever they are stored.
     activation_bytes : int
-        Values kept for the reverse walk, leaves left out.
+        Values saved for the reverse walk, without leaves.
     data_bytes : int
-        Arrays of the user that are kept for the reverse walk.
+        Arrays of the user that are saved for the reverse walk.
     temporary_bytes : int
-        Other buffers in use: values that a user holds, adjoints, gradients without a home.
+        Other buffers in use: values that a user holds, adjoints, other gradients.
     held_bytes : int
         Obtained from the operating system for buffers, in use or not.
     peak_bytes : int
-        The most that buffers ever used.
+        High-water mark of buffers in use.
     instruction_bytes : int
-        Arrays of the tapes themselves.
+        The tapes' instruction arrays.
     instructions : int
         Instructions on the tapes.
     """
@@ -56,7 +56,7 @@ class LiveMemory:
 
 
 def memory_report() -> LiveMemory:
-    """Bytes that the calling thread's define-by-run tapes use now, by kind.
+    """Memory of the calling thread's define-by-run tapes, by kind.
 
     Returns
     -------

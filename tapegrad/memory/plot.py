@@ -1,4 +1,4 @@
-"""The picture of a memory report."""
+"""A picture of a memory report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import MissingExtraError
 from ..program.planning.report import MemoryReport
 
-#: what is stacked, from below: its bytes' name, its words, its colour (told apart in grey and by the colour-blind)
+#: stacked areas from below: name, label, colour (distinguishable in greyscale and by the colour-blind)
 _STANDING = (("parameter_bytes", "parameters", "#3b4a6b"), ("gradient_bytes", "gradients", "#6d7fa6"),
              ("optimizer_bytes", "optimiser state", "#a9b6d0"), ("constant_bytes", "constants", "#d4dbe8"))
 _MOVING = (("data", "batch", "#7a9e7e"), ("kept", "kept for the reverse walk", "#d1495b"),
@@ -25,7 +25,7 @@ def plot(report: MemoryReport, path: str | PathLike[str], title: str | None = No
     Parameters
     ----------
     path : path
-        The picture's file; its ending says the format (png, svg, pdf).
+        File to write; its suffix gives the format (png, svg, pdf).
     title : str, optional
 
     Raises
