@@ -1,4 +1,4 @@
-"""The activations as modules, by PyTorch's names and arguments; the formulas stand in `functional`."""
+"""Activations as modules, by PyTorch's names and arguments; for the formulas see `functional`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class _Elementwise(Module):
-    """An activation whose attributes are the arguments of its function, under the same names."""
+    """An activation whose attributes are its function's arguments, under the same names."""
 
     _shown: tuple[str, ...] = ()
 

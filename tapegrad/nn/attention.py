@@ -1,4 +1,4 @@
-"""Attention of several heads."""
+"""Multi-head attention."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .shapes import positive_int
 
 __all__ = ["MultiheadAttention"]
 
-_HIDDEN = -1e30  # finite, so that a row without a key has no NaN on its way to zero
+_HIDDEN = -1e30  # finite, so that a row without a key has no NaN before it is zeroed
 
 
 class MultiheadAttention(Module):
-    """Attention of several heads between projections of query, key and value (Vaswani et al. 2017).
+    """Multi-head attention with projections of query, key and value (Vaswani et al. 2017).
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ class MultiheadAttention(Module):
         Features of query and output; a multiple of `num_heads`.
     num_heads : int
     dropout : float
-        Probability with which a weight is dropped in training.
+        Dropout probability of the attention weights in training.
     bias : bool
         Whether the projections have biases.
     add_bias_kv : bool
-        Whether every sequence of keys and values ends in a learned one.
+        Append a learned token to keys and values.
     add_zero_attn : bool
-        Whether it ends in one of zeros.
+        Append a token of zeros to keys and values.
     kdim, vdim : int, optional
         Features of key and value; `embed_dim` if not given.
     batch_first : bool
@@ -50,7 +50,7 @@ class MultiheadAttention(Module):
     Attributes
     ----------
     in_proj_weight : Parameter, shape (3 embed_dim, embed_dim), or None
-        Of query, key and value one after another, where all have `embed_dim` features; else there are
+        Of query, key and value concatenated, if all have `embed_dim` features; else there are
     q_proj_weight, k_proj_weight, v_proj_weight : Parameter, shape (embed_dim, features), or None
     in_proj_bias : Parameter, shape (3 embed_dim,), or None
     bias_k, bias_v : Parameter, shape (1, 1, embed_dim), or None
@@ -102,7 +102,7 @@ class MultiheadAttention(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the projections' weights anew (Glorot's uniform distribution), set their biases to zero."""
+        """Reset the projections' weights (Glorot's uniform distribution), and their biases to zero."""
         for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
             if weight is not None:
                 init.xavier_uniform_(weight)
@@ -127,20 +127,19 @@ class MultiheadAttention(Module):
         key_padding_mask : array_like, (N, S) or (S,), optional
             True where a key is to be ignored; or floats, added to the scores.
         need_weights : bool
-            Whether the weights are returned too; they are then computed whole. Say False for speed and memory.
+            Return the weights too; they are then computed whole. Say False for speed and memory.
         attn_mask : array_like, (L, S) or (N num_heads, L, S), optional
-            True where a query may *not* attend to a key (the contrary of `functional.scaled_dot_product_attention`);
-            or floats, added to the scores.
+            True where a query may *not* attend to a key (the opposite of `functional.scaled_dot_product_attention`); or
+            floats, added to the scores.
         average_attn_weights : bool
             Whether the weights are averaged over the heads.
         is_causal : bool
-            Whether query `i` attends to the keys 0 to `i` alone; no `attn_mask` is needed for it, and one that is
-            given holds as well.
+            Query `i` attends only to the keys 0 to `i`; this needs no `attn_mask`, and one that is given holds as well.
 
         Returns
         -------
         output : Tensor, of the shape of `query`
-            A row that may attend to nothing is `out_proj`'s bias (in PyTorch, with `need_weights`, it is NaN).
+            A query that may attend to nothing gives `out_proj`'s bias (in PyTorch, with `need_weights`, NaN).
         weights : Tensor, (N, L, S), else (N, num_heads, L, S), or None
             After dropout; without N if the arrays have none.
         """
@@ -167,7 +166,7 @@ class MultiheadAttention(Module):
         return (output if self.batch_first else functions.swapaxes(output, 0, 1)), weights
 
     def _checked(self, *given: Any) -> tuple[Any, Any, Any, bool]:
-        """Query, key and value as (N, L, features), the same object where they are; whether they had N."""
+        """Query, key and value as (N, L, features), keeping identities; whether they had N."""
         widths, ranks = (self.embed_dim, self.kdim, self.vdim), {np.ndim(t) for t in given}
         shapes = [np.shape(t) for t in given]
         fits = ranks in ({2}, {3}) and all(s[-1] == n for s, n in zip(shapes, widths))
@@ -189,7 +188,7 @@ class MultiheadAttention(Module):
         return query, key, value, batched
 
     def _projected(self, query: Any, key: Any, value: Any) -> list[Tensor]:
-        """Query, key and value as (N, L, num_heads, head_dim); what shares an input shares a product."""
+        """Query, key and value as (N, L, num_heads, head_dim); identical inputs share a matrix product."""
         e, weight, bias = self.embed_dim, self.in_proj_weight, self.in_proj_bias
         given, weights = (query, key, value), (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         cuts = [n for n in range(1, 3) if weight is None or given[n] is not given[n - 1]]
@@ -204,7 +203,7 @@ class MultiheadAttention(Module):
         return found
 
     def _longer(self, t: Tensor, extra: Parameter | None) -> Tensor:
-        """(N, S, num_heads, head_dim) with the learned element and the zeros behind."""
+        """(N, S, num_heads, head_dim) with the learned token and the zeros appended."""
         heads = (self.num_heads, self.head_dim)
         parts = [t]
         if extra is not None:
@@ -214,7 +213,7 @@ class MultiheadAttention(Module):
         return functions.concatenate(parts, axis=1)
 
     def _mask(self, attn_mask: Any, padding: Any, q: Tensor, k: Tensor, added: int, causal: bool) -> Tensor | None:
-        """One mask in the sense of `functional.scaled_dot_product_attention`; `added` keys behind are always seen."""
+        """One mask as of `functional.scaled_dot_product_attention`; the last `added` keys are always visible."""
         n, h, tokens, keys = q.shape[0], self.num_heads, q.shape[2], k.shape[2] - added
         parts = []
         if attn_mask is not None:
@@ -250,7 +249,7 @@ class MultiheadAttention(Module):
         return mask
 
     def _weights(self, q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
-        """softmax(q k^T / sqrt(head_dim) + mask), whole; a row without a key is zero."""
+        """softmax(q k^T / sqrt(head_dim) + mask), whole; zero for a query without keys."""
         scores = functions.matmul(q * (1.0 / math.sqrt(self.head_dim)), functions.swapaxes(k, -1, -2))
         if mask is None:
             return F.softmax(scores, -1)

@@ -1,4 +1,4 @@
-"""Modules that hold modules: Sequential, ModuleList, ModuleDict; and ParameterList."""
+"""Containers: Sequential, ModuleList, ModuleDict, ParameterList."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Self = TypeVar("Self", bound="_Numbered")
 
 
 class _Numbered(Module):
-    """Modules in order, named "0", "1", ... unless told otherwise: what Sequential and ModuleList share."""
+    """Modules in order, named "0", "1", ... by default: the base of Sequential and ModuleList."""
 
     def _checked(self, modules: Iterable[Any]) -> list[Module]:
         modules = list(modules)
@@ -67,11 +67,11 @@ class _Numbered(Module):
             self._renumber(self)
 
     def append(self: Self, module: Module) -> Self:
-        """Add `module` at the end; return this container."""
+        """Append `module`; return this container."""
         return self.extend([module])
 
     def extend(self: Self, modules: Iterable[Module]) -> Self:
-        """Add `modules` at the end; return this container."""
+        """Append `modules`; return this container."""
         for module in self._checked(modules):
             # a slice of a Sequential keeps its names, so the next number may be taken
             free = next(name for name in map(str, count(len(self))) if name not in self._modules)
@@ -79,7 +79,7 @@ class _Numbered(Module):
         return self
 
     def insert(self: Self, index: int, module: Module) -> Self:
-        """Add `module` before the one at `index`, numbering all anew; return this container."""
+        """Insert `module` before index `index`, renumbering; return this container."""
         if not self._is_numbered():
             raise ModuleError(
                 f"{type(self).__name__}.insert: its modules have names of their own: {list(self._modules)}"
@@ -90,14 +90,14 @@ class _Numbered(Module):
         return self
 
     def pop(self, index: int = -1) -> Any:
-        """Take the module at `index` out and return it."""
+        """Remove and return the module at `index`."""
         module = self._modules[self._name_at(index)]
         del self[index]
         return module
 
 
 class Sequential(_Numbered):
-    """Modules applied one after the other.
+    """Modules applied in sequence.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class Sequential(_Numbered):
 
 
 class ModuleList(_Numbered):
-    """A list of modules that registers what it holds; it has no ``forward``.
+    """A list of registered modules, without ``forward``.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class ModuleList(_Numbered):
 
 
 class ModuleDict(Module):
-    """A dict of modules that registers what it holds, in order; it has no ``forward``.
+    """An ordered dict of registered modules, without ``forward``.
 
     Parameters
     ----------
@@ -218,21 +218,21 @@ class ModuleDict(Module):
             self.add_module(name, module)
 
     def pop(self, key: str) -> Any:
-        """Take the module of that name out and return it."""
+        """Remove and return the module of that name."""
         return self._modules.pop(key)
 
     def clear(self) -> None:
-        """Take all modules out."""
+        """Remove all modules."""
         self._modules.clear()
 
 
 class ParameterList(Module):
-    """A list of parameters that registers what it holds.
+    """A list of registered parameters.
 
     Parameters
     ----------
     values : iterable of Parameter, Tensor or array_like, optional
-        What is no Parameter becomes one.
+        Others than Parameters are converted to them.
     """
 
     def __init__(self, values: Iterable[Parameter | Tensor | ArrayLike] | None = None) -> None:
@@ -240,12 +240,12 @@ class ParameterList(Module):
         self.extend(values or ())
 
     def append(self, value: Parameter | Tensor | ArrayLike) -> ParameterList:
-        """Add a parameter at the end; return this list."""
+        """Append a parameter; return this list."""
         self.register_parameter(str(len(self)), value if isinstance(value, Parameter) else Parameter(value))
         return self
 
     def extend(self, values: Iterable[Parameter | Tensor | ArrayLike]) -> ParameterList:
-        """Add parameters at the end; return this list."""
+        """Append parameters; return this list."""
         for value in values:
             self.append(value)
         return self

@@ -1,4 +1,4 @@
-"""Convolution layers and their transposes."""
+"""Convolution and transposed convolution layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Kernel(Module):
-    """What a convolution and its transpose share: channels, kernel, weight and bias."""
+    """The base of convolutions and transposed ones: channels, kernel, weight and bias."""
 
     _axes = 0
     bias: Parameter | None
@@ -114,7 +114,7 @@ class Conv2d(_Conv):
     bias : bool
         Whether to add a bias.
     padding_mode : {"zeros", "reflect", "replicate", "circular"}
-        What the padding holds; see `nn.functional.pad`.
+        Contents of the padding; see `nn.functional.pad`.
     dtype : float32 or float64
 
     Attributes
@@ -156,8 +156,8 @@ class _ConvTranspose(_Kernel):
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """From (N, in_channels, ...) to (N, out_channels, ...).
 
-        With `output_size`, the extents of the result (all of its shape, or the last axes), `output_padding` is what
-        they need instead of the layer's.
+        With `output_size`, the extents of the result (its whole shape, or the last axes), the `output_padding` that
+        they require replaces the layer's.
         """
         name, behind = type(self).__name__, self.output_padding
         if output_size is not None:
@@ -166,7 +166,7 @@ class _ConvTranspose(_Kernel):
                              self.groups, self.dilation)
 
     def _behind(self, shape: tuple[int, ...], size: list[int]) -> tuple[int, ...]:
-        """The output padding that gives a result of extents `size`."""
+        """The output padding for a result of extents `size`."""
         wanted = size[-self._axes:] if len(size) in (self._axes, len(shape)) else []
         least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in zip(
             shape[-self._axes:], self.stride, self.padding, self.dilation, self.kernel_size)]
@@ -178,7 +178,7 @@ class _ConvTranspose(_Kernel):
 
 
 class ConvTranspose2d(_ConvTranspose):
-    """The adjoint of a convolution over the last two axes: from (N, C, H, W) to (N, O, HO, WO).
+    """Transposed convolution over the last two axes: from (N, C, H, W) to (N, O, HO, WO).
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class ConvTranspose2d(_ConvTranspose):
         C and O.
     kernel_size, stride, dilation : int or (int, int)
     padding : int or (int, int)
-        What is cut off on both sides of an axis of the result.
+        What is cropped on both sides of an axis of the result.
     output_padding : int or (int, int)
         What the result has more behind, less than the stride or the dilation.
     groups : int

@@ -1,4 +1,4 @@
-"""Distances, and the losses that learn them, as modules, by PyTorch's names; the formulas stand in `metric_losses`."""
+"""Distances and metric learning losses as modules, by PyTorch's names; for the formulas see `metric_losses`."""
 
 from __future__ import annotations
 

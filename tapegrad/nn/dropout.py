@@ -18,7 +18,7 @@ class Dropout(Module):
     p : float
         From 0 to 1.
     inplace : bool
-        Ignored: a recorded program decides by itself what may share memory.
+        Ignored: the memory plan of a recorded program reuses buffers in place by itself.
     """
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:

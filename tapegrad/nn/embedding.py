@@ -1,4 +1,4 @@
-"""Tables of vectors, read by index."""
+"""Embedding tables."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Table(Module):
 
 
 class Embedding(_Table):
-    """Rows of a table: from integers (...) to (..., embedding_dim).
+    """Lookup of rows of a table: from integers (...) to (..., embedding_dim).
 
     Parameters
     ----------
@@ -76,11 +76,12 @@ class Embedding(_Table):
     padding_idx : int, optional
         The row of this index starts at zero and is not trained.
     max_norm, norm_type, scale_grad_by_freq
-        As PyTorch has them; not supported.
+        PyTorch's; not supported.
     sparse : bool, default False
-        Reverse walk and update take the rows that were read and leave the others alone: the cost of a step follows the
-        batch, not the table. For `SparseAdam`, and for `SGD` and `Adagrad` without weight decay; others raise. A table
-        that something else reads too (tied weights, say) is trained right, at the cost of all of it.
+        Row-sparse gradient: reverse walk and update touch only the rows that were read, so that a step costs in
+        proportion to the batch, not the table. For `SparseAdam`, and for `SGD` and `Adagrad` without weight decay;
+        others raise. A table with other readers too (tied weights) is trained correctly, at the cost of the whole
+        table.
     dtype : float32 or float64
 
     Attributes
@@ -100,21 +101,21 @@ class Embedding(_Table):
 
 
 class EmbeddingBag(_Table):
-    """Sums, means or maxima of rows of a table, one a bag: from integers (bags, indices) to (bags, embedding_dim).
+    """Sums, means or maxima of rows of a table, for each bag: from integers (bags, indices) to (bags, embedding_dim).
 
     Parameters
     ----------
     num_embeddings, embedding_dim : int
         Rows and columns of the table.
     max_norm, norm_type, scale_grad_by_freq
-        As PyTorch has them; not supported.
+        PyTorch's; not supported.
     mode : {"mean", "sum", "max"}
     sparse : bool, default False
         As of `Embedding`.
     include_last_offset : bool, default False
         Whether the last offset is the end of the last bag.
     padding_idx : int, optional
-        An index that does not count; its row starts at zero and is not trained.
+        An index that is skipped; its row starts at zero and is not trained.
     dtype : float32 or float64
 
     Attributes

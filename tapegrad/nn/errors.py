@@ -1,4 +1,4 @@
-"""What modules raise."""
+"""Errors of modules."""
 
 from __future__ import annotations
 

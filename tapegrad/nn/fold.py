@@ -1,4 +1,4 @@
-"""Patches of images as columns, and back, as layers."""
+"""im2col and col2im as layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Fold", "Unfold"]
 
 
 class Unfold(Module):
-    """Every patch of an image as a column: from (N, C, H, W) to (N, C KH KW, L); see `nn.functional.unfold`.
+    """Every patch of an image as a column (im2col): from (N, C, H, W) to (N, C KH KW, L); see `nn.functional.unfold`.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Unfold(Module):
 
 
 class Fold(Unfold):
-    """Columns added up to an image: from (N, C KH KW, L) to (N, C, *output_size); see `nn.functional.fold`.
+    """Columns summed to an image (col2im): from (N, C KH KW, L) to (N, C, *output_size); see `nn.functional.fold`.
 
     Parameters
     ----------

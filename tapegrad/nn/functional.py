@@ -1,7 +1,7 @@
 """Layers, activations and losses as functions, by PyTorch's names and arguments.
 
-``inplace`` is accepted where PyTorch has it and ignored: a recorded program decides by itself what may share
-memory.
+``inplace`` is accepted where PyTorch has it and ignored: the memory plan of a recorded program reuses buffers in place
+by itself.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             "expected (..., in1), (..., in2) and (out, in1, in2)"
         )
     out, in1, in2 = filters
-    # weight[o] @ input2, then the inner product with input1: two passes, the larger of them a matrix product
+    # two passes: weight[o] @ input2, a matrix product, then the inner product with input1
     partial = functions.linear(input2, functions.reshape(weight, (out * in1, in2)))
     partial = functions.reshape(partial, (*first[:-1], out, in1))
     result = functions.sum(partial * functions.expand_dims(input1, -2), axis=-1)
@@ -205,30 +205,30 @@ def log_softmax(input: Array, dim: int | None = None) -> Tensor:
 
 
 def _axis(dim: int | None, where: str) -> int:
-    # PyTorch guesses it from the number of axes, warns, and is about to forbid it
+    # PyTorch guesses it from the number of axes, with a warning, and is about to forbid it
     if dim is None:
         raise ShapeError(f"{where}: say along which axis, for instance dim=-1")
     return operator.index(dim)
 
 
 def dropout(input: Array, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero each element with probability `p` and divide the others by ``1 - p``; nothing unless `training`.
+    """Zero each element with probability `p` and divide the others by ``1 - p``; the identity unless `training`.
 
     Notes
     -----
-    Which elements is decided by `engine.random.dropout_key`; the mask is not stored but made again in the
-    reverse walk. A recorded step draws new masks at every replay.
+    The mask is not stored but regenerated in the reverse walk, from `engine.random.dropout_key`. A recorded step draws
+    new masks at every replay.
     """
     return functions.dropout(input, p, training)
 
 
 def flatten(input: Array, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Make one axis of the axes from `start_dim` to `end_dim`, both included."""
+    """Merge the axes from `start_dim` to `end_dim`, both included, into one."""
     return functions.flatten(input, start_dim, end_dim)
 
 
 def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Make axes of `sizes` from axis `dim`; one size may be -1."""
+    """Split axis `dim` into axes of `sizes`; one size may be -1."""
     shape = shape_of(input)
     axis = normal_axis(dim, shape, "unflatten")
     sizes = tuple(operator.index(size) for size in sizes)
@@ -240,7 +240,7 @@ def unflatten(input: Array, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 def one_hot(tensor: Array, num_classes: int = -1) -> np.ndarray | Tensor:
-    """A 1 at the place of each index and 0 elsewhere, along a new last axis.
+    """One-hot encoding along a new last axis.
 
     Parameters
     ----------
@@ -251,10 +251,10 @@ def one_hot(tensor: Array, num_classes: int = -1) -> np.ndarray | Tensor:
     Returns
     -------
     numpy.ndarray of int64, shape (..., num_classes)
-        Integers, as in PyTorch; an array, for they are never differentiated. In a recording a Tensor of floats,
-        for which `num_classes` must be given.
+        Integers, as in PyTorch, in an array, for they are never differentiated. In a recording a Tensor of floats, for
+        which `num_classes` must be given.
     """
-    if isinstance(tensor, Tensor) and tensor.is_symbolic:  # of a recording: floats, for integers are not recorded
+    if isinstance(tensor, Tensor) and tensor.is_symbolic:  # a recording has no integer ops: floats
         return functions.one_hot_rows(tensor, num_classes)
     indices = tensor.numpy() if isinstance(tensor, Tensor) else np.asarray(tensor)
     if indices.dtype.kind not in "iu":

@@ -1,8 +1,8 @@
-"""Fill tensors with starting values, in place, by PyTorch's names; drawn from the library's one source of randomness.
+"""Initialisers: fill tensors with starting values, in place, by PyTorch's names.
 
-Every function gives back the tensor that it filled. Numbers are drawn in float64 and rounded to the tensor's
-dtype, so a model has the same starting values in float32 and float64, to rounding. `generator` may name
-another NumPy generator.
+Every function returns the tensor that it filled. Numbers are drawn from the library's one generator, or from
+`generator`, in float64 and rounded to the tensor's dtype, so that a model has the same starting values in float32 and
+float64, to rounding.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ T = TypeVar("T", bound=Tensor)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor by which a layer's weights should grow to keep its outputs' variance before `nonlinearity`.
+    """The gain of weights that preserves the variance of a layer's outputs through `nonlinearity`.
 
     Parameters
     ----------
     nonlinearity : str
-        "linear", "conv1d" to "conv3d", "conv_transpose1d" to "conv_transpose3d" and "sigmoid" have 1, "tanh"
-        5/3, "relu" sqrt(2), "leaky_relu" sqrt(2 / (1 + param**2)), "selu" 3/4.
+        1 for "linear", "conv1d" to "conv3d", "conv_transpose1d" to "conv_transpose3d" and "sigmoid"; 5/3 for "tanh",
+        sqrt(2) for "relu", sqrt(2 / (1 + param**2)) for "leaky_relu", 3/4 for "selu".
     param : float, optional
         The negative slope of "leaky_relu", 0.01 unless given.
     """
@@ -79,13 +79,13 @@ def trunc_normal_(
     b: float = 2.0,
     generator: np.random.Generator | None = None,
 ) -> T:
-    """Fill with draws from N(mean, std**2) given that they lie in [a, b].
+    """Fill with draws from N(mean, std**2) truncated to [a, b].
 
     Notes
     -----
-    By inversion of the distribution function, so that every draw costs the same however small the interval.
+    By inversion of the distribution function: every draw costs the same, however small the interval.
     """
-    from scipy.special import ndtr, ndtri  # here, for the import costs more than most models' start
+    from scipy.special import ndtr, ndtri  # a slow import
 
     _require_std(std, "trunc_normal_")
     if not a < b:
@@ -93,7 +93,7 @@ def trunc_normal_(
     if std == 0:
         return constant_(tensor, min(max(mean, a), b))
     low, high = (a - mean) / std, (b - mean) / std
-    # the lower tail has the finer probabilities, so an interval above the mean is mirrored into it
+    # probabilities are finer in the lower tail: mirror an interval above the mean into it
     sign = -1.0 if low > 0 else 1.0
     if low > 0:
         low, high = -high, -low
@@ -121,7 +121,7 @@ def zeros_(tensor: T) -> T:
 
 
 def eye_(tensor: T) -> T:
-    """Fill a matrix with the identity: as many inputs as possible pass a linear layer unchanged."""
+    """Fill a matrix with the identity: a linear layer preserves as many inputs as possible."""
     if tensor.ndim != 2:
         raise ShapeError(f"eye_: needs a matrix, got shape {list(tensor.shape)}")
     return _write(tensor, np.eye(*tensor.shape))
@@ -156,7 +156,7 @@ def kaiming_uniform_(
     a : float
         Negative slope of the leaky ReLU that follows.
     mode : {"fan_in", "fan_out"}
-        Whether the variance is kept in the forward or in the reverse pass.
+        Preserve the variance in the forward or in the reverse pass.
     nonlinearity : str
         As for `calculate_gain`.
     """
@@ -180,12 +180,12 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: np.random.Generator | N
     Parameters
     ----------
     tensor : Tensor, at least 2-D
-        Axes after the first count as one.
+        Axes after the first are flattened.
 
     Notes
     -----
-    The Q factor of a normal matrix, its columns' signs those of R's diagonal, which makes it uniform over the
-    orthogonal matrices (Mezzadri, 2007).
+    The Q factor of a normal matrix, with the signs of R's diagonal, which makes it uniform over the orthogonal matrices
+    (Mezzadri, 2007).
     """
     if tensor.ndim < 2:
         raise ShapeError(f"orthogonal_: needs at least 2 axes, got shape {list(tensor.shape)}")
@@ -215,7 +215,7 @@ def _write(tensor: T, values: np.ndarray) -> T:
 
 
 def _fans(tensor: Tensor, where: str) -> tuple[int, int]:
-    """The numbers of inputs that an output sees, and of outputs that an input reaches."""
+    """Fan-in and fan-out: inputs of an output unit, outputs of an input unit."""
     if tensor.ndim < 2:
         raise ShapeError(
             f"{where}: needs at least 2 axes to know inputs from outputs, got shape {list(tensor.shape)}"

@@ -1,7 +1,7 @@
 """Losses as functions, by PyTorch's names and arguments.
 
-All take ``reduction="mean"``, ``"sum"`` or ``"none"``. What a mean divides by is computed by the ops, never
-read off the data in Python, so that a recorded step divides by what the batch at hand asks for.
+All take ``reduction="mean"``, ``"sum"`` or ``"none"``. The divisor of a mean is computed by ops, not read off the data
+in Python, so that a recorded step uses that of the batch at hand.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     Raises
     ------
     ShapeError
-        If the shapes differ: broadcasting (N, 1) against (N,) to (N, N) is never meant.
+        If the shapes differ: that (N, 1) broadcasts against (N,) to (N, N) is never meant.
     """
     input, target, weight = _operands(input, target, weight, "mse_loss", reduction)
     return _reduce(functions.squared_error(input, target), reduction, weight)
@@ -89,7 +89,7 @@ def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta
     return _reduce(functions.scale_shift(functions.huber_error(input, target, beta), 1.0 / beta), reduction)
 
 
-# classes
+# classification
 
 
 def cross_entropy(
@@ -112,10 +112,10 @@ def cross_entropy(
     weight : array, shape (C,), optional
         One weight a class.
     ignore_index : int
-        Rows of this index count for nothing; for class indices only.
+        Rows of this index are ignored; for class indices only.
     reduction : {"mean", "sum", "none"}
-        With class indices the mean divides by the sum of the weights of the targets that are not ignored (nan
-        when all are); with probabilities by the number of rows.
+        With class indices the mean divides by the sum of the weights of the targets that are not ignored (NaN if all
+        are); with probabilities by the number of rows.
     label_smoothing : float
         From 0 to 1: the share of the target that is spread over all classes.
 
@@ -163,7 +163,7 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """Minus the entry of `input`, usually log-probabilities, at the target's class.
+    """Minus the entry of `input` (log-probabilities) at the target's class.
 
     Arguments as for `cross_entropy`, whose class-index form is ``nll_loss(log_softmax(input, dim=1),
     target)``.
@@ -192,7 +192,7 @@ def binary_cross_entropy(
     target : Tensor or array, the same shape
         Probabilities.
     weight : array that broadcasts to that shape, optional
-        The mean divides by the number of elements all the same.
+        The mean divides by the number of elements, as in PyTorch.
     reduction : {"mean", "sum", "none"}
 
     Notes
@@ -223,7 +223,7 @@ def binary_cross_entropy_with_logits(
     target : Tensor or array, the same shape
         Probabilities.
     weight : array that broadcasts to that shape, optional
-        The mean divides by the number of elements all the same.
+        The mean divides by the number of elements, as in PyTorch.
     reduction : {"mean", "sum", "none"}
     pos_weight : array that broadcasts to that shape, optional
         The weight of positive targets: above 1 for recall, below 1 for precision.
@@ -253,8 +253,8 @@ def kl_div(input: Tensor, target: Array, *, reduction: str = "mean", log_target:
     target : Tensor or array, the same shape
         Probabilities; 0 contributes 0. Log-probabilities with `log_target`.
     reduction : {"mean", "batchmean", "sum", "none"}
-        The divergence of distributions is "batchmean", the sum divided by the length of axis 0; "mean"
-        divides by the number of elements.
+        "batchmean" divides the sum by the length of axis 0, which is the divergence of distributions; "mean" by the
+        number of elements.
     log_target : bool
 
     """
@@ -266,7 +266,7 @@ def kl_div(input: Tensor, target: Array, *, reduction: str = "mean", log_target:
     return _reduce(losses, reduction)
 
 
-# what they share
+# shared
 
 
 def require_reduction(reduction: str, where: str, known: tuple[str, ...] = REDUCTIONS) -> None:
@@ -297,7 +297,7 @@ def _check(
 def _operands(
     input: Array, target: Array, weight: Array | None, where: str, reduction: str
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Checked, and as tensors of one dtype."""
+    """Checked operands as tensors of one dtype, with the weight or None."""
     _check(input, target, where, reduction)
     if weight is None:
         return (*lift(input, target), None)  # type: ignore[return-value]

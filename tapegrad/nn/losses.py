@@ -1,4 +1,4 @@
-"""The losses as modules, by PyTorch's names and arguments; the formulas stand in `loss_functions`."""
+"""Losses as modules, by PyTorch's names and arguments; for the formulas see `loss_functions`."""
 
 from __future__ import annotations
 

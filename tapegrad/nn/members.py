@@ -1,4 +1,4 @@
-"""What a module registers: dicts that count their changes, however they are changed."""
+"""A module's registered members: dicts that count every change."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..tape.state import Version
 
 
 class Members(dict[str, Any]):
-    """A module's parameters, buffers or children by name; a change is one of the module that `version` counts."""
+    """A module's parameters, buffers or children by name; each change increments the module's `version`."""
 
-    version: Version | None = None  # none while a copy is being made
+    version: Version | None = None  # none while being copied
 
     def __init__(self, version: Version) -> None:
         super().__init__()
@@ -20,9 +20,9 @@ class Members(dict[str, Any]):
 
 
 class Copies:
-    """How modules are copied: the parameters, buffers and children of a shallow copy are the same, its dicts its own.
+    """Shallow copies of modules: they share parameters, buffers and children, in dicts of their own.
 
-    What a deep copy and a pickle do is what Python does with any object.
+    Deep copies and pickles are Python's.
     """
 
     def __copy__(self: Any) -> Any:

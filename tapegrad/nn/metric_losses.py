@@ -1,4 +1,4 @@
-"""Distances of pairs and the losses that learn them, as functions, by PyTorch's names and arguments."""
+"""Distances of pairs and metric learning losses, as functions, by PyTorch's names and arguments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def normalize(input: Array, p: float = 2.0, dim: int = 1, eps: float = 1e-12) ->
 
 
 def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The cosine of an angle along `dim`: ``x1 . x2 / (max(|x1|, eps) * max(|x2|, eps))``.
+    """Cosine similarity along `dim`: ``x1 . x2 / (max(|x1|, eps) * max(|x2|, eps))``.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-8) -> 
     Returns
     -------
     Tensor
-        The common shape without `dim`. The gradient at ``x1 = 0`` takes its norm for constant.
+        The common shape without `dim`. At ``x1 = 0`` the gradient treats its norm as a constant.
     """
     a, b = lift(x1, x2)
     shape = broadcast_shape("cosine_similarity", a.shape, b.shape)
-    axis = normal_axis(dim, shape, "cosine_similarity") - len(shape)  # from the end, for broadcasting aligns there
+    axis = normal_axis(dim, shape, "cosine_similarity") - len(shape)  # from the end, where broadcasting aligns
     if any(t.ndim < -axis or t.shape[axis] != shape[axis] for t in (a, b)):
         a, b = functions.broadcast_to(a, shape), functions.broadcast_to(b, shape)
     floors = [functions.clip(functions.vector_norm(x, 2.0, axis, keepdims=True), eps) for x in (a, b)]
@@ -61,7 +61,7 @@ def pairwise_distance(x1: Array, x2: Array, p: float = 2.0, eps: float = 1e-6, k
     p : float
         See `tapegrad.vector_norm`.
     eps : float
-        Keeps the gradient alive where both are equal.
+        Avoids a zero gradient where both are equal.
     keepdim : bool
 
     Returns
@@ -90,7 +90,7 @@ def triplet_margin_loss(
     p, eps : float
         Of the distance.
     swap : bool
-        Take the distance of negative and positive where that is the smaller one of both.
+        Use the distance of negative and positive where it is smaller.
     reduction : {"mean", "sum", "none"}
 
     Returns
@@ -133,7 +133,7 @@ def _triplets(where: str, anchor: Array, positive: Array, negative: Array, dista
 def cosine_embedding_loss(
     input1: Array, input2: Array, target: Array, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
-    """``1 - cos`` of pairs that belong together, ``max(cos - margin, 0)`` of those that do not.
+    """``1 - cos`` of similar pairs, ``max(cos - margin, 0)`` of dissimilar ones.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def _by_sign(target: Array, together: Tensor, apart: Tensor) -> Tensor:
 def margin_ranking_loss(
     input1: Array, input2: Array, target: Array, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
-    """``max(-target (input1 - input2) + margin, 0)``: 1 where the first shall rank higher, -1 where the second.
+    """``max(-target (input1 - input2) + margin, 0)``: target 1 if the first shall rank higher, -1 if the second.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def margin_ranking_loss(
 
 
 def hinge_embedding_loss(input: Array, target: Array, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
-    """The distance `input` of pairs that belong together (target 1), ``max(margin - input, 0)`` of the others (-1).
+    """The distance `input` of similar pairs (target 1), ``max(margin - input, 0)`` of dissimilar ones (-1).
 
     Parameters
     ----------
@@ -211,13 +211,13 @@ def contrastive_loss(
     input1: Array, input2: Array, target: Array, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, *,
     reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """``d**2 / 2`` of similar pairs, ``max(margin - d, 0)**2 / 2`` of others (Hadsell et al. 2006, eq. 4).
+    """``d**2 / 2`` of similar pairs, ``max(margin - d, 0)**2 / 2`` of dissimilar ones (Hadsell et al. 2006, eq. 4).
 
     Parameters
     ----------
     input1, input2 : Tensor or array, shape (N, D) or (D,)
     target : array, shape (N,) or ()
-        The paper's Y: 0 for a similar pair, 1 for one that is not.
+        The paper's Y: 0 for similar pairs, 1 for dissimilar ones.
     margin : float, positive
     p, eps : float
         Of the distance d, which is `pairwise_distance`.
@@ -236,7 +236,7 @@ def contrastive_loss(
 
 
 def nt_xent_loss(input1: Array, input2: Array, temperature: float = 0.5, *, reduction: str = "mean") -> Tensor:
-    """Normalised temperature-scaled cross-entropy of two views of each example (SimCLR; Chen et al. 2020, eq. 1).
+    """NT-Xent, normalised temperature-scaled cross-entropy of two views of each example (SimCLR; Chen et al. 2020).
 
     Parameters
     ----------
@@ -259,5 +259,5 @@ def nt_xent_loss(input1: Array, input2: Array, temperature: float = 0.5, *, redu
     n = a.shape[0]
     z = normalize(functions.concatenate((a, b)))
     scores = functions.scale_shift(z @ z.T, 1.0 / temperature)
-    scores = functions.where(np.eye(2 * n, dtype=bool), -np.inf, scores)  # none is compared with itself
+    scores = functions.where(np.eye(2 * n, dtype=bool), -np.inf, scores)  # no comparison with itself
     return functions.cross_entropy_rows(scores, np.roll(np.arange(2 * n), n), reduction=reduction)

@@ -1,4 +1,4 @@
-"""Module: what owns parameters, buffers and other modules, and turns inputs into outputs."""
+"""`Module`: a tree of layers with their parameters and buffers."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _REGISTRIES = {"_parameters": "an nn.Parameter", "_buffers": "a Tensor", "_modul
 class Module(Copies):
     """Base of all layers and models.
 
-    A subclass calls ``super().__init__()``, assigns parameters and modules to attributes, and defines
-    ``forward``. Whatever is assigned is registered under the attribute's name, and these names, joined by
-    dots, are the keys of `state_dict`; they are PyTorch's for PyTorch's layers.
+    A subclass calls ``super().__init__()``, assigns parameters and modules to attributes, and defines ``forward``. What
+    is assigned is registered under the attribute's name; these names, joined by dots, are the keys of `state_dict`.
+    They are PyTorch's for PyTorch's layers.
 
     Attributes
     ----------
     training : bool
-        Set by `train` and `eval`; layers such as `Dropout` look at it.
+        Set by `train` and `eval`; read by layers such as `Dropout`.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Module(Copies):
     _modules: dict[str, Module | None]
     _transient: set[str]
     _version: Version
-    _collapses_equal_children = False  # whether `repr` writes a run of equal children as one
+    _collapses_equal_children = False  # whether `repr` collapses a run of equal children into one line
 
     def __init__(self) -> None:
         version = Version()
@@ -73,7 +73,7 @@ class Module(Copies):
         self.__dict__.update(members, _transient=set(), _version=version, training=True)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes; every subclass defines it."""
+        """Compute the module's output; defined by every subclass."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, ...)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -89,7 +89,7 @@ class Module(Copies):
     # registration
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Register `param` under `name`; None reserves the name, for instance of a bias that is left out."""
+        """Register `param` under `name`; None reserves the name, as for a bias that is left out."""
         if param is not None and not isinstance(param, Parameter):
             raise ModuleError(
                 f"cannot register {type(param).__name__} as parameter {name!r}; wrap it in nn.Parameter(...)"
@@ -97,7 +97,7 @@ class Module(Copies):
         self._register("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: ArrayLike | Tensor | None, persistent: bool = True) -> None:
-        """Register a tensor that is part of the module but not trained, such as running statistics.
+        """Register a tensor that belongs to the module but is not trained, such as running statistics.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class Module(Copies):
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def register_module(self, name: str, module: Module | None) -> None:
-        """The same as `add_module`."""
+        """`add_module`."""
         self.add_module(name, module)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -175,7 +175,7 @@ class Module(Copies):
             self._changed(name, before, value)
 
     def _check_taken_up(self, name: str, value: Any) -> None:
-        """Raise where a plain attribute would hide a method, or look like one that means something."""
+        """Raise if a plain attribute would hide a method, or is a misspelling of an attribute with a meaning."""
         kind = type(self)
         if callable(getattr(Module, name, None)) and not callable(value):
             raise SwallowedError(f"{kind.__name__}.{name} is a method: an assignment would hide it and do nothing "
@@ -184,7 +184,7 @@ class Module(Copies):
             refuse_swallowed(kind.__name__, name, ("requires_grad",), "say requires_grad_(False) or freeze()")
 
     def _changed(self, name: str, before: Any, after: Any) -> None:
-        """An attribute that is not registered holds something else: have the recordings that may see it know."""
+        """A plain attribute has changed: invalidate recordings that may depend on it."""
         if Modes.recordings and state.capture is not None:
             state.capture.assigns(self, name, before, after)
         elif "_version" in self.__dict__:
@@ -221,12 +221,12 @@ class Module(Copies):
             names.update(self.__dict__.get(registry, ()))
         return sorted(names)
 
-    # walking the tree
+    # traversal
 
     def named_modules(
         self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """This module and all below it with their dotted names, parents first; a shared module comes once."""
+        """This module and its descendants with their dotted names, in preorder; a shared module comes once."""
         memo = set() if memo is None else memo
         if id(self) in memo:
             return
@@ -238,12 +238,12 @@ class Module(Copies):
                 yield from module.named_modules(memo, _join(prefix, name), remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
-        """This module and all below it, parents first; a shared module comes once."""
+        """This module and its descendants, in preorder; a shared module comes once."""
         for _, module in self.named_modules():
             yield module
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly below with their names; a shared module comes once."""
+        """The direct children with their names; a shared module comes once."""
         seen: set[int] = set()
         for name, module in self._modules.items():
             if module is not None and id(module) not in seen:
@@ -251,7 +251,7 @@ class Module(Copies):
                 yield name, module
 
     def children(self) -> Iterator[Module]:
-        """The modules directly below; a shared module comes once."""
+        """The direct children; a shared module comes once."""
         for _, module in self.named_children():
             yield module
 
@@ -279,7 +279,7 @@ class Module(Copies):
         return self._named_members("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Parameters of this module and, with `recurse`, of all below it; a shared one comes once."""
+        """Parameters of this module and, with `recurse`, of its descendants; a shared one comes once."""
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
@@ -290,12 +290,12 @@ class Module(Copies):
         return self._named_members("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        """Buffers of this module and, with `recurse`, of all below it; a shared one comes once."""
+        """Buffers of this module and, with `recurse`, of its descendants; a shared one comes once."""
         for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
     def get_submodule(self, target: str) -> Module:
-        """The module of that dotted name, ``""`` being this one; an `AttributeError` says where it ends."""
+        """The module of that dotted name, ``""`` for this one; an `AttributeError` says where the path breaks off."""
         module: Module = self
         walked = ""
         for name in target.split(".") if target else ():
@@ -325,7 +325,7 @@ class Module(Copies):
         return members[name]
 
     def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
-        """Call `fn` on every module below, then on this one, as to initialise them; return this module."""
+        """Call `fn` on every descendant, then on this module (to initialise them, say); return this module."""
         for module in self.children():
             module.apply(fn)
         fn(self)
@@ -334,14 +334,13 @@ class Module(Copies):
     # state
 
     def state_dict(self, *, prefix: str = "") -> dict[str, np.ndarray]:
-        """Copies of all parameters and persistent buffers by dotted name, in the order of PyTorch's.
+        """Copies of all parameters and persistent buffers by dotted name, in PyTorch's order.
 
         Returns
         -------
         dict of str to numpy.ndarray
-            Copies, so that a kept best state does not change while training goes on (PyTorch's aliases the
-            model). A parameter that several modules share appears under each of its names. Arrays go as they
-            are into `tg.save` and into the safetensors library.
+            Copies, so that a kept best state does not change as training goes on (PyTorch's arrays alias the model). A
+            shared parameter appears under each of its names. For `tg.save` or the safetensors library.
         """
         return {prefix + name: tensor.numpy() for name, tensor in entries(self)}
 
@@ -351,9 +350,9 @@ class Module(Copies):
         Parameters
         ----------
         state_dict : mapping of str to array
-            NumPy arrays, Tensors or PyTorch's tensors, by dotted name; cast to the dtype that the module has.
+            NumPy arrays, Tensors or PyTorch's tensors, by dotted name; cast to the module's dtype.
         strict : bool
-            Whether keys that are missing or not known are errors. A shape that differs always is.
+            Whether missing and unexpected keys are errors. Different shapes always are.
 
         Returns
         -------
@@ -369,7 +368,7 @@ class Module(Copies):
         return load(self, state_dict, strict)
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Put this module and all below it in training mode (or, with False, evaluation mode); return it."""
+        """Put this module and its descendants in training mode (or, with False, evaluation mode); return it."""
         if not isinstance(mode, (bool, np.bool_)):
             raise ArgumentError(f"train(mode): expected a boolean, got {mode!r}")
         for module in self.modules():
@@ -377,31 +376,31 @@ class Module(Copies):
         return self
 
     def eval(self: Self) -> Self:
-        """Put this module and all below it in evaluation mode; return it."""
+        """Put this module and its descendants in evaluation mode; return it."""
         return self.train(False)
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
-        """Say for every parameter whether it is trained; return this module."""
+        """Set `requires_grad` of every parameter; return this module."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
     def freeze(self: Self, *names: str) -> Self:
-        """Stop training every parameter of this module and all below it, or only of what is named; return it.
+        """Freeze every parameter of this module and its descendants, or only those named; return this module.
 
-        What only these parameters' gradients needed is then neither kept nor computed.
+        What only their gradients needed is then neither kept nor computed.
 
         Parameters
         ----------
         *names : str
-            Dotted names of layers (with all below them) and of parameters, as in `named_modules` and
+            Dotted names of layers (with their descendants) and of parameters, as in `named_modules` and
             `named_parameters`.
 
         Raises
         ------
         ModuleError
-            If there is no layer with parameters and no parameter of a name; it says which names are nearest. Nothing
-            has changed then.
+            If no layer with parameters and no parameter has a given name; suggests the nearest names. Nothing is
+            changed then.
 
         Examples
         --------
@@ -420,7 +419,7 @@ class Module(Copies):
         return self._train_named("freeze", names, False)
 
     def unfreeze(self: Self, *names: str) -> Self:
-        """Train every parameter of this module and all below it again, or only of what is named as in `freeze`."""
+        """Undo `freeze`: train every parameter again, or only those named."""
         return self._train_named("unfreeze", names, True)
 
     def _train_named(self: Self, what: str, names: tuple[str, ...], requires_grad: bool) -> Self:
@@ -435,7 +434,7 @@ class Module(Copies):
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters; with ``set_to_none=False`` fill them with zeros."""
+        """Set the gradients of all parameters to None; with ``set_to_none=False`` fill them with zeros."""
         for parameter in self.parameters():
             if parameter.grad is None:
                 continue
@@ -450,12 +449,12 @@ class Module(Copies):
         Parameters
         ----------
         dtype : float32 or float64
-            Rounds when it narrows. Gradients are forgotten.
+            Rounds when it narrows. Gradients are set to None.
 
         Raises
         ------
         ModuleError
-            If an optimiser holds one of the parameters: it has laid them out in memory of their dtype.
+            If an optimiser holds one of the parameters, in memory of their present dtype.
         """
         wanted = float_dtype(dtype, f"{type(self).__name__}.to")
         changing = [(name, p) for name, p in self.named_parameters() if p.dtype != wanted]
@@ -483,13 +482,13 @@ class Module(Copies):
         return self.to(np.float64)
 
     def num_parameters(self, trainable_only: bool = False) -> int:
-        """How many numbers the parameters hold together; a shared parameter counts once."""
+        """Number of elements of all parameters; a shared parameter counts once."""
         return sum(p.size for p in self.parameters() if p.requires_grad or not trainable_only)
 
     # text
 
     def extra_repr(self) -> str:
-        """What stands between the parentheses in the module's `repr`: its arguments."""
+        """The arguments in the module's `repr`."""
         return ""
 
     def __repr__(self) -> str:

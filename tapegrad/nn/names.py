@@ -1,4 +1,4 @@
-"""Parameters by the dotted name of their layer or of themselves."""
+"""Lookup of parameters by dotted name, of their layer or their own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SHOWN = 6
 
 
 def parameters_of(module: Tree, name: Any) -> list[Parameter]:
-    """The parameters of the layer `name` and all below it, or the one parameter of that name.
+    """The parameters of the layer `name` and its descendants, or the one parameter of that name.
 
     Raises
     ------
     LookupError
-        Its message says what there is instead: the nearest names, or the layers that have parameters.
+        With suggestions: the nearest names, or the layers that have parameters.
     """
     if not isinstance(name, str):
         raise LookupError(f"{name!r} of type {type(name).__name__} is no name; names are strings such as '0' or "

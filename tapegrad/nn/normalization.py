@@ -19,7 +19,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "InstanceNorm1d", "Instanc
 
 
 class _Affine(Module):
-    """What normalisation layers share: a weight of ones and a bias of zeros, or None."""
+    """The base of normalisation layers: a weight of ones and a bias of zeros, or None."""
 
     weight: Parameter | None
     bias: Parameter | None
@@ -152,7 +152,7 @@ class GroupNorm(_Affine):
 
 
 class _Channels(_Affine):
-    """Normalisation by channel of inputs of some numbers of axes."""
+    """Normalisation by channel, for inputs of certain ranks."""
 
     _ranks: tuple[int, ...] = ()
     _form = ""
@@ -258,7 +258,7 @@ class _BatchNorm(_Channels):
 class BatchNorm1d(_BatchNorm):
     """Normalise each channel of (N, C) or (N, C, L) over the batch (Ioffe and Szegedy 2015).
 
-    In evaluation mode by the running statistics; with a frozen weight nothing is then kept for the reverse walk.
+    In evaluation mode by the running statistics; with a frozen weight nothing is then saved for the reverse walk.
 
     Parameters
     ----------
@@ -266,11 +266,11 @@ class BatchNorm1d(_BatchNorm):
         C.
     eps : float
     momentum : float or None
-        The weight of the new batch in the running statistics; None for the mean over all batches.
+        Weight of the new batch in the running statistics; None for the mean over all batches.
     affine : bool
         Whether there are weight and bias.
     track_running_stats : bool
-        Whether there are running statistics; without, evaluation too is by the batch's.
+        Whether there are running statistics; without them, evaluation uses the batch's.
     dtype : float32 or float64
 
     Attributes

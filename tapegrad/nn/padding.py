@@ -27,7 +27,7 @@ class _Pad(Module):
         self.padding = extents(name, "padding", padding, sides, None)
 
     def forward(self, input: Tensor) -> Tensor:
-        """With a frame around the last axes."""
+        """The last axes padded."""
         return surround(type(self).__name__, input, self.padding, self._mode, self.value)
 
     def extra_repr(self) -> str:
@@ -36,12 +36,12 @@ class _Pad(Module):
 
 
 class ConstantPad1d(_Pad):
-    """A frame of `value` around the last axis.
+    """Pad the last axis with `value`.
 
     Parameters
     ----------
     padding : int or (int, int)
-        Before and after; negative numbers cut off.
+        Before and after; negative numbers crop.
     value : float
     """
 
@@ -57,43 +57,43 @@ class ConstantPad1d(_Pad):
 
 
 class ConstantPad2d(ConstantPad1d):
-    """`ConstantPad1d` around the last two axes: four widths, the last axis first."""
+    """`ConstantPad1d` for the last two axes: four widths, the last axis first."""
 
     _axes = 2
 
 
 class ConstantPad3d(ConstantPad1d):
-    """`ConstantPad1d` around the last three axes: six widths, the last axis first."""
+    """`ConstantPad1d` for the last three axes: six widths, the last axis first."""
 
     _axes = 3
 
 
 class ZeroPad1d(_Pad):
-    """A frame of zeros around the last axis.
+    """Pad the last axis with zeros.
 
     Parameters
     ----------
     padding : int or (int, int)
-        Before and after; negative numbers cut off.
+        Before and after; negative numbers crop.
     """
 
     _axes = 1
 
 
 class ZeroPad2d(ZeroPad1d):
-    """`ZeroPad1d` around the last two axes: four widths, the last axis first."""
+    """`ZeroPad1d` for the last two axes: four widths, the last axis first."""
 
     _axes = 2
 
 
 class ZeroPad3d(ZeroPad1d):
-    """`ZeroPad1d` around the last three axes: six widths, the last axis first."""
+    """`ZeroPad1d` for the last three axes: six widths, the last axis first."""
 
     _axes = 3
 
 
 class ReflectionPad1d(_Pad):
-    """The array mirrored at its last elements, around the last axis of (N, C, L) or (C, L).
+    """Pad the last axis of (N, C, L) or (C, L) with the array mirrored at its last elements.
 
     Parameters
     ----------
@@ -106,19 +106,19 @@ class ReflectionPad1d(_Pad):
 
 
 class ReflectionPad2d(ReflectionPad1d):
-    """`ReflectionPad1d` around the last two axes: four widths, the last axis first."""
+    """`ReflectionPad1d` for the last two axes: four widths, the last axis first."""
 
     _axes = 2
 
 
 class ReflectionPad3d(ReflectionPad1d):
-    """`ReflectionPad1d` around the last three axes: six widths, the last axis first."""
+    """`ReflectionPad1d` for the last three axes: six widths, the last axis first."""
 
     _axes = 3
 
 
 class ReplicationPad1d(_Pad):
-    """The nearest element, around the last axis of (N, C, L) or (C, L).
+    """Pad the last axis of (N, C, L) or (C, L) with the nearest element.
 
     Parameters
     ----------
@@ -131,19 +131,19 @@ class ReplicationPad1d(_Pad):
 
 
 class ReplicationPad2d(ReplicationPad1d):
-    """`ReplicationPad1d` around the last two axes: four widths, the last axis first."""
+    """`ReplicationPad1d` for the last two axes: four widths, the last axis first."""
 
     _axes = 2
 
 
 class ReplicationPad3d(ReplicationPad1d):
-    """`ReplicationPad1d` around the last three axes: six widths, the last axis first."""
+    """`ReplicationPad1d` for the last three axes: six widths, the last axis first."""
 
     _axes = 3
 
 
 class CircularPad1d(_Pad):
-    """The array again, around the last axis of (N, C, L) or (C, L).
+    """Pad the last axis of (N, C, L) or (C, L) with the array repeated.
 
     Parameters
     ----------
@@ -156,12 +156,12 @@ class CircularPad1d(_Pad):
 
 
 class CircularPad2d(CircularPad1d):
-    """`CircularPad1d` around the last two axes: four widths, the last axis first."""
+    """`CircularPad1d` for the last two axes: four widths, the last axis first."""
 
     _axes = 2
 
 
 class CircularPad3d(CircularPad1d):
-    """`CircularPad1d` around the last three axes: six widths, the last axis first."""
+    """`CircularPad1d` for the last three axes: six widths, the last axis first."""
 
     _axes = 3

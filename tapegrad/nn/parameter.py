@@ -1,4 +1,4 @@
-"""Parameter: a tensor that a module owns and an optimiser changes."""
+"""`Parameter`: a tensor that a module owns and an optimiser updates."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def _is_slip(name: str, meant: tuple[str, ...]) -> bool:
 
 
 def refuse_swallowed(owner: str, name: str, meant: tuple[str, ...], remedy: str) -> None:
-    """Raise for the assignment of an attribute that would be kept and do nothing: a slip for one that is `meant`."""
+    """Raise for an attribute that would be kept without effect: a misspelling of one that is `meant`."""
     if _is_slip(name, meant):
         raise SwallowedError(f"{owner}.{name} = ... would do nothing: {owner} has no attribute {name!r}; {remedy}")
 
 
 class Parameter(Tensor):
-    """A tensor that a `Module` lists among its parameters when it is assigned to an attribute.
+    """A tensor that a `Module` registers when it is assigned to an attribute.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class Parameter(Tensor):
     requires_grad : bool
         False for a parameter that is saved and loaded but not trained.
     dtype : float32 or float64, optional
-        float32 unless `data` is a float64 Tensor or float64 is asked for. A plain float64 array becomes
-        float32, for that is NumPy's default and rarely a choice.
+        By default float64 for a float64 Tensor, else float32, also for float64 arrays: that is NumPy's default and
+        rarely a choice.
     """
 
     _copies_gradient = False  # as PyTorch's
@@ -80,11 +80,11 @@ class Parameter(Tensor):
 
     @property
     def is_held(self) -> bool:
-        """Whether an optimiser has laid the values out in its memory."""
+        """Whether an optimiser holds the values in its memory."""
         return getattr(self.node, "home", None) is not None
 
     def convert_(self, dtype: DTypeLike) -> Parameter:
-        """Change the dtype in place, forgetting the gradient; return the parameter. See `Module.to`."""
+        """Change the dtype in place and set the gradient to None; return the parameter. See `Module.to`."""
         super().__init__(self.numpy(), float_dtype(dtype, "Parameter"), self.requires_grad)
         Modes.changed()
         return self

@@ -24,7 +24,7 @@ class _MaxPool(Module):
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
     def forward(self, input: Tensor) -> Tensor:
-        """The greatest of each window."""
+        """The maximum of each window."""
         return type(self)._function(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
                                     self.return_indices)
 
@@ -35,7 +35,7 @@ class _MaxPool(Module):
 
 
 class MaxPool2d(_MaxPool):
-    """The greatest of each window: from (N, C, H, W) to (N, C, HO, WO).
+    """Maximum of each window: from (N, C, H, W) to (N, C, HO, WO).
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class MaxPool2d(_MaxPool):
     stride : int or (int, int), optional
         `kernel_size` if not given.
     padding : int or (int, int)
-        At most half of the window; never the greatest.
+        At most half of the window; never the maximum.
     return_indices : bool
         Only False.
     ceil_mode : bool
-        Whether a last window may stand over the edge.
+        Whether a last window may extend beyond the edge.
     """
 
     _function = functions.max_pool2d
@@ -60,7 +60,7 @@ class MaxPool1d(_MaxPool):
 
 
 class AvgPool2d(Module):
-    """The mean of each window: from (N, C, H, W) to (N, C, HO, WO).
+    """Mean of each window: from (N, C, H, W) to (N, C, HO, WO).
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ class AvgPool2d(Module):
     padding : int or (int, int)
         Zeros around the input, at most half of the window.
     ceil_mode : bool
-        Whether a last window may stand over the edge.
+        Whether a last window may extend beyond the edge.
     count_include_pad : bool
-        Whether the zeros count as elements.
+        Whether padded zeros count as elements.
     divisor_override : int, optional
-        What the sums are divided by instead.
+        Divide by this instead.
     """
 
     def __init__(self, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
@@ -131,7 +131,7 @@ class _Adaptive(Module):
 
 
 class AdaptiveAvgPool2d(_Adaptive):
-    """Means of windows that cover the input: from (N, C, H, W) to (N, C, *output_size).
+    """Mean pooling to a given output size: from (N, C, H, W) to (N, C, *output_size).
 
     Parameters
     ----------

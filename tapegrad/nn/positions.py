@@ -1,4 +1,4 @@
-"""How a model learns where in a sequence an element stands."""
+"""Position encodings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["PositionalEncoding", "RotaryEmbedding"]
 
 
 class RotaryEmbedding(Module):
-    """Turn pairs of features of queries and keys by angles that grow with the position (Su et al. 2021).
+    """Rotate pairs of features of queries and keys by angles proportional to the position (RoPE, Su et al. 2021).
 
     Feature ``k`` is paired with feature ``dim / 2 + k``, as in LLaMA; see `functional.rotary_embedding`.
 
     Parameters
     ----------
     dim : int
-        How many features are turned, from the first on: the width of a head, or less. Even.
+        Number of features to rotate, from the first on: the width of a head, or less. Even.
     base : float
 
     Examples
@@ -50,10 +50,10 @@ class RotaryEmbedding(Module):
 
 
 class PositionalEncoding(Module):
-    """Add sines and cosines of the position, then drop out (Vaswani et al. 2017, sections 3.5 and 5.4).
+    """Add sines and cosines of the position, then apply dropout (Vaswani et al. 2017, sections 3.5 and 5.4).
 
-    ``x[p, 2 i] + sin(p / 10000**(2 i / d_model))`` and ``x[p, 2 i + 1] + cos(...)``. There is no longest sequence,
-    and nothing in the `state_dict`.
+    ``x[p, 2 i] + sin(p / 10000**(2 i / d_model))`` and ``x[p, 2 i + 1] + cos(...)``. The length is not limited, and the
+    `state_dict` is empty.
 
     Parameters
     ----------

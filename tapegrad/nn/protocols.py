@@ -1,4 +1,4 @@
-"""What helpers of `Module` know of a module: types for annotations."""
+"""Protocols for annotations, which break import cycles: what helpers of `Module` know of a module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Tree"]
 
 
 class Tree(Protocol):
-    """A module with those below it, its parameters and its buffers."""
+    """A module with its children, parameters and buffers."""
 
     @property
     def _parameters(self) -> Mapping[str, Parameter | None]: ...

@@ -26,7 +26,7 @@ _NONLINEARITIES = ("tanh", "relu")
 
 
 class _Recurrent(Module):
-    """What layers and cells share: weights and biases by name, drawn from one distribution."""
+    """The base of layers and cells: weights and biases by name, drawn from one distribution."""
 
     _gates = 1
     _states = 1
@@ -38,7 +38,7 @@ class _Recurrent(Module):
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         for name, shape in shapes.items():
             made = Parameter(np.empty(shape, dtype), dtype=dtype) if bias or len(shape) == 2 else None
-            if made is not None or not suffix:  # PyTorch's cells have a bias that is None, its layers have none
+            if made is not None or not suffix:  # PyTorch's cells have a bias of None, its layers have none
                 self.register_parameter(name + suffix, made)
 
     def reset_parameters(self) -> None:
@@ -51,7 +51,7 @@ class _Recurrent(Module):
         return [getattr(self, name + suffix, None) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
     def _states_of(self, hx: Any, what: str) -> list[Any]:
-        """The initial states as given: the hidden one, and of an LSTM the cells."""
+        """The initial states as given: the hidden one, and for an LSTM the cells."""
         if hx is None:
             return [None] * self._states
         if self._states == 1:
@@ -99,7 +99,7 @@ class _Layers(_Recurrent):
         return f"_l{layer}{'_reverse' if direction else ''}"
 
     def flatten_parameters(self) -> None:
-        """Nothing: for programs that call it in PyTorch."""
+        """No effect; for programs that call it in PyTorch."""
 
     def _run(self, input: Any, hx: Any) -> tuple[Tensor, list[Tensor]]:
         """The output and the final states of all layers."""
@@ -173,13 +173,13 @@ class RNN(_Layers):
     dropout : float
         Of the outputs of all layers but the last, in training.
     bidirectional : bool
-        Whether each layer also runs from the last step to the first; its outputs lie behind those of the other.
+        Whether each layer also runs from the last step to the first; those outputs are appended to the others.
     dtype : float32 or float64
 
     Attributes
     ----------
     weight_ih_l[k], weight_hh_l[k] : Parameter, shape (H, inputs), (H, H)
-        Of layer k; with ``_reverse`` behind the name of the backward direction.
+        Of layer k; with ``_reverse`` appended for the backward direction.
     bias_ih_l[k], bias_hh_l[k] : Parameter, shape (H,)
         All are drawn from U(-b, b), b = 1 / sqrt(H).
 
@@ -279,7 +279,7 @@ class LSTM(_Layers):
 
 
 class GRU(_Layers):
-    """Layers of gated recurrent units (Cho et al. 2014), the reset gate on the product as in PyTorch.
+    """Layers of gated recurrent units (Cho et al. 2014), with the reset gate after the product, as in PyTorch.
 
     ``r, z = sigmoid(...)`` of ``W_ih x_t + b_ih + W_hh h_(t-1) + b_hh``,
     ``n = tanh(W_in x_t + b_in + r (W_hn h_(t-1) + b_hn))``, ``h_t = (1 - z) n + z h_(t-1)``. A layer and direction is

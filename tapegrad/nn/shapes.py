@@ -1,4 +1,4 @@
-"""Shapes and axes of what is not yet a tensor."""
+"""Shapes and axes of array_likes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that change the shape and nothing else."""
+"""Layers that only reshape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Flatten", "Unflatten"]
 
 
 class Flatten(Module):
-    """One axis from the axes `start_dim` to `end_dim`, both included; by default all but the batch axis."""
+    """Merge the axes from `start_dim` to `end_dim`, both included, into one; by default all but the batch axis."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Axes of `unflattened_size` from the axis `dim`; one size may be -1."""
+    """Split the axis `dim` into axes of `unflattened_size`; one size may be -1."""
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()

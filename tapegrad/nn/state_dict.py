@@ -1,4 +1,4 @@
-"""From a module to named arrays and back: what `Module.state_dict` and `Module.load_state_dict` do."""
+"""State dicts: the implementation of `Module.state_dict` and `Module.load_state_dict`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SHOWN = 20
 
 
 class LoadResult(NamedTuple):
-    """The keys that a state lacked, and those that it had too many."""
+    """The keys that a state dict lacked, and those unknown to the module."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
 
 
 def entries(module: Tree) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter and persistent buffer with its name, in PyTorch's order: own, then the children's."""
+    """Every parameter and persistent buffer with its name, in PyTorch's order: own ones, then the children's."""
     for owner_name, owner in module.named_modules(remove_duplicate=False):
         prefix = f"{owner_name}." if owner_name else ""
         for name, parameter in owner._parameters.items():
@@ -36,7 +36,7 @@ def entries(module: Tree) -> Iterator[tuple[str, Tensor]]:
 
 
 def load(module: Tree, state: Mapping[str, Any], strict: bool) -> LoadResult:
-    """Check all of `state` against `module`, then write it; see `Module.load_state_dict`."""
+    """Validate all of `state` against `module`, then write it; see `Module.load_state_dict`."""
     if not isinstance(state, Mapping):
         raise StateDictError(
             f"load_state_dict: expected a mapping of names to arrays, got {type(state).__name__}"
@@ -56,7 +56,7 @@ def load(module: Tree, state: Mapping[str, Any], strict: bool) -> LoadResult:
         first = planned.setdefault(id(target), (name, target, values))
         if first[2] is not values and not np.array_equal(first[2], values, equal_nan=True):
             problems.append(f"{name}: is one tensor with {first[0]} in the module, but their values differ")
-    # a tied parameter is complete when one of its names is there: some writers keep only one of them
+    # one name of a tied parameter is enough: some writers keep only one
     missing = [name for name, target in targets.items() if name not in state and id(target) not in planned]
     unexpected = [name for name in state if name not in targets]
     if problems or (strict and (missing or unexpected)):

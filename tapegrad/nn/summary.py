@@ -1,4 +1,4 @@
-"""A module as text: PyTorch's nested form, and how many parameters each part holds."""
+"""The `repr` of modules: PyTorch's nested form, with parameter counts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["describe"]
 
 
 def describe(module: Tree, ours: Callable) -> str:
-    """The module's tree, one line a layer, each with its count of parameters, and a line for the total.
+    """The module's tree, one line a layer, each with its number of parameters, and a line for the total.
 
-    A module whose ``__repr__`` is not `ours` writes its lines itself.
+    A module with a ``__repr__`` other than `ours` writes its own lines.
     """
     lines = _lines(module, ours)
     if len(lines) > 1 and module.num_parameters():
@@ -24,7 +24,7 @@ def describe(module: Tree, ours: Callable) -> str:
 def _lines(module: Tree, ours: Callable) -> list[str]:
     name, extra = type(module).__name__, module.extra_repr()
     count = "  # " + _count(module) if module.num_parameters() else ""
-    # every registered name is shown, a shared module under each of its names
+    # every registered name is shown, so a shared module under each of its names
     children = [(n, m) for n, m in module._modules.items() if m is not None]
     if not children:
         head, *rest = extra.split("\n")

@@ -1,4 +1,4 @@
-"""Layers and stacks of transformers (Vaswani et al. 2017)."""
+"""Transformer layers and stacks of them (Vaswani et al. 2017)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F
 
 
 class _Layer(Module):
-    """What encoder and decoder layers share: residual blocks with a norm each, the last one two linear layers."""
+    """The base of encoder and decoder layers: residual blocks with a norm each, the last one a feed-forward network."""
 
     norm_first: bool
 
@@ -64,7 +64,7 @@ class _Layer(Module):
 
 
 class TransformerEncoderLayer(_Layer):
-    """Self-attention and two linear layers, each around a residual.
+    """Self-attention and a feed-forward network, each in a residual block.
 
     Parameters
     ----------
@@ -73,14 +73,14 @@ class TransformerEncoderLayer(_Layer):
     nhead : int
         Heads of the attention.
     dim_feedforward : int
-        Features between the linear layers.
+        Features of the hidden layer of the feed-forward network.
     dropout : float
     activation : {"relu", "gelu"} or callable
     layer_norm_eps : float
     batch_first : bool
         Whether arrays are (N, L, d_model) rather than (L, N, d_model).
     norm_first : bool
-        Whether a block normalises its input rather than its output and residual.
+        Pre-norm: a block normalises its input, rather than the sum of its output and the residual.
     bias : bool
         Whether linear layers and norms have biases.
     dtype : float32 or float64
@@ -103,7 +103,7 @@ class TransformerEncoderLayer(_Layer):
 
 
 class TransformerDecoderLayer(_Layer):
-    """Self-attention, attention to an encoder's output, and two linear layers, each around a residual.
+    """Self-attention, cross-attention to an encoder's output, and a feed-forward network, each in a residual block.
 
     Parameters
     ----------
@@ -132,17 +132,17 @@ class TransformerDecoderLayer(_Layer):
 
 
 class TransformerEncoder(Module):
-    """Copies of an encoder layer, one after another.
+    """A stack of copies of an encoder layer.
 
     Parameters
     ----------
     encoder_layer : Module
-        Copied with its parameters, so that all layers start alike.
+        Copied with its parameters, so that all layers start equal.
     num_layers : int
     norm : Module, optional
         Applied to the last layer's output.
     enable_nested_tensor, mask_check : bool
-        Ignored; PyTorch has them.
+        PyTorch's; ignored.
     """
 
     norm: Module | None
@@ -158,7 +158,7 @@ class TransformerEncoder(Module):
                 ) -> Tensor:
         """The same shape.
 
-        With `is_causal` None, a `mask` that hides just the future is found to be so, where its values are known.
+        With `is_causal` None, a causal `mask` is recognised as such where its values are known.
         """
         mask, causal = _causality(mask, is_causal)
         for layer in self.layers:
@@ -167,12 +167,12 @@ class TransformerEncoder(Module):
 
 
 class TransformerDecoder(Module):
-    """Copies of a decoder layer, one after another.
+    """A stack of copies of a decoder layer.
 
     Parameters
     ----------
     decoder_layer : Module
-        Copied with its parameters, so that all layers start alike.
+        Copied with its parameters, so that all layers start equal.
     num_layers : int
     norm : Module, optional
         Applied to the last layer's output.
@@ -199,7 +199,7 @@ class TransformerDecoder(Module):
 
 
 class Transformer(Module):
-    """An encoder and a decoder, each with a norm at its end.
+    """An encoder and a decoder, each with a final norm.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class Transformer(Module):
     dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, dtype
         As of `TransformerEncoderLayer`.
     custom_encoder, custom_decoder : Module, optional
-        In the place of the library's.
+        Instead of the library's.
     """
 
     def __init__(self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,
@@ -244,12 +244,12 @@ class Transformer(Module):
 
     @staticmethod
     def generate_square_subsequent_mask(sz: int, dtype: DTypeLike | None = None) -> Tensor:
-        """The float mask of shape (sz, sz) that hides the future: -inf above the diagonal, else 0."""
+        """The causal float mask of shape (sz, sz): -inf above the diagonal, else 0."""
         return Tensor(np.triu(np.full((sz, sz), -np.inf), 1), np.float32 if dtype is None else dtype)
 
 
 def _causality(mask: Any, is_causal: bool | None) -> tuple[Any, bool]:
-    """The mask and whether it is causal; a mask that says no more than that is left out."""
+    """The mask, and whether it is causal; None for a mask that says no more than that."""
     if is_causal is not None or mask is None or isinstance(mask, Tensor) and (mask.is_symbolic or mask.requires_grad):
         return mask, bool(is_causal)
     array = np.asarray(mask)

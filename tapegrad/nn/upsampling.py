@@ -1,4 +1,4 @@
-"""Up-sampling layers."""
+"""Upsampling layers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Scale = float | Sequence[float]
 
 
 class Upsample(Module):
-    """A signal, an image or a volume in another size; see `nn.functional.interpolate`.
+    """A signal, an image or a volume at another size; see `nn.functional.interpolate`.
 
     Parameters
     ----------
     size : int or sequence of int, optional
         Extents of the result.
     scale_factor : float or sequence of float, optional
-        What the extents are multiplied with.
+        Factor of the extents.
     mode : {"nearest", "linear", "bilinear"}
     align_corners, recompute_scale_factor : bool, optional
     """

@@ -16,7 +16,7 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vecto
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All values one after the other, shape (total,); differentiable."""
+    """All values concatenated, shape (total,); differentiable."""
     flat = [functions.reshape(parameter, (parameter.size,)) for parameter in parameters]
     if not flat:
         raise ShapeError("parameters_to_vector: there are no parameters")
@@ -24,12 +24,12 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def vector_to_parameters(vec: Tensor | ArrayLike, parameters: Iterable[Tensor]) -> None:
-    """Overwrite the parameters with consecutive stretches of `vec`.
+    """Overwrite the parameters with consecutive slices of `vec`.
 
     Raises
     ------
     ShapeError
-        If `vec` is not flat or its length is not the parameters' total; nothing is then written.
+        If `vec` is not flat or its length is not the parameters' total; nothing is written then.
     """
     values = vec.numpy() if isinstance(vec, Tensor) else np.asarray(vec)
     parameters = list(parameters)
