@@ -45,9 +45,10 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntFlag
+from struct import Struct
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, TypeVar
 
-from .primitives import bits, real, real64
+from .primitives import real, real64
 
 # of these annotations the names count
 Output: TypeAlias = int
@@ -85,7 +86,8 @@ overwritten: Any = Layout.OVERWRITTEN
 fixed: Any = Layout.FIXED
 
 _OPERANDS = ("Output", "Input", "Aux")
-_ATTRIBUTES = {"int": "{0}", "bool": "int({0})", "float": "bits({0})", "double": "bits({0})"}
+_BITS = "unpack(pack({0}))[0]"  # `primitives.bits`, without a call
+_ATTRIBUTES = {"int": "{0}", "bool": "int({0})", "float": _BITS, "double": _BITS}
 
 
 def _kind(kind: Any, scope: Mapping[str, Any]) -> Any:
@@ -101,7 +103,7 @@ def _kind(kind: Any, scope: Mapping[str, Any]) -> Any:
 def _function(name: str, given: Sequence[str], result: str, before: Sequence[str] = (),
               within: Mapping[str, Any] | None = None) -> Callable:
     """The function of the arguments `before` and the keywords `given` that returns the expression `result`."""
-    scope: dict[str, Any] = {"bits": bits, **(within or {})}
+    scope: dict[str, Any] = {"pack": Struct("d").pack, "unpack": Struct("q").unpack, **(within or {})}
     arguments = ", ".join([*before, *(["*", *given] if given else [])])
     # as code of this file, for errors to name the user's line
     exec(compile(f"def {name}({arguments}):\n    return {result}", __file__, "exec"), scope)
@@ -178,11 +180,16 @@ class Words(Place):
     def integers(cls, words: Sequence[int]) -> dict[str, Any]:
         """The integers among the attributes by name, of a group by its name a dict of its own."""
         return {name: words[cls.places[name]] if kind == "int" else kind.integers(words[cls.places[name]:])
-                for name, kind in cls.kinds.items() if kind == "int" or isinstance(kind, type)}
+                for name, kind in cls.kinds.items()
+                if kind == "int" or isinstance(kind, type) and issubclass(kind, Words) and kind.size}
 
     @classmethod
     def _first_place(cls) -> int:
         return 0
+
+
+class Extents(Words):
+    """Of the outer axes of a nest: as many words as it has axes, and behind them the strides of its operands."""
 
 
 class Nest(Words):
@@ -191,6 +198,7 @@ class Nest(Words):
     rows: int
     columns: int
     outer: int
+    extents: Extents
 
     @staticmethod
     def over(*names: str) -> Any:
@@ -249,18 +257,26 @@ class Row(Words):
     def writer(cls, op: Any, record: Callable, nothing: Callable) -> Callable:
         """A function that calls `record` of `op` and a shape, with operands and attributes by name.
 
-        It takes ``(shape, *, dtype, out_dtype=None, added=0, always=False)`` and everything that the row names. In
-        place of an input that is left out, None, stands ``nothing(0.0, dtype)``.
+        It takes ``(shape, *, dtype, out_dtype=None, added=0, always=False, summed=0)`` and everything that the row
+        names. In place of an input that is left out, None, stands ``nothing(0.0, dtype)``.
         """
         aux = cls.operands[1 + len(cls.inputs):]
         inputs = [f"{name} if {name} is not None else nothing(0.0, dtype)" if Layout.ABSENT in cls.layouts[name] else
                   name for name in cls.inputs]
-        options = {"out_dtype": None, "added": 0, "always": False}
+        options = {"out_dtype": None, "added": 0, "always": False, "summed": 0}
         names = [name for name in cls.kinds if name not in cls.operands[:1]]
         return _function("write", [*names, "dtype", *(f"{name}={value}" for name, value in options.items())],
                          f"record(op, {_tuple(inputs)}, shape, {cls._values()}, dtype=dtype, aux={_tuple(aux)}, "
                          f"{', '.join(f'{name}={name}' for name in options)})",
                          ("shape",), {"op": op, "record": record, "nothing": nothing})
+
+    @classmethod
+    def row(cls, **words: int) -> list[int]:
+        """A row of mode 0 that has these words by name, and 0 elsewhere."""
+        row = [0] * cls.size
+        for name, word in words.items():
+            row[cls.places[name]] = word
+        return row
 
     @classmethod
     def bits(cls, holds: Callable[[Layout], Any]) -> int:

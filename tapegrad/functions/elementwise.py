@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.language import bits
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
+from ..ops.templates import Binary, Scalar, Scalars, Unary
 from ..tape.state import Modes
 from ..tensor.arrays import BOOL
 from ..tensor.recording import as_tensor, common_dtype, contiguous, gathered, lift, record, recorder
@@ -28,19 +28,23 @@ __all__ = [
     "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "squared_error", "subtract", "tan", "tanh",
     "where", "x_log_x", "zeros_like",
 ]
-_ZERO = bits(0.0)
 
 
 # ------------------------------------------------------------------ one input
 
 
+@lru_cache(maxsize=4096)
+def _unary_words(p: float, q: float, shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    return Unary.words(p=p, q=q, nest=nest(shape, (strides,))) if shape else Scalar.words(p=p, q=q)
+
+
 def apply_unary(op: Op, x: Any, p: float = 0.0, q: float = 0.0) -> Tensor:
     """y = op(x) with attributes `p` and `q`."""
     x = x if type(x) is Tensor and x.dtype.kind == "f" else lift(x)[0]
-    attributes = (bits(p) if p else _ZERO, bits(q) if q else _ZERO)
-    if not x.shape and op.scalar is not None:
-        return record(op.scalar, (x,), (), attributes, dtype=x.dtype)
-    return record(op, (x,), x.shape, (*attributes, *nest(x.shape, (x.strides,))), dtype=x.dtype)
+    words = _unary_words(p or 0.0, q or 0.0, x.shape, x.strides)  # with one zero, for -0.0 finds what is kept of 0.0
+    form = op if x.shape else op.scalar
+    assert form is not None
+    return record(form, (x,), x.shape, words, dtype=x.dtype)
 
 
 _UNARY_DOC = """{}, elementwise.
@@ -182,23 +186,23 @@ def broadcast_shape(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=4096)
 def _plan_binary(op: str, a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...],
-                 b_strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:
-    """Output shape, nest, and two bit masks: inputs with several contributions an element, and summed adjoints."""
+                 b_strides: tuple[int, ...], p: float) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:
+    """Output shape, attributes, and two bit masks: inputs with several contributions an element, and summed."""
     shape = broadcast_shape(op, a, b)
     u, v = broadcast_strides(a, a_strides, shape), broadcast_strides(b, b_strides, shape)
-    words = nest(shape, (u, v))
+    loops = nest(shape, (u, v))
     sums = 2 * is_broadcast(u, shape) + 4 * is_broadcast(v, shape)
-    return shape, words, sums if words[0] != 1 else 0, sums  # a row summed in a register is one contribution
+    words = Binary.words(p=p, nest=loops)
+    return shape, words, sums if loops[0] != 1 else 0, sums  # a row summed in a register is one contribution
 
 
 def apply_binary(op: Op, a: Any, b: Any, p: float = 0.0) -> Tensor:
     """y = op(a, b), broadcast, with attribute `p`."""
     a, b = lift(a, b)
     if not (a.shape or b.shape) and op.scalar is not None:
-        return record(op.scalar, (a, b), (), (bits(p) if p else _ZERO,), dtype=a.dtype)
-    shape, words, added, sums = _plan_binary(op.name, a.shape, a.strides, b.shape, b.strides)
-    return record(op, (a, b), shape, (bits(p) if p else _ZERO, *words), dtype=a.dtype, added=added,
-                  summed=sums)
+        return record(op.scalar, (a, b), (), Scalars.words(p=p), dtype=a.dtype)
+    shape, words, added, sums = _plan_binary(op.name, a.shape, a.strides, b.shape, b.strides, p or 0.0)
+    return record(op, (a, b), shape, words, dtype=a.dtype, added=added, summed=sums)
 
 
 def _binary(name: str) -> Callable:
@@ -277,8 +281,8 @@ def _compare(name: str) -> Callable:
         if not any(isinstance(v, Tensor) and v.is_symbolic for v in (a, b)) and not _any_float(a, b):
             return Tensor(of_arrays(*(v._array() if isinstance(v, Tensor) else v for v in (a, b))))
         a, b = lift(a, b)
-        shape, words, *_ = _plan_binary(name, a.shape, a.strides, b.shape, b.strides)
-        return record(op, (a, b), shape, (_ZERO, *words), dtype=a.dtype, out_dtype=BOOL)
+        shape, words, *_ = _plan_binary(name, a.shape, a.strides, b.shape, b.strides, 0.0)
+        return record(op, (a, b), shape, words, dtype=a.dtype, out_dtype=BOOL)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{op.doc}, elementwise and broadcast: a bool Tensor, without gradient."

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.language import bits
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..ops.elementwise import UNARY
 from ..ops.layout import JOINED
 from ..ops.nest import broadcast_strides, nest
-from ..tensor.recording import as_tensor, joined, lift, record
+from ..tensor.recording import as_tensor, joined, lift, recorder
 from ..tensor.tensor import Tensor, view
 from .elementwise import contiguous
 
@@ -158,8 +157,8 @@ def broadcast_to(x: Any, *shape: int | Sequence[int]) -> Tensor:
     repeated = Tensor._made(x.buffer, x.offset, to, strides, x.dtype, x.node, x.requires_grad)
     if not x.is_floating:
         return Tensor(repeated._array()) if not x.is_symbolic else contiguous(repeated)
-    words = (bits(0.0), bits(0.0), *nest(to, (strides,)))
-    return record(UNARY["copy"], (repeated,), to, words, dtype=x.dtype, added=2, summed=2)
+    return recorder(UNARY["copy"])(to, dtype=x.dtype, x=repeated, p=0.0, q=0.0, nest=nest(to, (strides,)), added=2,
+                                   summed=2)
 
 
 def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:

@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.language import bits
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, ShapeError
 from ..ops.few import SOFTMAXES
 from ..ops.nest import nest
 from ..ops.reduction import ROW_SUM, ROWS, SUM
-from ..tensor.recording import lift, record
+from ..tensor.recording import lift, record, recorder
 from ..tensor.tensor import Tensor
 from .layout import one_axis, permute, reshape
 
@@ -52,7 +51,7 @@ def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: boo
     scale = (1.0 / count if count else math.nan) if mean else 1.0
     loops = nest(x.shape, (strides, x.strides))
     op = ROW_SUM if loops in ((1, x.size, 0, 0, 1), (1, 1, 0, 1, 1)) else SUM
-    return record(op, (x,), shape, (bits(scale), math.prod(shape), *loops), dtype=x.dtype)
+    return recorder(op)(shape, dtype=x.dtype, x=x, scale=scale, elements=math.prod(shape), nest=loops)
 
 
 def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
@@ -96,7 +95,7 @@ def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: flo
     if not identity and length == 0 and count:
         raise ShapeError(f"{name}: no elements along axes {axes} of a tensor of shape {list(x.shape)}")
     rows = _to_rows(x, axes)
-    return record(ROWS[name], (rows,), shape, (count, length, bits(0.0 if p is None else p)), dtype=x.dtype)
+    return recorder(ROWS[name])(shape, dtype=x.dtype, x=rows, rows=count, n=length, p=0.0 if p is None else p)
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
@@ -161,7 +160,7 @@ def _along(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
     if name == "softmax" and rows.size == n and n in SOFTMAXES:
         y = record(SOFTMAXES[n], (rows,), rows.shape, dtype=x.dtype)
     else:
-        y = record(ROWS[name], (rows,), rows.shape, (rows.size // n if n else 0, n, bits(0.0)), dtype=x.dtype)
+        y = recorder(ROWS[name])(rows.shape, dtype=x.dtype, x=rows, rows=rows.size // n if n else 0, n=n, p=0.0)
     if d == x.ndim - 1:
         return y
     back = list(range(x.ndim - 1))

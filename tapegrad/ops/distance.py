@@ -114,7 +114,7 @@ def norm_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, st
     return slope_pass(f, x, x, dx, n, p, f[y], f[g], store, False)
 
 
-NORM = rows("norm", norm_row, norm_row_adjoint, (0, 1), True, "p-norm; its gradient is 0 at 0")
+NORM = rows("norm", norm_row, norm_row_adjoint, "y x", True, "p-norm; its gradient is 0 at 0")
 
 
 class Cdist(Row):

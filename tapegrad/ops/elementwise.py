@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from .table import EVERY, Op, Shares
+from ..engine.row import Nest, Row
+from .table import Op, Shares
 from .templates import (
     BINARY_ADJOINT,
     BINARY_EACH,
@@ -28,6 +29,10 @@ from .templates import (
     UNARY_ADJOINT,
     UNARY_FORWARD,
     UNARY_SUM,
+    Binary,
+    Scalar,
+    Scalars,
+    Unary,
     cost_of,
     kernel,
     letters,
@@ -46,42 +51,42 @@ _PLACES = {(left, right): Shares((1,) * left + (2,) * right) for left in (False,
 
 def in_place(row: list[int], at: int, count: int) -> Shares:
     """The inputs over which the output may lie: in one row without gaps, as the nest of `count` at word `at` says."""
-    one = row[at] == 1
-    return _PLACES[one and row[at + 3] == 1, one and count == 2 and row[at + 4] == 1]
+    one, strides = row[at] == 1, at + Nest.size
+    return _PLACES[one and row[strides] == 1, one and count == 2 and row[strides + 1] == 1]
 
 
-def _scalar_loads(adjoints: tuple[str, ...], places: dict[str, str]) -> str:
+def _scalar_loads(row: type[Row], adjoints: tuple[str, ...], places: dict[str, str]) -> str:
     """`loads` of what the adjoints that are wanted read: what only another one reads has not been kept for this."""
     read_by = {letter: [k for k, rule in enumerate(adjoints) if letter in letters(rule)] for letter in places}
     lines = [f"{letter} = read(f, {places[letter]})" + (
-        "" if len(rules) == len(adjoints) else f" if op[{4 + 2 * rules[0]}] != 0 else cast(0.0, f)")
+        "" if len(rules) == len(adjoints) else f" if op.d.{row.inputs[rules[0]]} != 0 else cast(0.0, f)")
         for letter, rules in read_by.items() if rules]
     return "; ".join(lines) or "pass"
 
 
-def scalar(op: Op, operands: tuple[str, ...], forward: str, adjoints: tuple[str, ...], attributes: str) -> Op:
+def scalar(op: Op, row: type[Row], forward: str, adjoints: tuple[str, ...]) -> Op:
     """The same of scalars: there is no nest, and its kernels have no loop."""
-    inputs = {letter: f"op[{3 + 2 * j}]" for j, letter in enumerate(operands)}
+    inputs = {letter: f"op.{letter}" for letter in row.inputs}
     # a sum that LLVM does not join with a product in it: of two contributions, each may be the first
-    added = [f"f[op[{at}]] = minus(kept(f[op[{at}]], mode >> {j + 1} & 1), -({rule}))"
-             for j, (at, rule) in enumerate(zip((4, 6), adjoints))]
+    added = [f"f[op.d.{letter}] = minus(kept(f[op.d.{letter}], mode >> {j} & 1), -({rule}))"
+             for j, (letter, rule) in enumerate(zip(inputs, adjoints), 1)]
     source = SCALAR.format(
-        forward=forward, inputs="; ".join(f"{letter} = f[{place}]" for letter, place in inputs.items()),
-        attributes="; ".join(f"{letter} = real(op, {3 + 2 * len(operands) + k}, f)"
-                             for k, letter in enumerate(attributes.split(", "))),
-        loads=_scalar_loads(adjoints, {"g": "op[2]", "y": "op[1]", **inputs}),
+        row=row.__name__, forward=forward,
+        inputs="; ".join(f"{letter} = f[{place}]" for letter, place in inputs.items()),
+        attributes="; ".join(f"{name} = op.{name}" for name, kind in row.kinds.items() if kind == "float"),
+        loads=_scalar_loads(row, adjoints, {"g": "op.g", "y": "op.y", **inputs}),
         adjoints="\n    ".join(added if len(added) == 1 else
-                               [f"if op[{at}] != 0: {line}" for at, line in zip((4, 6), added)]))
+                               [f"if op.d.{letter} != 0: {line}" for letter, line in zip(inputs, added)]))
     back = partial(kernel, source, "scalar_adjoint") if adjoints else None
     return Op(op.name, partial(kernel, source, "scalar_forward"), back, op.saves, stores=True, doc=op.doc,
-              shares=lambda row: _PLACES[True, len(operands) == 2], in_turn=True, form="scalar", strided=EVERY)
+              shares=lambda words: _PLACES[True, len(inputs) == 2], in_turn=True, form="scalar", row=row)
 
 
 def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
     """Define y = forward(x, p, q) with dx += adjoint(g, x, y, p, q); a copy may be one of what is broadcast."""
     run = partial(kernel, UNARY_FORWARD.format(forward=forward), "unary_forward")
-    define = partial(Op, name, saves=(saved(adjoint, "yx"),) if adjoint is not None else (), stores=True, doc=doc,
-                     shares=partial(in_place, at=7, count=1), strided=EVERY)
+    define = partial(Op, name, row=Unary, saves={"x": saved(adjoint, Unary)} if adjoint is not None else {},
+                     stores=True, doc=doc, shares=partial(in_place, at=Unary.places["nest"], count=1))
 
     def back(summed: bool) -> Callable | None:
         if adjoint is None:
@@ -91,7 +96,7 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
         return partial(kernel, source, "unary_adjoint")
 
     op = UNARY[name] = define(run, back(False))
-    op.scalar = scalar(op, ("x",), forward, (adjoint,) if adjoint is not None else (), "p, q")
+    op.scalar = scalar(op, Scalar, forward, (adjoint,) if adjoint is not None else ())
     op.summed = define(op.forward, back(True), form="summed") if adjoint == "g" else None
     COSTS.update(dict.fromkeys(opcodes([op]), (cost_of(forward), cost_of(adjoint or "0.0"))))
     return op
@@ -99,9 +104,9 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
 
 def _binary_input(rule: str, letter: str, summed: bool) -> tuple[str, str]:
     """The functions of an input's adjoint, and what calls them."""
-    words = {"letter": letter, "own": "left", "other": "right", "operand": 0, "adjoint": 4, "bit": 2}
+    words = {"letter": letter, "own": "left", "other": "right", "operand": 0}
     if letter == "b":
-        words |= {"own": "right", "other": "left", "operand": 1, "adjoint": 6, "bit": 4}
+        words |= {"own": "right", "other": "left", "operand": 1}
     places = {"g": "at_g + k", "y": "at_y + k", "a": "at_a + k * left", "b": "at_b + k * right"}
     neighbour = "b" if letter == "a" else "a"
     words |= {"rule": f"({rule})", "element": loads(rule, places), "alone": loads(rule, {neighbour: f"at_{neighbour}"}),
@@ -121,15 +126,15 @@ def _binary_input(rule: str, letter: str, summed: bool) -> tuple[str, str]:
 def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     """Define y = forward(a, b, p) with da += to_a(g, a, b, y, p) and db += to_b(...)."""
     run = partial(kernel, BINARY_FORWARD.format(forward=forward), "binary_forward")
-    define = partial(Op, name, saves=(saved(to_a, "yab"), saved(to_b, "yab")), stores=True, doc=doc,
-                     shares=partial(in_place, at=8, count=2), in_turn=True, strided=EVERY)
+    define = partial(Op, name, row=Binary, saves={"a": saved(to_a, Binary), "b": saved(to_b, Binary)}, stores=True,
+                     doc=doc, shares=partial(in_place, at=Binary.places["nest"], count=2), in_turn=True)
 
     def back(summed: bool) -> Callable:
         (rows_a, each_a), (rows_b, each_b) = _binary_input(to_a, "a", summed), _binary_input(to_b, "b", summed)
         return partial(kernel, BINARY_ADJOINT.format(rows=rows_a + rows_b, each=each_a + each_b), "binary_adjoint")
 
     op = BINARY[name] = define(run, back(False))
-    op.scalar = scalar(op, ("a", "b"), forward, (to_a, to_b), "p")
+    op.scalar = scalar(op, Scalars, forward, (to_a, to_b))
     op.summed = define(op.forward, back(True), form="summed")
     COSTS.update(dict.fromkeys(opcodes([op]), (cost_of(forward), cost_of(to_a) + cost_of(to_b))))
     return op
@@ -138,7 +143,7 @@ def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
 def compare(name: str, rule: str) -> Op:
     """Define a bool output from two floats; it has no adjoint."""
     op = COMPARE[name] = Op(name, partial(kernel, COMPARE_FORWARD.format(rule=rule), "compare_forward"), doc=rule,
-                            strided=EVERY)
+                            row=Binary)
     return op
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..engine.language import device, quotient
+from ..engine.row import At, Nest
 
 
 @lru_cache(maxsize=4096)
@@ -54,17 +55,18 @@ def is_broadcast(strides: Sequence[int], shape: Sequence[int]) -> bool:
 
 
 @device
-def column_stride(op: Any, at: int, operand: int) -> int:
-    """Stride of `operand` along a row of the nest at word `at`."""
-    outer = op[at + 2]
-    return op[at + 3 + outer + operand * (outer + 1)]
+def column_stride(op: Any, at: At[Nest], operand: int) -> int:
+    """Stride of `operand` along a row of the nest."""
+    outer = at.outer
+    return op[at.extents + outer + operand * (outer + 1)]
 
 
 @device
-def row_offset(op: Any, at: int, operand: int, row: int) -> int:
+def row_offset(op: Any, at: At[Nest], operand: int, row: int) -> int:
     """Offset of `operand`'s first element in row number `row`."""
-    outer = op[at + 2]
-    extents, steps = at + 3, at + 4 + outer + operand * (outer + 1)
+    outer = at.outer
+    extents = at.extents
+    steps = extents + 1 + outer + operand * (outer + 1)
     offset, rest, axis = 0, row, outer - 1
     while axis > 0 and rest > 0:
         extent, place, rest = op[extents + axis], rest, 0
@@ -79,31 +81,32 @@ def row_offset(op: Any, at: int, operand: int, row: int) -> int:
 
 
 @device
-def alike_rows(op: Any, at: int, operand: int) -> int:
+def alike_rows(op: Any, at: At[Nest], operand: int) -> int:
     """Rows of the nest in which `operand` lies at the same place."""
-    outer, count = op[at + 2], 1
-    steps = at + 4 + outer + operand * (outer + 1)
+    outer, count = at.outer, 1
+    steps = at.extents + 1 + outer + operand * (outer + 1)
     for axis in range(outer):
         if op[steps + axis] == 0:
-            count *= op[at + 3 + axis]
+            count *= op[at.extents + axis]
     return count
 
 
 @device
-def is_summed(op: Any, at: int, operand: int) -> bool:
+def is_summed(op: Any, at: At[Nest], operand: int) -> bool:
     """Whether what belongs to an element of `operand` is so much that its adjoint is summed up before it is added."""
     return column_stride(op, at, operand) == 0 or alike_rows(op, at, operand) > 8
 
 
 @device
-def row_of(op: Any, at: int, operand: int, place: int, alike: int, rows: int) -> int:
+def row_of(op: Any, at: At[Nest], operand: int, place: int, alike: int, rows: int) -> int:
     """Number of the row that is the `alike`-th of the `rows` in which `operand` lies at its `place`-th place."""
     if rows == 1:
         return place
-    if rows == op[at]:
+    if rows == at.rows:
         return alike
-    outer = op[at + 2]
-    extents, steps = at + 3, at + 4 + outer + operand * (outer + 1)
+    outer = at.outer
+    extents = at.extents
+    steps = extents + 1 + outer + operand * (outer + 1)
     row, weight, axis = 0, 1, outer - 1
     while place + alike > 0:
         extent, shared, whole = op[extents + axis], op[steps + axis] == 0, 0

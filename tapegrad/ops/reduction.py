@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..engine.language import cast, device, doubles_at, frame, plus, real, real64, wide
+from ..engine.language import cast, device, doubles_at, frame, plus, wide
 from ..engine.mathematics import vecmath as m
 from ..engine.mathematics.sums import (
     BLOCK,
@@ -21,9 +21,10 @@ from ..engine.mathematics.sums import (
     total_of,
 )
 from ..engine.mathematics.sums import ROWS as TOGETHER
+from ..engine.row import At, Input, Nest, Output, Row, contiguous, double
 from ..engine.tiles.tile import stack
 from .nest import alike_rows, column_stride, row_of, row_offset
-from .table import EVERY, Op
+from .table import Op
 
 INFINITY = math.inf
 SUMMED = 512  # elements of a row that are summed in its dtype, where a formula is evaluated on the way
@@ -31,19 +32,20 @@ SMALL, LARGE = 1e-30, 1e30  # squares whose sum lies between lose nothing, in ei
 
 
 @device
-def source_at(op: Any, at: int, other: int, row: int) -> int:
+def source_at(op: Any, at: At[Nest], other: int, row: int) -> int:
     """Offset of a row of operand `other`, or where that is -1 of what is contiguous."""
-    return row_offset(op, at, other, row) if other >= 0 else row * op[at + 1]
+    return row_offset(op, at, other, row) if other >= 0 else row * at.columns
 
 
 @device
-def sum_nest(op: Any, f: Any, at: int, operand: int, to: int, source: int, other: int, scale: Any, add: bool) -> int:
-    """to = scale * the sum of `source` over all at which `operand` of the nest at word `at` lies at the same place.
+def sum_nest(op: Any, f: Any, at: At[Nest], operand: int, to: int, source: int, other: int, scale: Any,
+             add: bool) -> int:
+    """to = scale * the sum of `source` over all at which `operand` of the nest `at` lies at the same place.
 
     Or +=. `to` is the operand's memory, `source` that of operand `other`, or contiguous where that is -1; `scale` is a
     float64.
     """
-    rows, columns = op[at], op[at + 1]
+    rows, columns = at.rows, at.columns
     if rows * columns == 0:
         return 0
     alike, step, along = alike_rows(op, at, operand), column_stride(op, at, operand), 1
@@ -82,21 +84,29 @@ def sum_nest(op: Any, f: Any, at: int, operand: int, to: int, source: int, other
     return 0
 
 
-def sum_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = scale * sum x. Words: 1 y, 3 x, 5 scale, 6 elements of y, 7 nest of (y, x)."""
-    if op[7] * op[8] == 0:
-        empty = real(op, 5, f) * 0.0  # the mean of nothing is NaN
-        for k in range(op[6]):
-            f[op[1] + k] = empty
-    return sum_nest(op, f, 7, 0, op[1], op[3], 1, real64(op, 5), False)
+class Sum(Row):
+    y: Output
+    x: Input
+    scale: double
+    elements: int  # of y
+    nest: Nest = Nest.over("y", "x")
 
 
-def sum_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def sum_forward(op: Sum, f: Any, i: Any, b: Any) -> int:
+    """y = scale * sum x."""
+    if op.nest.rows * op.nest.columns == 0:
+        empty = cast(op.scale, f) * 0.0  # the mean of nothing is NaN
+        for k in range(op.elements):
+            f[op.y + k] = empty
+    return sum_nest(op, f, op.nest, 0, op.y, op.x, 1, op.scale, False)
+
+
+def sum_adjoint(op: Sum, f: Any, i: Any, b: Any) -> int:
     """dx += scale * g."""
-    scale, columns, store, zero = real(op, 5, f), op[8], op[0] & 2 != 0, cast(0.0, f)
-    to, step = column_stride(op, 7, 0), column_stride(op, 7, 1)
-    for row in range(op[7]):
-        g, dx = op[2] + row_offset(op, 7, 0, row), op[4] + row_offset(op, 7, 1, row)
+    scale, columns, store, zero = cast(op.scale, f), op.nest.columns, op.stores.x, cast(0.0, f)
+    to, step = column_stride(op, op.nest, 0), column_stride(op, op.nest, 1)
+    for row in range(op.nest.rows):
+        g, dx = op.g + row_offset(op, op.nest, 0, row), op.d.x + row_offset(op, op.nest, 1, row)
         if to == 0 and step == 1:
             value = scale * f[g]
             for k in range(columns):
@@ -109,62 +119,85 @@ def sum_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-def row_sum_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def row_sum_forward(op: Sum, f: Any, i: Any, b: Any) -> int:
     """y = scale * sum x."""
-    f[op[1]] = cast(row_total(f, op[3], op[8]) * real64(op, 5), f)
+    f[op.y] = cast(row_total(f, op.x, op.nest.columns) * op.scale, f)
     return 0
 
 
-def row_sum_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def row_sum_adjoint(op: Sum, f: Any, i: Any, b: Any) -> int:
     """dx += scale * g."""
-    value, dx = real(op, 5, f) * f[op[2]], op[4]
-    if op[0] & 2 != 0:
-        for k in range(dx, dx + op[8]):
+    value, dx = cast(op.scale, f) * f[op.g], op.d.x
+    if op.stores.x:
+        for k in range(dx, dx + op.nest.columns):
             f[k] = cast(0.0, f) + value
     else:
-        for k in range(dx, dx + op[8]):
+        for k in range(dx, dx + op.nest.columns):
             f[k] += value
     return 0
 
 
-SUM = Op("sum", sum_forward, sum_adjoint, ((),), stores=True, doc="sum over axes, times a number (mean: 1/n)",
-         strided=EVERY)
-#: of one row without gaps to one number; the words are those of `SUM`
-ROW_SUM = Op("sum", row_sum_forward, row_sum_adjoint, ((),), stores=True, doc=SUM.doc, form="row", strided=EVERY)
+SUM = Op("sum", sum_forward, sum_adjoint, row=Sum, saves={}, stores=True,
+         doc="sum over axes, times a number (mean: 1/n)")
+#: of one row without gaps to one number
+ROW_SUM = Op("sum", row_sum_forward, row_sum_adjoint, row=Sum, saves={}, stores=True, doc=SUM.doc, form="row")
 
 
 # The same of one contiguous row that comes in strips of whole blocks: to the bit, for the blocks are added in order.
 
 
-def block_sums_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Sums of the blocks of x, which are float64s. Words: 1 y, 3 x, 5 elements of x."""
-    sums = doubles_at(f, op[1])
-    for first in range(0, op[5], BLOCK):
-        sums[first // BLOCK] = block_sum(f, op[3] + first, min(BLOCK, op[5] - first))
+class BlockSums(Row):
+    y: Output
+    x: Input = contiguous
+    elements: int  # of x
+
+
+class OrderedSum(Row):
+    y: Output
+    x: Input = contiguous  # float64s, of whatever dtype the row is
+    scale: double
+    blocks: int
+
+
+def block_sums_forward(op: BlockSums, f: Any, i: Any, b: Any) -> int:
+    """Sums of the blocks of x, which are float64s."""
+    sums = doubles_at(f, op.y)
+    for first in range(0, op.elements, BLOCK):
+        sums[first // BLOCK] = block_sum(f, op.x + first, min(BLOCK, op.elements - first))
     return 0
 
 
-def ordered_sum_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = scale * sum x, x float64s, one after the other. Words: 1 y, 3 x, 5 scale, 6 elements of x."""
-    total, sums = wide(cast(0.0, f)), doubles_at(f, op[3])
-    for k in range(op[6]):
+def ordered_sum_forward(op: OrderedSum, f: Any, i: Any, b: Any) -> int:
+    """y = scale * sum x, x float64s, one after the other."""
+    total, sums = wide(cast(0.0, f)), doubles_at(f, op.x)
+    for k in range(op.blocks):
         total += sums[k]
-    f[op[1]] = cast(total * real64(op, 5), f)
+    f[op.y] = cast(total * op.scale, f)
     return 0
 
 
-BLOCK_SUMS = Op("block_sums", block_sums_forward, doc="sums of the blocks that a sum is made of")
-ORDERED_SUM = Op("ordered_sum", ordered_sum_forward, doc="sum from the first to the last, times a number")
+BLOCK_SUMS = Op("block_sums", block_sums_forward, row=BlockSums, doc="sums of the blocks that a sum is made of")
+ORDERED_SUM = Op("ordered_sum", ordered_sum_forward, row=OrderedSum,
+                 doc="sum from the first to the last, times a number")
 
 
 # ------------------------------------------------------------------ rows
-# Words: 1 y, 2 g, 3 x, 4 dx, 5 rows, 6 elements of a row n, 7 attribute p. The adjoint of a row is a device function
-# ``rule(f, y, g, x, k, ...)``; mode bit 1 stores.
+
+
+class Along(Row):
+    """The rows of an op along an axis; `p` is its own."""
+
+    y: Output
+    x: Input = contiguous
+    rows: int
+    n: int  # elements of a row
+    p: float
+
 
 ROWS: dict[str, Op] = {}
 
 
-def rows(name: str, forward: Callable, adjoint: Callable, saves: tuple[int, ...], reduces: bool, doc: str) -> Op:
+def rows(name: str, forward: Callable, adjoint: Callable, saves: str, reduces: bool, doc: str) -> Op:
     """Define an op over rows: ``forward(f, y, x, n, p)`` and ``adjoint(f, y, g, x, dx, n, p, store)``.
 
     A reducing op has one output element a row, the others `n`.
@@ -172,21 +205,21 @@ def rows(name: str, forward: Callable, adjoint: Callable, saves: tuple[int, ...]
     device(forward)
     device(adjoint)
 
-    def run(op: Any, f: Any, i: Any, b: Any) -> int:
-        n, p = op[6], real(op, 7, f)
+    def run(op: Along, f: Any, i: Any, b: Any) -> int:
+        n, p = op.n, op.p
         out = 1 if reduces else n
-        for row in range(op[5]):
-            forward(f, op[1] + row * out, op[3] + row * n, n, p)
+        for row in range(op.rows):
+            forward(f, op.y + row * out, op.x + row * n, n, p)
         return 0
 
-    def run_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
-        n, p = op[6], real(op, 7, f)
+    def run_adjoint(op: Along, f: Any, i: Any, b: Any) -> int:
+        n, p = op.n, op.p
         out = 1 if reduces else n
-        for row in range(op[5]):
-            adjoint(f, op[1] + row * out, op[2] + row * out, op[3] + row * n, op[4] + row * n, n, p, op[0] & 2 != 0)
+        for row in range(op.rows):
+            adjoint(f, op.y + row * out, op.g + row * out, op.x + row * n, op.d.x + row * n, n, p, op.stores.x)
         return 0
 
-    op = ROWS[name] = Op(name, run, run_adjoint, (saves,), stores=True, doc=doc)
+    op = ROWS[name] = Op(name, run, run_adjoint, row=Along, saves={"x": saves}, stores=True, doc=doc)
     return op
 
 
@@ -457,13 +490,13 @@ def cumprod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any,
     return 0
 
 
-rows("max", max_row, tie_row, (0, 1), True, "greatest; ties share the gradient equally")
-rows("min", min_row, tie_row, (0, 1), True, "least; ties share the gradient equally")
-rows("prod", prod_row, prod_row_adjoint, (0, 1), True, "product")
-rows("var", var_row, var_row_adjoint, (1,), True, "sum (x - mean)^2 / p")
-rows("std", std_row, std_row_adjoint, (0, 1), True, "root of sum (x - mean)^2 / p; slope 0 where all are equal")
-rows("logsumexp", logsumexp_row, logsumexp_row_adjoint, (0, 1), True, "ln sum e^x")
-rows("softmax", softmax_row, softmax_row_adjoint, (0,), False, "e^x / sum e^x")
-rows("log_softmax", log_softmax_row, log_softmax_row_adjoint, (0,), False, "ln softmax")
-rows("cumsum", cumsum_row, cumsum_row_adjoint, (), False, "running sum")
-rows("cumprod", cumprod_row, cumprod_row_adjoint, (0, 1), False, "running product")
+rows("max", max_row, tie_row, "y x", True, "greatest; ties share the gradient equally")
+rows("min", min_row, tie_row, "y x", True, "least; ties share the gradient equally")
+rows("prod", prod_row, prod_row_adjoint, "y x", True, "product")
+rows("var", var_row, var_row_adjoint, "x", True, "sum (x - mean)^2 / p")
+rows("std", std_row, std_row_adjoint, "y x", True, "root of sum (x - mean)^2 / p; slope 0 where all are equal")
+rows("logsumexp", logsumexp_row, logsumexp_row_adjoint, "y x", True, "ln sum e^x")
+rows("softmax", softmax_row, softmax_row_adjoint, "y", False, "e^x / sum e^x")
+rows("log_softmax", log_softmax_row, log_softmax_row_adjoint, "y", False, "ln softmax")
+rows("cumsum", cumsum_row, cumsum_row_adjoint, "", False, "running sum")
+rows("cumprod", cumprod_row, cumprod_row_adjoint, "y x", False, "running product")

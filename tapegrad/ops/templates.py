@@ -8,10 +8,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from ..engine.language import apart, cast, device, doubles_at, held, plus, read, real, wide, write
+from ..engine.language import apart, cast, device, doubles_at, held, plus, read, wide, write
 from ..engine.mathematics import vecmath
 from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals
-from ..engine.row import Row
+from ..engine.row import Input, Nest, Output, Row
 from ..engine.tiles.tile import stack
 from . import rules
 from .few import kept
@@ -19,12 +19,44 @@ from .nest import alike_rows, column_stride, is_summed, row_of, row_offset
 from .reduction import sum_nest
 from .table import kernel_of
 
+
+class Scalar(Row):
+    y: Output
+    x: Input
+    p: float
+    q: float
+
+
+class Scalars(Row):
+    y: Output
+    a: Input
+    b: Input
+    p: float
+
+
+class Unary(Row):
+    y: Output
+    x: Input
+    p: float
+    q: float
+    nest: Nest = Nest.over("x")
+
+
+class Binary(Row):
+    y: Output
+    a: Input
+    b: Input
+    p: float
+    nest: Nest = Nest.over("a", "b")
+
+
 _FUNCTIONS = (add_row, alike_rows, apart, cast, clear_totals, column_stride, doubles_at, give_totals, held, is_summed,
-              plus, read, real, row_of, row_offset, stack, sum_nest, wide, write)
+              plus, read, row_of, row_offset, stack, sum_nest, wide, write)
 #: what the kernels' source calls
 _SCOPE = {**{name: value for module in (vecmath, rules) for name, value in vars(module).items()
              if not name.startswith("_")},
-          **{function.__name__: function for function in _FUNCTIONS}, "kept": kept, "COLUMNS": COLUMNS}
+          **{named.__name__: named for named in (*_FUNCTIONS, Scalar, Scalars, Unary, Binary)}, "kept": kept,
+          "COLUMNS": COLUMNS}
 #: functions of an instruction or two
 _CHEAP = {"abs", "arctan_slope", "clipped", "divide_slope", "floor", "huber_of", "negative_part", "share", "sign",
           "sqrt", "where"}
@@ -35,9 +67,9 @@ def letters(rule: str) -> set[str]:
     return {node.id for node in ast.walk(ast.parse(rule, mode="eval")) if isinstance(node, ast.Name)}
 
 
-def saved(rule: str, operands: str) -> tuple[int, ...]:
-    """The operands (0 the output) whose letters `rule` names."""
-    return tuple(k for k, letter in enumerate(operands) if letter in letters(rule))
+def saved(rule: str, row: type[Row]) -> str:
+    """The operands that `rule` names."""
+    return " ".join(letter for letter in row.operands if letter in letters(rule))
 
 
 def cost_of(rule: str) -> int:
@@ -63,17 +95,16 @@ def loads(rule: str, places: dict[str, str]) -> str:
 
 
 # ------------------------------------------------------------------ scalars
-# Words: 1 y, 2 g, 3 x, 4 dx, and so on for each input, then the attributes.
 
 SCALAR = """
-def scalar_forward(op, f, i, bytes_):
+def scalar_forward(op: {row}, f, i, bytes_):
     {attributes}
     {inputs}
-    f[op[1]] = {forward}
+    f[op.y] = {forward}
     return 0
 
-def scalar_adjoint(op, f, i, bytes_):
-    mode = op[0]
+def scalar_adjoint(op: {row}, f, i, bytes_):
+    mode = op.mode
     {attributes}
     {loads}
     {adjoints}
@@ -82,7 +113,6 @@ def scalar_adjoint(op, f, i, bytes_):
 
 
 # ------------------------------------------------------------------ one input
-# Words: 1 y, 2 g, 3 x, 4 dx, 5 p, 6 q, 7 nest of (x).
 
 UNARY_FORWARD = """
 def unary_row(f, at_y, at_x, step, n, p, q):
@@ -92,11 +122,11 @@ def unary_row(f, at_y, at_x, step, n, p, q):
         write(f, at_y + k, {forward})
     return 0
 
-def unary_forward(op, f, i, b):
-    p, q = real(op, 5, f), real(op, 6, f)
-    columns, step = op[8], column_stride(op, 7, 0)
-    for row in range(op[7]):
-        unary_row(f, op[1] + row * columns, op[3] + row_offset(op, 7, 0, row), step, columns, p, q)
+def unary_forward(op: Unary, f, i, b):
+    p, q = op.p, op.q
+    columns, step = op.nest.columns, column_stride(op, op.nest, 0)
+    for row in range(op.nest.rows):
+        unary_row(f, op.y + row * columns, op.x + row_offset(op, op.nest, 0, row), step, columns, p, q)
     return 0
 """
 
@@ -114,26 +144,25 @@ def unary_row(f, at_dx, at_g, at_y, at_x, step, n, p, q, store):
             write(f, at_dx + k * step, held(f, at_dx + k * step) + {adjoint})
     return 0
 
-def unary_adjoint(op, f, i, b):
-    p, q = real(op, 5, f), real(op, 6, f)
-    columns, step, store = op[8], column_stride(op, 7, 0), op[0] & 2 != 0
+def unary_adjoint(op: Unary, f, i, b):
+    p, q = op.p, op.q
+    columns, step, store = op.nest.columns, column_stride(op, op.nest, 0), op.stores.x
     {sum}
-    for row in range(op[7]):
-        offset = row_offset(op, 7, 0, row)
-        unary_row(f, op[4] + offset, op[2] + row * columns, op[1] + row * columns, op[3] + offset, step, columns,
+    for row in range(op.nest.rows):
+        offset = row_offset(op, op.nest, 0, row)
+        unary_row(f, op.d.x + offset, op.g + row * columns, op.y + row * columns, op.x + offset, step, columns,
                   p, q, store)
     return 0
 """
 
 # of the sum of an input that is broadcast
 UNARY_SUM = """
-    if step == 0 or alike_rows(op, 7, 0) > 1:
-        return sum_nest(op, f, 7, 0, op[4], op[2], -1, wide(cast(1.0, f)), not store)
+    if step == 0 or alike_rows(op, op.nest, 0) > 1:
+        return sum_nest(op, f, op.nest, 0, op.d.x, op.g, -1, wide(cast(1.0, f)), not store)
 """
 
 
 # ------------------------------------------------------------------ two inputs
-# Words: 1 y, 2 g, 3 a, 4 da, 5 b, 6 db, 7 p, 8 nest of (a, b).
 
 BINARY_FORWARD = """
 def binary_row(f, at_y, at_a, left, at_b, right, n, p):
@@ -154,12 +183,12 @@ def binary_row(f, at_y, at_a, left, at_b, right, n, p):
             write(f, at_y + k, {forward})
     return 0
 
-def binary_forward(op, f, i, b_):
-    p = real(op, 7, f)
-    columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
-    for row in range(op[8]):
-        binary_row(f, op[1] + row * columns, op[3] + row_offset(op, 8, 0, row), left,
-                   op[5] + row_offset(op, 8, 1, row), right, columns, p)
+def binary_forward(op: Binary, f, i, b_):
+    p = op.p
+    columns, left, right = op.nest.columns, column_stride(op, op.nest, 0), column_stride(op, op.nest, 1)
+    for row in range(op.nest.rows):
+        binary_row(f, op.y + row * columns, op.a + row_offset(op, op.nest, 0, row), left,
+                   op.b + row_offset(op, op.nest, 1, row), right, columns, p)
     return 0
 """
 
@@ -204,10 +233,11 @@ BINARY_ROW_SUM = """
 # The adjoint of an input that is broadcast: d = the sum over all that is computed with an element of it, or +=. It is
 # computed a part of a row at a time; the parts of eight rows are added up in the tape's dtype, and those in float64.
 BINARY_SUMS = """
-def binary_sums_{letter}(op, f):
-    p, zero, one, add = real(op, 7, f), cast(0.0, f), wide(cast(1.0, f)), op[0] & {bit} == 0
-    rows, columns, left, right = op[8], op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
-    alike, scratch = alike_rows(op, 8, {operand}), stack(f)
+def binary_sums_{letter}(op: Binary, f):
+    p, zero, one, add = op.p, cast(0.0, f), wide(cast(1.0, f)), not op.stores.{letter}
+    nest, rows, columns = op.nest, op.nest.rows, op.nest.columns
+    left, right = column_stride(op, nest, 0), column_stride(op, nest, 1)
+    alike, scratch = alike_rows(op, nest, {operand}), stack(f)
     places, totals, parts = rows // alike, doubles_at(f, scratch), scratch + 2 * COLUMNS
     if {own} == 0:
         for first in range(0, places, COLUMNS):
@@ -215,28 +245,28 @@ def binary_sums_{letter}(op, f):
             clear_totals(f, totals, count)
             for r in range(alike):
                 for k in range(count):
-                    row = row_of(op, 8, {operand}, first + k, r, alike)
-                    to_a, to_b = op[3] + row_offset(op, 8, 0, row), op[5] + row_offset(op, 8, 1, row)
+                    row = row_of(op, nest, {operand}, first + k, r, alike)
+                    to_a, to_b = op.a + row_offset(op, nest, 0, row), op.b + row_offset(op, nest, 1, row)
                     for begin in range(0, columns, COLUMNS):
                         at = row * columns + begin
-                        row_to_{letter}(f, parts, 1, op[2] + at, op[1] + at, to_a + begin * left, left,
+                        row_to_{letter}(f, parts, 1, op.g + at, op.y + at, to_a + begin * left, left,
                                         to_b + begin * right, right, min(COLUMNS, columns - begin), p, True)
                         totals[k] += wide(f[parts])
             for k in range(count):
-                d = op[{adjoint}] + row_offset(op, 8, {operand}, row_of(op, 8, {operand}, first + k, 0, alike))
+                d = op.d.{letter} + row_offset(op, nest, {operand}, row_of(op, nest, {operand}, first + k, 0, alike))
                 f[d] = (f[d] if add else zero) + cast(totals[k], f)
         return 0
     for place in range(places):
-        d = op[{adjoint}] + row_offset(op, 8, {operand}, row_of(op, 8, {operand}, place, 0, alike))
+        d = op.d.{letter} + row_offset(op, nest, {operand}, row_of(op, nest, {operand}, place, 0, alike))
         for begin in range(0, columns, COLUMNS):
             n = min(COLUMNS, columns - begin)
             clear_totals(f, totals, n)
             for r in range(alike):
-                row = row_of(op, 8, {operand}, place, r, alike)
+                row = row_of(op, nest, {operand}, place, r, alike)
                 at = row * columns + begin
-                row_to_{letter}(f, parts, 1, op[2] + at, op[1] + at,
-                                op[3] + row_offset(op, 8, 0, row) + begin * left, left,
-                                op[5] + row_offset(op, 8, 1, row) + begin * right, right, n, p, r % 8 == 0)
+                row_to_{letter}(f, parts, 1, op.g + at, op.y + at,
+                                op.a + row_offset(op, nest, 0, row) + begin * left, left,
+                                op.b + row_offset(op, nest, 1, row) + begin * right, right, n, p, r % 8 == 0)
                 if r % 8 == 7 or r == alike - 1:
                     add_row(f, totals, n, parts, 1)
             give_totals(f, totals, n, one, d + begin * {own}, {own}, add)
@@ -244,37 +274,37 @@ def binary_sums_{letter}(op, f):
 """
 
 GIVEN_SUMS = """
-def binary_sums_{letter}(op, f):
+def binary_sums_{letter}(op: Binary, f):
     apart()
-    return sum_nest(op, f, 8, {operand}, op[{adjoint}], op[2], -1, wide(cast({sign}, f)), op[0] & {bit} == 0)
+    return sum_nest(op, f, op.nest, {operand}, op.d.{letter}, op.g, -1, wide(cast({sign}, f)), not op.stores.{letter})
 """
 
 BINARY_ADJOINT = """
 {rows}
-def binary_adjoint(op, f, i, b_):
-    p = real(op, 7, f)
-    columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
-    if op[8] * columns == 0:
+def binary_adjoint(op: Binary, f, i, b_):
+    p = op.p
+    columns, left, right = op.nest.columns, column_stride(op, op.nest, 0), column_stride(op, op.nest, 1)
+    if op.nest.rows * columns == 0:
         return 0
     {each}
     return 0
 """
 
 BINARY_EACH = """
-    if op[{adjoint}] == 0:
+    if op.d.{letter} == 0:
         pass
     {sum}
-    elif {moves} or op[{adjoint}] != op[2]:
-        for row in range(op[8]):
-            to_a, to_b = row_offset(op, 8, 0, row), row_offset(op, 8, 1, row)
-            row_to_{letter}(f, op[{adjoint}] + to_{letter}, {own}, op[2] + row * columns, op[1] + row * columns,
-                            op[3] + to_a, left, op[5] + to_b, right, columns, p, op[0] & {bit} != 0)
+    elif {moves} or op.d.{letter} != op.g:
+        for row in range(op.nest.rows):
+            to_a, to_b = row_offset(op, op.nest, 0, row), row_offset(op, op.nest, 1, row)
+            row_to_{letter}(f, op.d.{letter} + to_{letter}, {own}, op.g + row * columns, op.y + row * columns,
+                            op.a + to_a, left, op.b + to_b, right, columns, p, op.stores.{letter})
 """
 
 
 # What is asked before if the input may be broadcast.
 BINARY_SUM = """
-    elif is_summed(op, 8, {operand}):
+    elif is_summed(op, op.nest, {operand}):
         binary_sums_{letter}(op, f)
 """
 
@@ -282,11 +312,11 @@ BINARY_SUM = """
 # ------------------------------------------------------------------ comparisons: bytes out
 
 COMPARE_FORWARD = """
-def compare_forward(op, f, i, bytes_):
-    columns, left, right = op[9], column_stride(op, 8, 0), column_stride(op, 8, 1)
-    for row in range(op[8]):
-        at_y = op[1] + row * columns
-        at_a, at_b = op[3] + row_offset(op, 8, 0, row), op[5] + row_offset(op, 8, 1, row)
+def compare_forward(op: Binary, f, i, bytes_):
+    columns, left, right = op.nest.columns, column_stride(op, op.nest, 0), column_stride(op, op.nest, 1)
+    for row in range(op.nest.rows):
+        at_y = op.y + row * columns
+        at_a, at_b = op.a + row_offset(op, op.nest, 0, row), op.b + row_offset(op, op.nest, 1, row)
         for k in range(columns):
             a, b = read(f, at_a + k * left), read(f, at_b + k * right)
             write(bytes_, at_y + k, 1 if {rule} else 0)

@@ -12,7 +12,6 @@ import numpy as np
 
 from ..engine import kernels
 from ..engine.caller import user_line
-from ..engine.language import bits
 from ..engine.storage import Changes, array_at, contiguous_strides
 from ..engine.walks.walk import STORABLE, WANTED
 from ..errors import ArgumentError, DtypeError, GradientError, ShapeError, TapegradError
@@ -28,8 +27,6 @@ from ..tape.state import state
 from ..tape.tape import raise_status, tape_for
 from .arrays import BOOL, DEFAULT_DTYPE, FLOAT32, FLOAT64, foreign_array, keeps_dtype
 from .tensor import Tensor, as_array, constant, fixed, view
-
-_ZERO = bits(0.0)
 
 
 def lift(*values: Any) -> list[Tensor]:
@@ -224,7 +221,7 @@ def contiguous(x: Any) -> Tensor:
         return t
     words = nest(t.shape, (t.strides,))
     if t.is_floating:
-        return record(UNARY["copy"], (t,), t.shape, (_ZERO, _ZERO, *words), dtype=t.dtype)
+        return recorder(UNARY["copy"])(t.shape, dtype=t.dtype, x=t, p=0.0, q=0.0, nest=words)
     if not t.is_symbolic:
         return Tensor(t._array())
     op = COPY_BOOL if t.dtype == BOOL else COPY_INT64
@@ -436,7 +433,7 @@ def _copied(t: Tensor) -> Tensor:
     before = sum([step for step in steps if step < 0])
     line = (1 + sum(map(abs, steps)),)
     whole = Tensor._made(t.buffer, t.offset + before, line, (1,), t.dtype, t.node, t._requires_grad)
-    copy = record(UNARY["copy"], (whole,), line, (0, 0, *nest(line, ((1,),))), dtype=t.dtype)
+    copy = recorder(UNARY["copy"])(line, dtype=t.dtype, x=whole, p=0.0, q=0.0, nest=nest(line, ((1,),)))
     return view(copy, -before, t.shape, t.strides)
 
 

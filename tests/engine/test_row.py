@@ -107,7 +107,7 @@ def test_words_lie_in_the_order_of_the_declaration():
     given = {"kept": (8, 8), "factor": 2.0, "exact": 0.5, "n": 3, "flag": True, "dice": (0, 0), "nest": ()}
     arguments, options = write((3,), dtype="f", x="x", shift=None, **given)
     assert arguments == ("op", ("x", (0.0, "f")), (3,), (bits(2.0), bits(0.5), 3, 1, 0, 0))
-    assert options == {"dtype": "f", "out_dtype": None, "aux": ((8, 8),), "added": 0, "always": False}
+    assert options == {"dtype": "f", "out_dtype": None, "aux": ((8, 8),), "added": 0, "always": False, "summed": 0}
     with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'shift'"):
         write((3,), dtype="f", x="x", **given)
 
@@ -209,8 +209,7 @@ def test_the_integers_of_a_row_are_found_by_name():
 #: files whose kernels still count words
 COUNTED = {
     "engine/products/blas.py", "engine/products/product.py", "engine/threads/team.py", "engine/walks/walk.py",
-    "engine/walks/watch.py", "ops/convolution.py", "ops/correlation.py", "ops/elementwise.py", "ops/reduction.py",
-    "ops/templates.py", "program/planning/placement.py",
+    "engine/walks/watch.py", "ops/convolution.py", "ops/correlation.py", "program/planning/placement.py",
 }
 
 
@@ -231,6 +230,15 @@ def test_kernels_name_the_words_of_their_rows():
     counted = {path.relative_to(package).as_posix() for path in files if any(words_by_number(path.read_text()))}
     assert counted <= COUNTED
     assert sorted(words_by_number("f[op[3] + k]\nop[2 * j + 1]\nop[op.widths + j] + op[at]")) == [1, 2]
+
+
+def test_a_row_of_some_words_by_name_is_zero_elsewhere():
+    row = Scaled.row(y=7, n=3)
+    assert [row[1], row[11], len(row), sum(row)] == [7, 3, Scaled.size, 10]
+
+
+def test_the_outer_axes_of_a_nest_follow_its_named_words():
+    assert (Nest.size, Nest.places["extents"]) == (3, 3)
 
 
 def test_operands_come_in_their_order():

@@ -9,6 +9,7 @@ import numpy as np
 from ...engine.walks import walk
 from ...ops.elementwise import UNARY
 from ...ops.masked import MASKED
+from ...ops.templates import Unary
 from ...tape.tape import Tape
 
 _FEWEST = 512  # elements; below, alignment eats up what a mask saves
@@ -49,14 +50,15 @@ def _readers(tape: Tape, end: int) -> dict[int, set[int]]:
 
 def _mask(tape: Tape, n: int) -> tuple[int, bool]:
     """Bytes of a unary op's mask, and whether it has enough elements for one to pay."""
-    rows, columns = tape._words[tape._start[n] + 7:tape._start[n] + 9].tolist()
+    nest = tape._start[n] + Unary.places["nest"]
+    rows, columns = tape._words[nest:nest + 2].tolist()
     return 8 * rows * ((columns + 63) // 64), rows * columns >= _FEWEST
 
 
 def _switch(tape: Tape, masks: dict[int, int]) -> None:
     """Give these instructions a mask, their third operand, of so many bytes."""
     chosen = list(masks)
-    words, operands = tape._start[chosen] + 5, tape._operand_start[np.array(chosen, np.int64) + 1]
+    words, operands = tape._start[chosen] + Unary.places["p"], tape._operand_start[np.array(chosen, np.int64) + 1]
     variables = [tape.new_variable(nbytes, 8) for nbytes in masks.values()]
     tape._words = np.insert(tape._words, np.repeat(words, 2), 0)
     tape._variable = np.insert(tape._variable, operands, variables)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...engine.row import Nest
 from ...engine.storage import address_of
 from ...engine.threads import parts
 from ...engine.threads.team import team_address
@@ -46,15 +47,16 @@ def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.n
     if not len(found):
         return []
     codes, nest = opcodes[found], starts[found] + _NEST_WORDS[opcodes[found]]
-    elements, steps = words[nest + 1], words[np.minimum(nest[:, None] + (3, 4), len(words) - 1)]
+    rows, elements, outer = words[nest + np.arange(Nest.size)[:, None]]
+    steps = words[np.minimum(nest[:, None] + (Nest.size, Nest.size + 1), len(words) - 1)]
     steps[_OPERANDS[codes] == 1, 1] = 1
     awake = any(OPS[code].products is not None for code in np.unique(opcodes).tolist())
     count = np.minimum(elements * costs[found] // (PART_COST if awake else WAKING_COST), elements // parts.UNIT)
     count = np.minimum(count, PARTS) // 2 * 2
     # contiguous only; an adjoint that is summed has no element of its own for each part
-    own = (words[nest] == 1) & (words[nest + 2] == 0) & (((steps == 0) & ~adjoint[found, None]) | (steps == 1)).all(1)
+    own = (rows == 1) & (outer == 0) & (((steps == 0) & ~adjoint[found, None]) | (steps == 1)).all(1)
     kept = np.flatnonzero(own & (count > 1) & ~(adjoint[found] & _shifted(tape, numbers[found])))
-    rows = []
+    made = []
     kinds = np.stack([codes, steps[:, 0], steps[:, 1], count], axis=1)[kept]
     for kind in {tuple(kind) for kind in kinds.tolist()}:
         members = found[kept[(kinds == kind).all(axis=1)]]
@@ -62,8 +64,8 @@ def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.n
         own_rows[:, parts.KERNEL:parts.ROW + 1] = pairs[members]
         pairs[members, 0] = parts.RUN.address(tape.dtype)
         pairs[members, 1] = address_of(own_rows) // 8 + own_rows.shape[1] * np.arange(len(members))
-        rows.append(own_rows)
-    return rows
+        made.append(own_rows)
+    return made
 
 
 def _shifted(tape: Tape, numbers: np.ndarray) -> np.ndarray:
@@ -79,9 +81,10 @@ def _shifted(tape: Tape, numbers: np.ndarray) -> np.ndarray:
 def _row(tape: Tape, code: int, left: int, right: int, count: int) -> np.ndarray:
     """The row of `count` parts of an instruction with these steps of its inputs; kernel and row are left out."""
     at, operands = NESTS[code]
-    row = np.zeros(parts.PER + at + 3 + len(operands), np.int64)
+    row = np.zeros(parts.PER + at + Nest.size + len(operands), np.int64)
     row[parts.TEAM], row[parts.RUN_PART] = team_address(tape.dtype), parts.PART.address(tape.dtype)
-    row[parts.PARTS], row[parts.WORDS], row[parts.COUNT] = count, at + 3 + len(operands), at + 1
+    row[parts.PARTS], row[parts.WORDS] = count, at + Nest.size + len(operands)
+    row[parts.COUNT] = at + Nest.places["columns"]
     per = [1, *(left, right)[:len(operands)], *([64] if code in MASKED_OPS else [])]  # strides of output, inputs, mask
     row[parts.PER + 1:parts.PER + 1 + 2 * len(per)] = np.repeat(per, 2)
     return row

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...engine.row import Nest
 from ...engine.storage import address_of
 from ...engine.threads.team import team_address
 from ...engine.walks import strips
@@ -22,7 +23,7 @@ from ...ops.elementwise import BINARY, COMPARE, UNARY, opcodes
 from ...ops.layout import COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ...ops.masked import BLOCK as MASK_BLOCK
 from ...ops.masked import MASKED
-from ...ops.reduction import BLOCK, BLOCK_SUMS, ORDERED_SUM, ROW_SUM
+from ...ops.reduction import BLOCK, BLOCK_SUMS, ORDERED_SUM, ROW_SUM, BlockSums, OrderedSum, Sum
 from ...ops.table import OPS, Op
 from ...tape.tape import Tape
 from .schedule import Event, Operands
@@ -42,10 +43,9 @@ def _nest(op: Op) -> tuple[int, tuple[int, ...]]:
 
 #: by opcode, the word at which the nest begins and the operands that it is of
 NESTS: dict[int, tuple[int, tuple[int, ...]]] = {
-    **dict.fromkeys(opcodes(UNARY.values()), (7, (1,))), **dict.fromkeys(opcodes(MASKED.values()), (9, (1,))),
-    **dict.fromkeys(opcodes((*BINARY.values(), *COMPARE.values())), (8, (1, 2))),
-    **{op.opcode: _nest(op) for op in (COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, TO_BOOL, WHERE)},
-    ROW_SUM.opcode: (7, (0, 1)),
+    **{code: _nest(OPS[code])
+       for code in opcodes((*UNARY.values(), *BINARY.values(), *COMPARE.values(), *MASKED.values()))},
+    **{op.opcode: _nest(op) for op in (COPY_BOOL, COPY_INT64, FROM_BOOL, FROM_INT64, ROW_SUM, TO_BOOL, WHERE)},
 }
 MASKED_OPS = {op.opcode for op in MASKED.values()}
 
@@ -112,11 +112,11 @@ class Forms:
 def form_of(tape: Tape, n: int, code: int, row: list[int], fewest: int) -> Form | None:
     """The form of instruction `n` if it has at least `fewest` elements."""
     nest, operands = NESTS[code]
-    rows, columns, outer, *steps = row[nest:nest + 3 + len(operands)]
+    rows, columns, outer, *steps = row[nest:nest + Nest.size + len(operands)]
     per = (*(() if 0 in operands else (1,)), *steps, *((64,) if code in MASKED_OPS else ()))
     if rows != 1 or outer or columns < fewest or not set(steps) <= {0, 1}:
         return None
-    return Form(columns, nest + 1, per, _reverses(tape, n, columns, per))
+    return Form(columns, nest + Nest.places["columns"], per, _reverses(tape, n, columns, per))
 
 
 def _reverses(tape: Tape, n: int, elements: int, per: tuple[int, ...]) -> bool:
@@ -346,7 +346,7 @@ class GroupRows:
         reverse = self.times.is_adjoint[time]
         sums = time in group.sums
         if sums:
-            words = [0, (self.at + group.sums[time]) // dtype.itemsize, 0, words[3], 0, 0]
+            words = BlockSums.row(y=(self.at + group.sums[time]) // dtype.itemsize, x=words[Sum.places["x"]])
         used = [j for j, _ in self.times.read(time)]
         if not reverse:
             used += [j for j, per in enumerate(form.per) if j == 0 or per == 64]
@@ -366,7 +366,7 @@ class GroupRows:
             else:
                 self.fixed.add((adjoint, v))
         if sums:
-            moved.append((1, group.strip // BLOCK * (8 // dtype.itemsize)))
+            moved.append((BlockSums.places["y"], group.strip // BLOCK * (8 // dtype.itemsize)))
         fresh = words[0] >> 32 if reverse else 0
         for j in range(fresh.bit_length()):
             if fresh >> j & 1:
@@ -375,7 +375,8 @@ class GroupRows:
                 self._task([0, words[2 + 2 * j], 0], 2, CLEAR.address(dtype), [(1, step)], tasks, clears)
         kernel = BLOCK_SUMS.forward if sums else OPS[code].adjoint if reverse else OPS[code].forward
         assert kernel is not None
-        self._task(words, 5 if sums else form.count, kernel.address(dtype), moved, tasks, moves)
+        count = BlockSums.places["elements"] if sums else form.count
+        self._task(words, count, kernel.address(dtype), moved, tasks, moves)
 
     def _task(self, words: list[int], count: int, kernel: int, moved: list[tuple[int, int]], tasks: list[int],
               moves: list[int]) -> None:
@@ -388,5 +389,6 @@ class GroupRows:
         """Kernel and row that add up the partial sums."""
         tape, n, dtype = self.tape, self.rows[time], self.tape.dtype
         words = tape._words[tape._start[n]:tape._start[n + 1]].tolist()
-        return [ORDERED_SUM.forward.address(dtype),
-                self._keep([0, words[1], 0, (self.at + at) // dtype.itemsize, 0, words[5], self.group.blocks])]
+        row = OrderedSum.row(y=words[Sum.places["y"]], x=(self.at + at) // dtype.itemsize,
+                             scale=words[Sum.places["scale"]], blocks=self.group.blocks)
+        return [ORDERED_SUM.forward.address(dtype), self._keep(row)]
