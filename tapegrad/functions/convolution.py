@@ -17,8 +17,9 @@ from ..errors import ArgumentError, ShapeError
 from ..ops.convolution import BLOCK, CONV, CONV_TRANSPOSE
 from ..ops.correlation import RESULT_PART, WEIGHT_PART
 from ..ops.table import Op
-from ..tensor.recording import lift, record
-from ..tensor.tensor import Tensor, constant
+from ..ops.windows import Block, Tiles, Windows
+from ..tensor.recording import lift, recorder
+from ..tensor.tensor import Tensor
 from .layout import expand_dims, reshape
 from .scratch import scratch
 
@@ -147,8 +148,7 @@ def convolve(name: str, axes: int, input: Any, weight: Any, bias: Any, stride: A
     if any(n < 1 for n in out) or 0 in w.shape:
         raise ShapeError(f"{name}: an input of shape {list(x.shape)} with padding {padding} is smaller than the "
                          f"kernel {list(w.shape[2:])} with dilation {list(gaps)}")
-    return _record(CONV, x, w, b, bias is not None, groups, steps, tuple(p for p, _ in around), gaps,
-                   x.shape[-axes:], out)
+    return _record(CONV, x, w, b, groups, steps, tuple(p for p, _ in around), gaps, x.shape[-axes:], out)
 
 
 def convolve_back(name: str, axes: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any,
@@ -166,15 +166,15 @@ def convolve_back(name: str, axes: int, input: Any, weight: Any, bias: Any, stri
     if any(n < 1 for n in (*out, *x.shape[-axes:])) or 0 in w.shape:
         raise ShapeError(f"{name}: an input of shape {list(x.shape)} with a weight of {list(w.shape)} and padding "
                          f"{padding} gives a result of extents {list(out)}")
-    return _record(CONV_TRANSPOSE, x, w, b, bias is not None, groups, steps, before, gaps, out, x.shape[-axes:])
+    return _record(CONV_TRANSPOSE, x, w, b, groups, steps, before, gaps, out, x.shape[-axes:])
 
 
 def _operands(name: str, axes: int, input: Any, weight: Any, bias: Any, groups: int,
-              transposed: bool) -> tuple[Tensor, Tensor, Tensor]:
+              transposed: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Input, weight and bias; channels are checked."""
     given = lift(*(v for v in (input, weight, bias) if v is not None))
     x, w = given[:2]
-    b = constant(0.0, w.dtype) if bias is None else given[2]
+    b = None if bias is None else given[2]
     fits = x.ndim in (axes + 1, axes + 2) and w.ndim == axes + 2 and groups >= 1 and w.shape[0] % groups == 0 \
         and x.shape[-axes - 1] == (w.shape[0] if transposed else w.shape[1] * groups)
     if not fits:
@@ -182,7 +182,7 @@ def _operands(name: str, axes: int, input: Any, weight: Any, bias: Any, groups: 
         raise ShapeError(f"{name}: an input of shape {list(x.shape)} does not fit a weight of {list(w.shape)} "
                          f"{order} with {groups} groups; expected (N, C, {', '.join('DHW'[3 - axes:])}) or without N")
     outputs = w.shape[1] * groups if transposed else w.shape[0]
-    if bias is not None and b.shape != (outputs,):
+    if b is not None and b.shape != (outputs,):
         raise ShapeError(f"{name}: a bias of shape {list(b.shape)} does not fit a weight of {list(w.shape)}; "
                          f"expected [{outputs}]")
     return x, w, b
@@ -191,14 +191,18 @@ def _operands(name: str, axes: int, input: Any, weight: Any, bias: Any, groups: 
 def window_words(samples: int, groups: int, inputs: int, outputs: int, image: tuple[int, ...],
                  kernel: tuple[int, ...], stride: tuple[int, ...], before: tuple[int, ...],
                  dilation: tuple[int, ...], response: tuple[int, ...]) -> tuple[int, ...]:
-    """Words 12 to 33 of a convolution, with the axes that are absent."""
-    absent = 3 - len(image)
-    ones, zeros = (1,) * absent, (0,) * absent
-    return (samples, groups, inputs, outputs, *ones, *image, *ones, *kernel, *ones, *stride, *zeros, *before,
-            *ones, *dilation, *ones, *response)
+    """The words of `Windows`, with the axes that are absent."""
+    return Windows.words(samples=samples, groups=groups, channels=inputs, outputs=outputs, image=_three(image),
+                         kernel=_three(kernel), stride=_three(stride), padding=_three(before, 0),
+                         dilation=_three(dilation), response=_three(response))
 
 
-def _record(op: Op, x: Tensor, w: Tensor, b: Tensor, biased: bool, groups: int, stride: tuple[int, ...],
+def _three(extents: tuple[int, ...], absent: int = 1) -> tuple[int, ...]:
+    """A number for each of three axes."""
+    return (absent,) * (3 - len(extents)) + extents
+
+
+def _record(op: Op, x: Tensor, w: Tensor, b: Tensor | None, groups: int, stride: tuple[int, ...],
             before: tuple[int, ...], dilation: tuple[int, ...], image: tuple[int, ...],
             response: tuple[int, ...]) -> Tensor:
     single = x.ndim == len(image) + 1
@@ -209,21 +213,23 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor, biased: bool, groups: int, 
     pixel = math.prod(kernel) == 1 and set(stride) == {1} and set(before) == {0} and response == image
     direct = not pixel and depth * outputs <= _DIRECT
     pixels = max(BLOCK // depth, _PIXELS)
-    rows, part = min(max(pixels // width, 1), math.prod(response[:-1])), min(pixels, width)
-    windows = window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before, dilation, response)
+    rows, across = min(max(pixels // width, 1), math.prod(response[:-1])), min(pixels, width)
     # in plain Python only matrix products are fast enough
-    tiles = _tiles(windows, x.dtype) if enabled() and not (pixel or direct) else _NO_TILES
+    tiles = _tiles(x.shape[0], groups, inputs, outputs, image, kernel, stride, dilation, response,
+                   x.dtype) if enabled() and not (pixel or direct) else _NO_TILES
     elements = tiles.elements
     if not (pixel or direct or tiles.respond and tiles.spread):
-        elements = max(elements, depth * rows * part)
+        elements = max(elements, depth * rows * across)
     totals = 0
     if x.shape[0] > _MANY and not (direct or tiles.respond):
         totals = max(_whole(elements, 8), 8)
         elements = totals + 8 * w.size // x.dtype.itemsize
-    columns = scratch(op, elements, x, w, b) if elements else constant(0.0, x.dtype)
-    words = (gemm_address(x.dtype), *windows, int(biased), rows, part, int(direct), int(pixel), *tiles.words, totals)
+    columns = scratch(op, elements, x, w, *(() if b is None else (b,))) if elements else None
+    windows = window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before, dilation, response)
     shape = (w.shape[0], *response) if op is CONV else (inputs * groups, *image)
-    y = record(op, (x, w, b, columns), (x.shape[0], *shape), words, dtype=x.dtype)
+    y = recorder(op)((x.shape[0], *shape), dtype=x.dtype, x=x, weight=w, bias=b, columns=columns,
+                     gemm=gemm_address(x.dtype), windows=windows, biased=b is not None, rows=rows, across=across,
+                     direct=direct, pixel=pixel, tiles=tiles.words, totals=totals)
     return reshape(y, shape) if single else y
 
 
@@ -236,13 +242,15 @@ class _Tiles(NamedTuple):
     words: tuple[int, ...]
 
 
-_NO_TILES = _Tiles(False, False, 0, (0,) * 19)
+_NO_TILES = _Tiles(False, False, 0, (0,) * Tiles.size)
 
 
 @lru_cache(maxsize=4096)
-def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
-    samples, groups, inputs, outputs, slabs, height, width, slab_kernel, kh, kw, _, down, across = windows[:13]
-    gap_down, gap_across, slabs_out, height_out, width_out = windows[17:]
+def _tiles(samples: int, groups: int, inputs: int, outputs: int, image: tuple[int, ...], kernel: tuple[int, ...],
+           stride: tuple[int, ...], dilation: tuple[int, ...], response: tuple[int, ...], dtype: np.dtype) -> _Tiles:
+    (slabs, height, width), (slab_kernel, kh, kw) = _three(image), _three(kernel)
+    (_, down, across), (_, gap_down, gap_across) = _three(stride), _three(dilation)
+    slabs_out, height_out, width_out = _three(response)
     if slabs != 1 or slab_kernel != 1 or slabs_out != 1:
         return _NO_TILES
 
@@ -258,9 +266,9 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
         return max(block, 1), lines, seen, line * lines
 
     turned_width = width_out * _whole(outputs, unit)
-    *there, elements = view(inputs, height_out, width_out, down, across, turned_width)
+    rows, lines_seen, pixels_seen, elements = view(inputs, height_out, width_out, down, across, turned_width)
     respond = width_out >= LEAST_WIDTH and max(elements, turned_width) <= MOST_BLOCK
-    *back, elements_back = view(outputs, height, width, 1, 1, width)
+    rows_back, lines_back, pixels_back, elements_back = view(outputs, height, width, 1, 1, width)
     spread = down == across == 1 and width >= LEAST_WIDTH and elements_back <= MOST_BLOCK
     if not (respond or spread):
         return _NO_TILES
@@ -268,20 +276,24 @@ def _tiles(windows: tuple[int, ...], dtype: np.dtype) -> _Tiles:
     if respond:
         lines, line = inputs * kh, kw * _whole(outputs, unit)
         at_once = min(max(TILE_BLOCK // line, 1), lines)
-        places, copied = max(inputs * kh * kw, there[0] * width_out), elements
-        turned, sums = there[0] * turned_width, at_once * line
+        places, copied = max(inputs * kh * kw, rows * width_out), elements
+        turned, sums = rows * turned_width, at_once * line
     if spread:
         places, copied = max(places, outputs * kh * kw), max(copied, elements_back)
     # a register tile reads up to its width beyond the end
     table, copied, turned = 16 * places // dtype.itemsize, copied + lanes, turned + lanes
     table, copied, turned, sums = (_whole(n, 2 * unit) for n in (table, copied, turned, sums))
-    totalled = sums if respond and samples * -(-height_out // there[0]) > _MANY else 0
+    totalled = sums if respond and samples * -(-height_out // rows) > _MANY else 0
     part = table + copied + turned + sums + 8 * totalled // dtype.itemsize
-    parts = max(min(samples * groups * -(-height_out // there[0]), MOST_PARTS), 1)
+    parts = max(min(samples * groups * -(-height_out // rows), MOST_PARTS), 1)
     # each part of the weight's adjoint copies all rows: few parts if there is little work
     weight_parts = min(parts, max(inputs * kh * kw // 32, 2))
-    words = (int(respond), int(spread), team_address(dtype), RESULT_PART.address(dtype), WEIGHT_PART.address(dtype),
-             *there, *back, part, parts, weight_parts, table, copied, turned, at_once, totalled)
+    words = Tiles.words(
+        respond=respond, spread=spread, team=team_address(dtype), result_part=RESULT_PART.address(dtype),
+        weight_part=WEIGHT_PART.address(dtype),
+        responding=Block.words(rows=rows, lines=lines_seen, pixels=pixels_seen),
+        spreading=Block.words(rows=rows_back, lines=lines_back, pixels=pixels_back), room=part, parts=parts,
+        weight_parts=weight_parts, table=table, copied=copied, turned=turned, at_once=at_once, totalled=totalled)
     return _Tiles(respond, spread, part * parts, words)
 
 

@@ -18,19 +18,14 @@ from typing import Any
 from ..engine.language import cast, device, doubles_at, plus, wide
 from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals, row_total
 from ..engine.products.blas import gemm
+from ..engine.row import At
 from ..engine.tiles.tile import stack
 from .correlation import TOGETHER, respond_by_tiles, spread_by_tiles, weigh_by_tiles
 from .table import Op
+from .windows import Convolution, Windows
 
 #: elements of scratch, about what a core's second cache holds
 BLOCK = 1 << 16
-
-# Words: 1 y, 2 g, 3 x, 4 dx, 5 w, 6 dw, 7 bias, 8 dbias, 9 columns, 11 gemm, 12 samples, 13 groups, 14 image channels
-# and 15 response channels of a group, 16 to 18 extents of the image (depth, height, width), 19 to 21 kernel, 22 to 24
-# stride, 25 to 27 padding before, 28 to 30 dilation, 31 to 33 extents of the response, 34 whether there is a bias, 35
-# rows of the response (of all depths) in a block, 36 pixels of a row in it (all of them unless it is one row), 37
-# whether to loop directly, 38 whether a patch is one pixel (the image is its own columns), from 39 on those of
-# `correlation`, 58 where the totals of the weight's adjoint begin in the scratch behind the columns, or 0: none.
 
 
 @device
@@ -54,46 +49,48 @@ def clear(f: Any, to: int, count: int) -> int:
 
 
 @device
-def response_pixels(op: Any) -> int:
+def response_pixels(op: Any, windows: At[Windows]) -> int:
     """Pixels of a channel of the response."""
-    return op[31] * op[32] * op[33]
+    return windows.response.depth * windows.response.height * windows.response.width
 
 
 @device
-def image_pixels(op: Any) -> int:
+def image_pixels(op: Any, windows: At[Windows]) -> int:
     """Pixels of a channel of the image."""
-    return op[16] * op[17] * op[18]
+    return windows.image.depth * windows.image.height * windows.image.width
 
 
 @device
-def patch_size(op: Any) -> int:
+def patch_size(op: Any, windows: At[Windows]) -> int:
     """Elements of a patch: rows of the columns' matrix."""
-    return op[14] * op[19] * op[20] * op[21]
+    return windows.channels * windows.kernel.depth * windows.kernel.height * windows.kernel.width
 
 
 @device
-def gather_columns(op: Any, f: Any, image: int, columns: int, first: int, count: int, left: int, right: int,
-                   add: int) -> int:
+def gather_columns(op: Any, windows: At[Windows], f: Any, image: int, columns: int, first: int, count: int, left: int,
+                   right: int, add: int) -> int:
     """The patch's element (c, h, i, j) of the response's pixels `left` to `right` of `count` rows from `first` on.
 
     They are stored, zeros where the patch stands over the edge, or added.
     """
-    rows, stride, start, begin = op[32], op[24], first // op[32], first % op[32]
+    rows, stride = windows.response.height, windows.stride.width
+    start, begin = first // windows.response.height, first % windows.response.height
     to = columns
-    for c in range(op[14]):
-        for kh in range(op[19]):
-            behind = kh * op[28] - op[25]
-            for ki in range(op[20]):
-                below = ki * op[29] - op[26]
-                for kj in range(op[21]):
-                    shift = kj * op[30] - op[27]
+    for c in range(windows.channels):
+        for kh in range(windows.kernel.depth):
+            behind = kh * windows.dilation.depth - windows.padding.depth
+            for ki in range(windows.kernel.height):
+                below = ki * windows.dilation.height - windows.padding.height
+                for kj in range(windows.kernel.width):
+                    shift = kj * windows.dilation.width - windows.padding.width
                     low = max(first_inside(shift, stride, right), left)
-                    high = max(last_inside(shift, stride, op[18], right), low)
+                    high = max(last_inside(shift, stride, windows.image.width, right), low)
                     slab, line = start, begin
                     for _ in range(count):
-                        deep, down = slab * op[22] + behind, line * op[23] + below
-                        inside = 0 <= deep < op[16] and 0 <= down < op[17]
-                        source = image + ((c * op[16] + deep) * op[17] + down) * op[18] + shift
+                        deep, down = slab * windows.stride.depth + behind, line * windows.stride.height + below
+                        inside = 0 <= deep < windows.image.depth and 0 <= down < windows.image.height
+                        above = (c * windows.image.depth + deep) * windows.image.height + down  # rows
+                        source = image + above * windows.image.width + shift
                         if add != 0:
                             if inside:
                                 for k in range(low, high):
@@ -120,24 +117,27 @@ def gather_columns(op: Any, f: Any, image: int, columns: int, first: int, count:
 
 
 @device
-def scatter_columns(op: Any, f: Any, image: int, columns: int, first: int, count: int, left: int, right: int) -> int:
+def scatter_columns(op: Any, windows: At[Windows], f: Any, image: int, columns: int, first: int, count: int, left: int,
+                    right: int) -> int:
     """Add the columns to the pixels of the image that `gather_columns` takes them from."""
-    rows, stride, start, begin = op[32], op[24], first // op[32], first % op[32]
+    rows, stride = windows.response.height, windows.stride.width
+    start, begin = first // windows.response.height, first % windows.response.height
     source = columns
-    for c in range(op[14]):
-        for kh in range(op[19]):
-            behind = kh * op[28] - op[25]
-            for ki in range(op[20]):
-                below = ki * op[29] - op[26]
-                for kj in range(op[21]):
-                    shift = kj * op[30] - op[27]
+    for c in range(windows.channels):
+        for kh in range(windows.kernel.depth):
+            behind = kh * windows.dilation.depth - windows.padding.depth
+            for ki in range(windows.kernel.height):
+                below = ki * windows.dilation.height - windows.padding.height
+                for kj in range(windows.kernel.width):
+                    shift = kj * windows.dilation.width - windows.padding.width
                     low = max(first_inside(shift, stride, right), left)
-                    high = last_inside(shift, stride, op[18], right)
+                    high = last_inside(shift, stride, windows.image.width, right)
                     slab, line = start, begin
                     for _ in range(count):
-                        deep, down = slab * op[22] + behind, line * op[23] + below
-                        if 0 <= deep < op[16] and 0 <= down < op[17]:
-                            target = image + ((c * op[16] + deep) * op[17] + down) * op[18] + shift
+                        deep, down = slab * windows.stride.depth + behind, line * windows.stride.height + below
+                        if 0 <= deep < windows.image.depth and 0 <= down < windows.image.height:
+                            above = (c * windows.image.depth + deep) * windows.image.height + down  # rows
+                            target = image + above * windows.image.width + shift
                             if stride == 1:
                                 for k in range(low, high):
                                     f[target + k] += f[source + k - left]
@@ -152,23 +152,24 @@ def scatter_columns(op: Any, f: Any, image: int, columns: int, first: int, count
 
 
 @device
-def direct_slab(op: Any, f: Any, response: int, image: int, w: int, mode: int) -> int:
+def direct_slab(op: Any, windows: At[Windows], f: Any, response: int, image: int, w: int, mode: int) -> int:
     """One depth of a channel of the image against one of the response, through a slab of the kernel.
 
     `mode` 0: response += w * image; 1: image += w^T * response.
     """
-    height, width, ho, wo, stride = op[17], op[18], op[32], op[33], op[24]
-    for ki in range(op[20]):
-        down = ki * op[29] - op[26]
-        top = first_inside(down, op[23], ho)
-        bottom = last_inside(down, op[23], height, ho)
-        for kj in range(op[21]):
-            shift = kj * op[30] - op[27]
+    height, width, ho = windows.image.height, windows.image.width, windows.response.height
+    wo, stride = windows.response.width, windows.stride.width
+    for ki in range(windows.kernel.height):
+        down = ki * windows.dilation.height - windows.padding.height
+        top = first_inside(down, windows.stride.height, ho)
+        bottom = last_inside(down, windows.stride.height, height, ho)
+        for kj in range(windows.kernel.width):
+            shift = kj * windows.dilation.width - windows.padding.width
             low = first_inside(shift, stride, wo)
             high = last_inside(shift, stride, width, wo)
-            weight = f[w + ki * op[21] + kj]
+            weight = f[w + ki * windows.kernel.width + kj]
             for row in range(top, bottom):
-                out, source = response + row * wo, image + (row * op[23] + down) * width + shift
+                out, source = response + row * wo, image + (row * windows.stride.height + down) * width + shift
                 if mode == 0:
                     if stride == 1:
                         for k in range(low, high):
@@ -186,36 +187,39 @@ def direct_slab(op: Any, f: Any, response: int, image: int, w: int, mode: int) -
 
 
 @device
-def direct_sample(op: Any, f: Any, response: int, image: int, w: int, mode: int) -> int:
+def direct_sample(op: Any, windows: At[Windows], f: Any, response: int, image: int, w: int, mode: int) -> int:
     """All channels and depths of one sample, for `direct_slab`."""
-    inputs, outputs, taps = op[14], op[15], op[20] * op[21]
-    slab, pixels = op[32] * op[33], op[17] * op[18]
-    for out in range(op[13] * outputs):
+    inputs, outputs, taps = windows.channels, windows.outputs, windows.kernel.height * windows.kernel.width
+    slab, pixels = windows.response.height * windows.response.width, windows.image.height * windows.image.width
+    for out in range(windows.groups * outputs):
         group = out // outputs
         for c in range(inputs):
-            for kh in range(op[19]):
-                deep = kh * op[28] - op[25]
-                for d in range(first_inside(deep, op[22], op[31]), last_inside(deep, op[22], op[16], op[31])):
-                    direct_slab(op, f, response + (out * op[31] + d) * slab,
-                                image + ((group * inputs + c) * op[16] + d * op[22] + deep) * pixels,
-                                w + ((out * inputs + c) * op[19] + kh) * taps, mode)
+            for kh in range(windows.kernel.depth):
+                deep = kh * windows.dilation.depth - windows.padding.depth
+                for d in range(first_inside(deep, windows.stride.depth, windows.response.depth),
+                               last_inside(deep, windows.stride.depth, windows.image.depth, windows.response.depth)):
+                    direct_slab(op, windows, f, response + (out * windows.response.depth + d) * slab,
+                                image + ((group * inputs + c) * windows.image.depth
+                                         + d * windows.stride.depth + deep) * pixels,
+                                w + ((out * inputs + c) * windows.kernel.depth + kh) * taps, mode)
     return 0
 
 
 @device
-def weigh_slab(op: Any, f: Any, response: int, image: int, totals: Any, place: int) -> int:
+def weigh_slab(op: Any, windows: At[Windows], f: Any, response: int, image: int, totals: Any, place: int) -> int:
     """totals += response image, of one depth of a channel each, for the elements of a slab of the kernel."""
-    height, width, ho, wo, stride = op[17], op[18], op[32], op[33], op[24]
-    for ki in range(op[20]):
-        down = ki * op[29] - op[26]
-        top = first_inside(down, op[23], ho)
-        bottom = last_inside(down, op[23], height, ho)
-        for kj in range(op[21]):
-            shift, total = kj * op[30] - op[27], wide(cast(0.0, f))
+    height, width, ho = windows.image.height, windows.image.width, windows.response.height
+    wo, stride = windows.response.width, windows.stride.width
+    for ki in range(windows.kernel.height):
+        down = ki * windows.dilation.height - windows.padding.height
+        top = first_inside(down, windows.stride.height, ho)
+        bottom = last_inside(down, windows.stride.height, height, ho)
+        for kj in range(windows.kernel.width):
+            shift, total = kj * windows.dilation.width - windows.padding.width, wide(cast(0.0, f))
             low = first_inside(shift, stride, wo)
             high = last_inside(shift, stride, width, wo)
             for row in range(top, bottom):
-                out, source = response + row * wo, image + (row * op[23] + down) * width + shift
+                out, source = response + row * wo, image + (row * windows.stride.height + down) * width + shift
                 part = cast(0.0, f)
                 if stride == 1:
                     for k in range(low, high):
@@ -224,210 +228,222 @@ def weigh_slab(op: Any, f: Any, response: int, image: int, totals: Any, place: i
                     for k in range(low, high):
                         part = plus(part, f[out + k] * f[source + k * stride])
                 total += wide(part)
-            totals[place + ki * op[21] + kj] += total
+            totals[place + ki * windows.kernel.width + kj] += total
     return 0
 
 
 @device
-def weigh_directly(op: Any, f: Any, response: int, image: int) -> int:
+def weigh_directly(op: Convolution, f: Any, response: int, image: int) -> int:
     """dw += response image, whose totals, of a group, are few: they are float64s."""
-    inputs, outputs, taps, depth = op[14], op[15], op[20] * op[21], patch_size(op)
-    slab, pixels, totals, one = op[32] * op[33], op[17] * op[18], doubles_at(f, stack(f)), wide(cast(1.0, f))
-    for group in range(op[13]):
+    inputs, outputs, taps = op.windows.channels, op.windows.outputs, op.windows.kernel.height * op.windows.kernel.width
+    depth = patch_size(op, op.windows)
+    slab = op.windows.response.height * op.windows.response.width
+    pixels = op.windows.image.height * op.windows.image.width
+    totals, one = doubles_at(f, stack(f)), wide(cast(1.0, f))
+    for group in range(op.windows.groups):
         clear_totals(f, totals, outputs * depth)
-        for sample in range(op[12]):
+        for sample in range(op.windows.samples):
             for out in range(outputs):
-                channel = (sample * op[13] + group) * outputs + out
+                channel = (sample * op.windows.groups + group) * outputs + out
                 for c in range(inputs):
-                    seen = (sample * op[13] + group) * inputs + c
-                    for kh in range(op[19]):
-                        deep = kh * op[28] - op[25]
-                        for d in range(first_inside(deep, op[22], op[31]), last_inside(deep, op[22], op[16], op[31])):
-                            weigh_slab(op, f, response + (channel * op[31] + d) * slab,
-                                       image + (seen * op[16] + d * op[22] + deep) * pixels, totals,
-                                       out * depth + (c * op[19] + kh) * taps)
-        give_totals(f, totals, outputs * depth, one, op[6] + group * outputs * depth, 1, True)
+                    seen = (sample * op.windows.groups + group) * inputs + c
+                    for kh in range(op.windows.kernel.depth):
+                        deep = kh * op.windows.dilation.depth - op.windows.padding.depth
+                        for d in range(first_inside(deep, op.windows.stride.depth, op.windows.response.depth),
+                                       last_inside(deep, op.windows.stride.depth, op.windows.image.depth,
+                                                   op.windows.response.depth)):
+                            weigh_slab(op, op.windows, f, response + (channel * op.windows.response.depth + d) * slab,
+                                       image + (seen * op.windows.image.depth
+                                                + d * op.windows.stride.depth + deep) * pixels,
+                                       totals, out * depth + (c * op.windows.kernel.depth + kh) * taps)
+        give_totals(f, totals, outputs * depth, one, op.d.weight + group * outputs * depth, 1, True)
     return 0
 
 
 @device
-def respond(op: Any, f: Any, i: Any, b: Any, response: int, image: int, add: int) -> int:
+def respond(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, add: int) -> int:
     """response = w * image, or +=, where `add` is not 0."""
     status = 0
-    if op[39] != 0:
+    if op.tiles.respond:
         return respond_by_tiles(op, f, i, b, response, image, add)
-    groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
-    plane = op[14] * image_pixels(op)
-    if op[37] != 0 and add == 0:
-        clear(f, response, op[12] * groups * outputs * pixels)
-    for sample in range(op[12]):
-        if op[37] != 0:
-            direct_sample(op, f, response + sample * groups * outputs * pixels, image + sample * groups * plane,
-                          op[5], 0)
+    groups, outputs = op.windows.groups, op.windows.outputs
+    pixels, depth = response_pixels(op, op.windows), patch_size(op, op.windows)
+    plane = op.windows.channels * image_pixels(op, op.windows)
+    if op.direct and add == 0:
+        clear(f, response, op.windows.samples * groups * outputs * pixels)
+    for sample in range(op.windows.samples):
+        if op.direct:
+            direct_sample(op, op.windows, f, response + sample * groups * outputs * pixels,
+                          image + sample * groups * plane, op.weight, 0)
             continue
         for group in range(groups):
-            w = op[5] + group * outputs * depth
+            w = op.weight + group * outputs * depth
             to = response + (sample * groups + group) * outputs * pixels
             source = image + (sample * groups + group) * plane
-            if op[38] != 0:
-                status |= gemm(op[11], 0, 0, outputs, pixels, depth, w, depth, source, pixels, add, to, pixels, f)
+            if op.pixel:
+                status |= gemm(op.gemm, 0, 0, outputs, pixels, depth, w, depth, source, pixels, add, to, pixels, f)
                 continue
-            for first in range(0, op[31] * op[32], op[35]):
-                rows = min(op[35], op[31] * op[32] - first)
-                for left in range(0, op[33], op[36]):
-                    right = min(left + op[36], op[33])
+            for first in range(0, op.windows.response.depth * op.windows.response.height, op.rows):
+                rows = min(op.rows, op.windows.response.depth * op.windows.response.height - first)
+                for left in range(0, op.windows.response.width, op.across):
+                    right = min(left + op.across, op.windows.response.width)
                     count = rows * (right - left)
-                    gather_columns(op, f, source, op[9], first, rows, left, right, 0)
-                    status |= gemm(op[11], 0, 0, outputs, count, depth, w, depth, op[9], count, add,
-                                   to + first * op[33] + left, pixels, f)
+                    gather_columns(op, op.windows, f, source, op.columns, first, rows, left, right, 0)
+                    status |= gemm(op.gemm, 0, 0, outputs, count, depth, w, depth, op.columns, count, add,
+                                   to + first * op.windows.response.width + left, pixels, f)
     return status
 
 
 @device
-def spread(op: Any, f: Any, i: Any, b: Any, image: int, response: int, add: int) -> int:
+def spread(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, add: int) -> int:
     """image = w^T * response, or += where `add` is not 0: columns w^T response, added where they were taken from."""
     status = 0
-    if op[40] != 0:
+    if op.tiles.spread:
         return spread_by_tiles(op, f, i, b, image, response, add)
-    groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
-    plane = op[14] * image_pixels(op)
-    if op[38] == 0 and add == 0:
-        clear(f, image, op[12] * groups * plane)
-    for sample in range(op[12]):
-        if op[37] != 0:
-            direct_sample(op, f, response + sample * groups * outputs * pixels, image + sample * groups * plane,
-                          op[5], 1)
+    groups, outputs = op.windows.groups, op.windows.outputs
+    pixels, depth = response_pixels(op, op.windows), patch_size(op, op.windows)
+    plane = op.windows.channels * image_pixels(op, op.windows)
+    if not op.pixel and add == 0:
+        clear(f, image, op.windows.samples * groups * plane)
+    for sample in range(op.windows.samples):
+        if op.direct:
+            direct_sample(op, op.windows, f, response + sample * groups * outputs * pixels,
+                          image + sample * groups * plane, op.weight, 1)
             continue
         for group in range(groups):
-            w = op[5] + group * outputs * depth
+            w = op.weight + group * outputs * depth
             source = response + (sample * groups + group) * outputs * pixels
             to = image + (sample * groups + group) * plane
-            if op[38] != 0:
-                status |= gemm(op[11], 1, 0, depth, pixels, outputs, w, depth, source, pixels, add, to, pixels, f)
+            if op.pixel:
+                status |= gemm(op.gemm, 1, 0, depth, pixels, outputs, w, depth, source, pixels, add, to, pixels, f)
                 continue
-            for first in range(0, op[31] * op[32], op[35]):
-                rows = min(op[35], op[31] * op[32] - first)
-                for left in range(0, op[33], op[36]):
-                    right = min(left + op[36], op[33])
+            for first in range(0, op.windows.response.depth * op.windows.response.height, op.rows):
+                rows = min(op.rows, op.windows.response.depth * op.windows.response.height - first)
+                for left in range(0, op.windows.response.width, op.across):
+                    right = min(left + op.across, op.windows.response.width)
                     count = rows * (right - left)
-                    status |= gemm(op[11], 1, 0, depth, count, outputs, w, depth, source + first * op[33] + left,
-                                   pixels, 0, op[9], count, f)
-                    scatter_columns(op, f, to, op[9], first, rows, left, right)
+                    status |= gemm(op.gemm, 1, 0, depth, count, outputs, w, depth,
+                                   source + first * op.windows.response.width + left, pixels, 0, op.columns, count, f)
+                    scatter_columns(op, op.windows, f, to, op.columns, first, rows, left, right)
     return status
 
 
 @device
-def move_to_totals(op: Any, f: Any, n: int) -> int:
+def move_to_totals(op: Convolution, f: Any, n: int) -> int:
     """Add the weight's adjoint to its totals, and clear it."""
-    add_row(f, doubles_at(f, op[9] + op[58]), n, op[6], 1)
-    return clear(f, op[6], n)
+    add_row(f, doubles_at(f, op.columns + op.totals), n, op.d.weight, 1)
+    return clear(f, op.d.weight, n)
 
 
 @device
-def weight_adjoint(op: Any, f: Any, i: Any, b: Any, response: int, image: int) -> int:
+def weight_adjoint(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int) -> int:
     """dw += response columns^T."""
     status = 0
-    groups, outputs, pixels, depth = op[13], op[15], response_pixels(op), patch_size(op)
-    plane, size = op[14] * image_pixels(op), groups * outputs * depth
-    if op[0] & 4 != 0:
-        clear(f, op[6], size)
-    if op[39] != 0:
+    groups, outputs = op.windows.groups, op.windows.outputs
+    pixels, depth = response_pixels(op, op.windows), patch_size(op, op.windows)
+    plane, size = op.windows.channels * image_pixels(op, op.windows), groups * outputs * depth
+    if op.stores.weight:
+        clear(f, op.d.weight, size)
+    if op.tiles.respond:
         return weigh_by_tiles(op, f, i, b, response, image)
-    if op[37] != 0:
+    if op.direct:
         return weigh_directly(op, f, response, image)
-    if op[58] != 0:
-        clear_totals(f, doubles_at(f, op[9] + op[58]), size)
+    if op.totals:
+        clear_totals(f, doubles_at(f, op.columns + op.totals), size)
         move_to_totals(op, f, size)
-    for sample in range(op[12]):
+    for sample in range(op.windows.samples):
         for group in range(groups):
-            dw = op[6] + group * outputs * depth
+            dw = op.d.weight + group * outputs * depth
             source = response + (sample * groups + group) * outputs * pixels
             patches = image + (sample * groups + group) * plane
-            if op[38] != 0:
-                status |= gemm(op[11], 0, 1, outputs, depth, pixels, source, pixels, patches, pixels, 1, dw, depth, f)
+            if op.pixel:
+                status |= gemm(op.gemm, 0, 1, outputs, depth, pixels, source, pixels, patches, pixels, 1, dw, depth, f)
                 continue
-            for first in range(0, op[31] * op[32], op[35]):
-                rows = min(op[35], op[31] * op[32] - first)
-                for left in range(0, op[33], op[36]):
-                    right = min(left + op[36], op[33])
+            for first in range(0, op.windows.response.depth * op.windows.response.height, op.rows):
+                rows = min(op.rows, op.windows.response.depth * op.windows.response.height - first)
+                for left in range(0, op.windows.response.width, op.across):
+                    right = min(left + op.across, op.windows.response.width)
                     count = rows * (right - left)
-                    gather_columns(op, f, patches, op[9], first, rows, left, right, 0)
-                    status |= gemm(op[11], 0, 1, outputs, depth, count, source + first * op[33] + left, pixels,
-                                   op[9], count, 1, dw, depth, f)
-        if op[58] != 0 and sample % TOGETHER == TOGETHER - 1:
+                    gather_columns(op, op.windows, f, patches, op.columns, first, rows, left, right, 0)
+                    status |= gemm(op.gemm, 0, 1, outputs, depth, count,
+                                   source + first * op.windows.response.width + left, pixels, op.columns, count, 1,
+                                   dw, depth, f)
+        if op.totals and sample % TOGETHER == TOGETHER - 1:
             move_to_totals(op, f, size)
-    if op[58] != 0:
+    if op.totals:
         move_to_totals(op, f, size)
-        give_totals(f, doubles_at(f, op[9] + op[58]), size, wide(cast(1.0, f)), op[6], 1, False)
+        give_totals(f, doubles_at(f, op.columns + op.totals), size, wide(cast(1.0, f)), op.d.weight, 1, False)
     return status
 
 
 @device
-def fill_bias(op: Any, f: Any, channels: int, pixels: int) -> int:
+def fill_bias(op: Convolution, f: Any, channels: int, pixels: int) -> int:
     """y = bias, where there is one."""
-    if op[34] != 0:
-        for plane in range(op[12] * channels):
-            value = f[op[7] + plane % channels]
-            for k in range(op[1] + plane * pixels, op[1] + (plane + 1) * pixels):
+    if op.biased:
+        for plane in range(op.windows.samples * channels):
+            value = f[op.bias + plane % channels]
+            for k in range(op.y + plane * pixels, op.y + (plane + 1) * pixels):
                 f[k] = value
     return 0
 
 
 @device
-def bias_adjoint(op: Any, f: Any, channels: int, pixels: int) -> int:
+def bias_adjoint(op: Convolution, f: Any, channels: int, pixels: int) -> int:
     """dbias += the sum of g."""
     totals, one = doubles_at(f, stack(f)), wide(cast(1.0, f))
     for left in range(0, channels, COLUMNS):
         n = min(COLUMNS, channels - left)
         clear_totals(f, totals, n)
-        for sample in range(op[12]):
+        for sample in range(op.windows.samples):
             for c in range(n):
-                totals[c] += row_total(f, op[2] + (sample * channels + left + c) * pixels, pixels)
-        give_totals(f, totals, n, one, op[8] + left, 1, op[0] & 8 == 0)
+                totals[c] += row_total(f, op.g + (sample * channels + left + c) * pixels, pixels)
+        give_totals(f, totals, n, one, op.d.bias + left, 1, not op.stores.bias)
     return 0
 
 
-def conv_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def conv_forward(op: Convolution, f: Any, i: Any, b: Any) -> int:
     """y[n, o] = bias[o] + sum over c, i, j of w[o, c, i, j] x[n, c, . stride - padding + (i, j) dilation]."""
-    fill_bias(op, f, op[13] * op[15], response_pixels(op))
-    return respond(op, f, i, b, op[1], op[3], op[34])
+    fill_bias(op, f, op.windows.groups * op.windows.outputs, response_pixels(op, op.windows))
+    return respond(op, f, i, b, op.y, op.x, op.biased)
 
 
-def conv_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def conv_adjoint(op: Convolution, f: Any, i: Any, b: Any) -> int:
     """dx += w^T * g, dw += g * x, dbias += sum of g."""
     status = 0
-    if op[4] != 0:
-        status |= spread(op, f, i, b, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
-    if op[6] != 0:
-        status |= weight_adjoint(op, f, i, b, op[2], op[3])
-    if op[8] != 0:
-        bias_adjoint(op, f, op[13] * op[15], response_pixels(op))
+    if op.d.x != 0:
+        status |= spread(op, f, i, b, op.d.x, op.g, 0 if op.stores.x else 1)
+    if op.d.weight != 0:
+        status |= weight_adjoint(op, f, i, b, op.g, op.x)
+    if op.d.bias != 0:
+        bias_adjoint(op, f, op.windows.groups * op.windows.outputs, response_pixels(op, op.windows))
     return status
 
 
-CONV = Op("conv", conv_forward, conv_adjoint, ((2, 4), (1, 4), (), ()), stores=True,
+CONV = Op("conv", conv_forward, conv_adjoint, row=Convolution,
+          saves={"x": "weight columns", "weight": "x columns"}, stores=True,
           doc="cross-correlation over up to three axes, by groups of channels",
           products=lambda shapes: math.prod(shapes[0]) * math.prod(shapes[2][1:]))
 
 
-def conv_transpose_forward(op: Any, f: Any, i: Any, b: Any) -> int:
+def conv_transpose_forward(op: Convolution, f: Any, i: Any, b: Any) -> int:
     """y[n, c, p stride - padding + (i, j) dilation] = bias[c] + the sum of w[o, c, i, j] x[n, o, p] that meet there."""
-    fill_bias(op, f, op[13] * op[14], image_pixels(op))
-    return spread(op, f, i, b, op[1], op[3], op[34])
+    fill_bias(op, f, op.windows.groups * op.windows.channels, image_pixels(op, op.windows))
+    return spread(op, f, i, b, op.y, op.x, op.biased)
 
 
-def conv_transpose_adjoint(op: Any, f: Any, i: Any, b: Any) -> int:
+def conv_transpose_adjoint(op: Convolution, f: Any, i: Any, b: Any) -> int:
     """dx += w * g, dw += x * g, dbias += sum of g."""
     status = 0
-    if op[4] != 0:
-        status |= respond(op, f, i, b, op[4], op[2], 0 if op[0] & 2 != 0 else 1)
-    if op[6] != 0:
-        status |= weight_adjoint(op, f, i, b, op[3], op[2])
-    if op[8] != 0:
-        bias_adjoint(op, f, op[13] * op[14], image_pixels(op))
+    if op.d.x != 0:
+        status |= respond(op, f, i, b, op.d.x, op.g, 0 if op.stores.x else 1)
+    if op.d.weight != 0:
+        status |= weight_adjoint(op, f, i, b, op.x, op.g)
+    if op.d.bias != 0:
+        bias_adjoint(op, f, op.windows.groups * op.windows.channels, image_pixels(op, op.windows))
     return status
 
 
-CONV_TRANSPOSE = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, ((2, 4), (1, 4), (), ()),
-                    stores=True, doc="the adjoint of cross-correlation as a map of its own",
+CONV_TRANSPOSE = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, row=Convolution,
+                    saves={"x": "weight columns", "weight": "x columns"}, stores=True,
+                    doc="the adjoint of cross-correlation as a map of its own",
                     products=lambda shapes: math.prod(shapes[1]) * math.prod(shapes[2][1:]))

@@ -7,18 +7,12 @@ from typing import Any
 
 from ..engine.language import cast, device, floats_at, plus, wide
 from ..engine.mathematics.vecmath import where
-from ..engine.row import Aux, Input, Output, Row, Words, contiguous
+from ..engine.row import Aux, Input, Output, Row, contiguous
 from .convolution import first_inside, last_inside
 from .table import Op
+from .windows import Plane
 
 INFINITY = math.inf
-
-
-class Plane(Words):
-    """A number for each of the two axes."""
-
-    height: int
-    width: int
 
 
 class MaxPool(Row):

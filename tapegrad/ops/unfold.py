@@ -28,8 +28,8 @@ class Patches(Row):
 def gather(op: Patches, f: Any, image: int, columns: int, add: int) -> int:
     """columns = the patches of the image, or +=, where `add` is not 0."""
     for sample in range(op.windows.samples):
-        gather_columns(op, f, image + sample * op.windows.channels * image_pixels(op),
-                       columns + sample * patch_size(op) * response_pixels(op), 0,
+        gather_columns(op, op.windows, f, image + sample * op.windows.channels * image_pixels(op, op.windows),
+                       columns + sample * patch_size(op, op.windows) * response_pixels(op, op.windows), 0,
                        op.windows.response.depth * op.windows.response.height, 0, op.windows.response.width, add)
     return 0
 
@@ -37,11 +37,12 @@ def gather(op: Patches, f: Any, image: int, columns: int, add: int) -> int:
 @device
 def scatter(op: Patches, f: Any, image: int, columns: int, add: int) -> int:
     """image = the sum of the columns where they were gathered from, or +=, where `add` is not 0."""
-    plane = op.windows.channels * image_pixels(op)
+    plane = op.windows.channels * image_pixels(op, op.windows)
     if add == 0:
         clear(f, image, op.windows.samples * plane)
     for sample in range(op.windows.samples):
-        scatter_columns(op, f, image + sample * plane, columns + sample * patch_size(op) * response_pixels(op), 0,
+        scatter_columns(op, op.windows, f, image + sample * plane,
+                        columns + sample * patch_size(op, op.windows) * response_pixels(op, op.windows), 0,
                         op.windows.response.depth * op.windows.response.height, 0, op.windows.response.width)
     return 0
 
