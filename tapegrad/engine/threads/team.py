@@ -55,6 +55,7 @@ from ..language import (
     settle,
 )
 from ..locks import TEAMS, Lock
+from ..row import Words
 from ..storage import address_of, aligned_bytes
 
 #: how often a helper looks for work before it sleeps, and how often somebody who waits looks before it lets others run
@@ -149,16 +150,25 @@ def wake(team: int, helpers: int, i: Any) -> int:
     return 0
 
 
-def share_parts(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Share out; words: 0 team, 1 kernel, 2 row, 3 parts."""
-    team, parts, threads = op[0], op[3], 1
+class Shared(Words):
+    """A piece of work."""
+
+    team: int
+    kernel: int
+    row: int
+    parts: int
+
+
+def share_parts(op: Shared, f: Any, i: Any, b: Any) -> int:
+    """Share out."""
+    team, parts, threads = op.team, op.parts, 1
     if parts > 1 and i[team + 1] > 0:
         threads = min(c_call(i[team + 2], 0, 0, 0), i[team + 1] + 1, parts)
         if i[team + MOST_NOW] > 0:
             threads = min(threads, i[team + MOST_NOW])
     if threads < 2 or replace(i, team + TAKEN, 0, 1) == 0:
         for part in range(parts):
-            status = run_part(op[1], op[2], part, parts, f, i, b)
+            status = run_part(op.kernel, op.row, part, parts, f, i, b)
             if status != 0:
                 return status
         return 0
@@ -167,10 +177,10 @@ def share_parts(op: Any, f: Any, i: Any, b: Any) -> int:
     for stretch in range(threads):
         at = team + TICKETS + 8 * stretch
         count = (stretch + 1) * parts // threads - stretch * parts // threads
-        i[at + KERNEL], i[at + ROW], i[at + PARTS], i[at + THREADS] = op[1], op[2], parts, threads
+        i[at + KERNEL], i[at + ROW], i[at + PARTS], i[at + THREADS] = op.kernel, op.row, parts, threads
         offer(i, at, work + count - (1 if stretch == 0 else 0))
     wake(team, threads - 1, i)
-    status, own, looks = run_part(op[1], op[2], 0, parts, f, i, b), 1, 0
+    status, own, looks = run_part(op.kernel, op.row, 0, parts, f, i, b), 1, 0
     settle()
     wake(team, threads - 1, i)
     while take_any(team, 0, f, i, b) != 0:
@@ -187,9 +197,14 @@ def share_parts(op: Any, f: Any, i: Any, b: Any) -> int:
     return status
 
 
-def help_team(op: Any, f: Any, i: Any, b: Any) -> int:
-    """The life of a helper; words: 0 team, 1 its number, from 1 on."""
-    team, number = op[0], op[1]
+class Helper(Words):
+    team: int
+    number: int  # from 1 on
+
+
+def help_team(op: Helper, f: Any, i: Any, b: Any) -> int:
+    """The life of a helper."""
+    team, number = op.team, op.number
     sleeper, ticket = team + SLEEPERS + 8 * (number - 1), team + TICKETS + 8 * number
     buffer = frame()
     looks = 0
@@ -286,7 +301,7 @@ def _grow(words: np.ndarray, dtype: np.dtype) -> None:
     for number in range(int(words[1]) + 1, count + 1):
         sleeper = words[SLEEPERS + 8 * (number - 1):]
         sleeper[:3] = 0, *os.pipe()
-        row = np.array([address_of(words) // 8, number], np.int64)
+        row = np.array(Helper.words(team=address_of(words) // 8, number=number), np.int64)
         HELP.address(dtype)
         helper = threading.Thread(target=_help, args=(row, dtype), name=f"tapegrad-{number}", daemon=True)
         helper.start()

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..kernels import Kernel
-from ..language import FLOATS, call, device, frame, real, words_at
+from ..language import FLOATS, call, device, frame, words_at
+from ..row import Part, Words
 from ..storage import address_of
 from ..threads.team import share
 
@@ -54,9 +55,9 @@ def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
     return run_forward(op, op[BEGIN], op[END], f, i, b)
 
 
-def update_part(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Part op[1] of the updates whose header is at op[0]: a stretch of the elements of all rows, one behind another."""
-    header, part, piece = words_at(op[0]), op[1], frame()
+def update_part(op: Part, f: Any, i: Any, b: Any) -> int:
+    """A part of the updates of a header: a stretch of the elements of all rows, one behind another."""
+    header, part, piece = words_at(op.row), op.number, frame()
     begin, end = header[ELEMENTS] * part // header[PARTS], header[ELEMENTS] * (part + 1) // header[PARTS]
     count, at = header[COUNT], 0
     for n in range(header[UPDATES], header[END]):
@@ -182,25 +183,43 @@ def task_walk(op: Any, f: Any, i: Any, b: Any) -> int:
     return run_tasks(op, op[BEGIN], op[END], f, i, b)
 
 
-def put_float(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = value. Words: 1 y, 2 value."""
-    f[op[1]] = real(op, 2, f)
+class Put(Words):
+    mode: int
+    y: int
+    value: float
+
+
+def put_float(op: Put, f: Any, i: Any, b: Any) -> int:
+    """y = value."""
+    f[op.y] = op.value
     return 0
 
 
-def clear_floats(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = 0. Words: 1 y, 2 elements."""
-    if op[2] == 1:  # without a call of `memset`, which the loop becomes
-        f[op[1]] = 0.0
+class Clear(Words):
+    mode: int
+    y: int
+    count: int
+
+
+def clear_floats(op: Clear, f: Any, i: Any, b: Any) -> int:
+    """y = 0."""
+    if op.count == 1:  # without a call of `memset`, which the loop becomes
+        f[op.y] = 0.0
         return 0
-    for k in range(op[2]):
-        f[op[1] + k] = 0.0
+    for k in range(op.count):
+        f[op.y + k] = 0.0
     return 0
 
 
-def clear_several(op: Any, f: Any, i: Any, b: Any) -> int:
-    """y = 0, of some rows of `clear_floats` one behind the other. Words: 1 the first, 2 how many."""
-    for row in range(op[1], op[1] + 3 * op[2], 3):
+class ClearSeveral(Words):
+    mode: int
+    rows: int  # the first `Clear`
+    count: int
+
+
+def clear_several(op: ClearSeveral, f: Any, i: Any, b: Any) -> int:
+    """`clear_floats` of rows one behind the other."""
+    for row in range(op.rows, op.rows + 3 * op.count, 3):
         at, count = i[row + 1], i[row + 2]
         if count == 4:
             f[at], f[at + 1], f[at + 2], f[at + 3] = 0.0, 0.0, 0.0, 0.0

@@ -7,6 +7,7 @@ from typing import Any
 from ..kernels import Kernel
 from ..language import device
 from ..poison import CANARY, POISON
+from ..row import Words
 
 BROKEN_STATUS = 253  # of `watch`; the other bits are the block's number
 
@@ -19,18 +20,26 @@ def fill_words(i: Any, at: int, count: int, word: int) -> int:
     return 0
 
 
-def watch(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Blocks are born, or have died. Words: 1 their rows (address and count of words, number), 2 how many, 3 whether
-    they are born, 4 whether they are filled, 5 words of a canary."""
-    for row in range(op[1], op[1] + 3 * op[2], 3):
+class Watched(Words):
+    mode: int
+    blocks: int  # address and count of words, and number, of each
+    count: int
+    born: bool
+    filled: bool
+    canary: int  # words of one
+
+
+def watch(op: Watched, f: Any, i: Any, b: Any) -> int:
+    """Blocks are born, or have died."""
+    for row in range(op.blocks, op.blocks + 3 * op.count, 3):
         at, count = i[row], i[row + 1]
-        if op[3] != 0:
-            fill_words(i, at + count, op[5], CANARY)
+        if op.born:
+            fill_words(i, at + count, op.canary, CANARY)
         else:
-            for k in range(op[5]):
+            for k in range(op.canary):
                 if i[at + count + k] != CANARY:
                     return i[row + 2] * 256 + BROKEN_STATUS
-        if op[4] != 0:
+        if op.filled:
             fill_words(i, at, count, POISON)
     return 0
 

@@ -18,22 +18,37 @@ import numpy as np
 
 from ...engine.kernels import Kernel
 from ...engine.language import FLOATS, device
+from ...engine.row import Words
 from ...engine.storage import address_of
 
-# Words: 1 count, 2 order (by size, falling, then birth), 3 sizes, 4 births, 5 deaths, 6 offsets (result), 7 placed
-# (scratch: buffer numbers by offset), 8 total (result); found by `look`: 9 offset of the gap (-1: none), 10 its bytes,
-# 11 end of all; for many: 12 leaving (by size, falling, then death), and scratch: 13 and 14 the neighbours below and
-# above in the list, 15 the heap (gap and the buffer below it).
-_WORDS = 16
+
+class Placement(Words):
+    mode: int
+    count: int  # of buffers
+    order: int  # by size, falling, then birth
+    sizes: int
+    births: int
+    deaths: int
+    offsets: int  # result
+    placed: int  # scratch: buffer numbers by offset
+    total: int  # result
+    gap: int  # found by `look`: offset of the gap, or -1
+    gap_bytes: int
+    end: int  # of all
+    leaving: int  # by size, falling, then death
+    below: int  # scratch: the neighbours in the list
+    above: int
+    heap: int  # scratch: gap and the buffer below it
+
 
 _MANY = 1000
 _GONE, _LOW = -2, -3  # in the place of a neighbour above: of a dead buffer, of one below the list
 
 
 @device
-def look(op: Any, i: Any, k: int, count: int) -> int:
+def look(op: Placement, i: Any, k: int, count: int) -> int:
     """Best fit: find the tightest gap for buffer `k` among the first `count` placed that are live with it."""
-    size, birth, death, offset, placed = op[3], op[4], op[5], op[6], op[7]
+    size, birth, death, offset, placed = op.sizes, op.births, op.deaths, op.offsets, op.placed
     wanted, best, best_gap, end = i[size + k], -1, -1, 0
     for m in range(count):
         other = i[placed + m]
@@ -44,14 +59,14 @@ def look(op: Any, i: Any, k: int, count: int) -> int:
             reach = i[offset + other] + i[size + other]
             if reach > end:
                 end = reach
-    op[9], op[10], op[11] = best, best_gap, end
+    op.gap, op.gap_bytes, op.end = best, best_gap, end
     return 0
 
 
 @device
-def insert(op: Any, i: Any, k: int, count: int) -> int:
+def insert(op: Placement, i: Any, k: int, count: int) -> int:
     """Insert buffer `k` into the `count` placed, ordered by offset."""
-    offset, placed, m = op[6], op[7], count
+    offset, placed, m = op.offsets, op.placed, count
     while m > 0 and i[offset + i[placed + m - 1]] > i[offset + k]:
         i[placed + m] = i[placed + m - 1]
         m -= 1
@@ -70,16 +85,16 @@ def remove(i: Any, placed: int, count: int, k: int) -> int:
     return count - 1
 
 
-def place_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
+def place_kernel(op: Placement, f: Any, i: Any, b: Any) -> int:
     """Greedy by size."""
-    for n in range(op[1]):
-        k = i[op[2] + n]
+    for n in range(op.count):
+        k = i[op.order + n]
         look(op, i, k, n)
-        at = op[11] if op[9] < 0 else op[9]
-        i[op[6] + k] = at
+        at = op.end if op.gap < 0 else op.gap
+        i[op.offsets + k] = at
         insert(op, i, k, n)
-        if at + i[op[3] + k] > op[8]:
-            op[8] = at + i[op[3] + k]
+        if at + i[op.sizes + k] > op.total:
+            op.total = at + i[op.sizes + k]
     return 0
 
 
@@ -142,12 +157,12 @@ def merge(i: Any, placed: int, count: int, apart: int, heap: int, gaps: int, off
     return count + more
 
 
-def place_many_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
+def place_many_kernel(op: Placement, f: Any, i: Any, b: Any) -> int:
     """The same for many: `low` buffers are searched; those of this size alive above `floor` are in the list."""
-    order, size, birth, death, offset, placed = op[2], op[3], op[4], op[5], op[6], op[7]
-    leaving, below, above, heap = op[12], op[13], op[14], op[15]
+    order, size, birth, death, offset, placed = op.order, op.sizes, op.births, op.deaths, op.offsets, op.placed
+    leaving, below, above, heap = op.leaving, op.below, op.above, op.heap
     low, floor, begin, gone, gaps, lowest, highest = 0, 0, 0, 0, 0, -1, -1
-    for n in range(op[1]):
+    for n in range(op.count):
         k = i[order + n]
         wanted = i[size + k]
         if wanted != i[size + i[order + begin]]:  # another size: the list's buffers are searched from now on
@@ -158,7 +173,7 @@ def place_many_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
                     gaps = push(i, heap, gaps, i[offset + other], other, offset)
             low = merge(i, placed, low, below, heap, gaps, offset)
             gaps = 0
-            floor, begin, gone, lowest, highest = op[8], n, n, -1, -1
+            floor, begin, gone, lowest, highest = op.total, n, n, -1, -1
         while gone < n and i[death + i[leaving + gone]] < i[birth + k]:
             other = i[leaving + gone]
             gone += 1
@@ -178,7 +193,7 @@ def place_many_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
                 if under >= 0 and over >= 0:
                     gaps = push(i, heap, gaps, i[offset + over] - i[offset + under] - wanted, under, offset)
         look(op, i, k, low)
-        at, tightest, end, under = op[9], op[10], op[11], -1
+        at, tightest, end, under = op.gap, op.gap_bytes, op.end, -1
         if lowest >= 0:
             gap = i[offset + lowest] - end
             if gap >= wanted and (at < 0 or gap < tightest):
@@ -194,8 +209,8 @@ def place_many_kernel(op: Any, f: Any, i: Any, b: Any) -> int:
         elif at < 0:
             at, under = end, highest
         i[offset + k] = at
-        if at + wanted > op[8]:
-            op[8] = at + wanted
+        if at + wanted > op.total:
+            op.total = at + wanted
         if at < floor:
             insert(op, i, k, low)
             i[above + k] = _LOW
@@ -239,16 +254,17 @@ def place(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, many: int =
     sizes, births, deaths = (np.ascontiguousarray(a, np.int64) for a in (sizes, births, deaths))
     count = len(sizes)
     order, offsets = np.lexsort((births, -sizes)).astype(np.int64), np.empty(count, np.int64)
-    row, scratch = np.zeros(_WORDS, np.int64), np.empty(7 * count, np.int64)
+    leaving = order if count < many else np.lexsort((deaths, -sizes)).astype(np.int64)
+    scratch = np.empty(7 * count, np.int64)
     at = address_of(scratch) // 8
-    row[1:8] = count, *(address_of(a) // 8 for a in (order, sizes, births, deaths, offsets)), at
-    if count < many:
-        PLACE(address_of(row), FLOATS[0])
-    else:
-        leaving = np.lexsort((deaths, -sizes)).astype(np.int64)
-        row[12:] = address_of(leaving) // 8, at + count, at + 2 * count, at + 3 * count
-        PLACE_MANY(address_of(row), FLOATS[0])
-    return offsets, int(row[8])
+    words = Placement.words(
+        mode=0, count=count, order=address_of(order) // 8, sizes=address_of(sizes) // 8, births=address_of(births) // 8,
+        deaths=address_of(deaths) // 8, offsets=address_of(offsets) // 8, placed=at, total=0, gap=0, gap_bytes=0, end=0,
+        leaving=address_of(leaving) // 8, below=at + count, above=at + 2 * count, heap=at + 3 * count)
+    row = np.array(words, np.int64)
+    kernel = PLACE if count < many else PLACE_MANY
+    kernel(address_of(row), FLOATS[0])
+    return offsets, int(row[Placement.word("total")])
 
 
 def live_bytes(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, begin: int, end: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from ...engine.kernels import Kernel
 from ...engine.poison import GAP
 from ...engine.storage import address_of
-from ...engine.walks.watch import WATCH
+from ...engine.walks.watch import WATCH, Watched
 from ...errors import CorruptionError
 
 if TYPE_CHECKING:
@@ -54,18 +54,19 @@ class Watch:
         born, died = ever & (birth >= 0), ever & (death < lives.end)
         self._rows: list[np.ndarray] = []
         self.tasks = [
-            *self._at(np.where(died, at[np.clip(death, 0, lives.end)] + 1, -1), died, 0, 1),
-            *self._at(np.where(left, last, -1), left, 0, 0),
-            *self._at(np.where(given, begin, -1), given, 1, 0),
-            *self._at(np.where(born, at[np.clip(birth, 0, lives.end)], -1), born, 1, 1),
+            *self._at(np.where(died, at[np.clip(death, 0, lives.end)] + 1, -1), died, False, True),
+            *self._at(np.where(left, last, -1), left, False, False),
+            *self._at(np.where(given, begin, -1), given, True, False),
+            *self._at(np.where(born, at[np.clip(birth, 0, lives.end)], -1), born, True, True),
         ]
 
-    def _at(self, before: np.ndarray, chosen: np.ndarray, born: int, filled: int) -> list[tuple[int, Kernel, int]]:
+    def _at(self, before: np.ndarray, chosen: np.ndarray, born: bool, filled: bool) -> list[tuple[int, Kernel, int]]:
         """One task for each row that the chosen blocks are checked or poisoned before."""
         found = []
         for place in np.unique(before[chosen]).tolist():
             ranges = np.ascontiguousarray(self._ranges[chosen & (before == place)])
-            row = np.array([0, address_of(ranges) // 8, len(ranges), born, filled, GAP // 8], np.int64)
+            row = np.array(Watched.words(mode=0, blocks=address_of(ranges) // 8, count=len(ranges), born=born,
+                                         filled=filled, canary=GAP // 8), np.int64)
             self._rows += [ranges, row]
             found.append((place, WATCH, address_of(row)))
         return found

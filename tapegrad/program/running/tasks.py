@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...engine.kernels import Kernel
-from ...engine.language import bits
 from ...engine.storage import address_of
 from ...engine.walks import walk
 from ...ops.table import OPS
@@ -70,7 +69,7 @@ class Tasks:
         others = self._clear(tape, np.array(cleared, np.int64).reshape(-1, 2), seed[0] if together and seed else None)
         if seed is not None:
             at, address, value = seed
-            self.seed = np.array([0, address // tape.dtype.itemsize, bits(value)], np.int64)
+            self.seed = np.array(walk.Put.words(mode=0, y=address // tape.dtype.itemsize, value=value), np.int64)
             others.insert(0, (at, walk.PUT, address_of(self.seed)))
         others[:0] = watching
         before = np.array([k for k, *_ in others], np.int64)
