@@ -41,11 +41,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import struct
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntFlag
-from struct import Struct
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 from .primitives import real, real64
@@ -86,13 +87,14 @@ overwritten: Any = Layout.OVERWRITTEN
 fixed: Any = Layout.FIXED
 
 _OPERANDS = ("Output", "Input", "Aux")
-_BITS = "unpack(pack({0}))[0]"  # `primitives.bits`, without a call
-_ATTRIBUTES = {"int": "{0}", "bool": "int({0})", "float": _BITS, "double": _BITS}
+_FLOATS = ("float", "double")
+_INTEGERS = {"int": "{0}", "bool": "int({0})"}
+_PACK, _UNPACK = struct.Struct("d").pack, struct.Struct("q").unpack
 
 
 def _kind(kind: Any, scope: Mapping[str, Any]) -> Any:
     """A kind's name, or the declaration that it names."""
-    if kind in _OPERANDS or kind in _ATTRIBUTES:
+    if kind in (*_OPERANDS, *_INTEGERS, *_FLOATS):
         return kind
     found = scope.get(kind, globals().get(kind)) if isinstance(kind, str) else kind
     if isinstance(found, type) and issubclass(found, Words):
@@ -103,7 +105,7 @@ def _kind(kind: Any, scope: Mapping[str, Any]) -> Any:
 def _function(name: str, given: Sequence[str], result: str, before: Sequence[str] = (),
               within: Mapping[str, Any] | None = None) -> Callable:
     """The function of the arguments `before` and the keywords `given` that returns the expression `result`."""
-    scope: dict[str, Any] = {"pack": Struct("d").pack, "unpack": Struct("q").unpack, **(within or {})}
+    scope: dict[str, Any] = {"pack": _PACK, "unpack": _UNPACK, "struct": struct, **(within or {})}
     arguments = ", ".join([*before, *(["*", *given] if given else [])])
     # as code of this file, for errors to name the user's line
     exec(compile(f"def {name}({arguments}):\n    return {result}", __file__, "exec"), scope)
@@ -166,9 +168,16 @@ class Words(Place):
     @classmethod
     def _values(cls) -> str:
         """An expression of the attributes' words, from their values by name."""
-        kinds = {name: cls.kinds[name] for name in cls.kinds if cls.kinds[name] not in _OPERANDS}
-        return _tuple(f"*{name}" if isinstance(kind, type) else _ATTRIBUTES[kind].format(name)
-                      for name, kind in kinds.items())
+        values: list[str] = []
+        for floats, fields in groupby(cls.kinds.items(), lambda field: field[1] in _FLOATS):
+            names = [name for name, kind in fields if kind not in _OPERANDS]
+            if not floats:
+                values += [_INTEGERS.get(cls.kinds[name], "*{0}").format(name) for name in names]
+            elif len(names) == 1:
+                values.append(f"*unpack(pack({names[0]}))")
+            else:
+                values.append(f"*struct.unpack('{len(names)}q', struct.pack('{len(names)}d', {', '.join(names)}))")
+        return _tuple(values)
 
     @classmethod
     def word(cls, path: str) -> int:

@@ -192,14 +192,16 @@ def window_words(samples: int, groups: int, inputs: int, outputs: int, image: tu
                  kernel: tuple[int, ...], stride: tuple[int, ...], before: tuple[int, ...],
                  dilation: tuple[int, ...], response: tuple[int, ...]) -> tuple[int, ...]:
     """The words of `Windows`, with the axes that are absent."""
-    return Windows.words(samples=samples, groups=groups, channels=inputs, outputs=outputs, image=_three(image),
-                         kernel=_three(kernel), stride=_three(stride), padding=_three(before, 0),
-                         dilation=_three(dilation), response=_three(response))
+    ones = (1,) * (3 - len(image))
+    nothing = (0,) * len(ones)
+    return Windows.words(samples=samples, groups=groups, channels=inputs, outputs=outputs, image=ones + image,
+                         kernel=ones + kernel, stride=ones + stride, padding=nothing + before,
+                         dilation=ones + dilation, response=ones + response)
 
 
-def _three(extents: tuple[int, ...], absent: int = 1) -> tuple[int, ...]:
+def _three(extents: tuple[int, ...]) -> tuple[int, ...]:
     """A number for each of three axes."""
-    return (absent,) * (3 - len(extents)) + extents
+    return (1,) * (3 - len(extents)) + extents
 
 
 def _record(op: Op, x: Tensor, w: Tensor, b: Tensor | None, groups: int, stride: tuple[int, ...],

@@ -19,6 +19,7 @@ PARTS = 4  # of an instruction, at most
 #: additions that a part must be worth: a microsecond of them for helpers that poll anyway, and, where no products keep
 #: them awake, what waking them costs
 PART_COST, WAKING_COST = 1 << 13, 1 << 16
+_LOOP = np.arange(Nest.size)[:, None]  # the words of the loops of a nest
 
 
 def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.ndarray, adjoint: np.ndarray,
@@ -47,7 +48,7 @@ def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.n
     if not len(found):
         return []
     codes, nest = opcodes[found], starts[found] + _NEST_WORDS[opcodes[found]]
-    rows, elements, outer = words[nest + np.arange(Nest.size)[:, None]]
+    rows, elements, outer = words[nest + _LOOP]
     steps = words[np.minimum(nest[:, None] + (Nest.size, Nest.size + 1), len(words) - 1)]
     steps[_OPERANDS[codes] == 1, 1] = 1
     awake = any(OPS[code].products is not None for code in np.unique(opcodes).tolist())

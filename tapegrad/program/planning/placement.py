@@ -254,17 +254,18 @@ def place(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, many: int =
     sizes, births, deaths = (np.ascontiguousarray(a, np.int64) for a in (sizes, births, deaths))
     count = len(sizes)
     order, offsets = np.lexsort((births, -sizes)).astype(np.int64), np.empty(count, np.int64)
-    leaving = order if count < many else np.lexsort((deaths, -sizes)).astype(np.int64)
     scratch = np.empty(7 * count, np.int64)
-    at = address_of(scratch) // 8
+    at, leaving, kernel = address_of(scratch) // 8, 0, PLACE
+    if count >= many:
+        by_death = np.lexsort((deaths, -sizes)).astype(np.int64)
+        leaving, kernel = address_of(by_death) // 8, PLACE_MANY
     words = Placement.words(
         mode=0, count=count, order=address_of(order) // 8, sizes=address_of(sizes) // 8, births=address_of(births) // 8,
         deaths=address_of(deaths) // 8, offsets=address_of(offsets) // 8, placed=at, total=0, gap=0, gap_bytes=0, end=0,
-        leaving=address_of(leaving) // 8, below=at + count, above=at + 2 * count, heap=at + 3 * count)
+        leaving=leaving, below=at + count, above=at + 2 * count, heap=at + 3 * count)
     row = np.array(words, np.int64)
-    kernel = PLACE if count < many else PLACE_MANY
     kernel(address_of(row), FLOATS[0])
-    return offsets, int(row[Placement.word("total")])
+    return offsets, int(row[Placement.places["total"]])
 
 
 def live_bytes(sizes: np.ndarray, births: np.ndarray, deaths: np.ndarray, begin: int, end: int) -> np.ndarray:
