@@ -48,8 +48,10 @@ def _binary(function: Callable, reflected: bool) -> Callable:
 
 
 def _augmented(operator: Callable, symbol: str) -> Callable:
-    """``w -= step``: rebinds the name to a new tensor, as for any recorded one. But a leaf that requires a gradient is
-    changed in place where nothing is recorded, because other holders would keep the old values; so is any parameter."""
+    """``w -= step``, out of place as for any recorded tensor; in place for parameters, and for leaves while not recording.
+
+    A leaf that requires a gradient has other holders, which would keep the old values.
+    """
 
     def in_place(self: Tensor, other: Any) -> Any:
         if (state.grad_enabled or type(self.node) is not Leaf or self.shape != self.node.shape) and not self._is_owned:
@@ -103,8 +105,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwar
 
 
 class _ForTypes:
-    """`array_ufunc` for NumPy, which looks it up on the type; None for libraries that ask the instance whether to
-    defer.
+    """`array_ufunc` for NumPy, which asks the type; None for libraries that ask the instance whether to defer.
 
     ``np.ma`` asks the instance too: it would take the tensor for an array, and its history would be lost.
     """

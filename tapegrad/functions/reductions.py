@@ -184,8 +184,7 @@ def cumsum(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor
 
 
 def cumprod(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
-    """Cumulative product along an axis; of the flattened array if no axis is given. The gradient is exact also where
-    elements are zero."""
+    """Cumulative product along an axis; of the flattened array if no axis is given. Its gradient is exact at zeros."""
     return _running("cumprod", x, axis, dim)
 
 

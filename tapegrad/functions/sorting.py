@@ -169,13 +169,11 @@ def _argextreme(name: str, x: Any, axis: int | None, keepdims: bool, dim: int | 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
            keepdim: bool = False) -> Tensor:
-    """Index of the first maximum along an axis, of the flattened array by default; of the first NaN if there is one. An
-    int64 tensor without gradient."""
+    """Index of the first maximum along an axis, of the flattened array by default; of the first NaN if there is one."""
     return _argextreme("argmax", x, axis, keepdims or keepdim, dim)
 
 
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False, *, dim: int | None = None,
            keepdim: bool = False) -> Tensor:
-    """Index of the first minimum along an axis, of the flattened array by default; of the first NaN if there is one. An
-    int64 tensor without gradient."""
+    """Index of the first minimum along an axis, of the flattened array by default; of the first NaN if there is one."""
     return _argextreme("argmin", x, axis, keepdims or keepdim, dim)

@@ -171,8 +171,7 @@ def _homes(times: Times, groups: Sequence[Group], nbytes: np.ndarray, death: np.
 
 
 def _needed_whole(groups: Sequence[Group], count: int) -> np.ndarray:
-    """By value, until when it must not be overwritten because every strip of a group reads the same element of it, or
-    -1.
+    """By value, the last time at which every strip of a group reads the same element of it (no in-place reuse), or -1.
 
     Each strip runs the group's instructions from the first one on.
     """
@@ -206,8 +205,7 @@ def _arrange_group(group: Group, kinds: Sequence[tuple[Lived, np.ndarray]]) -> N
 
 def arrange(kinds: Sequence[Lived], alone: Sequence[tuple[int, int, int]] = (), gap: int = 0) -> tuple[
         list[np.ndarray], list[np.ndarray], list[int], int, int, np.ndarray]:
-    """Assign offsets to all that lives, and to buffers without a variable: ``(bytes, birth, death)``; a gap behind
-    each.
+    """Assign offsets to all that lives, and to buffers without a variable: ``(bytes, birth, death)``.
 
     Returns
     -------

@@ -63,8 +63,10 @@ def _order_of_contributions(rows: list[Row]) -> dict[int, list[int]]:
 
 
 def _scheduled(rows: list[Row], begin: int, end: int, before: dict[int, list[int]]) -> list[int]:
-    """List scheduling of the instructions `begin` to `end`: stay with the present kind while one of it is ready, else
-    take the kind of the first ready one."""
+    """List scheduling of the instructions `begin` to `end`.
+
+    Priority is to the present kind while one of it is ready, then to the kind of the first ready instruction.
+    """
     waits, then = [0] * (end - begin), [[] for _ in range(end - begin)]  # type: list[int], list[list[int]]
     made: dict[int, int] = {}
     for n in range(begin, end):

@@ -104,8 +104,7 @@ class CompiledFunction:
             return recording
 
     def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The function's own result, define-by-run: within a function that is being differentiated, a replay would cut
-        the gradient."""
+        """The function's own result, define-by-run: a replay would cut the gradient of a transformation around it."""
         if self._transformation is None:
             leaves, structure = flatten((args, kwargs))
             arrays = [None if isinstance(leaf, Tensor) else as_input(leaf) for leaf in leaves]
