@@ -1,6 +1,6 @@
-"""Optimisers, learning-rate schedules and gradient clipping, as PyTorch spells them.
+"""Optimisers, learning-rate schedules and gradient clipping, by PyTorch's names.
 
-All parameters, gradients and states lie in flat arrays; a step over all of them is one compiled call.
+Parameters, gradients and states are in flat arrays; a step over all of them is one compiled call.
 """
 
 from . import lr_scheduler

@@ -53,7 +53,7 @@ class Adadelta(Optimizer):
     rho : float, default 0.9
         Decay rate of both averages, 0 to 1.
     eps : float, default 1e-6
-        Added below both roots.
+        Added under both roots.
     weight_decay : float, default 0
     maximize : bool, default False
     max_grad_norm, max_grad_value : float, optional

@@ -53,7 +53,7 @@ class Adagrad(Optimizer):
         Step `t` uses ``lr / (1 + (t - 1) lr_decay)``.
     weight_decay : float, default 0
     initial_accumulator_value : float, default 0
-        What the sum starts from.
+        Initial value of the sum.
     eps : float, default 1e-10
         Added to the root.
     maximize : bool, default False
@@ -68,8 +68,8 @@ class Adagrad(Optimizer):
     Notes
     -----
     Duchi, Hazan, Singer, "Adaptive subgradient methods for online learning and stochastic optimization", JMLR 12,
-    2011. The state is one array a parameter. Of a table whose gradient lists its rows (``Embedding(sparse=True)``) only
-    those are updated, which gives the same numbers.
+    2011. The state is one array a parameter. With a row-sparse gradient (``Embedding(sparse=True)``) only the listed
+    rows are updated, with the same result.
     """
 
     op, row = Op("adagrad", forward=adagrad), AdagradRow

@@ -52,7 +52,7 @@ def adam(op: AdamRow, f: Any, i: Any, b: Any) -> int:
             f[v + k] = b2 * f[v + k] + w2 * d * d
             f[p + k] = shrink * x - rate * f[m + k] / (math.sqrt(f[v + k]) * root + eps)
         return 0
-    for k in range(n):  # two loops: LLVM gives up on the overlap checks of five arrays
+    for k in range(n):  # two loops: LLVM gives up on the alias checks of five arrays
         d = sign * f[g + k] + decay * f[p + k]
         f[m + k] += w1 * (d - f[m + k])
         f[v + k] = b2 * f[v + k] + w2 * d * d

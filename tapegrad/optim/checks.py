@@ -1,4 +1,4 @@
-"""What parameters may be, and ranges of hyper-parameters."""
+"""Validation of parameters and of the ranges of hyper-parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["above_zero", "at_least_zero", "check_parameter", "decay_rates", "pos
 
 
 def at_least_zero(**values: float) -> None:
-    """Check hyper-parameters that may not be negative.
+    """Check hyper-parameters that must not be negative.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def decay_rates(betas: Sequence[float]) -> tuple[float, ...]:
 
 
 def positive_or_none(name: str, value: float | None) -> float | None:
-    """Check a bound that may be absent.
+    """Check a bound that may be None.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Clipping of gradients: by the norm of all of them together, or element by element.
+"""Gradient clipping: by the global norm, or element by element.
 
-The same rows serve the two functions here and the steps of an optimiser. A norm needs three kinds of row in this
-order: one that clears the total, one a parameter that adds to it, one a parameter that scales. So the rows of any
-set of parameters are a selection of rows that exist already, and need none of their own.
+The two functions here and the optimisers' steps use the same rows. A norm takes three kinds of row, in this order: one
+clears the total, one for each parameter accumulates into it, one for each parameter scales. So the rows for any subset
+of the parameters are a selection of existing rows.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .store import aligned_zeros
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
-# `total` is the address of one float64, lest what is small beside it is lost, parameter by parameter; `listed` that of
-# the list of touched rows (see `engine.walks.touched`), or 0.
+# `total` is the address of one float64, so that small parameters count beside a large total; `listed` is that of the
+# list of touched rows (see `engine.walks.touched`), or 0.
 
 
 class Reset(Words):
@@ -74,7 +74,7 @@ def reset(op: Reset, f: Any, i: Any, b: Any) -> int:
 
 
 def norm(op: Norm, f: Any, i: Any, b: Any) -> int:
-    # N = (N^p + sum |g|^p)^(1/p), in float64 so that squares neither overflow nor lose the small elements
+    # N = (N^p + sum |g|^p)^(1/p), in float64, where squares neither overflow nor underflow
     order = op.order
     one = order / order if order < math.inf else 1.0 / order + 1.0
     total, n = doubles_at(f, op.total)[0] * one, stretch_length(op.listed, op.n, i)
@@ -94,7 +94,7 @@ def norm(op: Norm, f: Any, i: Any, b: Any) -> int:
         elif order == math.inf:
             for k in range(n):
                 x = math.fabs(f[g + k] * one)
-                if x > total or x != x:  # a NaN stays
+                if x > total or x != x:  # NaN propagates
                     total = x
         else:
             part = total ** order
@@ -118,7 +118,7 @@ def scale(op: Scale, f: Any, i: Any, b: Any) -> int:
 
 
 def value(op: Value, f: Any, i: Any, b: Any) -> int:
-    # g = min(max(g, -bound), bound); NaN stays
+    # g = min(max(g, -bound), bound); NaN propagates
     n, bound = stretch_length(op.listed, op.n, i), op.bound
     for s in range(stretches(op.listed, i)):
         g = op.g + stretch_start(op.listed, s, i)
@@ -136,50 +136,50 @@ VALUE = Op("clip_value", forward=value)
 
 
 def reset_words(total: np.ndarray, dtype: np.dtype) -> list[int]:
-    """The row that clears the norm of gradients of `dtype` that is kept in `total`, one aligned float64."""
+    """The row that clears the norm of gradients of `dtype` in `total`, one aligned float64."""
     return list(Reset.words(mode=0, total=address_of(total) // dtype.itemsize))
 
 
 def parameter_words(gradient: int, n: int, listed: int, total: np.ndarray, dtype: np.dtype, order: float = 2.0,
                     max_norm: float = math.inf, bound: float = math.inf) -> list[int]:
-    """The three rows of a parameter, one behind another."""
+    """The three consecutive rows of a parameter."""
     at, what = address_of(total) // dtype.itemsize, {"mode": 0, "g": gradient, "n": n, "listed": listed}
     return [*Norm.words(**what, total=at, order=order), *Scale.words(**what, total=at, max_norm=max_norm),
             *Value.words(**what, bound=bound)]
 
 
 def write_bounds(rows: np.ndarray, max_norm: float | None, bound: float | None) -> None:
-    """Write the bounds into rows of `parameter_words`, seen as float64, shape (parameters, WORDS)."""
+    """Write the bounds into rows of `parameter_words`, viewed as float64, shape (parameters, WORDS)."""
     rows[:, _SCALE + Scale.places["max_norm"]] = math.inf if max_norm is None else max_norm
     rows[:, _VALUE + Value.places["bound"]] = math.inf if bound is None else bound
 
 
 def norm_program(starts: np.ndarray, some: bool = True) -> list[tuple[Op, np.ndarray]]:
-    """Ops and the starts of their rows that clip by norm; the row of `reset_words` lies at 0."""
+    """Ops that clip by norm, with the starts of their rows; the row of `reset_words` is at 0."""
     first = np.zeros(int(some), np.int64)
     return [(RESET, first), (NORM, starts + _NORM), (SCALE, starts + _SCALE)]
 
 
 def value_program(starts: np.ndarray) -> list[tuple[Op, np.ndarray]]:
-    """Ops and the starts of their rows that clip by value."""
+    """Ops that clip by value, with the starts of their rows."""
     return [(VALUE, starts + _VALUE)]
 
 
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0,
                     error_if_nonfinite: bool = False, foreach: bool | None = None) -> Tensor:
-    """Scale the gradients in place so that the norm of all of them together is at most `max_norm`.
+    """Scale the gradients in place so that their global norm is at most `max_norm`.
 
     Parameters
     ----------
     parameters : Tensor or iterable of Tensor
-        Those without a gradient are passed over.
+        Those without a gradient are skipped.
     max_norm : float
     norm_type : float, default 2.0
         Order of the norm: positive, ``inf`` for the largest magnitude.
     error_if_nonfinite : bool, default False
         Raise when the norm is NaN or infinite; the gradients are left as they are.
     foreach : bool, optional
-        PyTorch's choice among its implementations; there is one here.
+        Ignored; selects among PyTorch's implementations.
 
     Returns
     -------
@@ -225,10 +225,10 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     Parameters
     ----------
     parameters : Tensor or iterable of Tensor
-        Those without a gradient are passed over.
+        Those without a gradient are skipped.
     clip_value : float
     foreach : bool, optional
-        PyTorch's choice among its implementations; there is one here.
+        Ignored; selects among PyTorch's implementations.
     """
     if not clip_value >= 0.0:
         raise ArgumentError(f"clip_value must not be negative, got {clip_value}")

@@ -1,4 +1,4 @@
-"""Copies and pickles of optimisers: hyper-parameters and state by value, rows and addresses made anew."""
+"""Copies and pickles of optimisers: hyper-parameters and state by value; rows are rebuilt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .store import aligned_zeros
 
 __all__ = ["Copies"]
 
-#: attributes that hold addresses, or follow from the parameter groups
+#: attributes that hold addresses, or are derived from the parameter groups
 _MADE = frozenset({
     "_active", "_clip", "_first_hyper", "_given", "_hyper_words", "_index", "_list", "_listed", "_lists_made", "_n",
     "_parameters", "_rows", "_slices", "_state", "_steps", "_synced", "_table", "_total", "_words", "dtype", "layout",
@@ -22,22 +22,22 @@ _MADE = frozenset({
 
 
 class Copies:
-    """How optimisers begin, and how they are copied and pickled."""
+    """Construction, copies and pickles of optimisers."""
 
     param_groups: list[dict[str, Any]]
 
     def _begin(self) -> None:
-        """Hold no parameter."""
+        """Start without parameters."""
         self.layout = 0
         self._parameters: list[Tensor] = []
         self._index: dict[int, int] = {}
-        self._given: tuple[Any, tuple[int, ...]] = (None, ())  # a tuple of parameters, and their numbers
+        self._given: tuple[Any, tuple[int, ...]] = (None, ())  # a tuple of parameters, and their indices
         self._state: list[dict[str, np.ndarray]] = []
         self._slices: list[slice] = []
         self._table = np.zeros((0, 0), np.int64)
 
     def __copy__(self) -> Any:
-        """An optimiser of its own state over the same parameters."""
+        """An optimiser with its own state over the same parameters."""
         return deepcopy(self, {id(p): p for p in self._parameters})
 
     def __getstate__(self: Any) -> dict[str, Any]:
@@ -63,9 +63,9 @@ class Copies:
         self._table[:, self._steps] = state["steps"]
 
     def _place(self: Any, k: int, name: str, values: np.ndarray) -> None:
-        """Have parameter `k` hold these values as its state `name`."""
+        """Set the state `name` of parameter `k`."""
         held = self._state[k]
-        if name not in held:  # of a hyper-parameter that has been switched off since
+        if name not in held:  # the hyper-parameter that needs it was switched off since
             held[name] = aligned_zeros(max(values.size, 1), self.dtype)[:values.size].reshape(values.shape)
             self._table[k, self.row.places[name]] = address_of(held[name]) // self.dtype.itemsize
         held[name][...] = values

@@ -25,19 +25,19 @@ class LBFGS(Optimizer):
     params : iterable of Tensor or of (str, Tensor)
         One group.
     lr : float, default 1
-        Not used, for a line search chooses every step's length; another value warns.
+        Ignored, for the line search chooses the step lengths; another value warns.
     max_iter : int, default 20
         Iterations a `step`.
     max_eval : int, optional
-        Calls of the closure a `step`, by default ``max_iter * 5 // 4``; an iteration that is under way is finished.
+        Calls of the closure a `step`, by default ``max_iter * 5 // 4``; an iteration in progress is finished.
     tolerance_grad : float, default 1e-7
         Stop when no element of the gradient is larger.
     tolerance_change : float, default 1e-9
         Stop when the loss falls by less, relative to the larger of its magnitude and 1.
     history_size : int, default 100
-        Pairs of vectors in the approximation of the Hessian.
+        Vector pairs of the Hessian approximation.
     line_search_fn : {None, "strong_wolfe"}
-        Either way the line search is SciPy's, which meets the strong Wolfe conditions.
+        Both mean SciPy's line search, which meets the strong Wolfe conditions.
 
     Raises
     ------
@@ -46,9 +46,9 @@ class LBFGS(Optimizer):
 
     Notes
     -----
-    Differences from PyTorch's: there is always a line search, so no `lr`; the approximation of the Hessian starts anew
-    at each `step`, so give it the iterations that it needs; the loss is minimised in float64 arithmetic around the
-    closure's float32 or float64; parameters without a gradient stay as they are. Liu and Nocedal, "On the limited
+    Unlike PyTorch's: there is always a line search, so no `lr`; each `step` starts with a new Hessian approximation, so
+    give it the iterations that it needs; SciPy computes in float64 around the closure's float32 or float64; parameters
+    without a gradient stay unchanged. Liu and Nocedal, "On the limited
     memory BFGS method for large scale optimization", Mathematical Programming 45, 1989.
 
     Examples
@@ -89,7 +89,7 @@ class LBFGS(Optimizer):
         return (group["lr"],)
 
     def update_rows(self, parameters: Any = None) -> Any:
-        """There are none: an iteration calls the loss as often as its line search needs.
+        """Raises: the number of closure calls in an iteration depends on the line search.
 
         Raises
         ------
@@ -145,11 +145,11 @@ class LBFGS(Optimizer):
         return np.concatenate(gradients).astype(np.float64)
 
     def state_dict(self) -> dict[str, Any]:
-        """Hyper-parameters and the counts of evaluations and iterations."""
+        """Hyper-parameters, and the numbers of evaluations and iterations."""
         return {**super().state_dict(), "state": {0: {"func_evals": self.func_evals, "n_iter": self.n_iter}}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over hyper-parameters and counts."""
+        """Load hyper-parameters and numbers."""
         saved = state_dict.get("state", {})
         counts = saved.get(0, saved.get("0", {}))
         super().load_state_dict({**state_dict, "state": {}})

@@ -1,4 +1,4 @@
-"""Parameters whose gradients list the rows that they touch: tables of ``Embedding(sparse=True)``."""
+"""Row-sparse gradients: parameters with a list of the rows that their gradient touches (``Embedding(sparse=True)``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["list_address", "refuse_lists", "zero_gradient"]
 
 
 def list_address(parameter: Tensor) -> int:
-    """The list of a parameter's gradient, true of the gradient that it has now; 0 if there is none."""
+    """Address of the row list of a parameter, updated for its present gradient; 0 if there is none."""
     leaf = parameter.node
     if leaf.touched is None:
         return 0
@@ -23,7 +23,7 @@ def list_address(parameter: Tensor) -> int:
 
 
 def zero_gradient(parameter: Tensor) -> None:
-    """Fill a parameter's gradient with zeros, in the rows that are listed where it lists them."""
+    """Zero a parameter's gradient, only in the listed rows if it lists them."""
     leaf = parameter.node
     gradient = array_at(leaf.gradient.address, (parameter.size,), (1,), parameter.dtype, leaf.gradient)
     rows = leaf.touched.numbers if list_address(parameter) else None
@@ -36,7 +36,7 @@ def zero_gradient(parameter: Tensor) -> None:
 
 
 def refuse_lists(optimizer: str, why: str | None, parameters: Sequence[Tensor]) -> None:
-    """Say that an optimiser cannot update rows of these tables by themselves, unless there is no reason `why`.
+    """Raise if there are such parameters and a reason `why` an optimiser cannot update single rows.
 
     Raises
     ------

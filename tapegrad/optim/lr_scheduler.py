@@ -1,8 +1,8 @@
 """Learning-rate schedules, with PyTorch's names, arguments and values.
 
-Every schedule is one rule: after its step to epoch `e`, the rate of group `k` is ``a(e) lr + c(e, k)``. Schedules that
-multiply the present rate have ``c = 0`` and go on from a rate that a user has set; those with a closed form have
-``a = 0``. Rules are evaluated for many epochs at once, so that a recorded training loop gets the rates of its next
+Every schedule is one affine rule: on reaching epoch `e`, the rate of group `k` becomes ``a(e) lr + c(e, k)``. Schedules
+that multiply the present rate have ``c = 0`` and continue from a rate that a user has set; those with a closed form
+have ``a = 0``. Rules are evaluated for many epochs at once, so that a recorded training loop gets the rates of its next
 thousands of steps in one table.
 
 With ``interval="step"`` or ``"epoch"`` a scheduler registers itself with its optimiser, and `TrainStep.run` steps it.
@@ -36,7 +36,7 @@ class LambdaLR(LRScheduler):
     ----------
     optimizer : Optimizer
     lr_lambda : callable or sequence of callable
-        Epoch to factor, one for all groups or one each. In recorded training it is called for epochs ahead.
+        From epoch to factor, one for all groups or one each. Recorded training calls it for epochs ahead.
     last_epoch, interval
         See `LRScheduler`.
     """
@@ -101,7 +101,7 @@ class MultiStepLR(LRScheduler):
         return np.float64(self.gamma) ** passed, None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state; milestones that went through JSON become numbers again."""
+        """Load a state; milestones that went through JSON become integers again."""
         milestones = {int(epoch): times for epoch, times in state_dict.get("milestones", self.milestones).items()}
         super().load_state_dict({**state_dict, "milestones": Counter(milestones)})
 
@@ -132,7 +132,7 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """Warm-up: a factor that goes linearly from `start_factor` to `end_factor` in `total_iters` epochs.
+    """Warm-up: a factor that changes linearly from `start_factor` to `end_factor` in `total_iters` epochs.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch, interval)
 
     def _rule(self, epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        # just behind the minimum the ratio is 0 / 0
+        # just after the minimum the ratio is 0 / 0
         turn = ((epochs - 1 - self.T_max) % (2 * self.T_max) == 0) & (epochs > 0)
         here, before = (1.0 + np.cos(np.pi * e / self.T_max) for e in (epochs, epochs - 1))
         still = turn | (epochs == 0)
@@ -225,7 +225,7 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Cosine annealing that starts again after `T_0` epochs, then after `T_mult` times as many, and so on.
+    """Cosine annealing with restarts after `T_0` epochs, then after `T_mult` times as many, and so on.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             self.T_cur = int(self.T_cur)
 
     def step(self, epoch: float | None = None) -> None:
-        """Go to the next epoch, or to `epoch`, which may be fractional, counted from the start."""
+        """Advance to the next epoch, or to `epoch`, which may be fractional, counted from the start."""
         if epoch is not None:
             if epoch < 0:
                 raise ArgumentError(f"epoch must not be negative, got {epoch}")
@@ -286,7 +286,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
 
 class OneCycleLR(LRScheduler):
-    """One cycle: the rate rises from ``max_lr / div_factor`` to `max_lr` and falls far below; momentum goes against it.
+    """One cycle: the rate rises from ``max_lr / div_factor`` to `max_lr` and falls far below; momentum opposes it.
 
     Parameters
     ----------
@@ -297,10 +297,10 @@ class OneCycleLR(LRScheduler):
         Steps of the cycle; else `epochs` times `steps_per_epoch`.
     epochs, steps_per_epoch : int, optional
     pct_start : float, default 0.3
-        Part of the cycle in which the rate rises.
+        Fraction of the cycle in which the rate rises.
     anneal_strategy : {"cos", "linear"}
     cycle_momentum : bool, default True
-        Take momentum (or the first beta) from `max_momentum` to `base_momentum` and back.
+        Cycle momentum (or the first beta) from `max_momentum` to `base_momentum` and back.
     base_momentum, max_momentum : float or sequence of float, default 0.85 and 0.95
     div_factor : float, default 25.0
     final_div_factor : float, default 1e4
@@ -351,11 +351,11 @@ class OneCycleLR(LRScheduler):
 
     @property
     def cycles_momentum(self) -> bool:
-        """Whether `cycle_momentum` was asked for."""
+        """Whether momentum is cycled."""
         return self.cycle_momentum
 
     def _phases(self) -> list[tuple[float, tuple[str, str], tuple[str, str]]]:
-        """Last step of each phase, and between which settings of the group rate and momentum go."""
+        """Last step of each phase, and the settings between which the group's rate and momentum are annealed."""
         rise = float(self.pct_start * self.total_steps) - 1
         fall, up = ("max_momentum", "base_momentum"), ("base_momentum", "max_momentum")
         if self.three_phase:
@@ -391,7 +391,7 @@ class OneCycleLR(LRScheduler):
 
 
 class SequentialLR(LRScheduler):
-    """One schedule after another: the next takes over, from its own start, at each milestone.
+    """Schedules in sequence: at each milestone the next one takes over, from its own start.
 
     Parameters
     ----------
@@ -427,11 +427,11 @@ class SequentialLR(LRScheduler):
 
     @property
     def cycles_momentum(self) -> bool:
-        """Whether one of the schedules does."""
+        """Whether one of the schedules cycles momentum."""
         return any(s.cycles_momentum for s in self._schedulers)
 
     def _parts(self, epochs: np.ndarray) -> Iterable[tuple[LRScheduler, slice, np.ndarray]]:
-        """Scheduler, places in `epochs` (which ascend by one), its own epochs there."""
+        """Scheduler, positions in `epochs` (which ascend by one), its own epochs there."""
         cuts = [0, *np.searchsorted(epochs, self._milestones).tolist(), len(epochs)]
         firsts = [0, *self._milestones]
         for scheduler, begin, end, first in zip(self._schedulers, cuts[:-1], cuts[1:], firsts, strict=True):
@@ -461,11 +461,11 @@ class SequentialLR(LRScheduler):
         self._schedulers[k]._seek(epoch - (self._milestones[k - 1] if k else 0))
 
     def state_dict(self) -> dict[str, Any]:
-        """The state, with those of the schedulers as ``"_schedulers"``."""
+        """The state, with those of the schedulers under ``"_schedulers"``."""
         return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state that `state_dict` gave."""
+        """Load a state of `state_dict`."""
         super().load_state_dict(state_dict)
         for scheduler, state in zip(self._schedulers, state_dict["_schedulers"], strict=True):
             scheduler.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""What all optimisers share: parameter groups, flat state, rows of words, steps and state dicts."""
+"""The base of optimisers: parameter groups, flat state, instruction rows, steps and state dicts."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ __all__ = ["Optimizer", "Params"]
 
 Params = Iterable[Any]  # of Tensor, of (name, Tensor), or of dict
 
-#: PyTorch's choices among its implementations of the same update; there is one here
+#: select among PyTorch's implementations of the same update; ignored
 _TORCH_ONLY = {"foreach", "fused", "capturable", "differentiable"}
-#: sets of active parameters whose instructions are kept
+#: cache size: sets of active parameters whose instructions are kept
 _MOST_ROWS = 256
 
 
 class Optimizer(Copies):
     """Base of the optimisers.
 
-    A subclass names its kernel and the declaration of its rows (`Update`). All parameters' rows lie in one array; a
-    step runs those whose parameters have a gradient, in one compiled call.
+    A subclass names its kernel and declares its rows (`Update`). The rows of all parameters are in one array; a step
+    runs those of parameters with a gradient, in one compiled call.
 
     Parameters
     ----------
     params : iterable of Tensor, of (str, Tensor), or of dict
         Parameters, named parameters, or groups: dicts with ``"params"`` and hyper-parameters of their own.
     defaults : dict
-        Hyper-parameters of groups that do not give theirs.
+        Hyper-parameters of groups that do not set their own.
     max_grad_norm, max_grad_value : float, optional
-        Clip the gradients inside every step, as `clip_grad_norm_` and `clip_grad_value_` would just before it (by
-        value first where both are given). Both can be set later as attributes.
+        Clip the gradients inside every step, as `clip_grad_norm_` and `clip_grad_value_` would just before it (by value
+        first if both are given). Both are attributes that can be set later.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Optimizer(Copies):
     schedulers : list of lr_scheduler.LRScheduler
         Those made with ``interval=``.
     layout : int
-        Changes whenever earlier `UpdateRows` have become useless.
+        Changes whenever earlier `UpdateRows` become invalid.
     """
 
     op: ClassVar[Op]
@@ -88,22 +88,22 @@ class Optimizer(Copies):
             self._add(group)
         self._build()
 
-    # ------------------------------------------------------------------ what a subclass tells
+    # ------------------------------------------------------------------ for subclasses
 
     def _hyper(self, group: dict[str, Any]) -> tuple[float, ...]:
         """The values of the hyper-parameters in `group`, in the order of the row."""
         raise NotImplementedError
 
     def _needs(self, group: dict[str, Any]) -> Sequence[str]:
-        """The states that `group` needs."""
+        """Names of the states that `group` needs."""
         return self.row.state_names
 
     def _initial(self, name: str, group: dict[str, Any]) -> float:
-        """What a state starts from."""
+        """Initial value of a state."""
         return 0.0
 
     def _refusal(self, group: dict[str, Any]) -> str | None:
-        """Why `group` cannot hold a table whose gradient lists its rows: "" for every such group; None: it can."""
+        """Why row-sparse gradients are refused in `group` ("" for no reason in particular); None if they are not."""
         return ""
 
     # ------------------------------------------------------------------ groups and rows
@@ -114,7 +114,7 @@ class Optimizer(Copies):
         Raises
         ------
         ArgumentError
-            If it is empty, or holds a tensor that is no leaf or is here already.
+            If it is empty, or a tensor in it is no leaf or is in a group already.
         DtypeError
             If something in it is no float tensor, or has another dtype than the rest.
         """
@@ -155,7 +155,7 @@ class Optimizer(Copies):
         self._slices.append(slice(begin, len(self._parameters)))
 
     def _build(self) -> None:
-        """Lay out the rows of all parameters anew; steps that were counted stay."""
+        """Rebuild the rows of all parameters; step counts are kept."""
         dtype = self._parameters[0].dtype
         if not self.layout:
             self.dtype = dtype
@@ -184,7 +184,7 @@ class Optimizer(Copies):
         self._synced: list[dict[str, Any] | None] = [None] * len(self.param_groups)  # what the rows hold
 
     def _activate(self, indices: Sequence[int]) -> None:
-        """Make rows runnable: home, state, addresses, sizes."""
+        """Make rows runnable: memory, state, addresses, sizes."""
         self.store.house(self._parameters[k] for k in indices)
         self._active[list(indices)] = True
         self._allocate()
@@ -196,11 +196,11 @@ class Optimizer(Copies):
             row[self._list] = list_address(parameter)
             row[self._clip:] = clip.parameter_words(gradient, parameter.size, row[self._list], self._total, self.dtype)
         self._listed = np.flatnonzero(self._table[:, self._list]).tolist()
-        self._synced = [None] * len(self.param_groups)  # whose groups may have lists now
+        self._synced = [None] * len(self.param_groups)  # their parameters may have row lists now
         self._write_bounds()
 
     def _allocate(self) -> None:
-        """Give the active parameters the states that their groups need and they lack, flat, one array a state."""
+        """Allocate missing states of the active parameters, flat, one array a state."""
         for name in self.row.state_names:
             lacking = [(k, group) for group, part in zip(self.param_groups, self._slices, strict=True)
                        if name in self._needs(group)
@@ -222,7 +222,7 @@ class Optimizer(Copies):
         Parameters
         ----------
         parameters : iterable of Tensor, optional
-            Those that have gradients; by default all that require one. Tensors of other optimisers are passed over.
+            Those that have gradients; by default all that require one. Tensors of other optimisers are skipped.
 
         Returns
         -------
@@ -243,7 +243,7 @@ class Optimizer(Copies):
         return rows
 
     def settle(self) -> int:
-        """Take over what a user has changed since the last step; returns `layout`, by which rows are still right."""
+        """Apply a user's changes since the last step; returns `layout`, which tells whether rows are still valid."""
         if self._listed or self._lists_made != TouchedRows.made:
             self._take_lists()
         if self.param_groups != self._synced:
@@ -283,7 +283,7 @@ class Optimizer(Copies):
         return rows
 
     def _take_lists(self) -> None:
-        """See that the lists of rows are true of the gradients, and which gradients have got one meanwhile."""
+        """Update row lists for the present gradients, and find new ones."""
         if self._lists_made != TouchedRows.made:
             self._lists_made = TouchedRows.made
             if any(self._active[k] and p.node.touched is not None and not self._table[k, self._list]
@@ -293,7 +293,7 @@ class Optimizer(Copies):
             list_address(self._parameters[k])
 
     def sync_hyperparameters(self) -> None:
-        """Write the hyper-parameters of `param_groups` into the rows, whatever stands there."""
+        """Write the hyper-parameters of `param_groups` into the rows unconditionally."""
         self._sync(only_changed=False)
 
     def _sync(self, only_changed: bool) -> None:
@@ -306,7 +306,7 @@ class Optimizer(Copies):
                          [self._parameters[k] for k in self._listed if part.start <= k < part.stop])
             self._allocate()
             self._hyper_words[part] = values
-            # a list may be changed in place, and that of the parameters is compared by identity
+            # deep: a list may be changed in place; parameters are compared by identity
             self._synced[g] = {key: list(value) if isinstance(value, list) and key != "params" else value
                                for key, value in group.items()}
 
@@ -314,7 +314,7 @@ class Optimizer(Copies):
 
     @property
     def max_grad_norm(self) -> float | None:
-        """Bound of the 2-norm of all gradients together, kept inside every step; None: no bound."""
+        """Bound of the global 2-norm of the gradients inside every step; None for no bound."""
         return self._max_grad_norm
 
     @max_grad_norm.setter
@@ -324,7 +324,7 @@ class Optimizer(Copies):
 
     @property
     def max_grad_value(self) -> float | None:
-        """Bound of the magnitude of each element of a gradient, kept inside every step; None: no bound."""
+        """Bound of the magnitude of each gradient element inside every step; None for no bound."""
         return self._max_grad_value
 
     @max_grad_value.setter
@@ -369,7 +369,7 @@ class Optimizer(Copies):
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients, or fill them with zeros."""
+        """Set the gradients to None, or fill them with zeros."""
         for parameter in self._parameters:
             leaf = parameter.node
             if leaf is not None and leaf.gradient is not None:
@@ -382,7 +382,7 @@ class Optimizer(Copies):
     # ------------------------------------------------------------------ schedules
 
     def _cycled_word(self) -> int:
-        """Index of the hyper-parameter that a registered schedule cycles beside the rate, or 0."""
+        """Index of the hyper-parameter that a registered schedule cycles besides the rate, or 0."""
         if any(s.cycles_momentum for s in self.schedulers if s.interval == "step"):
             return next(j for j, name in enumerate(self.row.hyper_names) if name in ("momentum", "beta1"))
         return 0
@@ -399,26 +399,26 @@ class Optimizer(Copies):
         ----------
         interval : {"step", "epoch"}
         metric : float, optional
-            What `ReduceLROnPlateau` watches.
+            The metric for `ReduceLROnPlateau`.
         """
         for scheduler in self.schedulers:
             if scheduler.interval == interval:
                 scheduler.advance(metric)
 
     def upcoming_lrs(self, count: int) -> np.ndarray:
-        """The learning rates of the next `count` steps under the schedulers registered a step.
+        """The learning rates of the next `count` steps under the schedulers registered for steps.
 
         Returns
         -------
         ndarray of float64, shape (count, columns)
-            A column each group; under a schedule that cycles momentum then another each group with the momentum
-            (or first beta). `UpdateRows.lr_groups` names the column of each word. Nothing is changed.
+            One for each group; under a schedule that cycles momentum, then another for each group with the momentum (or
+            first beta). `UpdateRows.lr_groups` names the column of each word. Nothing is changed.
         """
-        self._synced = [None] * len(self.param_groups)  # whoever asks will write these words
+        self._synced = [None] * len(self.param_groups)  # the caller will write these words
         return rates.rates_ahead(self, count)
 
     def advance_steps(self, count: int) -> None:
-        """What `count` calls of ``advance("step")`` would do."""
+        """Equivalent to `count` calls of ``advance("step")``."""
         self._synced = [None] * len(self.param_groups)
         rates.leap(self, count)
 
@@ -426,12 +426,12 @@ class Optimizer(Copies):
 
     @property
     def state_nbytes(self) -> int:
-        """Bytes of optimiser state that have been allocated."""
+        """Bytes of allocated optimiser state."""
         return sum(a.nbytes for state in self._state for a in state.values())
 
     @property
     def state(self) -> dict[Tensor, dict[str, Any]]:
-        """The state of each parameter that has some; the arrays are the memory that the kernels use."""
+        """The state of each parameter that has some, in the arrays that the kernels use."""
         return {self._parameters[k]: self._pack(k, copy=False) for k in range(len(self._parameters)) if self._has(k)}
 
     def _has(self, k: int) -> bool:
@@ -442,7 +442,7 @@ class Optimizer(Copies):
         return {"step": int(self._table[k, self._steps]), **arrays}
 
     def _unpack(self, k: int, saved: dict[str, Any]) -> int:
-        """Steps that a saved state has seen."""
+        """Number of steps in a saved state."""
         return int(float(saved["step"]))
 
     def state_dict(self) -> dict[str, Any]:
@@ -455,7 +455,7 @@ class Optimizer(Copies):
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over hyper-parameters and state from a state dict of the same groups, ours or PyTorch's.
+        """Load hyper-parameters and state from a state dict of the same groups, ours or PyTorch's.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The schedule that watches a metric."""
+"""The schedule that is driven by a metric."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class ReduceLROnPlateau(LRScheduler):
         Below 1.
     patience : int, default 10
     threshold : float, default 1e-4
-        What counts as better: relative to the best (``"rel"``) or absolute (``"abs"``).
+        Improvements must exceed it, relative to the best (``"rel"``) or absolute (``"abs"``).
     threshold_mode : {"rel", "abs"}
     cooldown : int, default 0
-        Epochs after a reduction in which none is counted as bad.
+        Epochs after a reduction during which bad epochs are not counted.
     min_lr : float or sequence of float, default 0
     eps : float, default 1e-8
-        A smaller reduction is not made.
+        Smaller reductions are ignored.
     interval : {"epoch"}, optional
-        See `LRScheduler`; the metric is the epoch's mean loss unless `TrainStep.run` is told another.
+        See `LRScheduler`; the metric is the mean loss of the epoch.
     """
 
     def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
@@ -62,7 +62,7 @@ class ReduceLROnPlateau(LRScheduler):
             optimizer._register(self)
 
     def step(self, metrics: Any) -> None:  # type: ignore[override]
-        """Take note of the metric of one more epoch."""
+        """Count one more epoch with its metric."""
         current = float(metrics.item() if isinstance(metrics, Tensor) else metrics)
         self.last_epoch += 1
         if self._better(current):

@@ -1,4 +1,4 @@
-"""What rules of schedules and copies of optimisers know of either: types for annotations."""
+"""Protocols for annotations, which break import cycles: what schedules and optimisers know of each other."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The learning rates of many steps at once.
 
 A schedule is a rule: on reaching epoch `e`, the rate of group `k` becomes ``a(e) lr + c(e, k)``. Rules of several
-schedules compose, and a run of steps is an affine recurrence, done here for thousands of steps in one call.
+schedules compose, and a run of steps is an affine recurrence, evaluated here for thousands of steps in one call.
 """
 
 from __future__ import annotations

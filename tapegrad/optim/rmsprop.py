@@ -18,7 +18,7 @@ __all__ = ["RMSprop"]
 
 @device
 def variance(f: Any, v: int, a: int) -> Any:
-    """v - a^2, in float64: a^2 may be beyond float32 where v is too."""
+    """v - a^2, in float64: a^2 may overflow float32 where v does."""
     mean = wide(f[a])
     return cast(wide(f[v]) - mean * mean, f)
 

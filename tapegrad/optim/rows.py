@@ -1,4 +1,4 @@
-"""The instructions of a step, and how a row of them is declared."""
+"""The instructions of an update step, and declarations of their rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import CopyError
 
 __all__ = ["RateRow", "State", "Update", "UpdateRows"]
 
-#: of these annotations the names count
+#: annotations of hyper-parameters
 State: TypeAlias = int
 
 
@@ -22,9 +22,9 @@ class Update(Words):
     """Base of the declarations of rows that update a parameter.
 
     A declaration names the states, as PyTorch's state dicts spell them, and the hyper-parameters, ``float`` or
-    ``double``, of which the first is "lr". The mode and the addresses of the value and the gradient stand before those
-    of the states; the elements and the steps so far, which the kernel counts, before the hyper-parameters; and the list
-    of the rows that the gradient touches (see `engine.walks.touched`), or 0, at the end.
+    ``double``, of which the first is "lr". A row holds the mode and the addresses of value, gradient and states; the
+    number of elements and of steps so far, which the kernel increments; the hyper-parameters; and the list of the rows
+    that the gradient touches (see `engine.walks.touched`), or 0.
     """
 
     mode: int
@@ -47,34 +47,33 @@ class Update(Words):
 
 
 class RateRow(Update):
-    """Of an optimiser that has no kernel."""
+    """The row of an optimiser without a kernel."""
 
     lr: float
 
 
 @dataclass(eq=False)
 class UpdateRows:
-    """The instructions of one optimiser step over a set of parameters: clipping first, then the updates.
+    """The instructions of an optimiser step over a set of parameters: clipping first, then the updates.
 
     Attributes
     ----------
     opcodes : ndarray of int64
     starts : ndarray of int64
-        Where in `words` each instruction's row begins; as long as `opcodes`.
+        Start in `words` of each instruction's row; as long as `opcodes`.
     words : ndarray of int64
-        The rows of *all* the optimiser's parameters, shared by every `UpdateRows` of it and run in place: step
-        counts advance here, whoever runs them.
+        The rows of *all* the optimiser's parameters, shared by its `UpdateRows` and run in place: step counts are
+        incremented here, whoever runs them.
     lr_words, lr_groups : ndarray of int64
-        Where in `words` the scheduled hyper-parameters lie (as float64 bits), and the column of
-        `Optimizer.upcoming_lrs` that each takes: the index of its group, or, under a schedule that also cycles
-        momentum, the number of groups plus that index.
+        Indices in `words` of the scheduled hyper-parameters (as float64 bits), and for each its column of
+        `Optimizer.upcoming_lrs`: the index of its group or, for cycled momentum, the number of groups plus that index.
     updates, elements : int
-        How many rows at the end update parameters, each independent of the others, and the elements of those.
+        Number of rows at the end that update parameters, independent of each other, and of their elements.
     count_word, whole_word, width : int
-        Of a row that updates: the word with its number of elements, behind those with addresses and before the count
-        of its steps; a word that is not 0 where its elements depend on each other; the number of words.
+        Within an updating row: the word with the number of elements, after the addresses and before the step count; a
+        word that is not 0 if its elements depend on each other; the number of words.
     layout : int
-        `Optimizer.layout` when the rows were made; when that has moved on, ask for new rows.
+        `Optimizer.layout` when the rows were made; if it has changed, ask for new rows.
     """
 
     opcodes: np.ndarray

@@ -1,4 +1,4 @@
-"""The base of the learning-rate schedules."""
+"""The base of learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class LRScheduler:
     ----------
     optimizer : Optimizer
     last_epoch : int, default -1
-        Epoch to resume from; -1 starts anew.
+        Epoch to resume from; -1 for a new start.
     interval : {"step", "epoch"}, optional
-        Register with the optimiser, so that `TrainStep.run` steps the schedule after each step or epoch. Without it
-        `step` is the caller's to call.
+        Register with the optimiser, so that `TrainStep.run` steps the schedule after each step or epoch. By default the
+        caller calls `step`.
 
     Attributes
     ----------
     last_epoch : int
         Steps taken since the start.
     base_lrs : list of float
-        The rates of the groups when the first schedule was made.
+        The groups' rates when the first schedule was made.
     """
 
-    #: whether resuming leaves the rate that the optimiser has
+    #: whether resuming keeps the optimiser's present rate
     holds_on_resume: ClassVar[bool] = False
-    #: attributes that are no state
+    #: attributes that are not part of the state
     _not_state: ClassVar[tuple[str, ...]] = ("optimizer", "interval")
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1, interval: str | None = None) -> None:
@@ -57,7 +57,7 @@ class LRScheduler:
             optimizer._register(self)
 
     def __copy__(self) -> Any:
-        """A schedule of its own state over the same optimiser, which does not know it."""
+        """A schedule with its own state over the same optimiser, with which it is not registered."""
         return deepcopy(self, {id(self.optimizer): self.optimizer})
 
     @property
@@ -77,36 +77,36 @@ class LRScheduler:
         raise NotImplementedError
 
     def _momenta(self, epochs: np.ndarray) -> np.ndarray:
-        """The momentum (or first beta), shape (epochs, groups), where `cycles_momentum`; NaN: it stays as it is."""
+        """The momentum (or first beta), shape (epochs, groups), if `cycles_momentum`; NaN keeps the present one."""
         raise NotImplementedError
 
     def _rates_at_zero(self) -> np.ndarray:
-        """The rates at epoch 0, shape (groups,), whatever the present ones are."""
+        """The rates at epoch 0, shape (groups,), independent of the present ones."""
         a, c = self._rule(np.zeros(1, np.int64))
         return a[0] * np.array(self.base_lrs, np.float64) + (0.0 if c is None else c[0])
 
     def _seek(self, epoch: int) -> None:
-        """Be at `epoch`; rates are not touched."""
+        """Set the epoch without changing rates."""
         self.last_epoch = epoch
 
     def step(self) -> None:
-        """Go to the next epoch and set the rates of the optimiser's groups."""
+        """Advance to the next epoch and set the rates of the optimiser's groups."""
         advance(self.optimizer, [self], 1)
 
     def advance(self, metric: float | None = None) -> None:
-        """`step`, whatever the metric."""
+        """`step`; the metric is ignored."""
         self.step()
 
     def get_last_lr(self) -> list[float]:
-        """The rates that the last `step` set, one a group."""
+        """The rates that the last `step` set, one for each group."""
         return list(self._last_lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimiser."""
+        """All attributes but the optimiser."""
         return {key: value for key, value in vars(self).items() if key not in self._not_state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state that `state_dict` gave, or that of PyTorch's scheduler of the same name."""
+        """Load a state of `state_dict`, or of PyTorch's scheduler of the same name."""
         if "last_epoch" not in state_dict:
             raise StateDictError(f"no state of a {type(self).__name__}: it has no 'last_epoch'")
         vars(self).update({key: value for key, value in state_dict.items() if key in vars(self)
@@ -114,7 +114,7 @@ class LRScheduler:
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Raise `DtypeError` unless `optimizer` is one."""
+    """Raise `DtypeError` unless `optimizer` is an optimiser."""
     if not isinstance(optimizer, Optimizer):
         raise DtypeError(f"a scheduler needs an Optimizer, not {type(optimizer).__name__}")
 

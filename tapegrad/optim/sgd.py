@@ -83,8 +83,8 @@ class SGD(Optimizer):
     ``p -= lr (g + momentum m)`` (Sutskever et al., ICML 2013). The state is one array a parameter, and none
     without momentum.
 
-    Of a table whose gradient lists its rows (``Embedding(sparse=True)``) only those are updated, which gives the same
-    numbers; with momentum every row moves at every step, and all are walked.
+    With a row-sparse gradient (``Embedding(sparse=True)``) only the listed rows are updated, with the same result; with
+    momentum every row changes at every step, so all are visited.
 
     Examples
     --------

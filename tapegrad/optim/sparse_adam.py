@@ -1,4 +1,4 @@
-"""Adam that leaves the rows of a table alone that a step does not touch."""
+"""Adam for row-sparse gradients."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sparse_adam(op: SparseAdamRow, f: Any, i: Any, b: Any) -> int:
 
 
 class SparseAdam(Optimizer):
-    """Adam for tables: a step updates the rows that its gradient touches, and their averages, and no others.
+    """Lazy Adam for tables: a step updates only the rows that its gradient touches, and their averages.
 
     Parameters
     ----------
@@ -69,11 +69,11 @@ class SparseAdam(Optimizer):
     Notes
     -----
     Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, with epsilon added before the bias
-    correction, as at the end of its section 2. The averages of a row that is not touched do not decay, and the row does
-    not move; the bias correction counts all steps. The state is two arrays a parameter.
+    correction, as at the end of its section 2. The averages of an untouched row do not decay, and the row does not
+    change; the bias correction counts all steps. The state is two arrays a parameter.
 
-    Of a parameter whose gradient lists no rows (of a layer beside the tables, say) every row counts as touched, where
-    PyTorch raises: so one optimiser can train a whole model in one recorded step.
+    For a dense gradient (of a layer beside the tables, say) every row counts as touched, where PyTorch raises: so one
+    optimiser can train a whole model in one recorded step.
 
     Examples
     --------

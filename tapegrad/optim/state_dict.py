@@ -1,4 +1,4 @@
-"""Whether a saved state dict fits an optimiser."""
+"""Validation of saved state dicts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def fitting(state_dict: Any, groups: Sequence[slice],
     Parameters
     ----------
     state_dict : dict
-        As `Optimizer.state_dict` gives it, or PyTorch.
+        Of `Optimizer.state_dict`, or PyTorch's.
     groups : sequence of slice
-        Which parameters each group has.
+        Indices of each group's parameters.
     shapes : sequence of dict
-        Of each parameter the shapes of its states, by name.
+        For each parameter the shapes of its states, by name.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def fitting(state_dict: Any, groups: Sequence[slice],
 
 
 def listed(name: str, groups: list[dict[str, Any]]) -> str:
-    """An optimiser as text: its groups and their hyper-parameters."""
+    """The `repr` of an optimiser: its groups and their hyper-parameters."""
     lines = [f"{name} ("]
     for g, group in enumerate(groups):
         lines.append(f"Parameter Group {g}")

@@ -1,4 +1,4 @@
-"""The flat, persistent home of parameters and their gradients."""
+"""Flat, persistent memory of parameters and their gradients."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["ParameterStore", "Segment", "aligned_zeros", "flat_offsets", "home_w
 
 
 def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
-    """`count` zeros that begin at a multiple of 64 bytes; pages that are never touched cost no memory."""
+    """`count` zeros, aligned to 64 bytes; untouched pages take no memory."""
     raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
     skip = -address_of(raw) % ALIGNMENT
     return raw[skip:skip + count * dtype.itemsize].view(dtype)
 
 
 def flat_offsets(sizes: Sequence[int], dtype: np.dtype) -> tuple[list[int], int]:
-    """Where ranges of `sizes` elements begin, each at a multiple of 64 bytes, and the elements of all.
+    """Offsets of ranges of `sizes` elements, each aligned to 64 bytes, and the elements of all.
 
-    An empty one has a place too: a walk may clear one element of it.
+    An empty range takes space too: a walk may clear one element of it.
 
     >>> flat_offsets([3, 20, 1], np.dtype(np.float32))
     ([0, 16, 48], 64)
@@ -38,14 +38,14 @@ def flat_offsets(sizes: Sequence[int], dtype: np.dtype) -> tuple[list[int], int]
 
 
 def home_words(parameter: Tensor) -> tuple[int, int]:
-    """Addresses, in elements, of the value and the gradient of a parameter that has a home."""
+    """Addresses, in elements, of the value and the gradient of a parameter in a store."""
     value, size = parameter.buffer, parameter.dtype.itemsize
     assert value is not None
     return value.address // size, parameter.node.home.address // size
 
 
 def written_by(optimizer: Any) -> frozenset[Any]:
-    """What the steps of an optimiser write to: its own words, for which its store stands, and its leaves."""
+    """What an optimiser's steps write to: its own words, represented by its store, and its leaves."""
     leaves = {p.node for group in optimizer.param_groups for p in group["params"]}
     return frozenset({optimizer.store, *leaves} - {None})
 
@@ -57,11 +57,10 @@ class Segment:
     Attributes
     ----------
     values, gradients : ndarray
-        1-D, aligned to 64 bytes. What lies between two ranges is zero in both. Where a gradient lists the rows that it
-        touches, whoever writes to it here rather than by ``parameter.grad[...] =`` has to call
-        ``Changes.mark(parameter.node.home)``.
+        1-D, aligned to 64 bytes; padding between ranges is zero in both. To write to a row-sparse gradient here, rather
+        than by ``parameter.grad[...] =``, call ``Changes.mark(parameter.node.home)``.
     offsets, sizes : list of int
-        Where each parameter's range begins, and its length, in elements.
+        Start of each parameter's range, and its length, in elements.
     """
 
     values: np.ndarray
@@ -72,28 +71,28 @@ class Segment:
 
 @dataclass(eq=False)
 class ParameterStore:
-    """The flat persistent pair (values, gradients), one range a parameter.
+    """Flat persistent pairs of values and gradients, with a range for each parameter.
 
-    A parameter that has a home already, in this store or another, stays there: two optimisers over the same
-    model share its memory.
+    A parameter that is in a store already, this or another, stays there: two optimisers over the same model share its
+    memory.
 
     Parameters
     ----------
     dtype : dtype
-        float32 or float64: that of every parameter in it.
+        float32 or float64, of all parameters.
 
     Attributes
     ----------
     segments : list of Segment
-        One a call of `house` that found homeless parameters; the first holds those that were trainable when the
-        optimiser was made.
+        One for each call of `house` with new parameters; the first holds those that were trainable when the optimiser
+        was made.
     """
 
     dtype: np.dtype
     segments: list[Segment] = field(default_factory=list)
 
     def house(self, parameters: Iterable[Tensor]) -> None:
-        """Give a range to each of these leaves that has none, keeping values and gradients."""
+        """Move these leaves, values and gradients, into a segment, unless they are in a store already."""
         homeless = [p for p in parameters if p.node.home is None]
         if not homeless:
             return
