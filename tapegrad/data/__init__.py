@@ -1,4 +1,4 @@
-"""Data in: datasets and their batches, augmentation, tables from files and what makes numbers of them."""
+"""Datasets and their batches, augmentation, tables from files and their preprocessing."""
 
 from .augment import Compose, GaussianNoise, Normalize, RandomAffine, RandomCrop, RandomHorizontalFlip
 from .dataset import ArrayDataset, Dataset, batches

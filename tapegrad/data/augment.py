@@ -1,7 +1,6 @@
 """Augmentations: callables over a batch of images (n, channels, height, width) and a NumPy generator.
 
-Each draws anew for every image of a batch and gives a new array; the batch that it was given stays as it is.
-Names and arguments are torchvision's.
+Each draws anew for every image of a batch and returns a new array. Names and arguments are torchvision's.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ __all__ = ["Compose", "GaussianNoise", "Normalize", "RandomAffine", "RandomCrop"
 
 
 class Compose:
-    """One transform after the other.
+    """Transforms in sequence.
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ class Compose:
 
 
 class RandomCrop:
-    """A window of each image, at a place of its own.
+    """A window of each image, at a random position.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ class RandomCrop:
     padding : int, default 0
         Pixels added on every side beforehand.
     fill : float, default 0
-        What they hold.
+        Value of the padding.
     """
 
     def __init__(self, size: int | tuple[int, int], padding: int = 0, fill: float = 0.0) -> None:
@@ -90,14 +89,14 @@ class RandomHorizontalFlip:
 
 
 class RandomAffine:
-    """Each image turned, shifted and scaled about its middle (bilinear; outside is 0).
+    """Each image rotated, translated and scaled about its centre (bilinear; 0 outside).
 
     Parameters
     ----------
     degrees : float
-        Turned by -degrees to degrees.
+        Rotated by -degrees to degrees.
     translate : (float, float), default (0, 0)
-        Shifted by at most these fractions of the width and the height.
+        Translated by at most these fractions of the width and the height.
     scale : (float, float), default (1, 1)
         Scaled by a factor between these.
     """
@@ -115,7 +114,7 @@ class RandomAffine:
         shift = rng.uniform(-1, 1, (n, 2)) * extent * self.translate[::-1]
         factor = rng.uniform(*self.scale, n)
         cos, sin = np.cos(angle) / factor, np.sin(angle) / factor
-        matrix = np.stack([cos, sin, -sin, cos], axis=1).reshape(n, 2, 2)  # from pixels given to pixels read
+        matrix = np.stack([cos, sin, -sin, cos], axis=1).reshape(n, 2, 2)  # from output pixels to input pixels
         middle = (extent - 1) / 2
         offset = middle - np.einsum("nij,nj->ni", matrix, middle + shift)
         turned = np.empty(x.shape, x.dtype if x.dtype.kind == "f" else np.float32)
@@ -126,7 +125,7 @@ class RandomAffine:
 
 
 class GaussianNoise:
-    """Normal noise of standard deviation `sigma` added to every element."""
+    """Gaussian noise of standard deviation `sigma` added to every element."""
 
     def __init__(self, sigma: float = 0.1) -> None:
         self.sigma = sigma
@@ -143,7 +142,7 @@ class Normalize:
     Parameters
     ----------
     mean, std : float or sequence of float
-        One for all channels, or one a channel. For bytes 0 to 255 that shall become 0 to 1: 0 and 255.
+        One for all channels, or one for each. 0 and 255 map bytes to 0 to 1.
     """
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:

@@ -1,4 +1,4 @@
-"""Datasets: rows that are fetched by number, and batches of them in shuffled order."""
+"""Datasets, whose rows are fetched by index, and their batches in shuffled order."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .shards import Shards, in_file
 
 __all__ = ["ArrayDataset", "Dataset", "Transform", "batches"]
 
-#: changes a batch of images (n, channels, height, width), or whatever the first array of a dataset is
+#: transforms a batch of images (n, channels, height, width), or whatever the first array of a dataset is
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 class Dataset(ABC):
-    """Rows that are fetched by number, each a tuple of as many arrays as a step takes.
+    """Rows that are fetched by index, each a tuple of as many arrays as a step takes.
 
-    A class of your own gives its length and `fetch`. `TrainStep.run` takes it as it takes arrays: the rows of the
-    next batches are fetched on a thread while the compiled loop runs over the present ones.
+    A subclass defines ``__len__`` and `fetch`. `TrainStep.run` takes it in place of arrays: a thread prefetches the
+    rows of the next batches while the compiled loop runs over the present ones.
 
     Parameters
     ----------
     transform : callable, optional
-        Over the first array of each batch that is trained on, and a generator: see `tapegrad.data.Compose` and
-        the augmentations beside it. Indexing gives rows as they are.
+        Applied to the first array of each training batch, with a generator: see `tapegrad.data.Compose` and the
+        augmentations beside it. Indexing gives untransformed rows.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class Dataset(ABC):
     [4.] [16]
     """
 
-    #: the arrays, where a compiled loop may read rows from them by itself
+    #: the arrays, if a compiled loop may gather rows from them
     resident: Sequence[np.ndarray] | None = None
 
     def __init__(self, *, transform: Transform | None = None) -> None:
@@ -63,7 +63,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def fetch(self, index: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Rows by number.
+        """Rows by index.
 
         Parameters
         ----------
@@ -77,17 +77,17 @@ class Dataset(ABC):
 
     @property
     def by_batch(self) -> bool:
-        """Whether rows must be asked for batch by batch; else a run asks for several batches at once."""
+        """Whether rows must be fetched batch by batch; else a run fetches several batches at once."""
         return True
 
     def rows(self, index: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """A batch as it is trained on: fetched, its first array transformed with what `rng` draws."""
+        """A training batch: fetched, its first array transformed with draws of `rng`."""
         fetched = tuple(self.fetch(index))
-        transform = getattr(self, "transform", None)  # a class of the user's may not call __init__
+        transform = getattr(self, "transform", None)  # a user's class may not call __init__
         return fetched if transform is None else (transform(fetched[0], rng), *fetched[1:])
 
     def __getitem__(self, key: Any) -> tuple[Any, ...]:
-        """One row for an integer, else rows for a slice, a list of numbers or a mask."""
+        """One row for an integer, else rows for a slice, a list of indices or a mask."""
         if isinstance(key, (int, np.integer)):
             return tuple(a[0] for a in self.fetch(np.array([self._checked(key)])))
         return self.fetch(np.arange(len(self))[key])
@@ -100,22 +100,22 @@ class Dataset(ABC):
 
 
 class ArrayDataset(Dataset):
-    """Arrays whose rows (axis 0) belong together. Nothing is copied.
+    """Arrays with corresponding rows (axis 0). Nothing is copied.
 
     Parameters
     ----------
     *arrays : array_like, (n, ...), or list of paths
-        NumPy arrays, memory-mapped ones too; a list of ``.npy`` files stands for their rows one after the other,
-        read where they lie.
+        NumPy arrays, memory-mapped ones too; a list of ``.npy`` files is the concatenation of their rows,
+        memory-mapped.
     transform : callable, optional
-        Over the first array of each batch that is trained on, and a generator.
+        Applied to the first array of each training batch, with a generator.
 
     Raises
     ------
     ShapeError
         Lengths differ.
     DataError
-        A file cannot be read, or files of one list do not fit together.
+        A file cannot be read, or the files of a list do not fit together.
 
     Examples
     --------
@@ -146,21 +146,21 @@ class ArrayDataset(Dataset):
 
     @property
     def resident(self) -> Sequence[np.ndarray] | None:  # type: ignore[override]
-        """The arrays, unless rows are transformed or lie in several files."""
+        """The arrays, unless rows are transformed or in several files."""
         if self.transform is None and not any(isinstance(a, Shards) for a in self.arrays):
             return [a for a in self.arrays if isinstance(a, np.ndarray)]
         return None
 
     @property
     def by_batch(self) -> bool:
-        """Whether rows must be asked for batch by batch."""
+        """Whether rows must be fetched batch by batch."""
         return self.transform is not None
 
     def __len__(self) -> int:
         return int(self.arrays[0].shape[0])
 
     def fetch(self, index: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Rows by number, as copies."""
+        """Rows by index, as copies."""
         return tuple(a[index] for a in self.arrays)
 
     def __getitem__(self, key: Any) -> tuple[Any, ...]:
@@ -184,8 +184,8 @@ def batches(dataset: Dataset, batch_size: int, *, shuffle: bool = True, seed: in
             drop_last: bool = False) -> Iterator[tuple[np.ndarray, ...]]:
     """The batches of one epoch.
 
-    Only the rows of a batch are copied, when it is asked for. With the same seed they are those of the first epoch of
-    ``TrainStep.run(dataset, ...)``, which fetches them by itself.
+    Each batch is copied when it is asked for. With the same seed they are those of the first epoch of
+    ``TrainStep.run(dataset, ...)``.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def batches(dataset: Dataset, batch_size: int, *, shuffle: bool = True, seed: in
     Yields
     ------
     tuple of ndarray
-        As many as a row of the dataset has.
+        One array for each array of a row.
     """
     if not isinstance(dataset, Dataset):
         raise ArgumentError(f"batches: dataset must be a tapegrad.data.Dataset, not {type(dataset).__name__}; "

@@ -1,7 +1,7 @@
-"""From the columns of a table to the matrix that a network sees.
+"""Preprocessing: from the columns of a table to the matrix of a network's inputs.
 
-What is learned here from the training rows (means, scales, categories) belongs to the model: it is saved
-with it and applied unchanged to every later table.
+What is fitted to the training rows (means, scales, categories) belongs to the model: it is saved with it and applied
+unchanged to later tables.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ __all__ = ["Features", "standardisation"]
 
 @dataclass
 class Features:
-    """The columns that a model reads, and how they become a matrix.
+    """The columns that a model reads, and their preprocessing.
 
-    Numbers stand as they are, a column of categories becomes one column of 0 and 1 for each category; then
-    every column of the matrix is shifted and scaled to mean 0 and standard deviation 1 over the training
-    rows. Constant columns are only shifted. A missing value becomes the mean.
+    Numbers are kept, categories are one-hot encoded; then every column of the matrix is standardised to mean 0 and
+    standard deviation 1 over the training rows. Constant columns are only centred. A missing value becomes the mean.
 
     Attributes
     ----------
     columns : dict of str to (list of str or None)
-        The names, in the order of the matrix; the categories of those that have them.
+        The names, in the order of the matrix, with the categories of categorical ones.
     mean, scale : ndarray of float64, shape (width,)
         Of the matrix's columns, over the training rows.
     named : bool
-        Whether the columns' names were the file's own.
+        Whether the file itself named the columns.
     ignored : list of str
-        Further columns that a table may have, which are not read.
+        Further columns of a table, which are not read.
     """
 
     columns: dict[str, list[str] | None]
@@ -55,7 +54,7 @@ class Features:
         rows: np.ndarray | None = None,
         fill_missing: bool = False,
     ) -> Features:
-        """Learn the preprocessing of a table's columns.
+        """Fit the preprocessing to a table's columns.
 
         Parameters
         ----------
@@ -97,7 +96,7 @@ class Features:
 
     @classmethod
     def unscaled(cls, names: Sequence[str]) -> Features:
-        """Columns of numbers that are read as they are."""
+        """Numeric columns without scaling."""
         return cls(dict.fromkeys(names), np.zeros(len(names)), np.ones(len(names)), named=False)
 
     @property
@@ -115,7 +114,7 @@ class Features:
         ]
 
     def constant_columns(self, table: Table, rows: np.ndarray | None = None) -> list[str]:
-        """The columns that have a single value in some rows of a table (by default all)."""
+        """The columns with a single value in some rows of a table (by default all)."""
         matrix = self._matrix(table, fill_missing=True)
         if rows is not None:
             matrix = matrix[rows]
@@ -217,7 +216,7 @@ class Features:
 
 
 def standardisation(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column of a matrix over the values that are not NaN.
+    """Mean and standard deviation of each column of a matrix, over the values that are not NaN.
 
     Parameters
     ----------
@@ -230,8 +229,8 @@ def standardisation(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     present = ~np.isnan(matrix)
     count = present.sum(axis=0)
-    # in units of about the largest value, so that squares neither overflow nor vanish (a power of two, so that
-    # nothing is rounded); seen from the first value, so that a constant column deviates by exactly zero
+    # scaled by about the largest value, so that squares neither overflow nor underflow (by a power of two, which rounds
+    # nothing); relative to the first value, so that a constant column deviates by exactly zero
     largest = np.max(np.abs(matrix), axis=0, where=present, initial=0.0)
     unit = np.ldexp(1.0, np.frexp(largest)[1] - 1)
     scaled = matrix / unit
@@ -244,7 +243,7 @@ def standardisation(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _categories(table: Table, name: str) -> list[str]:
-    """The categories in a column, sorted."""
+    """The categories of a column, sorted."""
     found = set(_category_cells(table, name)) - {""}
     if not found:
         raise DataError(f"{table.source}: column {name!r} has no value; try --drop {shlex.quote(name)}")
@@ -252,7 +251,7 @@ def _categories(table: Table, name: str) -> list[str]:
 
 
 def _indicators(table: Table, name: str, categories: Sequence[str]) -> np.ndarray:
-    """One column of 0 and 1 for each category; a missing value is NaN in all of them."""
+    """One-hot encoding, a column for each category; a missing value is NaN in all of them."""
     position = {category: k for k, category in enumerate(categories)}
     indicators = np.zeros((len(table), len(categories)))
     for row, category in enumerate(_category_cells(table, name)):
@@ -269,7 +268,7 @@ def _indicators(table: Table, name: str, categories: Sequence[str]) -> np.ndarra
 
 
 def _category_cells(table: Table, name: str) -> list[str]:
-    """The cells as text, "" for a missing one; a number in its one shortest form, so that 1 and 1.0 agree."""
+    """The cells as text, "" for a missing one; numbers in their shortest form, so that 1 and 1.0 agree."""
     cells: Iterable[Any] = table.columns[name]
     gone = table.missing(name)
     return [

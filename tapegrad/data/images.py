@@ -1,4 +1,4 @@
-"""Folders of images as datasets, decoded by Pillow when they are asked for."""
+"""Folders of images as datasets, decoded by Pillow on demand."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ __all__ = ["ImageFolder"]
 
 
 class ImageFolder(Dataset):
-    """Images in one sub-folder a class: ``root/cat/1.png``, ``root/dog/a/2.jpg``.
+    """Images in one sub-folder for each class: ``root/cat/1.png``, ``root/dog/a/2.jpg``.
 
     Parameters
     ----------
     root : path
     size : int or (int, int), optional
-        Height and width to which every image is brought (bilinear). Without it all must be of the first one's size.
+        Height and width to resize every image to (bilinear). Without it all must have the first one's size.
     grayscale : bool, default False
         One channel instead of red, green and blue.
     transform : callable, optional
-        Over each batch of images that is trained on, and a generator.
+        Applied to each training batch of images, with a generator.
 
     Attributes
     ----------
     classes : list of str
-        The sub-folders' names, sorted; their places are the labels.
+        The sub-folders' names, sorted; their indices are the labels.
     paths : list of Path
-        A file each row.
+        One file for each row.
     labels : ndarray of int64, shape (n,)
 
     Notes
     -----
-    A row is an image, float32 (channels, height, width), 0 (black) to 1 (white), turned upright by its EXIF note, and
-    its label. Files are decoded when their row is fetched and not kept. Needs Pillow (the ``images`` extra).
+    A row is an image, float32 (channels, height, width) from 0 (black) to 1 (white), oriented by its EXIF tag, and its
+    label. Files are decoded at each fetch, without a cache. Needs Pillow (the ``images`` extra).
 
     Raises
     ------
@@ -52,7 +52,7 @@ class ImageFolder(Dataset):
         self._pillow = _pillow()
         self.root, self.grayscale = Path(root), grayscale
         self.size = None if size is None else _pair(size)
-        self._extent = self.size  # that of the first image, when it has been read
+        self._extent = self.size  # that of the first image, once it is read
         if not self.root.is_dir():
             raise DataError(f"{root}: no such folder")
         folders = sorted(f for f in self.root.iterdir() if f.is_dir() and not f.name.startswith("."))
@@ -92,7 +92,7 @@ class ImageFolder(Dataset):
         try:
             with self._pillow.open(path) as opened:
                 image = ImageOps.exif_transpose(opened)
-                if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+                if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
                     image = self._pillow.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
                 image = image.convert("L" if self.grayscale else "RGB")
                 if self.size is not None and image.size != (self.size[1], self.size[0]):
@@ -104,7 +104,7 @@ class ImageFolder(Dataset):
 
 
 def _pair(size: Any) -> tuple[int, int]:
-    """Height and width of what may be one number for both."""
+    """Height and width, from one number for both or a pair."""
     pair = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
     if len(pair) != 2 or any(isinstance(s, bool) or not isinstance(s, (int, np.integer)) or s < 1 for s in pair):
         raise ArgumentError(f"size must be a positive integer or two of them (height, width), not {size!r}")

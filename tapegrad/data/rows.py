@@ -1,4 +1,4 @@
-"""Which rows to train on and which to hold out."""
+"""The split into training and held-out rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["drop_incomplete", "split_rows"]
 
 
 def drop_incomplete(table: Table, names: Sequence[str]) -> Table:
-    """The rows that have a value in each of some columns.
+    """The rows without missing values in some columns.
 
     Raises
     ------
     DataError
-        No row has.
+        There is none.
     """
     incomplete = np.zeros(len(table), bool)
     for name in names:
@@ -31,7 +31,7 @@ def drop_incomplete(table: Table, names: Sequence[str]) -> Table:
 def split_rows(
     rows: int, fraction: float, seed: int, classes: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide rows at random into some to train on and some held out.
+    """Split rows at random into training and held-out ones.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ def split_rows(
     fraction : float
         The share to hold out, 0 to below 1; at least one row unless it is 0.
     seed : int
-        The same seed gives the same division.
+        The same seed gives the same split.
     classes : ndarray of int, shape (rows,), optional
-        The class of each row: classes are then held out in proportion, and none entirely.
+        The class of each row, for a stratified split; no class is held out entirely.
 
     Returns
     -------

@@ -16,12 +16,12 @@ __all__ = ["Shards", "in_file"]
 
 
 class Shards:
-    """The rows of several ``.npy`` files, one file after the other, memory-mapped.
+    """The concatenated rows of several ``.npy`` files, memory-mapped.
 
     Parameters
     ----------
     paths : sequence of path
-        Files of arrays that differ in length (axis 0) alone.
+        Files of arrays that differ only in length (axis 0).
 
     Raises
     ------
@@ -46,7 +46,7 @@ class Shards:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """Rows by number, slice, list of numbers or mask, as copies."""
+        """Rows by index, slice, list of indices or mask, as copies."""
         numbers = np.arange(len(self))[key]
         index = np.atleast_1d(numbers)
         part = np.searchsorted(self._ends, index, side="right")
@@ -58,7 +58,7 @@ class Shards:
 
 
 def in_file(array: Any) -> Any:
-    """How to map an array again that is mapped from a file, to be read alone; anything else as it is."""
+    """How to map a memory-mapped array again, read-only; anything else as it is."""
     if not (isinstance(array, np.memmap) and isinstance(array.base, mmap) and array.mode == "r" and array.filename):
         return array
     order = "C" if array.flags.c_contiguous else "F"

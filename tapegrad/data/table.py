@@ -1,8 +1,8 @@
 """Tables of named columns, read from CSV files and NumPy archives.
 
-A table keeps what the file says: text cells of a CSV stay text until somebody asks for numbers, because
-only then is it known which columns are categories or labels. It also remembers where each row stood, so
-that every complaint can name the row and the column.
+A table keeps the file's content: text cells of a CSV stay text until numbers are asked for, because only then is it
+known which columns are categories or labels. It also remembers the position of each row, so that every error can name
+the row and the column.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length under names that differ.
+    """Columns of equal length under distinct names.
 
     Attributes
     ----------
     source : str
-        The file, as messages name it.
+        The file, as errors name it.
     columns : dict of str to list of str or ndarray of float64, shape (rows,)
         Text cells as they stood in the file (without surrounding blanks), or numbers, NaN for missing.
     rows : ndarray of int64, shape (rows,)
-        The place of each row in the file: counted from 1 under the header in text, from 0 in an array.
+        Position of each row in the file: counted from 1 below the header in text, from 0 in an array.
     lines : ndarray of int64, shape (rows,), optional
         The line of a text file on which each row starts, counted from 1.
     named : bool
@@ -70,13 +70,13 @@ class Table:
         return list(self.columns)
 
     def where(self, row: int, name: str) -> str:
-        """The place of a cell in words, for a message: file, row and column."""
+        """Position of a cell, for an error: file, row and column."""
         if self.lines is None:
             return f"{self.source}: row {self.rows[row]}, column {name!r}"
         return f"{self.source}: row {self.rows[row]} (line {self.lines[row]}), column {name!r}"
 
     def require(self, names: Iterable[str], role: str = "column") -> None:
-        """Raise `DataError` that lists the columns, if a name is none of them."""
+        """Raise a `DataError` that lists the columns unless all names are columns."""
         for name in names:
             if name not in self.columns:
                 folded = {own.lower(): own for own in self.columns}
@@ -87,7 +87,7 @@ class Table:
                 )
 
     def missing(self, name: str) -> np.ndarray:
-        """Which cells of a column are empty or say that there is no value.
+        """Which cells of a column are empty or a marker of missing values.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class Table:
         name : str
             The column.
         remedy : str
-            What the reader can do about text in it, appended to the message.
+            Advice about text in it, appended to the error.
 
         Returns
         -------
@@ -143,12 +143,12 @@ class Table:
         return values
 
     def is_number(self, cell: str) -> bool:
-        """Whether a cell holds a number, not text and not a gap."""
+        """Whether a cell holds a number, rather than text or nothing."""
         number = parse_number(cell, self.decimal)
         return number is not None and not np.isnan(number)
 
     def take(self, rows: np.ndarray) -> Table:
-        """The table of some rows, by their indices or a mask; they keep their places for messages."""
+        """The table of some rows, by indices or a mask; errors still name their original positions."""
         if rows.dtype == np.bool_:
             rows = np.flatnonzero(rows)
         columns: dict[str, list[str] | np.ndarray] = {
@@ -172,14 +172,14 @@ def parse_number(cell: str, decimal: str = ".") -> float | None:
     if decimal != ".":
         cell = cell.replace(decimal, ".")
     try:
-        # Python's literals allow 1_000, data files do not
+        # not 1_000, which Python allows and data files do not
         return None if "_" in cell else float(cell)
     except ValueError:
         return float("nan") if cell.strip().lower() in _MISSING_NUMBER else None
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:
-    """Names for a message: the first few, and how many there are."""
+    """Names for an error: the first few, and the number of all."""
     texts = [" ".join(str(name).split()) for name in names]
     if len(texts) <= most:
         return ", ".join(texts)
@@ -225,8 +225,7 @@ def read_csv(
         Whether the first row names the columns. By default it does if it is all text, or has text above
         a number. Without a header the columns are called 1, 2, 3, ...
     delimiter : str, optional
-        One character. By default the one of comma, semicolon, tab and bar that splits the first rows
-        most evenly.
+        One character. By default the one of comma, semicolon, tab and bar that splits the first rows most evenly.
     decimal : str
         The decimal mark, "." or ",".
 
@@ -365,13 +364,13 @@ def read_npz(path: str | os.PathLike[str], *, target: str | None = "y") -> Table
     path : path_like
         Written by `numpy.savez` or `numpy.savez_compressed`.
     target : str or None
-        The name of the array of targets, which need not be there; None leaves it unread.
+        Name of the array of targets, which may be missing; None leaves it unread.
 
     Returns
     -------
     Table
-        One column for each feature, called 1, 2, 3, ...; the target under its own name. Images and other
-        arrays of more than two axes are flattened to one row a sample.
+        One column for each feature, called 1, 2, 3, ...; the target under its own name. Arrays of more than two axes
+        (images) are flattened to one row for each sample.
 
     Raises
     ------

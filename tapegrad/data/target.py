@@ -1,4 +1,4 @@
-"""What a model predicts: labels or values, and how they are encoded for the network."""
+"""The target of a model: labels or values, and their encoding for the network."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Target:
     def fit(
         cls, table: Table, name: str, task: Task | Literal["auto"] = "auto", *, rows: np.ndarray | None = None
     ) -> Target:
-        """Learn the labels of a column, or its mean and scale over the training rows.
+        """Fit the labels of a column, or its mean and scale over the training rows.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Target:
         return len(self.labels) if self.task == "classification" else 1
 
     def encoded(self, table: Table) -> np.ndarray:
-        """What the network is to learn.
+        """The network's targets.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class Target:
         return np.array([position[label] for label in _labels(table, self.name)], dtype=np.int64)
 
     def decoded(self, outputs: np.ndarray) -> np.ndarray:
-        """Values from the network's outputs, shape (rows, 1) to (rows,), of a regression."""
+        """Values from a regression's outputs, shape (rows, 1) to (rows,)."""
         return np.asarray(outputs, dtype=np.float64)[:, 0] * self.scale + self.mean
 
     def to_json(self) -> dict[str, Any]:

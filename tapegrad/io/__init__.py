@@ -1,4 +1,4 @@
-"""State dicts in files."""
+"""Files of state dicts."""
 
 from .files import load, save
 

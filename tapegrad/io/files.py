@@ -1,7 +1,7 @@
 """State dicts on disk, in the safetensors format.
 
-The format is a JSON header and the raw arrays: it cannot run code when it is read, and PyTorch, JAX and
-others read and write it, so that parameters travel both ways by their names.
+The format is a JSON header and the raw arrays. Reading it cannot run code, and PyTorch, JAX and others read and write
+it, so that parameters travel both ways by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import DataError, MissingExtraError
 
 __all__ = ["load", "load_metadata", "save"]
 
-#: the types of the format that this library also writes; the key is NumPy's name
+#: types of the format that are also written; the key is NumPy's name
 _TYPES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL",
     "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
@@ -35,17 +35,17 @@ def save(
 ) -> None:
     """Write named arrays to a safetensors file.
 
-    The file appears whole or not at all: it is written beside its place and then renamed.
+    The write is atomic: to a temporary file, which is then renamed.
 
     Parameters
     ----------
     state_dict : mapping of str to Tensor or array_like
-        For example ``model.state_dict()``. Shapes of any rank, empty ones too; float, integer and
-        boolean data. `load` gives them back in the same order.
+        For example ``model.state_dict()``. Shapes of any rank, empty ones too; float, integer and boolean data. `load`
+        returns them in the same order.
     path : path_like
         Where to write; a file that is there is replaced.
     metadata : mapping of str to str, optional
-        Texts to keep with the arrays; `load_metadata` gives them back.
+        Texts to store with the arrays; see `load_metadata`.
 
     Raises
     ------
@@ -70,8 +70,8 @@ def save(
 
     target = Path(path)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    # made here first for the operating system's own error where it cannot be, and for its permissions:
-    # the library gives its files to their owner alone
+    # created here first for the operating system's own error where it cannot be, and for its permissions: the library
+    # makes its files readable to their owner only
     part.open("xb").close()
     try:
         mode = (target if target.exists() else part).stat().st_mode
@@ -96,8 +96,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     -------
     dict of str to ndarray
         In the order in which they were saved, or in which another library's file lists them; each array owns its
-        memory. bfloat16, which NumPy does not
-        have, comes as float32 (exactly).
+        memory. bfloat16, which NumPy does not have, becomes float32 (exactly).
 
     Raises
     ------
@@ -127,7 +126,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Read the texts kept with the arrays of a safetensors file.
+    """Read the texts stored with the arrays of a safetensors file.
 
     Parameters
     ----------
@@ -149,13 +148,13 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What stands before the arrays: 8 bytes with its length, and as JSON each array's type, shape and place."""
+    """The header: 8 bytes with its length, then as JSON each array's type, shape and offsets."""
     with open(path, "rb") as file:
         return json.loads(file.read(int.from_bytes(file.read(8), "little")))
 
 
 def _order_header(path: Path, names: list[str]) -> None:
-    """Have the header list the arrays in this order; the library sorts them, as it must sort their bytes."""
+    """Reorder the header's entries; the library sorts them, as it must sort their bytes."""
     header = _header(path)
     ordered = {name: header[name] for name in ([_METADATA] if _METADATA in header else []) + names}
     text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode()
