@@ -1,4 +1,4 @@
-"""The commands together, and how they fail: one line on standard error, never a traceback for bad input."""
+"""The command group and its error handling: one line on standard error, never a traceback for bad input."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .train import train
 
 __all__ = ["app"]
 
-#: the base of what typer raises for bad options and arguments; where it lives has moved between versions
+#: the base class of typer's errors for bad options and arguments; its module differs between versions
 _UsageError: Any = typer.BadParameter.__mro__[2]
 
 
 class _Commands(TyperGroup):
-    """A group of commands whose errors take one line."""
+    """A group of commands with one-line errors."""
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run a command and exit."""

@@ -1,4 +1,4 @@
-"""``tapegrad bench``: how long a step takes on this machine, beside PyTorch where it is installed."""
+"""``tapegrad bench``: the time of a step on this machine, beside PyTorch where it is installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .works import WORKS, Chain, Network, Scalars, adjusted
 
 __all__ = ["bench"]
 
-#: what takes long, or is a second time the same
+#: slow ones, and near duplicates
 _LEFT_OUT = ("784-", "1024-", "float64")
 _CHECKED_STEPS = 3
 _Step = Callable[[int], Any]
@@ -62,7 +62,7 @@ def _print(results: dict[str, dict[str, list[float]]]) -> None:
 
 def _microseconds(name: str, ways: dict[str, tuple[list[float], _Step, int]], repeats: int,
                   seconds: float) -> dict[str, list[float]]:
-    """Of each repeat of each way, which take turns; their losses must agree."""
+    """By repeat and by way, which alternate; their losses must agree."""
     first = ways["tapegrad"][0]
     for way, (losses, _, _) in ways.items():
         if not np.allclose(losses, first, rtol=1e-4, atol=1e-7):
@@ -93,7 +93,7 @@ def _repeated(call: Callable[[], Any]) -> _Step:
 
 
 def _tapegrad(work: Network | Chain | Scalars) -> tuple[list[float], _Step, int]:
-    """First losses, what makes steps, and what they come in multiples of."""
+    """First losses, a function that makes steps, and the number that its steps are a multiple of."""
     from .. import tensor
 
     if isinstance(work, Network):

@@ -1,4 +1,4 @@
-"""``tapegrad example``: whole models to run, and to read."""
+"""``tapegrad example``: whole models to run and to read."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def example(
 
 
 def _can_draw(out: Path | None) -> bool:
-    """Whether matplotlib is there; an error if it is not and a picture was asked for."""
+    """Whether matplotlib is installed; an error if it is not and a picture was asked for."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:

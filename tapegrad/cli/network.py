@@ -1,4 +1,4 @@
-"""The networks that the command line trains, and the files that hold them with their preprocessing."""
+"""The networks that the command line trains, and files that hold them with their preprocessing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Network:
-    """A multi-layer perceptron in numbers and names.
+    """The hyper-parameters of a multi-layer perceptron.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Network:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained network with all that is needed to predict from a table.
+    """A trained network with its preprocessing, ready to predict from a table.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class SavedModel:
 
 
 def outputs(module: nn.Module, X: np.ndarray) -> np.ndarray:
-    """What a module in evaluation mode makes of many rows, a few thousand at a time.
+    """Outputs of a module in evaluation mode for many rows, a few thousand at a time.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Options that several commands share: their types, their checks, their help."""
+"""Options of several commands: types, validation, help."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ Decimal = Annotated[
 
 
 def check_writable(path: Path, option: str) -> None:
-    """Raise `DataError` if a file cannot be put at a path, before hours are spent on what goes into it."""
+    """Raise `DataError` if a file cannot be written, before hours are spent on its content."""
     if path.is_dir():
         raise DataError(f"{option} {path}: is a folder, not a file")
     try:

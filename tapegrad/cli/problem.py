@@ -1,4 +1,4 @@
-"""What is to be learned: rows to train on, rows held out, and their preprocessing."""
+"""The data of a problem: training and held-out rows, preprocessed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TableOptions:
 
 
 def load_problem(path: Path | None, options: TableOptions, seed: int) -> Problem:
-    """The problem in a file, or the digits.
+    """The problem of a file, or the digits.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def digits() -> Problem:
 
 
 def from_table(table: Table, options: TableOptions, seed: int) -> Problem:
-    """Split a table at random, and learn the preprocessing of its columns from the training rows.
+    """Split a table at random, and fit the preprocessing of its columns to the training rows.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What ``tapegrad train`` and ``tapegrad profile`` are asked alike: the data and the network."""
+"""The options that ``tapegrad train`` and ``tapegrad profile`` share: the data and the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Request", "with_request"]
 
 @dataclass(frozen=True)
 class Request:
-    """The data and the network that a user asks for; each field is an option of the command line."""
+    """The data and the network, each field an option of the command line."""
 
     data: options.Data = None
     target: options.TargetColumn = None
@@ -39,7 +39,7 @@ class Request:
     decimal: options.Decimal = "."
 
     def problem(self, val_fraction: float | None = None) -> Problem:
-        """What is to be learned; raises `DataError` where the data cannot be used."""
+        """The data; raises `DataError` if they cannot be used."""
         table = TableOptions(
             target=self.target,
             task=cast("Any", self.task),
@@ -54,7 +54,7 @@ class Request:
         return load_problem(self.data, table, self.seed)
 
     def settings(self, lr: float | None = None, epochs: int | None = None) -> Settings:
-        """How to train; what is not given is as it suits the data."""
+        """How to train; defaults depend on the data."""
         preset = FOR_DIGITS if self.data is None else Settings()
         return Settings(
             hidden=preset.hidden if self.hidden is None else parse_hidden(self.hidden),
@@ -72,7 +72,7 @@ class Request:
 
 
 def with_request(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose first parameter is a `Request`, as one with an option for each field of that."""
+    """A command whose first parameter is a `Request`, with an option for each field instead."""
     hints = get_type_hints(Request, include_extras=True)
     option = inspect.Parameter.KEYWORD_ONLY
     shared = [inspect.Parameter(f.name, option, default=f.default, annotation=hints[f.name]) for f in fields(Request)]
@@ -82,6 +82,6 @@ def with_request(command: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         command(Request(**{p.name: given.pop(p.name) for p in shared}), **given)
 
-    setattr(run, "__signature__", inspect.Signature([*shared, *own]))  # from which Typer makes options
+    setattr(run, "__signature__", inspect.Signature([*shared, *own]))  # Typer makes options of the signature
     run.__annotations__ = {p.name: p.annotation for p in (*shared, *own)}
     return run

@@ -1,4 +1,4 @@
-"""What a training run is to do: the options after defaults have been filled in."""
+"""Settings of a training run, with defaults filled in."""
 
 from __future__ import annotations
 

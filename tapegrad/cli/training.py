@@ -1,4 +1,4 @@
-"""Train a network on a problem and measure it on the rows held out."""
+"""Train a network on a problem and evaluate it on held-out rows."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ __all__ = ["Result", "Run", "measure"]
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a training run.
+    """The result of a training run.
 
     Attributes
     ----------
     score : dict of str to float
-        Of the rows held out, or of the training rows where none are: ``accuracy``, or ``rmse`` and ``r2``.
+        On the held-out rows, or on the training rows if there are none: ``accuracy``, or ``rmse`` and ``r2``.
     held_out : bool
-        Whether the score is of rows held out.
+        Whether the score is on held-out rows.
     loss : float
         Mean over the last epoch's steps.
     steps, samples : int
         Training steps made, and rows seen in them.
-    seconds : float
+    Of training, without compilation.
         Of training, compiling left out.
     compile_seconds : float
         Spent compiling by this process.
     peak_bytes : int
         Planned memory of a training step.
     parameters, trained_parameters : int
-        Numbers in the network, and those that were trained.
+        Number of elements of all parameters, and of the trained ones.
     """
 
     score: dict[str, float]
@@ -55,12 +55,12 @@ class Result:
 
     @property
     def steps_per_second(self) -> float:
-        """Training steps a second, compiling left out."""
+        """Training steps a second, without compilation."""
         return self.steps / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def samples_per_second(self) -> float:
-        """Rows a second, compiling left out."""
+        """Rows a second, without compilation."""
         return self.samples / self.seconds if self.seconds > 0 else 0.0
 
 
@@ -110,7 +110,7 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of an epoch, the last of which may be smaller."""
+        """Steps of an epoch; the last one may be smaller."""
         return math.ceil(len(self.problem.inputs) / self.batch_size)
 
     @property
@@ -120,11 +120,11 @@ class Run:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss is no longer a number."""
+        """Whether the loss is not finite."""
         return len(self.losses) > 0 and not math.isfinite(self.losses[-1])
 
     def train(self, *, progress: bool = False) -> None:
-        """Train for the epochs that the settings say, or until Ctrl-C or a loss that is not finite.
+        """Train for the epochs of the settings, until Ctrl-C, or until the loss is not finite.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class Run:
         self.seconds = time.perf_counter() - start - (compile_seconds() - compiled)
 
     def result(self) -> Result:
-        """Measure the network as it is now."""
+        """Evaluate the present network."""
         problem = self.problem
         held_out = len(problem.held_inputs) > 0
         X, y = (problem.held_inputs, problem.held_targets) if held_out else (problem.inputs, problem.targets)

@@ -1,8 +1,8 @@
-"""What is timed: networks, a chain of elementwise functions, a graph of scalars; the same numbers for every library.
+"""Benchmark workloads, equal for every library: networks, a chain of elementwise functions, a graph of scalars.
 
-This module needs NumPy only and nothing of the package, so that an interpreter that has another library can load it
-by its path; and NumPy only when data are made, so that the number of its threads can be set before.
-Models are written once, over the names that tapegrad shares with PyTorch.
+This module imports NumPy only, and nothing of the package, so that an interpreter with another library can load it by
+its path; and NumPy only when data are made, so that its number of threads can be set before. Models are written once,
+over the names that tapegrad shares with PyTorch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["NETWORKS", "WORKS", "Chain", "Network", "Scalars", "adjusted"]
 
 @dataclass(frozen=True)
 class Network:
-    """A model and how it is trained; float32.
+    """A model and its training; float32.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Network:
     activation : {"tanh", "relu"}
     batch : int
     batches : int
-        That the data hold.
+        Number of batches in the data.
     optimizer : {"SGD", "Adam", "AdamW"}
     lr : float
     """
@@ -50,7 +50,7 @@ class Network:
 
     @property
     def classes(self) -> bool:
-        """Whether the loss is a cross entropy; else the mean squared error."""
+        """Whether the loss is cross-entropy; else the mean squared error."""
         return self.family != "multilayer" or self.widths[-1] > 1
 
     def parameters(self) -> dict[str, np.ndarray]:
@@ -83,7 +83,7 @@ class Network:
         return X, rng.standard_normal((rows, 1)).astype(np.float32)
 
     def build(self, nn: Any, positions: Any = None, mask: Any = None) -> Any:
-        """The model, of the modules of `nn`; of a transformer with its positions, and its mask if it needs one."""
+        """The model, from the modules of `nn`; a transformer with its positions, and its mask if it needs one."""
         if self.family == "multilayer":
             layers: list[Any] = []
             for fan_in, fan_out in zip(self.widths, self.widths[1:]):
@@ -97,7 +97,7 @@ class Network:
         return _transformer(nn, positions, mask)
 
     def loss(self, F: Any, model: Any, x: Any, y: Any) -> Any:
-        """The loss of a batch, by the functions of `F`."""
+        """The loss of a batch, with the functions of `F`."""
         if self.family == "transformer":
             return F.cross_entropy(model(x).reshape(-1, VOCABULARY), y.reshape(-1))
         return F.cross_entropy(model(x), y) if self.classes else F.mse_loss(model(x), y)
@@ -172,9 +172,9 @@ NETWORKS = {n.name: n for n in (
 
 @dataclass(frozen=True)
 class Chain:
-    """Black and Scholes's price of a call, with the logistic function in the place of the normal distribution's.
+    """The Black-Scholes price of a call, with the logistic function instead of the normal distribution's.
 
-    Its value and its gradient by spot and volatility, the sum over all options; float32.
+    Value and gradient with respect to spot and volatility, summed over all options; float32.
     """
 
     name: str
@@ -206,10 +206,10 @@ COUNTS = (1, 4, 2, 4)  # of operands
 
 @dataclass(frozen=True)
 class Scalars:
-    """A random graph of scalar ops, with value and gradient by its inputs.
+    """A random graph of scalar ops, with value and gradient with respect to its inputs.
 
     Softplus of one earlier value, mean of four, product of two, softmax of four (which gives four values), in equal
-    shares, from the values made last; the result is the mean of the last values.
+    shares, from the most recent values; the result is the mean of the last values.
     """
 
     name: str
@@ -219,7 +219,7 @@ class Scalars:
     window: int = 64
 
     def plan(self) -> list[tuple[int, list[int]]]:
-        """Kind and operands of each op; values are numbered in the order of their making, inputs first."""
+        """Kind and operands of each op; values are numbered in order, inputs first."""
         return _drawn(self.ops, self.inputs, self.window)
 
     def data(self) -> np.ndarray:
@@ -245,7 +245,7 @@ class Scalars:
         return mean(values[-self.window:])
 
     def function(self, tg: Any) -> Callable[[Any], Any]:
-        """The graph as a function of one array, by the functions of tapegrad."""
+        """The graph as a function of one array, with the functions of tapegrad."""
 
         def softmax(four: list[Any]) -> list[Any]:
             shares = tg.softmax(tg.stack(four), axis=0)
@@ -255,7 +255,7 @@ class Scalars:
                                     lambda last: tg.stack(last).mean())
 
 
-@cache  # or drawing it would be a good part of what those take that run the graph op by op
+@cache  # drawing it would take a good part of an op-by-op run
 def _drawn(ops: int, inputs: int, window: int) -> list[tuple[int, list[int]]]:
     import numpy as np
 
@@ -279,7 +279,7 @@ WORKS: dict[str, Network | Chain | Scalars] = {
 
 
 def adjusted(work: Network | Chain | Scalars, quick: bool) -> Network | Chain | Scalars:
-    """The same, or where `quick` one with less to do that has the same shape."""
+    """The same workload, or if `quick` a smaller one of the same shape."""
     if not quick or isinstance(work, Network):
         return work
     return replace(work, options=10_000) if isinstance(work, Chain) else replace(work, ops=300)

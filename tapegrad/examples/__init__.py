@@ -1,6 +1,6 @@
 """Whole models to read, run and change: ``tapegrad example`` lists them, ``tapegrad example NAME`` runs one.
 
-Each module has its data, its model, a function `run` that trains it and measures it, and one that draws the picture.
+Each module has its data, its model, a function `run` that trains and evaluates it, and one that draws the picture.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .outcome import Outcome
 
 __all__ = ["EXAMPLES", "Outcome", "example"]
 
-#: name of each example, what it shows, and how many epochs it takes unless told otherwise
+#: name of each example, what it shows, and its default number of epochs
 EXAMPLES = {
     "lenet": ("A convolutional network reads handwritten digits at 28 x 28 pixels", 30),
     "charlm": ("A transformer learns Shakespeare letter by letter, and writes some", 6),

@@ -1,8 +1,8 @@
 """A character transformer that learns to write like Shakespeare, from three of his plays.
 
-The decoder of A. Vaswani and others, Attention is all you need, 2017, with the layer norms before the blocks (R. Xiong
-and others, On layer normalization in the transformer architecture, 2020): each position sees itself and what came
-before it, and predicts the next character.
+The decoder of A. Vaswani and others, Attention is all you need, 2017, in the pre-norm form (R. Xiong and others, On
+layer normalization in the transformer architecture, 2020): each position attends to itself and to earlier ones, and
+predicts the next character.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tapegrad.datasets import load_shakespeare
 
 from .outcome import Outcome, titled
 
-CONTEXT = 64  # how many characters the model sees
+CONTEXT = 64  # context length in characters
 
 
 class CharTransformer(nn.Module):
-    """From characters (n, length), as numbers, to scores of the next one (n, length, vocabulary)."""
+    """From character indices (n, length) to logits of the next one (n, length, vocabulary)."""
 
     def __init__(self, vocabulary: int, width: int = 64, heads: int = 4, layers: int = 2) -> None:
         super().__init__()
@@ -47,14 +47,14 @@ def loss_of(model: nn.Module, text: tg.Tensor, following: tg.Tensor) -> tg.Tenso
 
 
 def windows(numbers: np.ndarray, stride: int) -> ArrayDataset:
-    """Stretches of the text, and the same ones moved on by a character. Nothing is copied."""
+    """Windows of the text, and the same shifted by a character. Nothing is copied."""
     views = np.lib.stride_tricks.sliding_window_view(numbers, CONTEXT + 1)[::stride]
     return ArrayDataset(views[:, :-1], views[:, 1:])
 
 
 def write(model: nn.Module, letters: str, beginning: str, length: int, rng: np.random.Generator,
           temperature: float = 0.7) -> str:
-    """Let the model continue a text, each character drawn from what it expects."""
+    """Continue a text, each character sampled from the model's distribution."""
     text = [letters.index(letter) for letter in beginning]
     with tg.no_grad():
         for _ in range(length):
@@ -65,7 +65,7 @@ def write(model: nn.Module, letters: str, beginning: str, length: int, rng: np.r
 
 
 def run(epochs: int = 6, seed: int = 0, progress: bool = False) -> Outcome:
-    """Train on all but the end of Romeo and Juliet, measure there, and write a little."""
+    """Train on all but the end of Romeo and Juliet, evaluate there, and write a little."""
     tg.manual_seed(seed)
     text = load_shakespeare()
     letters = "".join(sorted(set(text)))

@@ -1,8 +1,8 @@
 """A LeNet-like network that reads handwritten digits, enlarged to 28 x 28 pixels.
 
 Two convolutions and three linear layers, after Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, Gradient-based learning
-applied to document recognition, Proceedings of the IEEE 86 (11), 1998, with rectifiers and maxima where it had
-squashing and averages.
+applied to document recognition, Proceedings of the IEEE 86 (11), 1998, with ReLU and max pooling instead of tanh and
+averages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .outcome import Outcome, titled
 
 
 def lenet() -> nn.Module:
-    """From images (n, 1, 28, 28) to scores of ten classes (n, 10)."""
+    """From images (n, 1, 28, 28) to logits of ten classes (n, 10)."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),  # to (n, 6, 14, 14)
         nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),  # to (n, 16, 5, 5)
@@ -41,13 +41,13 @@ def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scores(model: nn.Module, images: np.ndarray) -> np.ndarray:
-    """What the model makes of images, without recording."""
+    """Logits of the model, without recording."""
     with tg.no_grad():
         return model(tg.tensor(images)).numpy()
 
 
 def run(epochs: int = 30, seed: int = 0, progress: bool = False) -> Outcome:
-    """Train on 1,437 digits, each turned, moved and scaled a little anew in every epoch; test on 360 others."""
+    """Train on 1,437 digits with random rotation, translation and scale (augmentation); test on 360 others."""
     tg.manual_seed(seed)
     images, labels = digits("train")
     test_images, test_labels = digits("test")

@@ -1,8 +1,8 @@
-"""A recurrent network that forecasts how many spots the sun will have, up to two years ahead.
+"""A recurrent network that forecasts sunspot numbers up to two years ahead.
 
-The numbers have been counted since 1749 and rise and fall about every eleven years. The network reads the months one
-by one (S. Hochreiter and J. Schmidhuber, Long short-term memory, Neural Computation 9 (8), 1997) and says the next;
-fed with its own forecast it says the months after that.
+Monthly numbers since 1749 rise and fall about every eleven years. The network reads the months one by one (S.
+Hochreiter and J. Schmidhuber, Long short-term memory, Neural Computation 9 (8), 1997) and predicts the next; fed with
+its own predictions it forecasts the months after that.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tapegrad.datasets import load_sunspots
 
 from .outcome import Outcome, titled
 
-TESTED_FROM = np.datetime64("1976-01")  # the last three cycles; trained on what was before
+TESTED_FROM = np.datetime64("1976-01")  # the last three cycles; trained on earlier months
 WINDOW = 132  # months that the network reads
-WARM = WINDOW // 3  # months that it only reads, before its forecasts count
+WARM = WINDOW // 3  # warm-up: months that are read before predictions count
 AHEAD = 24  # months to forecast
 
 
@@ -37,21 +37,21 @@ class Forecaster(nn.Module):
         return months + self.change(states)[:, :, 0]
 
 
-# The scatter of a count grows with its square root; on this scale it is about the same at all heights.
+# The scatter of a count grows with its square root; on this scale it is about constant.
 
 
 def scaled(number: np.ndarray) -> np.ndarray:
-    """Sunspot numbers as the network sees them."""
+    """Sunspot numbers on the network's scale."""
     return (np.sqrt(number) / 5).astype(np.float32)
 
 
 def unscaled(z: np.ndarray) -> np.ndarray:
-    """Sunspot numbers from what the network says."""
+    """Sunspot numbers from the network's scale."""
     return (5 * np.maximum(z, 0)) ** 2
 
 
 def forecast(model: nn.Module, z: np.ndarray) -> np.ndarray:
-    """The next months (n, 24) after months (n, months), one after the other."""
+    """The next months (n, 24) after months (n, months), autoregressively."""
     with tg.no_grad():
         for _ in range(AHEAD):
             z = np.concatenate([z, model(tg.tensor(z)).numpy()[:, -1:]], axis=1)
@@ -59,7 +59,7 @@ def forecast(model: nn.Module, z: np.ndarray) -> np.ndarray:
 
 
 def run(epochs: int = 20, seed: int = 0, progress: bool = False) -> Outcome:
-    """Train on 1749 to 1975, forecast 1976 to 2008, compare with what one would guess without a network."""
+    """Train on 1749 to 1975, forecast 1976 to 2008, compare with naive forecasts."""
     tg.manual_seed(seed)
     dates, number = load_sunspots()
     z, first = scaled(number), int(np.searchsorted(dates, TESTED_FROM))
@@ -75,7 +75,7 @@ def run(epochs: int = 20, seed: int = 0, progress: bool = False) -> Outcome:
     history = step.run(windows[:, :-1], windows[:, 1:], batch_size=16, epochs=epochs, seed=seed, drop_last=True,
                        progress=progress)
 
-    # from every month of the test years with two years to come: what had been seen, what came
+    # from every month of the test years with two years to come: observed before, observed after
     starts = np.arange(first, len(number) - AHEAD + 1)
     before, after = starts[:, None] + np.arange(-WINDOW, 0), starts[:, None] + np.arange(AHEAD)
     said = unscaled(forecast(model, z[before]))

@@ -1,4 +1,4 @@
-"""What an example leaves behind: a table, numbers, and a picture."""
+"""The result of an example: a table, numbers, and a picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Outcome", "titled"]
 
 @dataclass
 class Outcome:
-    """What an example leaves behind.
+    """The result of an example.
 
     Attributes
     ----------
@@ -22,10 +22,10 @@ class Outcome:
     rows : list of (str, str)
         The final table.
     numbers : dict of str to float
-        What was measured.
+        Measured quantities.
     draw : callable
         Draws the picture on a matplotlib figure.
-    text : str
+    What the model wrote, if it writes.
         What the model wrote, if it writes.
     """
 
@@ -51,5 +51,5 @@ class Outcome:
 
 
 def titled(model: str, epochs: int) -> str:
-    """The title of what a model came to."""
+    """The title of a model's results."""
     return f"{model} after {epochs} epoch{'' if epochs == 1 else 's'}"
