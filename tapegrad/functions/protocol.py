@@ -48,7 +48,7 @@ def _binary(function: Callable, reflected: bool) -> Callable:
 
 
 def _augmented(operator: Callable, symbol: str) -> Callable:
-    """``w -= step``, out of place as for any recorded tensor; in place for parameters, and for leaves while not recording.
+    """``w -= step``, a new tensor where recorded; in place for parameters, and for trained leaves while not recording.
 
     A leaf that requires a gradient has other holders, which would keep the old values.
     """
