@@ -31,7 +31,9 @@ name                         meaning
 ``op.stores.x``              whether a first contribution is stored there rather than added
 ``op.place.x``               the number of the word that ``op.x`` is, for operands that a loop goes through:
                              ``op[op.place.x0 + 2 * j]``
-``op.factor``                a ``float`` attribute in the dtype of `f`; a ``double`` in float64
+``op.factor``                a ``float`` attribute in the dtype of `f`; a ``double`` in float64. What is assigned to it
+                             is its word, ``word_of(factor)``
+``Scaled.factor``            the number of a word: ``i[at + Scaled.factor]`` where the row lies in memory
 ``op.nest``                  the number of the word at which a nest begins, or words of a declaration of
                              their own; ``op.nest.rows`` and the like are words of it
 ===========================  ========================================================================
@@ -331,7 +333,14 @@ def resolved_source(source: str, filename: str, scope: Mapping[str, Any]) -> Any
 def _may_name(function: Callable) -> bool:
     """Whether some annotation of it, or of a variable within, can be that of a declaration."""
     return any(kind not in ("Any", "int", "bool", "float") for kind in function.__annotations__.values()) or (
-        "words_at" in function.__code__.co_names)
+        any(name in ("words_at", "frame") or _declares(function.__globals__, name)
+            for name in function.__code__.co_names))
+
+
+def _declares(scope: Mapping[str, Any], name: str) -> bool:
+    """Whether a name is that of a declaration."""
+    kind = scope.get(name)
+    return isinstance(kind, type) and issubclass(kind, Words)
 
 
 def _resolve(definition: ast.FunctionDef, scope: Mapping[str, Any]) -> bool:
@@ -357,9 +366,10 @@ class _Names(ast.NodeTransformer):
         """Take a variable for a row, or for a place in one, if its annotation is a declaration."""
         text = ast.unparse(annotation) if annotation is not None else ""
         within = text.startswith("At[")
-        kind = self.scope.get(text[3:-1] if within else text)
-        if not (isinstance(kind, type) and issubclass(kind, Words)):
+        declaration = text[3:-1] if within else text
+        if not _declares(self.scope, declaration):
             return False
+        kind = self.scope[declaration]
         self.rows[name] = (kind, "op", f"{name} + ") if within else (kind, name, "")
         return True
 
@@ -375,17 +385,20 @@ class _Names(ast.NodeTransformer):
         while isinstance(base, ast.Attribute):
             path.insert(0, base.attr)
             base = base.value
-        if not isinstance(base, ast.Name) or base.id not in self.rows:
+        if not isinstance(base, ast.Name) or base.id not in self.rows and not _declares(self.scope, base.id):
             return self.generic_visit(node)
         self.found = True
-        new = ast.parse(self._word(base.id, path), mode="eval").body
+        if base.id in self.rows:
+            new = ast.parse(self._word(base.id, path, isinstance(node.ctx, ast.Store)), mode="eval").body
+        else:
+            new = ast.Constant(self.scope[base.id].word(".".join(path)))
         if isinstance(new, ast.Subscript):
             new.ctx = node.ctx
         for part in ast.walk(new):
             ast.copy_location(part, node)
         return new
 
-    def _word(self, variable: str, path: list[str]) -> str:
+    def _word(self, variable: str, path: list[str], assigned: bool) -> str:
         row, name, start = self.rows[variable]
         first, whole = path[0], path
         if issubclass(row, Row):
@@ -406,6 +419,8 @@ class _Names(ast.NodeTransformer):
             if path:
                 break
             at = f"{start}{number}"
+            if assigned:
+                return f"{name}[{at}]"
             return {"float": f"_real({name}, {at}, f)", "double": f"_real64({name}, {at})"}.get(kind, f"{name}[{at}]")
         if path:
             raise AttributeError(f"{'.'.join([variable, *whole])}: {row.__name__} declares no {path[0]}")

@@ -250,7 +250,7 @@ def test_a_wrong_einsum_is_an_error(spec, shapes):
 def test_a_product_that_blas_refuses_raises(how, capfd):
     address = products.gemm_address(np.dtype(np.float64))
     words = next(words for words, _, at in products._records.values() if at == address).copy()
-    words[4] = 0  # multiplications from which on the library is used
+    words[products.Routine.word("limit")] = 0
 
     def multiply(a, b):  # the rows of the first operand overlap, of which BLAS complains on standard error
         attributes = Products.words(gemm=address_of(words) // 8, m=3, n=5, k=4, ta=False, lda=2, tb=False, ldb=5,

@@ -8,13 +8,61 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..language import call, device, fortran_gemm, frame, integers, real, row_address, word_of
+from ..language import call, device, fortran_gemm, frame, integers, row_address, word_of
+from ..row import Words
 from ..threads.team import run_part, share
 
 #: status of a product whose extents or leading dimensions BLAS does not take: its own way is a line on standard error,
 #: and nothing computed
 REFUSED = 254
 _MOST = (1 << 31) - 1  # extents are 32 bits wide there
+
+
+class Product(Words):
+    """C = alpha op(A) op(B) + a row, or +=."""
+
+    routine: int  # where its `Routine` lies
+    ta: int  # whether A's memory is transposed; 2: it lies in strips
+    tb: int
+    m: int
+    n: int
+    k: int
+    alpha: float
+    a: int
+    lda: int
+    b: int
+    ldb: int
+    add: int
+    c: int
+    ldc: int
+    bias: int  # the row, or 0
+    scratch: int  # `product.scratch_elements` for totals, or 0
+
+
+class ColumnSums(Words):
+    """Sums of the columns of A (m, n)."""
+
+    m: int
+    n: int
+    a: int
+    add: int
+    to: int
+
+
+class Routine(Words):
+    """How to multiply."""
+
+    multiply: int  # addresses of kernels, but for the library's
+    library: int
+    part: int
+    team: int
+    limit: int  # multiplications from which on the library is used
+    few: int  # columns below which it is
+    pack: int
+    taken: int  # whether somebody uses the memory for strips
+    strips: int  # where that is
+    sums: int
+    long: int
 
 
 @device
@@ -24,11 +72,12 @@ def product_and_row(routine: int, ta: int, tb: int, m: int, n: int, k: int, alph
 
     `scratch` is the address of `product.scratch_elements`, or 0: a sum of many terms is then added up in float32.
     """
-    memory, row = integers(f), frame()
-    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = routine, ta, tb, m, n, k, word_of(alpha)
-    row[7], row[8], row[9], row[10], row[11], row[12], row[13], row[14] = a, lda, b, ldb, add, c, ldc, bias
-    row[15] = scratch
-    return call(memory[routine], row, f, memory, memory)
+    memory = integers(f)
+    row: Product = frame()
+    row.routine, row.ta, row.tb, row.m, row.n, row.k, row.alpha = routine, ta, tb, m, n, k, word_of(alpha)
+    row.a, row.lda, row.b, row.ldb, row.add, row.c, row.ldc, row.bias = a, lda, b, ldb, add, c, ldc, bias
+    row.scratch = scratch
+    return call(memory[routine + Routine.multiply], row, f, memory, memory)
 
 
 @device
@@ -65,11 +114,12 @@ SHARED_SUMS, SUMMED = 1 << 14, 32
 @device
 def column_sums(routine: int, m: int, n: int, a: int, add: int, to: int, f: Any) -> int:
     """Sums of the columns of a row-major A (m, n); added to what is there if `add` is not 0."""
-    parts, memory, row = min(m * n // SHARED_SUMS, n // SUMMED, 16), integers(f), frame()
-    row[0], row[1], row[2], row[3], row[4] = m, n, a, add, to
+    parts, memory = min(m * n // SHARED_SUMS, n // SUMMED, 16), integers(f)
+    row: ColumnSums = frame()
+    row.m, row.n, row.a, row.add, row.to = m, n, a, add, to
     if parts < 2:
-        return run_part(memory[routine + 9], row_address(row), 0, 1, f, memory, memory)
-    return share(memory[routine + 3], memory[routine + 9], row, parts, f, memory, memory)
+        return run_part(memory[routine + Routine.sums], row_address(row), 0, 1, f, memory, memory)
+    return share(memory[routine + Routine.team], memory[routine + Routine.sums], row, parts, f, memory, memory)
 
 
 @device
@@ -79,23 +129,23 @@ def leading(rows: int, columns: int, given: int) -> int:
 
 
 @device
-def library_gemm(op: Any, f: Any, i: Any) -> int:
+def library_gemm(op: Product, f: Any, i: Any) -> int:
     """The product that a row describes, by the BLAS library; `REFUSED` where that would do nothing but complain."""
-    m, n, k = op[3], op[4], op[5]
+    m, n, k = op.m, op.n, op.k
     a_rows, a_columns, b_rows, b_columns = m, k, k, n
-    if op[1] != 0:
+    if op.ta != 0:
         a_rows, a_columns = k, m
-    if op[2] != 0:
+    if op.tb != 0:
         b_rows, b_columns = n, k
-    lda, ldb, ldc = leading(a_rows, a_columns, op[8]), leading(b_rows, b_columns, op[10]), leading(m, n, op[13])
+    lda, ldb, ldc = leading(a_rows, a_columns, op.lda), leading(b_rows, b_columns, op.ldb), leading(m, n, op.ldc)
     if lda < max(a_columns, 1) or ldb < max(b_columns, 1) or ldc < max(n, 1):
         return REFUSED
     if max(max(m, n), max(k, lda)) > _MOST or max(ldb, ldc) > _MOST:
         return REFUSED
-    if op[14] != 0:
-        for row in range(op[3]):
-            for column in range(op[4]):
-                f[op[12] + row * op[13] + column] = f[op[14] + column]
-    beta = 1.0 if op[11] != 0 or op[14] != 0 else 0.0
-    return fortran_gemm(i[op[0] + 1], op[2], op[1], n, m, k, real(op, 6, f), op[9], ldb, op[7], lda, beta, op[12], ldc,
-                        f)
+    if op.bias != 0:
+        for row in range(op.m):
+            for column in range(op.n):
+                f[op.c + row * op.ldc + column] = f[op.bias + column]
+    beta = 1.0 if op.add != 0 or op.bias != 0 else 0.0
+    return fortran_gemm(i[op.routine + Routine.library], op.tb, op.ta, n, m, k, op.alpha, op.b, ldb, op.a, lda, beta,
+                        op.c, ldc, f)

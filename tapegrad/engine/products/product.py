@@ -13,12 +13,13 @@ import numpy as np
 
 from .. import providers
 from ..kernels import Kernel
-from ..language import call, cast, device, doubles_at, enabled, frame, read, real, row_address, wide, words_at, write
+from ..language import call, cast, device, doubles_at, enabled, frame, read, row_address, wide, words_at, write
 from ..mathematics.sums import sum_rows
+from ..row import Part, Words
 from ..storage import address_of, aligned_bytes
 from ..threads.team import publish, replace, run_part, share, team_address
 from ..tiles.tile import PANEL, ROWS, lanes_of, move, prefetch, stack, tile, transposed
-from .blas import SUMMED, library_gemm
+from .blas import SUMMED, ColumnSums, Product, Routine, library_gemm
 
 #: rows of A that a panel is multiplied with before it has to be made again: what a second cache holds of them
 BLOCK = 384
@@ -34,12 +35,16 @@ SMALL, TOTALLED = 768, 2 * BLOCK
 #: elements of a strip's column: those of a tile, and what fills a vector
 STRIP = 8
 
-# Words of a row: 0 where the routine's record lies, 1 and 2 whether A's and B's memory is transposed, 3 m, 4 n, 5 k,
-# 6 alpha, 7 a, 8 lda, 9 b, 10 ldb, 11 whether to add, 12 c, 13 ldc, 14 a row that is added to each of C's, or 0,
-# 15 `scratch_elements` for totals, or 0.
-# Words of a routine's record: 0 address of `multiply`, 1 of the library's routine, 2 of `multiply_part`, 3 the team,
-# 4 multiplications from which on, and 5 columns below which the library is used, 6 address of `pack_part`, 7 whether
-# somebody uses the memory for strips, 8 where that is, 9 address of `sums_part`, 10 of `multiply_long`.
+
+class Strips(Words):
+    """A transposed A (columns, rows), and where its strips lie."""
+
+    a: int
+    lda: int
+    rows: int
+    columns: int
+    to: int
+
 
 @device
 def pack(f: Any, to: int, b: int, ldb: int, across: int, depth: int, lanes: int) -> int:
@@ -60,47 +65,48 @@ def panel_depth(k: int) -> int:
 
 
 @device
-def multiply_block(op: Any, f: Any, top: int, bottom: int, begin: int, end: int) -> int:
+def multiply_block(op: Product, f: Any, top: int, bottom: int, begin: int, end: int) -> int:
     """Rows `top` to `bottom` and columns `begin` to `end` of C."""
-    n, k, alpha, wide, panel = op[4], op[5], real(op, 6, f), lanes_of(f), stack(f)
+    n, k, alpha, wide, panel = op.n, op.k, op.alpha, lanes_of(f), stack(f)
     most = panel_depth(k)
-    a_row, a_step, a_strip = op[8], 1, ROWS * op[8]
-    if op[1] == 1:
-        a_row, a_step, a_strip = 1, op[8], ROWS
-    if op[1] == 2:
+    a_row, a_step, a_strip = op.lda, 1, ROWS * op.lda
+    if op.ta == 1:
+        a_row, a_step, a_strip = 1, op.lda, ROWS
+    if op.ta == 2:
         a_row, a_step, a_strip = 1, STRIP, STRIP * k
-    b_row, b_column = op[10], 1
-    if op[2] != 0:
-        b_row, b_column = 1, op[10]
+    b_row, b_column = op.ldb, 1
+    if op.tb != 0:
+        b_row, b_column = 1, op.ldb
     for high in range(top, bottom, BLOCK):
         low = min(high + BLOCK, bottom)
         for first in range(0, k, most):
             depth = min(most, k - first)
-            adds = first > 0 or op[11] != 0
+            adds = first > 0 or op.add != 0
             for left in range(begin, end, wide):
                 lanes = min(wide, n - left)
-                pack(f, panel, op[9] + first * b_row + left * b_column, op[10], op[2], depth, lanes)
-                ahead, each = op[9] + first * b_row + left + wide, 0
-                if op[2] == 0 and left + wide < end:
+                pack(f, panel, op.b + first * b_row + left * b_column, op.ldb, op.tb, depth, lanes)
+                ahead, each = op.b + first * b_row + left + wide, 0
+                if op.tb == 0 and left + wide < end:
                     each = depth * ROWS // (low - high) + 1
                 for row in range(high, low, ROWS):
                     for p in range(each):  # the next panel's rows, which lie too far from each other to be foreseen
                         prefetch(f, ahead + p * b_row)
                         prefetch(f, ahead + p * b_row + wide // 2)
                     ahead += each * b_row
-                    c = op[12] + row * op[13] + left
-                    base, base_row = op[14] + left if op[14] != 0 else 0, 0
+                    c = op.c + row * op.ldc + left
+                    base, base_row = op.bias + left if op.bias != 0 else 0, 0
                     if adds:
-                        base, base_row = c, op[13]
-                    tile(f, min(ROWS, low - row), lanes, depth, op[7] + row // ROWS * a_strip + first * a_step, a_row,
-                         a_step, panel, wide, alpha, base, base_row, c, op[13])
+                        base, base_row = c, op.ldc
+                    tile(f, min(ROWS, low - row), lanes, depth, op.a + row // ROWS * a_strip + first * a_step, a_row,
+                         a_step, panel, wide, alpha, base, base_row, c, op.ldc)
     return 0
 
 
-def multiply_part(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Part op[1] of op[2] of the product whose row is at op[0]: some of the panels, or of the rows if there are few."""
-    row, part, parts, wide = words_at(op[0]), op[1], op[2], lanes_of(f)
-    m, n = row[3], row[4]
+def multiply_part(op: Part, f: Any, i: Any, b: Any) -> int:
+    """A part of a product: some of the panels, or of the rows if there are few."""
+    row: Product = words_at(op.row)
+    part, parts, wide = op.number, op.count, lanes_of(f)
+    m, n = row.m, row.n
     panels = (n + wide - 1) // wide
     strips = (m + ROWS - 1) // ROWS
     top, bottom, begin, end = 0, m, 0, n
@@ -111,13 +117,11 @@ def multiply_part(op: Any, f: Any, i: Any, b: Any) -> int:
     return multiply_block(row, f, top, bottom, begin, end)
 
 
-def pack_part(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Part op[1] of op[2] of a transposed A whose row is at op[0]: some of the strips, of which each is a tile's rows.
-
-    Words: 0 where A lies, 1 its leading stride, 2 rows, 3 columns, 4 where the strips lie.
-    """
-    row, part, parts = words_at(op[0]), op[1], op[2]
-    a, lda, m, depth, to = row[0], row[1], row[2], row[3], row[4]
+def pack_part(op: Part, f: Any, i: Any, b: Any) -> int:
+    """A part of a transposed A: some of the strips, of which each is a tile's rows."""
+    row: Strips = words_at(op.row)
+    part, parts = op.number, op.count
+    a, lda, m, depth, to = row.a, row.lda, row.rows, row.columns, row.to
     strips, whole = (m + ROWS - 1) // ROWS, (m - STRIP + ROWS) // ROWS  # those from which a vector can be read
     first, last = part * strips // parts, (part + 1) * strips // parts
     for p in range(depth):
@@ -131,94 +135,98 @@ def pack_part(op: Any, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-def sums_part(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Part op[1] of op[2] of the column sums whose row (rows, columns, matrix, whether to add, sums) is at op[0]."""
-    row, part, blocks = words_at(op[0]), op[1], (words_at(op[0])[1] + SUMMED - 1) // SUMMED
-    begin, end = part * blocks // op[2] * SUMMED, min((part + 1) * blocks // op[2] * SUMMED, row[1])
-    return sum_rows(f, row[4] + begin, row[2] + begin, row[1], row[0], end - begin, wide(cast(1.0, f)), row[3] != 0)
+def sums_part(op: Part, f: Any, i: Any, b: Any) -> int:
+    """A part of the sums of columns."""
+    row: ColumnSums = words_at(op.row)
+    part, parts, blocks = op.number, op.count, (row.n + SUMMED - 1) // SUMMED
+    begin, end = part * blocks // parts * SUMMED, min((part + 1) * blocks // parts * SUMMED, row.n)
+    return sum_rows(f, row.to + begin, row.a + begin, row.n, row.m, end - begin, wide(cast(1.0, f)), row.add != 0)
 
 
 @device
-def library_serves(op: Any, i: Any) -> bool:
+def library_serves(op: Product, i: Any) -> bool:
     """Whether the library's product is faster."""
-    record, work = op[0], op[3] * op[4] * op[5]
-    return work == 0 or work >= i[record + 4] or op[4] < i[record + 5]
+    routine, work = op.routine, op.m * op.n * op.k
+    return work == 0 or work >= i[routine + Routine.limit] or op.n < i[routine + Routine.few]
 
 
-def multiply(op: Any, f: Any, i: Any, b: Any) -> int:
+def multiply(op: Product, f: Any, i: Any, b: Any) -> int:
     """C = alpha op(A) op(B) + row, or +=."""
-    m, n, k, record = op[3], op[4], op[5], op[0]
+    m, n, k, routine = op.m, op.n, op.k, op.routine
     if m == 0 or n == 0:
         return 0
-    if k > LONG and (m * n <= SMALL or (k > STRETCH and op[15] != 0)) and i[record + 4] > 0:
-        return call(i[record + 10], op, f, i, b)
+    if k > LONG and (m * n <= SMALL or (k > STRETCH and op.scratch != 0)) and i[routine + Routine.limit] > 0:
+        return call(i[routine + Routine.long], op, f, i, b)
     if library_serves(op, i):
         return library_gemm(op, f, i)
     work, wide = m * n * k, lanes_of(f)
     panels, strips = (n + wide - 1) // wide, (m + ROWS - 1) // ROWS
     parts = 1 if work < SHARED else min(work // PART, panels if panels > 1 else strips, 32)
-    if op[1] == 0 or op[8] < FAR or n < FAR // 2 or work < STRIPS or replace(i, record + 7, 0, 1) == 0:
+    if op.ta == 0 or op.lda < FAR or n < FAR // 2 or work < STRIPS or replace(i, routine + Routine.taken, 0, 1) == 0:
         if parts == 1:
-            return run_part(i[record + 2], row_address(op), 0, 1, f, i, b)
-        return share(i[record + 3], i[record + 2], op, parts, f, i, b)
-    row, piece = frame(), frame()
-    for word in range(15):
+            return run_part(i[routine + Routine.part], row_address(op), 0, 1, f, i, b)
+        return share(i[routine + Routine.team], i[routine + Routine.part], op, parts, f, i, b)
+    row: Product = frame()
+    piece: Strips = frame()
+    for word in range(Product.scratch):
         row[word] = op[word]
     most = panel_depth(k)
-    piece[1], piece[4] = op[8], i[record + 8]
-    row[1], row[7] = 2, i[record + 8]
+    piece.lda, piece.to = op.lda, i[routine + Routine.strips]
+    row.ta, row.a = 2, i[routine + Routine.strips]
     for high in range(0, m, BLOCK):
-        piece[2] = row[3] = min(BLOCK, m - high)
+        piece.rows = row.m = min(BLOCK, m - high)
         for first in range(0, k, most):
-            piece[3] = row[5] = min(most, k - first)
-            piece[0] = op[7] + first * op[8] + high
-            share(i[record + 3], i[record + 6], piece, (piece[2] + 8 * ROWS - 1) // (8 * ROWS), f, i, b)
-            row[9] = op[9] + first * (1 if op[2] != 0 else op[10])
-            row[11] = 1 if first > 0 or op[11] != 0 else 0
-            row[12], row[14] = op[12] + high * op[13], op[14]
-            share(i[record + 3], i[record + 2], row, parts, f, i, b)
-    publish(i, record + 7, 0)
+            piece.columns = row.k = min(most, k - first)
+            piece.a = op.a + first * op.lda + high
+            share(i[routine + Routine.team], i[routine + Routine.pack], piece, (piece.rows + 8 * ROWS - 1) // (8 * ROWS),
+                  f, i, b)
+            row.b = op.b + first * (1 if op.tb != 0 else op.ldb)
+            row.add = 1 if first > 0 or op.add != 0 else 0
+            row.c, row.bias = op.c + high * op.ldc, op.bias
+            share(i[routine + Routine.team], i[routine + Routine.part], row, parts, f, i, b)
+    publish(i, routine + Routine.taken, 0)
     return 0
 
 
-def multiply_long(op: Any, f: Any, i: Any, b: Any) -> int:
+def multiply_long(op: Product, f: Any, i: Any, b: Any) -> int:
     """`multiply` of many terms: a stretch of them is added up in the dtype of C, the stretches in float64."""
-    m, n, scratch = op[3], op[4], stack(f)
+    m, n, scratch = op.m, op.n, stack(f)
     if m * n <= SMALL:
-        stretch = NARROW if n < i[op[0] + 5] else LONG
+        stretch = NARROW if n < i[op.routine + Routine.few] else LONG
         return add_stretches(op, f, i, b, doubles_at(f, scratch), stretch, 0, m, scratch + 2 * SMALL, n)
     for top in range(0, m, TOTALLED):
-        status = add_stretches(op, f, i, b, doubles_at(f, op[15]), STRETCH, top, min(TOTALLED, m - top),
-                               op[12] + top * op[13], op[13])
+        status = add_stretches(op, f, i, b, doubles_at(f, op.scratch), STRETCH, top, min(TOTALLED, m - top),
+                               op.c + top * op.ldc, op.ldc)
         if status != 0:
             return status
     return 0
 
 
 @device
-def add_stretches(op: Any, f: Any, i: Any, b: Any, totals: Any, stretch: int, top: int, m: int, part: int,
+def add_stretches(op: Product, f: Any, i: Any, b: Any, totals: Any, stretch: int, top: int, m: int, part: int,
                   across: int) -> int:
     """`m` rows of C from `top` on; the product of a stretch goes to `part`, whose rows lie `across` apart."""
-    n, k, c, row, zero = op[4], op[5], op[12] + top * op[13], frame(), wide(cast(0.0, f))
-    a_row, a_step, b_step = op[8], 1, 1 if op[2] != 0 else op[10]
-    if op[1] != 0:
-        a_row, a_step = 1, op[8]
-    for word in range(15):
+    row: Product = frame()
+    n, k, c, zero = op.n, op.k, op.c + top * op.ldc, wide(cast(0.0, f))
+    a_row, a_step, b_step = op.lda, 1, 1 if op.tb != 0 else op.ldb
+    if op.ta != 0:
+        a_row, a_step = 1, op.lda
+    for word in range(Product.scratch):
         row[word] = op[word]
-    row[3], row[11], row[12], row[13], row[14], row[15] = m, 0, part, across, 0, 0
+    row.m, row.add, row.c, row.ldc, row.bias, row.scratch = m, 0, part, across, 0, 0
     for r in range(m):
         for j in range(n):
             before = zero
-            if op[11] != 0:
-                before = wide(f[c + r * op[13] + j])
-            elif op[14] != 0:
-                before = wide(f[op[14] + j])
+            if op.add != 0:
+                before = wide(f[c + r * op.ldc + j])
+            elif op.bias != 0:
+                before = wide(f[op.bias + j])
             totals[r * n + j] = before
     by_library = library_serves(op, i)
     for first in range(0, k, stretch):
-        row[5] = min(stretch, k - first)
-        row[7], row[9] = op[7] + top * a_row + first * a_step, op[9] + first * b_step
-        status = library_gemm(row, f, i) if by_library else call(i[op[0]], row, f, i, b)
+        row.k = min(stretch, k - first)
+        row.a, row.b = op.a + top * a_row + first * a_step, op.b + first * b_step
+        status = library_gemm(row, f, i) if by_library else call(i[op.routine + Routine.multiply], row, f, i, b)
         if status != 0:
             return status
         for r in range(m):
@@ -226,7 +234,7 @@ def add_stretches(op: Any, f: Any, i: Any, b: Any, totals: Any, stretch: int, to
                 write(totals, r * n + j, totals[r * n + j] + wide(read(f, part + r * across + j)))
     for r in range(m):
         for j in range(n):
-            f[c + r * op[13] + j] = cast(totals[r * n + j], f)
+            f[c + r * op.ldc + j] = cast(totals[r * n + j], f)
     return 0
 
 
@@ -245,10 +253,11 @@ def gemm_address(dtype: np.dtype) -> int:
         provider = providers.loaded()
         limit = provider.limit if enabled() else 0  # in plain Python the library does everything
         strips = aligned_bytes(BLOCK // ROWS * STRIP * PANEL * dtype.itemsize)
-        record = [MULTIPLY.address(dtype), routine, MULTIPLY_PART.address(dtype), team_address(dtype), limit,
-                  provider.few, PACK_PART.address(dtype), 0, address_of(strips) // dtype.itemsize,
-                  SUMS_PART.address(dtype), MULTIPLY_LONG.address(dtype)]
-        words = np.array(record, np.int64)
+        words = np.array(Routine.words(
+            multiply=MULTIPLY.address(dtype), library=routine, part=MULTIPLY_PART.address(dtype),
+            team=team_address(dtype), limit=limit, few=provider.few, pack=PACK_PART.address(dtype), taken=0,
+            strips=address_of(strips) // dtype.itemsize, sums=SUMS_PART.address(dtype),
+            long=MULTIPLY_LONG.address(dtype)), np.int64)
         kept = _records.setdefault((dtype, routine), (words, strips, address_of(words) // 8))
     return kept[2]
 

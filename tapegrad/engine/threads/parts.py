@@ -10,6 +10,7 @@ from typing import Any
 
 from ..kernels import Kernel
 from ..language import call, device, frame, words_at
+from ..row import Part
 from .team import share
 
 # places in the row
@@ -27,11 +28,11 @@ def bound_of(elements: int, part: int, parts: int) -> int:
     return min(part * units // parts * UNIT, elements)
 
 
-def run_part(part: Any, f: Any, i: Any, b: Any) -> int:
-    """Run a part of the elements; words: 0 the row of `run_parts`, 1 the part's number, 2 parts."""
-    op, own = words_at(part[0]), frame()
+def run_part(part: Part, f: Any, i: Any, b: Any) -> int:
+    """Run a part of the elements of a row of `run_parts`."""
+    op, own = words_at(part.row), frame()
     row, count = words_at(op[ROW]), op[COUNT]
-    first, end = bound_of(row[count], part[1], part[2]), bound_of(row[count], part[1] + 1, part[2])
+    first, end = bound_of(row[count], part.number, part.count), bound_of(row[count], part.number + 1, part.count)
     for k in range(op[WORDS]):
         moves = op[PER + k] != 0 and row[k] != 0  # the address of an adjoint that is not wanted is 0
         own[k] = row[k] + (first // op[PER + k] if moves else 0)

@@ -55,23 +55,26 @@ from ..language import (
     settle,
 )
 from ..locks import TEAMS, Lock
-from ..row import Words
+from ..row import Part, Words
 from ..storage import address_of, aligned_bytes
 
 #: how often a helper looks for work before it sleeps, and how often somebody who waits looks before it lets others run
 LOOKS = 1500
 
-# Words of a team, those that threads write 64 bytes apart: 0 address of the kernel `share_parts`, 1 helpers there are,
-# 2 address of a C function that tells how many threads may run, 3 and 4 of ``read`` and ``write``, 5 of a function that
-# lets others run, 6 how many may run at most (0: any number), 7 the number 1; 8 parts that helpers have done, 16
-# whether the team is taken, 17 parts that helpers had done before this piece of work, 24 status, 32 and 33 addresses of
-# ``sched_getcpu`` and ``sched_setaffinity`` (0: there are none), 34 where the set of processors that helpers may use is
-# and 35 its words; from TICKETS on 8 words a thread: its ticket, and of the piece of work kernel, row, parts and
-# threads; from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where others write to wake it, its
-# number for the system, and 1 + the processor that it is kept away from.
-MOST_NOW, ONE, DONE, TAKEN, BEFORE, STATUS = 6, 7, 8, 16, 17, 24
+# Words of a team, those that threads write 64 bytes apart. Address of the kernel `share_parts`; how many helpers there
+# are; addresses of C functions (what tells how many threads may run, ``read``, ``write``, what lets others run); how
+# many may run at most (0: any number); the number 1
+SHARE, HELPERS, ALLOWED, READ, WRITE, YIELD, MOST_NOW, ONE = range(8)
+# parts that helpers have done; whether the team is taken; parts that helpers had done before this piece of work
+DONE, TAKEN, BEFORE, STATUS = 8, 16, 17, 24
+# addresses of ``sched_getcpu`` and ``sched_setaffinity`` (0: there are none), and of the set of processors that helpers
+# may use
 GET_CPU, SET_AFFINITY, PROCESSORS, PROCESSOR_WORDS = 32, 33, 34, 35
-KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4  # beside a ticket
+# from TICKETS on 8 words a thread: its ticket, and of the piece of work
+KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4
+# from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where others write to wake it, its number for
+# the system, and 1 + the processor that it is kept away from
+ASLEEP, READS, WAKES, NATIVE, AWAY = range(5)
 MOST = 64
 TICKETS, SLEEPERS = 40, 40 + 8 * MOST
 LEFT = (1 << 32) - 1
@@ -83,8 +86,8 @@ LEFT = (1 << 32) - 1
 @device
 def run_part(kernel: int, row: int, part: int, parts: int, f: Any, i: Any, b: Any) -> int:
     """Run a part of a piece of work."""
-    words = frame()
-    words[0], words[1], words[2] = row, part, parts
+    words: Part = frame()
+    words.row, words.number, words.count = row, part, parts
     return call(kernel, words, f, i, b)
 
 
@@ -126,7 +129,7 @@ def keep_away(team: int, sleeper: int, i: Any) -> int:
     if i[team + GET_CPU] == 0:
         return 0
     here, others, mask = c_call(i[team + GET_CPU], 0, 0, 0), 0, frame()
-    if here < 0 or i[sleeper + 4] == here + 1:
+    if here < 0 or i[sleeper + AWAY] == here + 1:
         return 0
     for k in range(i[team + PROCESSOR_WORDS]):
         mask[k] = i[i[team + PROCESSORS] + k]
@@ -134,8 +137,8 @@ def keep_away(team: int, sleeper: int, i: Any) -> int:
             mask[k] &= ~(1 << (here & 63))
         others |= mask[k]
     if others != 0:
-        c_call(i[team + SET_AFFINITY], i[sleeper + 3], 8 * i[team + PROCESSOR_WORDS], row_address(mask) * 8)
-    i[sleeper + 4] = here + 1
+        c_call(i[team + SET_AFFINITY], i[sleeper + NATIVE], 8 * i[team + PROCESSOR_WORDS], row_address(mask) * 8)
+    i[sleeper + AWAY] = here + 1
     return 0
 
 
@@ -144,9 +147,9 @@ def wake(team: int, helpers: int, i: Any) -> int:
     """Wake those of the first `helpers` that sleep."""
     for helper in range(helpers):
         sleeper = team + SLEEPERS + 8 * helper
-        if look(i, sleeper) != 0 and replace(i, sleeper, 1, 0) != 0:
+        if look(i, sleeper + ASLEEP) != 0 and replace(i, sleeper + ASLEEP, 1, 0) != 0:
             keep_away(team, sleeper, i)
-            c_call(i[team + 4], i[sleeper + 2], (team + ONE) * 8, 8)
+            c_call(i[team + WRITE], i[sleeper + WAKES], (team + ONE) * 8, 8)
     return 0
 
 
@@ -162,8 +165,8 @@ class Shared(Words):
 def share_parts(op: Shared, f: Any, i: Any, b: Any) -> int:
     """Share out."""
     team, parts, threads = op.team, op.parts, 1
-    if parts > 1 and i[team + 1] > 0:
-        threads = min(c_call(i[team + 2], 0, 0, 0), i[team + 1] + 1, parts)
+    if parts > 1 and i[team + HELPERS] > 0:
+        threads = min(c_call(i[team + ALLOWED], 0, 0, 0), i[team + HELPERS] + 1, parts)
         if i[team + MOST_NOW] > 0:
             threads = min(threads, i[team + MOST_NOW])
     if threads < 2 or replace(i, team + TAKEN, 0, 1) == 0:
@@ -190,7 +193,7 @@ def share_parts(op: Shared, f: Any, i: Any, b: Any) -> int:
         pause()
         looks += 1
         if looks >= LOOKS:
-            c_call(i[team + 5], 0, 0, 0)
+            c_call(i[team + YIELD], 0, 0, 0)
     status = status if status != 0 else i[team + STATUS]
     i[team + BEFORE] = done
     offer(i, team + TAKEN, 0)
@@ -208,7 +211,7 @@ def help_team(op: Helper, f: Any, i: Any, b: Any) -> int:
     sleeper, ticket = team + SLEEPERS + 8 * (number - 1), team + TICKETS + 8 * number
     buffer = frame()
     looks = 0
-    while look(i, sleeper + 1) >= 0:
+    while look(i, sleeper + READS) >= 0:
         if look(i, ticket) & LEFT != 0:
             looks = 0
             while take_any(team, number, f, i, b) != 0:
@@ -218,10 +221,10 @@ def help_team(op: Helper, f: Any, i: Any, b: Any) -> int:
         looks += 1
         if looks >= LOOKS:
             looks = 0
-            publish(i, sleeper, 1)
+            publish(i, sleeper + ASLEEP, 1)
             if look(i, ticket) & LEFT == 0:
-                c_call(i[team + 3], i[sleeper + 1], row_address(buffer) * 8, 8)
-            publish(i, sleeper, 0)
+                c_call(i[team + READ], i[sleeper + READS], row_address(buffer) * 8, 8)
+            publish(i, sleeper + ASLEEP, 0)
     return 0
 
 
@@ -244,9 +247,9 @@ def share(team: int, kernel: int, op: Any, parts: int, f: Any, i: Any, b: Any) -
     parts : int
         By the size of the work alone, for results to be the same whatever the number of threads.
     """
-    words = frame()
-    words[0], words[1], words[2], words[3] = team, kernel, row_address(op), parts
-    return call(i[team], words, f, i, b)
+    words: Shared = frame()
+    words.team, words.kernel, words.row, words.parts = team, kernel, row_address(op), parts
+    return call(i[team + SHARE], words, f, i, b)
 
 
 # ------------------------------------------------------------------ the threads
@@ -264,7 +267,7 @@ def team_address(dtype: np.dtype) -> int:
             words = _teams[dtype] = aligned_bytes(8 * (SLEEPERS + 8 * MOST)).view(np.int64)
             words[:] = 0
             words[ONE] = 1
-            words[0] = SHARE_PARTS.address(dtype)
+            words[SHARE] = SHARE_PARTS.address(dtype)
             _grow(words, dtype)
         return address_of(words) // 8
 
@@ -294,20 +297,20 @@ def _grow(words: np.ndarray, dtype: np.dtype) -> None:
     provider = providers.loaded()
     count = min(provider.threads, MOST) - 1
     system = _system_functions()
-    if not enabled() or count <= words[1] or provider.threads_address == 0 or system is None:
+    if not enabled() or count <= words[HELPERS] or provider.threads_address == 0 or system is None:
         return
-    words[2], words[3:6] = provider.threads_address, system
+    words[ALLOWED], words[READ:YIELD + 1] = provider.threads_address, system
     _find_processors(words)
-    for number in range(int(words[1]) + 1, count + 1):
+    for number in range(int(words[HELPERS]) + 1, count + 1):
         sleeper = words[SLEEPERS + 8 * (number - 1):]
-        sleeper[:3] = 0, *os.pipe()
+        sleeper[[ASLEEP, READS, WAKES]] = 0, *os.pipe()
         row = np.array(Helper.words(team=address_of(words) // 8, number=number), np.int64)
         HELP.address(dtype)
         helper = threading.Thread(target=_help, args=(row, dtype), name=f"tapegrad-{number}", daemon=True)
         helper.start()
-        sleeper[3:5] = helper.native_id, 0
+        sleeper[NATIVE], sleeper[AWAY] = helper.native_id, 0
         _helpers.append(helper)
-        words[1] = number
+        words[HELPERS] = number
 
 
 _helpers: list[threading.Thread] = []
@@ -318,11 +321,11 @@ def _dismiss() -> None:
     """Have all helpers return before the interpreter takes away the code and the words that they look at."""
     with _lock.now:
         for words in _teams.values():
-            for number in range(int(words[1])):
-                sleeper = words[SLEEPERS + 8 * number:][:3]
-                sleeper[1] = -1
-                os.write(int(sleeper[2]), words[ONE:ONE + 1].tobytes())
-            words[1] = 0
+            for number in range(int(words[HELPERS])):
+                sleeper = words[SLEEPERS + 8 * number:]
+                sleeper[READS] = -1
+                os.write(int(sleeper[WAKES]), words[ONE:ONE + 1].tobytes())
+            words[HELPERS] = 0
         for helper in _helpers:
             helper.join(1.0)
         _helpers.clear()
@@ -365,7 +368,7 @@ def _after_fork() -> None:
     """In a forked process there are no helpers until `grow`, and nobody holds a team."""
     _helpers.clear()
     for words in _teams.values():
-        words[1] = words[DONE] = words[TAKEN] = words[BEFORE] = 0
+        words[HELPERS] = words[DONE] = words[TAKEN] = words[BEFORE] = 0
         words[SLEEPERS:] = 0
         words[TICKETS:SLEEPERS] = 0
 

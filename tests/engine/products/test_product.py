@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tapegrad.engine.kernels import Kernel
 from tapegrad.engine.language import bits, enabled, real
 from tapegrad.engine.products import product
-from tapegrad.engine.products.blas import REFUSED, gemm_and_row, product_and_row, scaled_gemm
+from tapegrad.engine.products.blas import REFUSED, Routine, gemm_and_row, product_and_row, scaled_gemm
 from tapegrad.engine.storage import address_of
 from tapegrad.engine.tiles.tile import PANEL, ROWS
 
@@ -124,12 +124,12 @@ def test_strips_do_not_change_a_bit(dtype):
         c = np.zeros((m, n), dtype)
         sizes = (1, 0, m, n, k, bits(1.0))
         row = np.array([product.gemm_address(dtype), *sizes, at(a), m, at(b), n, 0, at(c), n, 0], np.int64)
-        strips[:], record[7] = 0, taken
+        strips[:], record[Routine.word("taken")] = 0, taken
         try:
             product.MULTIPLY(address_of(row), dtype)
-            assert record[7] == taken and strips.any() == (not taken)
+            assert record[Routine.word("taken")] == taken and strips.any() == (not taken)
         finally:
-            record[7] = 0
+            record[Routine.word("taken")] = 0
         made.append(c)
     np.testing.assert_array_equal(*made)
 
@@ -138,7 +138,7 @@ def library_record(dtype):
     """The record of the library's routine for products of every size; the words are to be kept."""
     address = product.gemm_address(dtype)
     words = next(words for words, _, at in product._records.values() if at == address).copy()
-    words[4] = 0  # multiplications from which on the library is used
+    words[Routine.word("limit")] = 0
     return words
 
 
