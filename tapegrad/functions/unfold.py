@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..ops.table import Op
-from ..ops.unfold import FOLD, UNFOLD, Unused
+from ..ops.unfold import FOLD, UNFOLD
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
 from .convolution import Extent, extents, window_words
@@ -90,5 +90,4 @@ def _record(name: str, op: Op, x: Tensor, channels: int, image: tuple[int, ...],
     samples = 1 if single else x.shape[0]
     shape = (channels * math.prod(kernel), math.prod(patches)) if op is UNFOLD else (channels, *image)
     windows = window_words(samples, 1, channels, 1, image, kernel, steps, before, gaps, patches)
-    return recorder(op)(shape if single else (samples, *shape), dtype=x.dtype, x=x, unused=(0,) * Unused.size,
-                        windows=windows)
+    return recorder(op)(shape if single else (samples, *shape), dtype=x.dtype, x=x, windows=windows)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.language import device
-from ..engine.row import Input, Output, Row, Words, contiguous
+from ..engine.row import Input, Output, Row, contiguous
 from .convolution import clear, gather_columns, image_pixels, patch_size, response_pixels, scatter_columns
 from .table import Op
 from .windows import Windows
-
-
-class Unused(Words, count=7):
-    """What a convolution has before its windows, which its functions read where they are there."""
 
 
 class Patches(Row):
@@ -20,7 +16,6 @@ class Patches(Row):
 
     y: Output
     x: Input = contiguous
-    unused: Unused
     windows: Windows
 
 
