@@ -178,8 +178,8 @@ def multiply(op: Product, f: Any, i: Any, b: Any) -> int:
         for first in range(0, k, most):
             piece.columns = row.k = min(most, k - first)
             piece.a = op.a + first * op.lda + high
-            share(i[routine + Routine.team], i[routine + Routine.pack], piece, (piece.rows + 8 * ROWS - 1) // (8 * ROWS),
-                  f, i, b)
+            share(i[routine + Routine.team], i[routine + Routine.pack], piece,
+                  (piece.rows + 8 * ROWS - 1) // (8 * ROWS), f, i, b)
             row.b = op.b + first * (1 if op.tb != 0 else op.ldb)
             row.add = 1 if first > 0 or op.add != 0 else 0
             row.c, row.bias = op.c + high * op.ldc, op.bias
