@@ -301,7 +301,7 @@ class Row(Words):
 
 
 
-def declared(name: str, fields: Mapping[str, str], **values: Any) -> type[Row]:
+def declared(name: str, fields: Mapping[str, Any], **values: Any) -> type[Row]:
     """A row whose fields are known at run time only."""
     return type(name, (Row,), {"__annotations__": dict(fields), "__module__": __name__, **values})
 

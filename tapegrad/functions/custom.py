@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..engine import as_written
 from ..engine.caller import user_line
-from ..engine.language import array_of, bits, enabled
-from ..engine.row import contiguous, declared, int64
+from ..engine.language import array_of, enabled
+from ..engine.row import Words, contiguous, declared, int64
 from ..errors import ArgumentError, DtypeError, GradientError, ShapeError
 from ..ops.table import Op, kernel_of
 from ..tape.state import state
@@ -22,6 +22,16 @@ from ..tensor.recording import common_dtype, gathered, lift_to, record
 from ..tensor.tensor import Tensor
 
 _serial = 0
+
+
+@cache
+def _extents(ndim: int) -> type[Words]:
+    """A declaration of the extents of an array."""
+
+    class Extents(Words, count=ndim):
+        pass
+
+    return Extents
 
 
 class CustomOp:
@@ -91,7 +101,9 @@ class CustomOp:
             raise ShapeError(f"{self.name}: the shape rule gave {list(shape)} for inputs {[list(s) for s in shapes]}")
         kinds = tuple((t.ndim, t.dtype == INT64) for t in tensors)
         op = self._op(kinds, len(shape))
-        words = [n for s in (*shapes, shape) for n in s] + [bits(float(scalars[name])) for name in self.scalars]
+        assert op.row is not None
+        words = op.row.words(**{f"extents_{name}": extents for name, extents in zip(self.inputs, shapes)},
+                             extents=shape, **{f"scalar_{name}": float(scalars[name]) for name in self.scalars})
         wanted = [state.wants(t) for t in tensors]
         for input, wants in zip(self.inputs, wanted):
             if wants and input not in self.differentiable and input not in self.nondiff:
@@ -123,16 +135,16 @@ class CustomOp:
     def _make_op(self, kinds: tuple[tuple[int, bool], ...], out_ndim: int) -> Op:
         """The op for inputs of these numbers of axes and kinds; its kernels are generated source around the user's
         functions, for numba must see each array's rank."""
-        count, fields = len(self.inputs), {"y": "Output", **{f"x{j}": "Input" for j in range(len(self.inputs))}}
+        count = len(self.inputs)
+        fields: dict[str, Any] = {"y": "Output", **{f"x{j}": "Input" for j in range(count)}}
         if self._adjoint is not None:
             fields.update({f"spare{j}": "Aux" for j in range(count)})
-        # attributes are the words that `__call__` writes: extents of the inputs and of the output, then scalars
         shapes: list[str] = []
-        for j, ndim in enumerate((*(k for k, _ in kinds), out_ndim)):
-            extents = [f"n{j}_{d}" for d in range(ndim)]
-            fields.update(dict.fromkeys(extents, "int"))
-            shapes.append("(" + "".join(f"op.{extent}, " for extent in extents) + ")")
-        fields.update({f"scalar{k}": "float" for k in range(len(self.scalars))})
+        for name, ndim in zip((*(f"extents_{name}" for name in self.inputs), "extents"),
+                              (*(ndim for ndim, _ in kinds), out_ndim)):
+            fields[name] = _extents(ndim)
+            shapes.append("(" + "".join(f"op[op.{name} + {d}], " for d in range(ndim)) + ")")
+        fields.update({f"scalar_{name}": "float" for name in self.scalars})
         row = declared("Custom", fields, **{f"x{j}": contiguous | (int64 if whole else 0)
                                             for j, (_, whole) in enumerate(kinds)})
         arguments = {}
@@ -142,8 +154,8 @@ class CustomOp:
             arguments["d" + name] = f"array_of(f, op.d.x{j} if op.d.x{j} != 0 else op.spare{j}, {shapes[j]})"
         arguments[self._output] = f"array_of(f, op.y, {shapes[-1]})"
         arguments["g"] = f"array_of(f, op.g, {shapes[-1]})"
-        for k, name in enumerate(self.scalars):
-            arguments[name] = f"op.scalar{k}"
+        for name in self.scalars:
+            arguments[name] = f"op.scalar_{name}"
 
         prepare = as_written.compiled if enabled() else as_written.twin
 
