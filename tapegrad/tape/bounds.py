@@ -1,4 +1,4 @@
-"""Bounds checks with ``TAPEGRAD_DEBUG=1``: no kernel gets an address outside of its operand's buffer."""
+"""Checks with ``TAPEGRAD_DEBUG=1``: no kernel gets an address outside of its operand's buffer, or a wrong dtype."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ..engine.poison import ENABLED
+from ..engine.row import Layout
 from ..errors import CorruptionError
 from .instructions import Instructions
 
 F = TypeVar("F", bound=Callable[..., Any])
+_DTYPES = {Layout.INT64: np.dtype(np.int64), Layout.BOOL: np.dtype(np.bool_)}
 
 
 def reach(offset: int, shape: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
@@ -30,6 +34,15 @@ def _check(what: str, offset: int, shape: Sequence[int], strides: Sequence[int],
                               "with the code")
 
 
+def check_dtypes(op: Any, inputs: Sequence[Any]) -> None:
+    """Raise if the row of `op` declares integers or bytes where an input holds something else."""
+    for name, t in zip(op.row.inputs if op.row is not None else (), inputs):
+        for layout, dtype in _DTYPES.items():
+            if layout in op.row.layouts[name] and t.dtype != dtype:
+                raise CorruptionError(f"{op.name}: {name} is {t.dtype} instead of {dtype}; please report this with the "
+                                      "code")
+
+
 def checked(record: F) -> F:
     """`record` with the bounds of every operand checked first; `record` itself unless debugging."""
     if not ENABLED:
@@ -37,6 +50,7 @@ def checked(record: F) -> F:
 
     @wraps(record)
     def checking(op: Any, inputs: Sequence[Any], *arguments: Any, **options: Any) -> Any:
+        check_dtypes(op, inputs)
         for j, t in enumerate(inputs):
             if t.buffer is not None:
                 _check(f"{op.name}: input {j}", t.offset, t.shape, t.strides, t.dtype.itemsize, t.buffer.nbytes)
