@@ -1,29 +1,46 @@
 """Reverse-mode automatic differentiation for NumPy users, compiled once for every model."""
 
-from . import errors, functions
-from ._version import __version__
-from .config import config, get_num_threads, set_num_threads
-from .engine.random import manual_seed
+from typing import TYPE_CHECKING
+
+from . import errors as errors
+from . import functions as functions
+from ._version import __version__ as __version__
+from .config import config as config
+from .config import get_num_threads as get_num_threads
+from .config import set_num_threads as set_num_threads
+from .engine.random import manual_seed as manual_seed
 from .errors import *  # noqa: F403
 from .functions import *  # noqa: F403
-from .functions.creation import tensor
-from .functions.custom import CustomOp, custom_op
-from .io.files import load, save
-from .memory import MemoryReport, memory_report
-from .program import History, TrainStep, compile
-from .tape.recomputation import checkpoint
-from .tape.state import enable_grad, is_grad_enabled, no_grad
-from .tape.tape import Tape, current_tape
-from .tensor.tensor import Tensor
-from .transforms.grad import GradcheckError, grad, gradcheck, value_and_grad
+from .functions.creation import tensor as tensor
+from .functions.custom import CustomOp as CustomOp
+from .functions.custom import custom_op as custom_op
+from .io.files import load as load
+from .io.files import save as save
+from .memory import MemoryReport as MemoryReport
+from .memory import memory_report as memory_report
+from .program import History as History
+from .program import TrainStep as TrainStep
+from .program import compile as compile
+from .tape.recomputation import checkpoint as checkpoint
+from .tape.state import enable_grad as enable_grad
+from .tape.state import is_grad_enabled as is_grad_enabled
+from .tape.state import no_grad as no_grad
+from .tape.tape import Tape as Tape
+from .tape.tape import current_tape as current_tape
+from .tensor.tensor import Tensor as Tensor
+from .transforms.grad import GradcheckError as GradcheckError
+from .transforms.grad import grad as grad
+from .transforms.grad import gradcheck as gradcheck
+from .transforms.grad import value_and_grad as value_and_grad
 
-from . import nn, optim  # isort: skip  (they stand on everything above)
+from . import nn as nn, optim as optim  # isort: skip  (they stand on everything above)
 
-__all__ = [
-    "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__", "checkpoint",
-    "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "functions", "get_num_threads", "grad",
-    "gradcheck", "is_grad_enabled", "load", "manual_seed", "memory_report", "nn", "no_grad", "optim", "save",
-    "set_num_threads", "tensor", "value_and_grad",
-]
-__all__ += functions.__all__
-__all__ += errors.__all__
+if not TYPE_CHECKING:  # see `functions`
+    __all__ = [
+        "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__",
+        "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "functions",
+        "get_num_threads", "grad", "gradcheck", "is_grad_enabled", "load", "manual_seed", "memory_report", "nn",
+        "no_grad", "optim", "save", "set_num_threads", "tensor", "value_and_grad",
+    ]
+    __all__ += functions.__all__
+    __all__ += errors.__all__

@@ -1,9 +1,12 @@
 """Array functions over tensors, with NumPy's names; `protocol` makes them methods of `Tensor` and known to NumPy."""
 
+from typing import TYPE_CHECKING
+
 from . import (
     convolution,
     distances,
     elementwise,
+    formulas,
     gathering,
     indexing,
     layout,
@@ -24,6 +27,7 @@ from .dropout import __all__ as _dropout  # the function shadows its module, as 
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .embedding import __all__ as _embedding
+from .formulas import *  # noqa: F403
 from .gathering import *  # noqa: F403
 from .indexing import At, getitem, take  # noqa: F401
 from .layout import *  # noqa: F403
@@ -36,8 +40,11 @@ from .reductions import *  # noqa: F403
 from .sorting import *  # noqa: F403
 from .truth import *  # noqa: F403
 
-__all__ = sorted({"pad", *convolution.__all__, *elementwise.__all__, *_dropout, *_embedding, *layout.__all__,
-                  *indexing.__all__, *linalg.__all__, *losses.__all__, *normalization.__all__, *pooling.__all__,
-                  *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__, *truth.__all__})
+if not TYPE_CHECKING:  # type checkers follow the stars, and would take a computed list for an empty one
+    _formulas = [name for name in vars(formulas) if not name.startswith("_")]
+    __all__ = sorted({"pad", *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
+                      *layout.__all__, *indexing.__all__, *linalg.__all__, *losses.__all__, *normalization.__all__,
+                      *pooling.__all__, *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__,
+                      *truth.__all__})
 
-protocol.install(globals(), __all__)
+    protocol.install(globals(), __all__)

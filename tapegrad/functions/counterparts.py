@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -140,10 +141,19 @@ def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
         found[of_numpy] = Counterpart(name, parameters, function, same if parameters.startswith("a ") else None)
     found[np.einsum] = _einsum(namespace["einsum"])
     for name, function in namespace.items():
-        if isinstance(getattr(np, name, None), np.ufunc):
-            found[getattr(np, name)] = function
+        of_numpy = getattr(np, name, None)
+        if isinstance(of_numpy, np.ufunc) or (of_numpy is not None and _takes_an_array(of_numpy, function)):
+            found.setdefault(of_numpy, function)
     found.update({getattr(np, name): namespace[own] for name, own in _UFUNCS.items()})
     return found
+
+
+def _takes_an_array(*functions: Callable) -> bool:
+    """Whether each takes one argument and nothing else."""
+    try:
+        return all(len(signature(function).parameters) == 1 for function in functions)
+    except (TypeError, ValueError):  # a type, or compiled without a signature
+        return False
 
 
 def _by_position(function: Callable, parameters: list[str]) -> Callable:

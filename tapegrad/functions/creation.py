@@ -7,7 +7,7 @@ from typing import Any
 from ..ops.elementwise import UNARY
 from ..tensor.recording import astype, gathered
 from ..tensor.tensor import Tensor
-from .elementwise import apply_unary
+from .apply import apply_unary
 
 
 def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:

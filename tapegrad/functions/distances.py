@@ -14,7 +14,7 @@ from ..ops.distance import CDIST
 from ..ops.nest import broadcast_strides, nest
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
-from .elementwise import abs as absolute
+from .formulas import absolute
 from .indexing import take_axis
 from .layout import as_tensor, reshape
 from .reductions import Axis, axes_of, reduce_rows

@@ -1,85 +1,31 @@
-"""Elementwise array functions, with NumPy's names and broadcasting."""
+"""Elementwise functions with parameters, comparisons, choices and conversions; those without are in `formulas`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DtypeError, ShapeError
+from ..errors import ArgumentError, DtypeError
 from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
-from ..ops.nest import broadcast_strides, is_broadcast, nest
-from ..ops.table import Op
-from ..ops.templates import Binary, Scalar, Scalars, Unary
+from ..ops.nest import broadcast_strides, nest
 from ..tape.state import Modes
 from ..tensor.arrays import BOOL
 from ..tensor.recording import as_tensor, common_dtype, contiguous, gathered, lift, record, recorder
 from ..tensor.tensor import Tensor
+from .apply import apply_binary, apply_unary, broadcast_shape, plan_binary
+from .formulas import add, maximum, minimum, multiply
 
 __all__ = [
-    "abs", "absolute", "absolute_error", "add", "arccos", "arcsin", "arctan", "bce", "bce_with_logits", "clip",
-    "contiguous", "cos", "cosh", "divide", "elu", "equal", "erf", "exp", "expm1", "float_power", "gelu", "greater",
-    "greater_equal", "hardtanh", "huber_error", "kl", "leaky_relu", "less", "less_equal", "log", "log1p",
-    "log_sigmoid", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply",
-    "negative", "not_equal", "ones_like", "positive", "power", "reciprocal", "relu", "scale_shift", "selu", "sigmoid",
-    "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "squared_error", "subtract", "tan", "tanh",
-    "where", "x_log_x", "zeros_like",
+    "clip", "contiguous", "elu", "equal", "float_power", "gelu", "greater", "greater_equal", "hardtanh",
+    "huber_error", "leaky_relu", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "negative", "not_equal", "ones_like", "positive", "power", "scale_shift", "softplus", "where", "zeros_like",
 ]
 
 
 # ------------------------------------------------------------------ one input
-
-
-@lru_cache(maxsize=4096)
-def _unary_words(p: float, q: float, shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    return Unary.words(p=p, q=q, nest=nest(shape, (strides,))) if shape else Scalar.words(p=p, q=q)
-
-
-def apply_unary(op: Op, x: Any, p: float = 0.0, q: float = 0.0) -> Tensor:
-    """y = op(x) with attributes `p` and `q`."""
-    x = x if type(x) is Tensor and x.dtype.kind == "f" else lift(x)[0]
-    words = _unary_words(p or 0.0, q or 0.0, x.shape, x.strides)  # with one zero, for -0.0 finds what is kept of 0.0
-    form = op if x.shape else op.scalar
-    assert form is not None
-    return record(form, (x,), x.shape, words, dtype=x.dtype)
-
-
-_UNARY_DOC = """{}, elementwise.
-
-Parameters
-----------
-x : array_like
-
-Returns
--------
-Tensor
-    Of the shape of `x`.
-"""
-
-
-def _unary(name: str, op_name: str | None = None) -> Callable:
-    op = UNARY[op_name or name]
-
-    def function(x: Any) -> Tensor:
-        return apply_unary(op, x)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = _UNARY_DOC.format(op.doc)
-    return function
-
-
-abs, sign = _unary("abs"), _unary("sign")
-exp, expm1, log, log1p = _unary("exp"), _unary("expm1"), _unary("log"), _unary("log1p")
-sqrt, square, reciprocal = _unary("sqrt"), _unary("square"), _unary("reciprocal")
-sin, cos, tan = _unary("sin"), _unary("cos"), _unary("tan")
-arcsin, arccos, arctan = _unary("arcsin"), _unary("arccos"), _unary("arctan")
-sinh, cosh, tanh = _unary("sinh"), _unary("cosh"), _unary("tanh")
-sigmoid, erf, relu, selu, silu = _unary("sigmoid"), _unary("erf"), _unary("relu"), _unary("selu"), _unary("silu")
-absolute = abs
-log_sigmoid, x_log_x = _unary("log_sigmoid"), _unary("x_log_x")
 
 
 def _signed(name: str, x: Any) -> Tensor:
@@ -173,56 +119,6 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
 # ------------------------------------------------------------------ two inputs
 
 
-@lru_cache(maxsize=4096)
-def broadcast_shape(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The common shape of operands, or a `ShapeError` that names them."""
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        given = " and ".join(str(list(s)) for s in shapes)
-        raise ShapeError(f"{op}: shapes {given} do not broadcast: aligned at the right, each pair of extents must be "
-                         "equal or one of them 1") from None
-
-
-@lru_cache(maxsize=4096)
-def _plan_binary(op: str, a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...],
-                 b_strides: tuple[int, ...], p: float) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:
-    """Output shape, attributes, and two bit masks: inputs with several contributions an element, and summed."""
-    shape = broadcast_shape(op, a, b)
-    u, v = broadcast_strides(a, a_strides, shape), broadcast_strides(b, b_strides, shape)
-    loops = nest(shape, (u, v))
-    sums = 2 * is_broadcast(u, shape) + 4 * is_broadcast(v, shape)
-    words = Binary.words(p=p, nest=loops)
-    return shape, words, sums if loops[0] != 1 else 0, sums  # a row summed in a register is one contribution
-
-
-def apply_binary(op: Op, a: Any, b: Any, p: float = 0.0) -> Tensor:
-    """y = op(a, b), broadcast, with attribute `p`."""
-    a, b = lift(a, b)
-    if not (a.shape or b.shape) and op.scalar is not None:
-        return record(op.scalar, (a, b), (), Scalars.words(p=p), dtype=a.dtype)
-    shape, words, added, sums = _plan_binary(op.name, a.shape, a.strides, b.shape, b.strides, p or 0.0)
-    return record(op, (a, b), shape, words, dtype=a.dtype, added=added, summed=sums)
-
-
-def _binary(name: str) -> Callable:
-    op = BINARY[name]
-
-    def function(a: Any, b: Any) -> Tensor:
-        return apply_binary(op, a, b)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{op.doc}, elementwise and broadcast.\n\nParameters\n----------\na, b : array_like\n" \
-                       "    Of shapes that broadcast.\n\nReturns\n-------\nTensor"
-    return function
-
-
-add, subtract, multiply, divide = _binary("add"), _binary("subtract"), _binary("multiply"), _binary("divide")
-maximum, minimum = _binary("maximum"), _binary("minimum")
-squared_error, absolute_error = _binary("squared_error"), _binary("absolute_error")
-bce, bce_with_logits, kl = _binary("bce"), _binary("bce_with_logits"), _binary("kl")
-
-
 def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
     """``(a - b)^2 / 2`` where ``|a - b| <= delta``, else ``delta (|a - b| - delta / 2)`` (Huber 1964)."""
     if delta <= 0:
@@ -281,7 +177,7 @@ def _compare(name: str) -> Callable:
         if not any(isinstance(v, Tensor) and v.is_symbolic for v in (a, b)) and not _any_float(a, b):
             return Tensor(of_arrays(*(v._array() if isinstance(v, Tensor) else v for v in (a, b))))
         a, b = lift(a, b)
-        shape, words, *_ = _plan_binary(name, a.shape, a.strides, b.shape, b.strides, 0.0)
+        shape, words, *_ = plan_binary(name, a.shape, a.strides, b.shape, b.strides, 0.0)
         return record(op, (a, b), shape, words, dtype=a.dtype, out_dtype=BOOL)
 
     function.__name__ = function.__qualname__ = name

@@ -15,7 +15,8 @@ from ..ops.linalg import LINEAR, LONG_LINEAR, LONG_MATMUL, MATMUL, LinearMap, Pr
 from ..ops.nest import broadcast_strides, nest
 from ..tensor.recording import lift, record
 from ..tensor.tensor import Tensor, constant, view
-from .elementwise import contiguous, multiply
+from .elementwise import contiguous
+from .formulas import multiply
 from .layout import expand_dims, permute, reshape
 from .reductions import sum as sum_over
 from .scratch import scratch

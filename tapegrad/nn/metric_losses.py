@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from .. import functions
 from ..errors import ArgumentError, ShapeError
-from ..functions.elementwise import broadcast_shape
+from ..functions.apply import broadcast_shape
 from ..tensor.recording import lift
 from ..tensor.tensor import Tensor
 from .loss_functions import _reduce, require_reduction

@@ -13,8 +13,8 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
 from tapegrad.engine.storage import array_at
+from tapegrad.functions.apply import apply_binary, apply_unary
 from tapegrad.functions.attention import rotary_embedding
-from tapegrad.functions.elementwise import apply_binary, apply_unary
 from tapegrad.functions.embedding import embedding_bag
 from tapegrad.ops.elementwise import BINARY, UNARY
 from tapegrad.ops.few import SCALED_TOTALS, TOTALS

@@ -9,7 +9,7 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad.errors import GradientError
-from tapegrad.functions.elementwise import apply_binary, apply_unary
+from tapegrad.functions.apply import apply_binary, apply_unary
 from tapegrad.functions.recurrence import gru_layer, lstm_layer, rnn_layer
 from tapegrad.ops.elementwise import BINARY, UNARY
 from tapegrad.ops.table import OPS
