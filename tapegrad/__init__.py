@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from . import errors as errors
 from . import functions as functions
+from . import transforms as transforms
 from ._version import __version__ as __version__
 from .config import config as config
 from .config import get_num_threads as get_num_threads
@@ -28,19 +29,17 @@ from .tape.state import no_grad as no_grad
 from .tape.tape import Tape as Tape
 from .tape.tape import current_tape as current_tape
 from .tensor.tensor import Tensor as Tensor
-from .transforms.grad import GradcheckError as GradcheckError
-from .transforms.grad import grad as grad
-from .transforms.grad import gradcheck as gradcheck
-from .transforms.grad import value_and_grad as value_and_grad
+from .transforms import *  # noqa: F403
 
 from . import nn as nn, optim as optim  # isort: skip  (they stand on everything above)
 
 if not TYPE_CHECKING:  # see `functions`
     __all__ = [
-        "CustomOp", "GradcheckError", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__",
+        "CustomOp", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__",
         "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "functions",
-        "get_num_threads", "grad", "gradcheck", "is_grad_enabled", "load", "manual_seed", "memory_report", "nn",
-        "no_grad", "optim", "save", "set_num_threads", "tensor", "value_and_grad",
+        "get_num_threads", "is_grad_enabled", "load", "manual_seed", "memory_report", "nn",
+        "no_grad", "optim", "save", "set_num_threads", "tensor",
     ]
     __all__ += functions.__all__
     __all__ += errors.__all__
+    __all__ += transforms.__all__

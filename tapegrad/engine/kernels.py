@@ -68,7 +68,7 @@ class Kernel:
     Attributes
     ----------
     numbers : list of int
-        All under which it is in the table; they are complete before it is compiled.
+        All under which it is in the table.
     """
 
     __slots__ = ("name", "function", "own", "straight", "table", "numbers", "_addresses", "_engines")
@@ -76,7 +76,7 @@ class Kernel:
     def __init__(self, name: str, function: Callable, own: bool = True, straight: bool = False,
                  table: dict[np.dtype, np.ndarray] | None = None, number: int = 0) -> None:
         self.name, self.function, self.own, self.straight = name, function, own, straight
-        self.table, self.numbers = table, [number]
+        self.table, self.numbers = table, [number] if table is not None else []
         self._addresses: dict[np.dtype, int] = {}
         self._engines: list[Any] = []
 
@@ -84,6 +84,14 @@ class Kernel:
         """Address of the machine code for `dtype`; compiles or loads it at the first call."""
         address = self._addresses.get(dtype)
         return address if address is not None else self._load(dtype)
+
+    def serves(self, table: dict[np.dtype, np.ndarray], number: int) -> None:
+        """Be found in the table under another number too, also where it is compiled already."""
+        with _lock.now:
+            self.table = table
+            self.numbers.append(number)
+            for dtype, address in self._addresses.items():
+                table[dtype][number] = address
 
     def _load(self, dtype: np.dtype) -> int:
         with _lock.now:

@@ -152,7 +152,7 @@ class Words(Place):
         scope = vars(sys.modules[cls.__module__])
         given = cls.__dict__.get("__annotations__", {}) or {f"word{k}": "int" for k in range(count)}
         cls.kinds = {name: _kind(kind, scope) for name, kind in given.items() if not str(kind).startswith("ClassVar")}
-        cls.places, at = {}, cls._first_place()
+        cls.places, at = {}, cls.first_place()
         for name, kind in cls.kinds.items():
             if kind not in _OPERANDS:
                 cls.places[name] = at
@@ -195,7 +195,8 @@ class Words(Place):
                 if kind == "int" or isinstance(kind, type) and issubclass(kind, Words) and kind.size}
 
     @classmethod
-    def _first_place(cls) -> int:
+    def first_place(cls) -> int:
+        """The number of the first word of the attributes."""
         return 0
 
 
@@ -261,7 +262,7 @@ class Row(Words):
         cls.places.update({name: 1 + 2 * j for j, name in enumerate(cls.operands)})
 
     @classmethod
-    def _first_place(cls) -> int:
+    def first_place(cls) -> int:
         return 1 + 2 * len(cls.operands)
 
     @classmethod

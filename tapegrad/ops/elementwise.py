@@ -79,14 +79,16 @@ def scalar(op: Op, row: type[Row], forward: str, adjoints: tuple[str, ...]) -> O
                                [f"if op.d.{letter} != 0: {line}" for letter, line in zip(inputs, added)]))
     back = partial(kernel, source, "scalar_adjoint") if adjoints else None
     return Op(op.name, partial(kernel, source, "scalar_forward"), back, op.saves, stores=True, doc=op.doc,
-              shares=lambda words: _PLACES[True, len(inputs) == 2], in_turn=True, form="scalar", row=row)
+              shares=lambda words: _PLACES[True, len(inputs) == 2], in_turn=True, form="scalar", row=row,
+              composition=op.composition)
 
 
 def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
     """Define y = forward(x, p, q) with dx += adjoint(g, x, y, p, q); a copy may be one of what is broadcast."""
     run = partial(kernel, UNARY_FORWARD.format(forward=forward), "unary_forward")
     define = partial(Op, name, row=Unary, saves={"x": saved(adjoint, Unary)} if adjoint is not None else {},
-                     stores=True, doc=doc, shares=partial(in_place, at=Unary.places["nest"], count=1))
+                     stores=True, doc=doc, shares=partial(in_place, at=Unary.places["nest"], count=1),
+                     composition={"x": adjoint} if adjoint is not None else {})
 
     def back(summed: bool) -> Callable | None:
         if adjoint is None:
@@ -127,7 +129,8 @@ def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     """Define y = forward(a, b, p) with da += to_a(g, a, b, y, p) and db += to_b(...)."""
     run = partial(kernel, BINARY_FORWARD.format(forward=forward), "binary_forward")
     define = partial(Op, name, row=Binary, saves={"a": saved(to_a, Binary), "b": saved(to_b, Binary)}, stores=True,
-                     doc=doc, shares=partial(in_place, at=Binary.places["nest"], count=2), in_turn=True)
+                     doc=doc, shares=partial(in_place, at=Binary.places["nest"], count=2), in_turn=True,
+                     composition={"a": to_a, "b": to_b})
 
     def back(summed: bool) -> Callable:
         (rows_a, each_a), (rows_b, each_b) = _binary_input(to_a, "a", summed), _binary_input(to_b, "b", summed)

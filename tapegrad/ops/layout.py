@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -119,7 +120,11 @@ def where_adjoint(op: Where, f: Any, i: Any, b: Any) -> int:
 
 
 WHERE = Op("where", where_forward, where_adjoint, row=Where, saves={"u": "condition", "v": "condition"}, in_turn=True,
-           doc="a where the condition holds, else b")
+           doc="a where the condition holds, else b",
+           composition={"u": lambda r, g, t: t.where(r.condition, g, 0.0),
+                        "v": lambda r, g, t: t.where(r.condition, 0.0, g)},
+           tangent={"u": lambda r, d, t: t.where(r.condition, d, 0.0),
+                    "v": lambda r, d, t: t.where(r.condition, 0.0, d)})
 
 
 # ------------------------------------------------------------------ conversions and copies of other dtypes
@@ -223,8 +228,19 @@ def joined_parts(row: list[int]) -> Shares:
     return Shares(parts=tuple((1 + j, sum(widths[:j])) for j in range(JOINED) if widths[j] and one))
 
 
+def concatenate_to(j: int) -> Callable:
+    """dx_j = its columns of dY."""
+
+    def contribution(r: Any, g: Any, t: Any) -> Any:
+        first = sum([r.widths[k] for k in range(j)])
+        return t.reshape(t.reshape(g, (r.rows, r.width))[:, first:first + r.widths[j]], r.shape_of(f"x{j}"))
+
+    return contribution
+
+
 CONCATENATE = Op("concatenate", concatenate_forward, concatenate_adjoint, row=Concatenate, saves={}, stores=True,
-                 doc="arrays side by side along an axis", shares=joined_parts, in_turn=True)
+                 doc="arrays side by side along an axis", shares=joined_parts, in_turn=True,
+                 composition={f"x{j}": concatenate_to(j) for j in range(JOINED)})
 
 
 # ------------------------------------------------------------------ take and put
@@ -403,4 +419,5 @@ def pad_adjoint(op: Pad, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-PAD = Op("pad", pad_forward, pad_adjoint, row=Pad, saves={}, doc="a constant frame around an array")
+PAD = Op("pad", pad_forward, pad_adjoint, row=Pad, saves={}, doc="a constant frame around an array",
+         composition={"x": lambda r, g, t: r.read_as(g, "y", r.shape_of("x"), r.offset)})

@@ -114,11 +114,27 @@ def matmul_products(shapes: Sequence[tuple[int, ...]]) -> int:
     return math.prod(shapes[0]) * shapes[1][-1]
 
 
+def matmul_to_a(r: Any, g: Any, t: Any) -> Any:
+    """dA = dY B^T."""
+    return t.matmul(g, t.swapaxes(r.b, -1, -2))
+
+
+def matmul_to_b(r: Any, g: Any, t: Any) -> Any:
+    """dB = A^T dY; where all of a batch is multiplied by one B, as one product."""
+    a = r.a
+    if r.b.ndim == 2 and a.ndim > 2:
+        a, g = (t.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])) for x in (a, g))
+    return t.matmul(t.swapaxes(a, -1, -2), g)
+
+
+_MATMUL = {"a": matmul_to_a, "b": matmul_to_b}
+_MATMUL_TANGENT = {"a": lambda r, d, t: t.matmul(d, r.b), "b": lambda r, d, t: t.matmul(r.a, d)}
 MATMUL = Op("matmul", matmul_forward, matmul_adjoint, row=Matmul, saves={"a": "b", "b": "a"}, stores=True,
-            doc="matrix products over a batch", products=matmul_products)
+            doc="matrix products over a batch", products=matmul_products, composition=_MATMUL,
+            tangent=_MATMUL_TANGENT)
 LONG_MATMUL = Op("matmul", long_matmul_forward, long_matmul_adjoint, row=LongMatmul,
                  saves={"a": "b scratch", "b": "a scratch"}, stores=True, doc=MATMUL.doc, products=matmul_products,
-                 form="long")
+                 form="long", composition=_MATMUL, tangent=_MATMUL_TANGENT)
 
 
 class LinearMap(Words):
@@ -188,8 +204,17 @@ def long_linear_adjoint(op: LongLinear, f: Any, i: Any, b: Any) -> int:
     return linear_adjoints(op, f, op.map, op.scratch)
 
 
+def linear_to_w(r: Any, g: Any, t: Any) -> Any:
+    """dW = dY^T X."""
+    x, g = (t.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1])) for a in (r.x, g))
+    return t.matmul(t.swapaxes(g, 0, 1), x)
+
+
+_LINEAR = {"x": lambda r, g, t: t.matmul(g, r.w), "w": linear_to_w, "bias": lambda r, g, t: g}
+_LINEAR_TANGENT = {"x": lambda r, d, t: t.linear(d, r.w), "w": lambda r, d, t: t.linear(r.x, d),
+                   "bias": lambda r, d, t: d}
 LINEAR = Op("linear", linear_forward, linear_adjoint, row=Linear, saves={"x": "w", "w": "x"}, stores=True,
-            doc="x W^T + b", in_turn=True, products=matmul_products)
+            doc="x W^T + b", in_turn=True, products=matmul_products, composition=_LINEAR, tangent=_LINEAR_TANGENT)
 LONG_LINEAR = Op("linear", long_linear_forward, long_linear_adjoint, row=LongLinear,
                  saves={"x": "w scratch", "w": "x scratch"}, stores=True, doc=LINEAR.doc, in_turn=True,
-                 products=matmul_products, form="long")
+                 products=matmul_products, form="long", composition=_LINEAR, tangent=_LINEAR_TANGENT)

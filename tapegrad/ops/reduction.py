@@ -137,10 +137,12 @@ def row_sum_adjoint(op: Sum, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+_SUM = {"x": lambda r, g, t: r.read_as(g, "y", r.shape_of("x")) * r.scale}
 SUM = Op("sum", sum_forward, sum_adjoint, row=Sum, saves={}, stores=True,
-         doc="sum over axes, times a number (mean: 1/n)")
+         doc="sum over axes, times a number (mean: 1/n)", composition=_SUM)
 #: of one row without gaps to one number
-ROW_SUM = Op("sum", row_sum_forward, row_sum_adjoint, row=Sum, saves={}, stores=True, doc=SUM.doc, form="row")
+ROW_SUM = Op("sum", row_sum_forward, row_sum_adjoint, row=Sum, saves={}, stores=True, doc=SUM.doc, form="row",
+             composition=_SUM)
 
 
 # The same of one contiguous row that comes in strips of whole blocks: to the bit, for the blocks are added in order.

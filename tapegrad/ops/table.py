@@ -100,6 +100,19 @@ class Op:
         See `Kernel`.
     row : type of Row, optional
         The declaration of its rows.
+    composition : dict of str to (str or callable), optional
+        The adjoint once more, as a composition of ops, for derivatives of derivatives: by input its contribution.
+        Of an elementwise op an expression in the letters of the row's operands and attributes and of ``g``; else a
+        function ``(r, g, t)`` of the instruction, whose operands (tensors) and attributes (numbers) it finds by their
+        names, of the output's adjoint, and of the array functions. It reads what `saves` names.
+    formula : callable, optional
+        Instead, the op itself as a composition ``(r, t)``, from which adjoint and tangent follow.
+    tangent : dict of str to callable, optional
+        By input, ``(r, d, t)`` is the output's tangent where that input moves along ``d``. By default it follows from
+        `composition`, which is linear in ``g``.
+    batching : str or callable, optional
+        ``(r, t)`` is the op for each of a batch, along a leading axis; "rows" if its row tells of ``rows``, ``outer``
+        or ``elements`` as many for each, "nest" if its nest has one axis more. By default its kernels run in a loop.
     strided : int
         Bit `j`: the row tells the strides of input `j`, whose elements may lie anyhow. Of every other input it tells an
         address alone, so that `record` has it lie in C order without gaps.
@@ -119,15 +132,18 @@ class Op:
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
                  "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "summed", "strided",
-                 "states", "fixed", "row")
+                 "states", "fixed", "row", "composition", "formula", "tangent",
+                 "batching")
 
-    def __init__(self, name: str, forward: Callable | Kernel, adjoint: Callable | None = None,
+    def __init__(self, name: str, forward: Callable | Kernel, adjoint: Callable | Kernel | None = None,
                  saves: Sequence[tuple[int, ...]] | Mapping[str, str] = (), stores: bool = False, own: bool = True,
                  errors: Errors | None = None, doc: str = "", again: Mapping[Any, int] | None = None,
                  lists: str = "", products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
                  shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, alike: bool = False,
                  form: str = "", straight: bool = False, strided: int = 0, states: int | None = None, fixed: int = 0,
-                 row: type[Row] | None = None) -> None:
+                 row: type[Row] | None = None, composition: Mapping[str, str | Callable] | None = None,
+                 formula: Callable | None = None, tangent: Mapping[str, Callable] | None = None,
+                 batching: str | Callable | None = None) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
         self.name, self.stores, self.doc, self.row = name, stores, doc, row
@@ -137,6 +153,8 @@ class Op:
         self.again = {key if row is None else row.word(key): word for key, word in (again or {}).items()}
         self.shares, self.in_turn, self.alike = shares, in_turn, alike
         self.strided, self.states, self.fixed = strided, states or 0, fixed
+        self.composition, self.formula, self.tangent = composition or {}, formula, tangent or {}
+        self.batching = batching
         if row is not None:
             self.strided = row.bits(lambda layout: Layout.CONTIGUOUS not in layout)
             self.fixed = row.bits(Layout.FIXED.__and__)
@@ -148,15 +166,18 @@ class Op:
         self.scalar: Op | None = None
         self.summed: Op | None = None
         prefix = f"{name}.{form}" if form else name
-        if isinstance(forward, Kernel):
-            self.forward = forward
-            forward.numbers.append(self.opcode)
-        else:
-            self.forward = Kernel(f"{prefix}.forward", forward, own, straight, FORWARD, self.opcode)
+        self.forward: Kernel = self._kernel(f"{prefix}.forward", forward, own, straight, FORWARD)
         self.adjoint = (None if adjoint is None else
-                        Kernel(f"{prefix}.adjoint", adjoint, own, straight, ADJOINT, self.opcode))
+                        self._kernel(f"{prefix}.adjoint", adjoint, own, straight, ADJOINT))
         self.saved_operands = lru_cache(maxsize=None)(self._saved_operands)
         OPS.append(self)
+
+    def _kernel(self, name: str, given: Callable | Kernel, own: bool, straight: bool, table: Any) -> Kernel:
+        """A kernel of its own, or one that several ops have."""
+        if not isinstance(given, Kernel):
+            return Kernel(name, given, own, straight, table, self.opcode)
+        given.serves(table, self.opcode)
+        return given
 
     def _saved_operands(self, wanted: int) -> tuple[int, ...]:
         """Operands read by the adjoints of the inputs whose bits are set in `wanted` (bit `j - 1`: input `j`)."""
@@ -165,6 +186,10 @@ class Op:
             if wanted >> j & 1:
                 read.update(operands)
         return tuple(sorted(read))
+
+    def integers(self, words: Sequence[int]) -> dict[str, Any]:
+        """By name the integers among the attributes of a row, as messages of errors name them."""
+        return self.row.integers(words) if self.row is not None else {}
 
     def ready_adjoint(self, dtype: np.dtype) -> None:
         """Have the adjoint kernel compiled, if there is one."""

@@ -18,7 +18,7 @@ from ..functions.elementwise import as_bool, convert
 from ..ops.table import Op
 from ..tape.history import is_argument
 from ..tape.nodes import Leaf, Node
-from ..tape.rows import Rows, Symbol
+from ..tape.rows import Rows, Symbol, differentiable
 from ..tape.state import ABSENT, Modes, state
 from ..tape.tape import Tape
 from ..tensor.arrays import BOOL
@@ -60,6 +60,12 @@ class Capture:
         Constants, for folding.
     mixes : bool
         Whether ops on tensors of another dtype only are computed at once, in that dtype; else they are an error.
+    rows : Rows
+        What has been recorded.
+    has_variables : bool
+        Whether some values are variables of inner derivatives, which require a gradient there, and nowhere else.
+    outer : Capture or None
+        The recording within which this one is made.
     draws : int
         Number of ops that draw random numbers.
     recorded : int
@@ -70,7 +76,7 @@ class Capture:
         self._function = function
         self.tape = Tape()
         self.tape.dtype = dtype
-        self._made = Rows()
+        self.rows = Rows()
         self.trained = trained
         self.modules: dict[int, Any] = {}
         self.roots: list[Any] = []
@@ -86,6 +92,8 @@ class Capture:
         self.kept: list[Any] = []
         self.random_state = np.zeros(2, np.int64)
         self.draws = self.recorded = 0
+        self.outer: Capture | None = None
+        self.has_variables = False
 
     def __enter__(self) -> Capture:
         if state.capture is not None:
@@ -129,18 +137,20 @@ class Capture:
     def input(self, shape: tuple[int, ...], dtype: np.dtype, requires_grad: bool = False) -> Tensor:
         """A symbolic tensor for an argument."""
         nbytes = (math.prod(shape) or 1) * dtype.itemsize
-        node = Symbol(self.tape, self._made.variable(nbytes, dtype.itemsize), nbytes, False)
+        node = Symbol(self.tape, self.rows.variable(nbytes, dtype.itemsize), nbytes, False)
         return Tensor._made(None, 0, shape, contiguous_strides(shape), dtype, node, requires_grad)
 
     def finish(self, kept: Set[int]) -> None:
         """Put the recording on the tape, without what the variables `kept`, which are read at the end, do not need."""
-        self.recorded = len(self._made.instructions)
+        self.recorded = len(self.rows.instructions)
         self.known.forget()
-        self._made.keep(kept)
-        fuse(self._made, kept)
-        self._made.instructions = in_runs(self._made.instructions)
-        self.tape.load(self._made)
-        self._made = Rows()
+        self.rows.keep(kept)
+        if self.has_variables:
+            self.rows.instructions = differentiable(self.rows.instructions)
+        fuse(self.rows, kept)
+        self.rows.instructions = in_runs(self.rows.instructions)
+        self.tape.load(self.rows)
+        self.rows = Rows()
 
     def enter_module(self, module: Any) -> None:
         """A module's call begins: guard its mode, and give what follows its layer."""
@@ -205,7 +215,7 @@ class Capture:
                dtype: np.dtype, out_dtype: np.dtype, aux: Sequence[tuple[int, int]], added: int,
                random: bool, summed: int) -> Tensor:
         """Append an instruction; its addresses are written when the recording is linked."""
-        tape, made, recipes = self.tape, self._made, self.known.recipes
+        tape, made, recipes = self.tape, self.rows, self.known.recipes
         if dtype is not tape.dtype and dtype != tape.dtype:
             raise DtypeError(f"{op.name}: an op of {dtype} in a recording of {tape.dtype}")
         differentiated = state.grad_enabled and op.adjoint is not None
@@ -251,13 +261,20 @@ class Capture:
             node = self._detached.get(t.buffer, node)
         if isinstance(node, Leaf):
             self.leaves.setdefault(node, node.requires_grad)
-            return self._made.outside(node, node.nbytes, t.dtype.itemsize)
+            return self.rows.outside(node, node.nbytes, t.dtype.itemsize)
         if isinstance(node, Node) and t.requires_grad:
             raise CaptureError(f"{user_line()}: a tensor computed outside is used in a recording, which would freeze "
                                "its value and cut its gradient; compute it inside, pass it as an argument, or "
                                "detach() it")
         self.kept.append(t)
-        return self._made.outside(t.buffer, t.buffer.nbytes, t.dtype.itemsize)
+        return self.rows.outside(t.buffer, t.buffer.nbytes, t.dtype.itemsize)
+
+    def outside(self, source: Leaf | Buffer, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
+                dtype: np.dtype) -> Tensor:
+        """A view of a leaf or of constant data as a tensor."""
+        if isinstance(source, Leaf):
+            return Tensor._made(source.buffer, offset, shape, strides, dtype, source, source.requires_grad)
+        return Tensor._made(source, offset, shape, strides, dtype)
 
     def reads(self, leaf: Leaf) -> None:
         """A leaf was detached: its values are read where an optimiser may later move them."""
@@ -266,7 +283,7 @@ class Capture:
 
     def overwrites(self, t: Tensor) -> None:
         """The function being recorded overwrites a tensor, which no replay will do."""
-        if t.buffer in self._made.externals or isinstance(t.node, Leaf) and t.node in self._made.externals:
+        if t.buffer in self.rows.externals or isinstance(t.node, Leaf) and t.node in self.rows.externals:
             raise InPlaceError(f"{user_line()}: a tensor that this recording has read is overwritten in it, so that "
                                "replays would read the later values; make a new tensor, or overwrite it outside")
         if t.buffer.version != self.known.born:

@@ -34,11 +34,13 @@ class Node:
 class Leaf:
     """Accumulator of a leaf's gradient, shared by the leaf and its views."""
 
-    __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "requires_grad", "touched", "__weakref__")
+    __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "requires_grad", "touched", "derived",
+                 "__weakref__")
 
     def __init__(self, buffer: Buffer, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> None:
         self.buffer, self.shape, self.dtype, self.nbytes = buffer, shape, dtype, nbytes
         self.gradient: Buffer | None = None
         self.requires_grad = True
         self.home: Buffer | None = None  # buffer that the gradient must be written to, if an optimiser owns one
+        self.derived: Any = None  # the gradient as a tensor with a history, as `backward(create_graph=True)` leaves it
         self.touched: TouchedRows | None = None  # rows of the gradient that are not zero, if they are listed

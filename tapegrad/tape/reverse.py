@@ -55,7 +55,7 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
     total = tape.plan_reverse(seed)
     try:
         _check_released(tape)
-        _check_unchanged(tape, end)
+        check_unchanged(tape, tape._live[:end].nonzero()[0])
         _ready_adjoints(tape, end)
         adjoints = tape.storage.allocate(total, "the reverse walk's adjoints")
         fresh = []
@@ -122,9 +122,8 @@ def _ready_adjoints(tape: Tape, end: int) -> None:
             OPS[code].ready_adjoint(tape.dtype)
 
 
-def _check_unchanged(tape: Tape, end: int) -> None:
-    """Raise if a saved value was overwritten since (version counters)."""
-    live = tape._live[:end].nonzero()[0]
+def check_unchanged(tape: Tape, live: np.ndarray) -> None:
+    """Raise if a value that these instructions have saved was overwritten since (version counters)."""
     if len(live) and tape._stamp[live[0]] != Changes.count:
         Changes.settle()
         saved = tape.saved

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from typing import Any
 
-from ..engine.storage import Buffer
+from ..engine.walks.walk import WANTED
+from ..ops.table import OPS
 from .instructions import Instructions
-from .nodes import Leaf
 
 
 class Symbol:
@@ -22,6 +22,21 @@ class Symbol:
 Operand = tuple[int, int, int]  # variable, offset in it, flags
 #: an instruction: opcode, attributes, operands, and the note
 Row = tuple[int, Sequence[int], list[Operand], Any]
+
+
+def differentiable(instructions: Sequence[Row]) -> list[Row]:
+    """The instructions without the adjoints that lead to no leaf and no argument, as inner derivatives leave them."""
+    made: set[int] = set()  # outputs through which no history flows
+    found = []
+    for opcode, attributes, operands, note in instructions:
+        if any(flags and v in made for v, _, flags in operands):
+            operands = [(v, offset, 0 if v in made else flags) for v, offset, flags in operands]
+            wanted = sum(1 << j for j, (_, _, flags) in enumerate(operands[1:]) if flags & WANTED)
+            note = note[0], OPS[opcode].saved_operands(wanted), *note[2:]
+        if not any(flags & WANTED for _, _, flags in operands):
+            made.add(operands[0][0])
+        found.append((opcode, attributes, operands, note))
+    return found
 
 
 class Rows:
@@ -41,7 +56,7 @@ class Rows:
         self.itemsizes.append(itemsize)
         return len(self.nbytes) - 1
 
-    def outside(self, source: Leaf | Buffer, nbytes: int, itemsize: int) -> int:
+    def outside(self, source: Any, nbytes: int, itemsize: int) -> int:
         """The variable of a leaf or of constant data."""
         v = self.externals.get(source)
         if v is None:

@@ -102,6 +102,7 @@ class ThreadState(threading.local):
         self.grad_before: list[bool] = []  # stack of `no_grad` and `enable_grad`
         self.capture: Any = None
         self.segment: Any = None  # innermost `checkpoint` segment
+        self.holds = False  # whether instructions save all of their operands, for derivatives of higher order
         self.transforming = 0  # nesting depth of functions that are being differentiated
         self.entered: list[Any] = []
         self.defaults: dict[np.dtype, Any] = {}

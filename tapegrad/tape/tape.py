@@ -361,8 +361,7 @@ def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str]
                                          "refuses them; make its operands smaller, or copy them with .contiguous()")
     if status == -1:
         error, message = TapegradError, "the function raised an exception; NUMBA_DISABLE_JIT=1 shows which, and where"
-    attributes = op.row.integers(words) if op.row is not None else {}
-    message = message.format(index=named, words=words, **attributes)
+    message = message.format(index=named, words=words, **op.integers(words))
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
     given = ", ".join(str(list(s)) for s, *_ in operands[1:])
     raise error(f"{op.name} of shapes {given}: {message}{line}")

@@ -350,7 +350,7 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         variables += nothing
         offsets += nothing
         flags += nothing
-        read = op.saved_operands(wanted)
+        read = tuple(range(len(held))) if state.holds else op.saved_operands(wanted)
         saved: Any
         if tape.keep:
             saved = tuple(held)

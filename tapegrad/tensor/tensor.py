@@ -63,6 +63,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
 
     __slots__ = ()
     __array_priority__ = 1000.0
+    _backward_by_compositions: Any  # of `transforms.autograd`
     _is_owned = False  # whether a module and an optimiser share it, as parameters
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
@@ -245,6 +246,8 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
             return None
         if Modes.recordings:
             Changes.unmark(leaf.gradient)
+        if leaf.derived is not None and self._is_derived(leaf):
+            return view(leaf.derived, self.offset - self._leaf_offset(), self.shape, self.strides)
         return view(Tensor._made(leaf.gradient, 0, leaf.shape, contiguous_strides(leaf.shape), leaf.dtype),
                     self.offset - self._leaf_offset(), self.shape, self.strides)
 
@@ -254,7 +257,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         if not isinstance(leaf, Leaf):
             raise GradientError("only a leaf that requires a gradient has .grad")
         if value is None:
-            leaf.gradient = None
+            leaf.gradient = leaf.derived = None
             Forgotten.count += 1
             return
         array = as_array(value, self.dtype)
@@ -263,10 +266,19 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         if self.size != math.prod(leaf.shape):
             raise GradientError(f"this is a part of a leaf of shape {list(leaf.shape)}; set the .grad of the leaf")
         leaf.gradient = leaf.home or array_buffer(aligned_bytes(max(leaf.nbytes, 1)))
+        leaf.derived = value if isinstance(value, Tensor) and value.requires_grad and value.is_contiguous else None
         at = leaf.gradient.address + (self.offset - self._leaf_offset()) * self.dtype.itemsize
         array_at(at, self.shape, self.strides, self.dtype, leaf.gradient)[...] = array
         if leaf.touched is not None:
             leaf.touched.describe(leaf.gradient, listed=False)
+
+    @staticmethod
+    def _is_derived(leaf: Leaf) -> bool:
+        """Whether the gradient still has the values of which the history is known."""
+        plain = Tensor._made(leaf.gradient, 0, leaf.shape, contiguous_strides(leaf.shape), leaf.dtype)._memory()
+        if not np.array_equal(plain, leaf.derived._memory(), equal_nan=True):
+            leaf.derived = None
+        return leaf.derived is not None
 
     def _leaf_offset(self) -> int:
         return (self.node.buffer.address - self.buffer.address) // self.dtype.itemsize
@@ -301,15 +313,17 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
             Modes.changed()
         return self
 
-    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Accumulate into `grad` of the leaves that this tensor depends on.
 
         Parameters
         ----------
         gradient : array_like, optional
             The cotangent, of this tensor's shape; needed unless it has one element.
-        retain_graph : bool, default False
-            Keep the instructions for another call.
+        retain_graph : bool, optional
+            Keep the instructions for another call; by default as `create_graph`.
+        create_graph : bool, default False
+            Record the gradients too: `grad` has a history then, and can be differentiated.
 
         Raises
         ------
@@ -325,6 +339,9 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
             raise GradientError("backward() from a tensor that does not require a gradient: nothing was recorded "
                                 "(is every parameter frozen, or was it computed under no_grad?)")
         leave(self, "backward(), whose gradients have no history,")
+        if create_graph:
+            self._backward_by_compositions(self, gradient, retain_graph is None or retain_graph)
+            return
         if gradient is None:
             if self.size != 1:
                 raise GradientError(f"backward() of a tensor of shape {list(self.shape)} needs gradient=, "
@@ -345,7 +362,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
                 before = self_leaf.grad
                 self_leaf.grad = whole if before is None else whole + before.numpy()
             return
-        backward(node.tape, node, self.offset, self.shape, self.strides, seed, retain_graph)
+        backward(node.tape, node, self.offset, self.shape, self.strides, seed, bool(retain_graph))
 
     def detach(self) -> Tensor:
         """The same values without history, in shared memory."""

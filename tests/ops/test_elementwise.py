@@ -10,6 +10,7 @@ import tapegrad as tg
 from tapegrad.errors import DtypeError
 
 from .contract import Case, OpContract, close, grid, same, uniform
+from .derivatives import Derivatives
 
 SHAPES = [(), (2, 3), (1, 3, 1), (0, 2)]
 
@@ -176,15 +177,15 @@ WHERE_CASES = [
 ]
 
 
-class TestUnary(OpContract):
+class TestUnary(OpContract, Derivatives):
     cases = UNARY_CASES
 
 
-class TestBinary(OpContract):
+class TestBinary(OpContract, Derivatives):
     cases = BINARY_CASES
 
 
-class TestWhere(OpContract):
+class TestWhere(OpContract, Derivatives):
     cases = WHERE_CASES
 
 

@@ -1,0 +1,175 @@
+"""One instruction for each of a batch: batching rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import functions
+from ..engine.caller import user_line
+from ..engine.storage import contiguous_strides
+from ..errors import CaptureError
+from ..functions.elementwise import apply_binary, apply_unary
+from ..functions.layout import broadcast_to
+from ..ops.elementwise import BINARY, COMPARE, UNARY
+from ..ops.mapped import mapped, mapped_words
+from ..ops.nest import nest
+from ..ops.table import Op
+from ..tensor.recording import contiguous, record
+from ..tensor.tensor import Tensor, view
+from .placing import laid
+from .steps import Attributes
+from .trace import Call
+
+
+class Batched:
+    """A call some of whose operands have a leading axis for the batch, as batching rules see it.
+
+    What the op's row declares is found by its name.
+
+    Attributes
+    ----------
+    call : Call
+        Of one of the batch.
+    size : int
+        How many there are.
+    operands : sequence of Tensor
+    axes : sequence of bool
+        Which of them have the axis.
+    """
+
+    def __init__(self, call: Call, size: int, operands: Sequence[Tensor], axes: Sequence[bool]) -> None:
+        self.call, self.size, self.operands, self.axes = call, size, operands, axes
+
+    def has_axis(self, name: str) -> bool:
+        """Whether an input has the axis of the batch."""
+        row: Any = self.call.op.row
+        return self.axes[row.inputs.index(name)]
+
+    def whole(self, name: str) -> Tensor:
+        """An input with the axis, repeated along it if it has none."""
+        t: Tensor = getattr(self, name)
+        return t if self.has_axis(name) else broadcast_to(t, (self.size, *t.shape))
+
+    def __getattr__(self, name: str) -> Any:
+        row: Any = self.call.op.row
+        if name.startswith("_") or row is None:
+            raise AttributeError(name)
+        if name in row.inputs:
+            return self.operands[row.inputs.index(name)]
+        return getattr(Attributes(row, (0,) * row.first_place() + self.call.attributes), name)
+
+
+def batch(call: Call, size: int, operands: Sequence[Tensor], axes: Sequence[bool]) -> Tensor:
+    """The result of a call for each of the batch, along a leading axis."""
+    op, r = call.op, Batched(call, size, operands, axes)
+    if op.states or op.again:
+        raise CaptureError(f"{user_line()}: {op.name} moves running statistics, which vmap would do for each of the "
+                           "batch; call .eval() on the module, or pass track_running_stats=False")
+    rule = _RULES.get(op.name) if op.name in _RULES and _of_elements(op) else op.batching
+    if isinstance(rule, str):
+        rule = {"nest": _by_nest, "rows": _by_rows}[rule]
+    y = (rule or _each)(r, functions)
+    return y if y.shape == (size, *call.shape) else functions.reshape(y, (size, *call.shape))
+
+
+# ------------------------------------------------------------------ elementwise ops
+
+
+def _of_elements(op: Op) -> bool:
+    """Whether it is an elementwise op, in one of its forms."""
+    return op.name in COMPARE or any(isinstance(rule, str) for rule in op.composition.values()) or (
+        op in (UNARY.get(op.name), BINARY.get(op.name)))
+
+
+def _aligned(t: Tensor, has_axis: bool, ndim: int) -> Tensor:
+    """An operand whose axes are the last of `ndim`, behind that of the batch."""
+    missing = ndim + 1 - t.ndim if has_axis else 0
+    if not missing:
+        return t
+    return view(t, 0, (t.shape[0], *(1,) * missing, *t.shape[1:]), (t.strides[0], *(0,) * missing, *t.strides[1:]))
+
+
+def _unary(r: Batched, t: Any) -> Tensor:
+    return apply_unary(UNARY[r.call.op.name], r.x, r.p, r.q)
+
+
+def _binary(r: Batched, t: Any) -> Tensor:
+    a, b = (_aligned(x, axis, len(r.call.shape)) for x, axis in zip(r.operands, r.axes))
+    return apply_binary(BINARY[r.call.op.name], a, b, r.p)
+
+
+def _compare(r: Batched, t: Any) -> Tensor:
+    a, b = (_aligned(x, axis, len(r.call.shape)) for x, axis in zip(r.operands, r.axes))
+    return getattr(t, r.call.op.name)(a, b)
+
+
+_RULES: dict[str, Callable] = {**dict.fromkeys(UNARY, _unary), **dict.fromkeys(BINARY, _binary),
+                               **dict.fromkeys(COMPARE, _compare)}
+
+
+# ------------------------------------------------------------------ rules of many ops
+
+
+def _by_nest(r: Batched, t: Any) -> Tensor:
+    """A leading axis in the nest, and as many elements for each of the batch."""
+    call, row = r.call, r.call.op.row
+    assert row is not None
+    values = {name: getattr(r, name) for name in row.kinds if name not in row.operands}
+    if "elements" in values:
+        values["elements"] *= r.size
+    for name, operands in row.nests.items():
+        loops = values[name]
+        shape = (*loops[3:3 + loops[2]], loops[1])
+        strides = []
+        for k, operand in enumerate(operands):
+            own = laid(loops, k, shape)
+            if operand == row.operands[0]:
+                first = math.prod(call.shape)
+            else:
+                x = getattr(r, operand)
+                first = x.strides[0] if r.has_axis(operand) else 0
+            strides.append((first, *own))
+        values[name] = nest((r.size, *shape), tuple(strides))
+    added = call.added | sum(2 << k for k, axis in enumerate(r.axes) if not axis)
+    return record(call.op, r.operands, (r.size, *call.shape), row.words(**values), dtype=call.dtype,
+                  out_dtype=call.out_dtype, aux=[(n * r.size, one) for n, one in call.aux], added=added,
+                  always=call.random, summed=call.summed)
+
+
+def _by_rows(r: Batched, t: Any) -> Tensor:
+    """As many rows for each of the batch; all operands have them."""
+    call, row = r.call, r.call.op.row
+    assert row is not None
+    values = {name: getattr(r, name) for name in row.kinds if name not in row.operands}
+    for name in ("rows", "outer", "elements"):
+        if name in values:
+            values[name] *= r.size
+    operands = [contiguous(r.whole(name)) for name in row.inputs]
+    return record(call.op, operands, (r.size, *call.shape), _words(row, values), dtype=call.dtype,
+                  out_dtype=call.out_dtype, aux=[(n * r.size, one) for n, one in call.aux], added=call.added,
+                  always=call.random, summed=call.summed)
+
+
+def _words(row: Any, values: dict[str, Any]) -> tuple[int, ...]:
+    """The words of attributes, of which groups of words are given as `Attributes`."""
+    return row.words(**{name: value.words if isinstance(value, Attributes) else value
+                        for name, value in values.items()})
+
+
+def _each(r: Batched, t: Any) -> Tensor:
+    """The op's own kernels in a loop over the batch."""
+    call, inner = r.call, r.call.op
+    operands = [x if inner.strided >> j & 1 or not axis or x.strides[1:] == contiguous_strides(x.shape[1:])
+                else contiguous(x) for j, (x, axis) in enumerate(zip(r.operands, r.axes), 1)]
+    aux = [(-(-n // one), one) for n, one in call.aux]
+    steps = (math.prod(call.shape), *(x.strides[0] if axis else 0 for x, axis in zip(operands, r.axes)),
+             *(elements for elements, _ in aux))
+    having = 1 | sum(2 << k for k, axis in enumerate(r.axes) if axis)
+    words = mapped_words(inner, call.dtype, r.size, having, steps, call.attributes,
+                         any(x.requires_grad for x in operands))
+    length = inner.row.first_place() + len(call.attributes)  # type: ignore[union-attr]
+    return record(mapped(inner, len(operands), len(aux)), operands, (r.size, *call.shape), words, dtype=call.dtype,
+                  out_dtype=call.out_dtype, aux=[*((n * one * r.size, one) for n, one in aux), (8 * length, 8)],
+                  added=call.added, always=call.random)

@@ -1,0 +1,183 @@
+"""A function evaluated at fresh variables, and the graph between them: what every derivative begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..engine.tree import flatten, unflatten
+from ..errors import ArgumentError, DtypeError, GradientError
+from ..tape.history import differentiating
+from ..tape.nodes import Leaf
+from ..tape.state import enable_grad, no_grad, state
+from ..tensor.arrays import FLOAT32, FLOAT64, foreign_array
+from ..tensor.tensor import Tensor
+from .graph import Graph
+from .variables import fresh
+
+
+class Evaluation:
+    """``function(*args, **kwargs)``, to be differentiated by some of its arguments.
+
+    Parameters
+    ----------
+    function : callable
+    args, kwargs
+        Of the call.
+    positions : sequence of int
+        Of the arguments by which it is differentiated, each once.
+    has_aux : bool
+        Whether it returns a pair of which the second is not differentiated.
+
+    Attributes
+    ----------
+    outputs : list of Tensor
+        The leaves of the result.
+    aux : object
+    sources : list of Tensor
+        The leaves of the arguments by which it is differentiated.
+    """
+
+    def __init__(self, function: Callable, args: Sequence[Any], kwargs: dict[str, Any], positions: Sequence[int],
+                 has_aux: bool = False) -> None:
+        trees = [flatten(args[k]) for k in positions]
+        self.structures = [structure for _, structure in trees]
+        self.counts = [len(leaves) for leaves, _ in trees]
+        dtype = dtype_of([leaf for leaves, _ in trees for leaf in leaves])
+        given = [tensor_of(leaf, dtype, f"argument {k}") for k, (leaves, _) in zip(positions, trees) for leaf in leaves]
+        self._within = state.capture is not None or state.transforming > 0
+        self._records = state.grad_enabled
+        self._has_history = any([t.requires_grad for t in given])
+        with enable_grad(), holding():
+            self.sources = [fresh(t) for t in given]
+            arguments, rest = list(args), iter(self.sources)
+            for k, count, structure in zip(positions, self.counts, self.structures):
+                arguments[k] = unflatten(structure, [next(rest) for _ in range(count)])
+            with differentiating(t.node for t in self.sources if isinstance(t.node, Leaf)):
+                result = function(*arguments, **kwargs)
+        result, self.aux = split(result, has_aux)
+        leaves, self.structure = flatten(result)
+        self.outputs = [_output(leaf, function) for leaf in leaves]
+
+    @cached_property
+    def graph(self) -> Graph:
+        """From the sources to the outputs."""
+        return Graph(self.outputs, self.sources)
+
+    @cached_property
+    def goes_on(self) -> bool:
+        """Whether derivatives have a history of their own: by outer variables, or by leaves such as parameters."""
+        return self._records and (state.capture is not None or self._has_history or self.graph.is_open)
+
+    @contextmanager
+    def walking(self) -> Iterator[None]:
+        """While cotangents or tangents are computed: they are recorded if anything can be differentiated by them."""
+        with enable_grad() if self.goes_on else no_grad():
+            yield
+
+    def given(self, t: Tensor) -> Any:
+        """A result as the caller has it: a tensor within a transformation or a recording or where it has a history,
+        else an array."""
+        return t if self._within or self.goes_on else t.detach().numpy()[()]
+
+    def value(self) -> Any:
+        """The function's result."""
+        return unflatten(self.structure, [self.given(self.plain(t)) for t in self.outputs])
+
+    def auxiliary(self) -> Any:
+        """What the function returned beside its result."""
+        leaves, structure = flatten(self.aux)
+        return unflatten(structure, [self.given(self.plain(t)) if isinstance(t, Tensor) else t for t in leaves])
+
+    def plain(self, t: Tensor) -> Tensor:
+        """A tensor without the history by the sources, unless another may go on."""
+        return t if self._records and self._within or self.goes_on else t.detach()
+
+    def by_argument(self, found: Sequence[Any]) -> list[Any]:
+        """What belongs to each leaf of the sources, in the structure of each argument."""
+        rest = iter(found)
+        return [unflatten(structure, [next(rest) for _ in range(count)])
+                for count, structure in zip(self.counts, self.structures)]
+
+    def pull(self, cotangents: Sequence[Tensor | None]) -> list[Any]:
+        """The sources' cotangents, from the outputs'."""
+        with self.walking():
+            found = self.graph.pull(cotangents)
+            return [self.given(zeros(t) if g is None else g) for t, g in zip(self.sources, found)]
+
+    def push(self, tangents: Sequence[Tensor | None]) -> list[Any]:
+        """The outputs' tangents, from the sources'."""
+        with self.walking():
+            found = self.graph.push(tangents)
+            return [self.given(zeros(t) if d is None else d) for t, d in zip(self.outputs, found)]
+
+    def like(self, tree: Any, structure: Any, of: Sequence[Tensor], what: str) -> list[Tensor | None]:
+        """The leaves of a cotangent or tangent, checked against the tensors that it belongs to."""
+        leaves, given = flatten(tree)
+        if given != structure:
+            raise ArgumentError(f"{what} must have the structure of what it belongs to: {structure}, not {given}")
+        found: list[Tensor | None] = []
+        for leaf, t in zip(leaves, of):
+            d = tensor_of(leaf, t.dtype, what)
+            if d.shape != t.shape:
+                raise ArgumentError(f"{what} has shape {list(d.shape)}, what it belongs to {list(t.shape)}")
+            found.append(d if t.is_floating else None)
+        return found
+
+
+@contextmanager
+def holding() -> Iterator[None]:
+    """While a function is evaluated whose derivative may be differentiated: instructions keep all of their operands."""
+    before, state.holds = state.holds, True
+    try:
+        yield
+    finally:
+        state.holds = before
+
+
+def zeros(t: Tensor) -> Tensor:
+    """Zeros of the shape and dtype of `t`."""
+    return Tensor(np.zeros(t.shape, t.dtype))
+
+
+def split(result: Any, has_aux: bool) -> tuple[Any, Any]:
+    """A function's result and what it returned beside it."""
+    if not has_aux:
+        return result, None
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise GradientError("with has_aux=True the function must return a pair (value, auxiliary)")
+    return result
+
+
+def dtype_of(leaves: Sequence[Any]) -> np.dtype:
+    """The float dtype of what is differentiated: float64 unless all of it is float32; within a recording its own."""
+    if state.capture is not None:
+        return state.capture.tape.dtype
+    dtypes = [leaf.dtype if isinstance(leaf, Tensor) else foreign_array(leaf).dtype for leaf in leaves]
+    return FLOAT32 if dtypes and all(d.kind == "f" and d.itemsize <= 4 for d in dtypes) else FLOAT64
+
+
+def tensor_of(value: Any, dtype: np.dtype, what: str) -> Tensor:
+    """`value` as a tensor of a float dtype, with its history."""
+    if isinstance(value, Tensor) and value.dtype == dtype:
+        return value
+    array = value if isinstance(value, Tensor) else foreign_array(value)
+    if array.dtype.kind != "f":
+        raise DtypeError(f"{what} holds {array.dtype} data, which has no gradient; make it float, or leave it out of "
+                         "argnums")
+    return value.astype(dtype) if isinstance(value, Tensor) else Tensor(array, dtype)
+
+
+def _output(leaf: Any, function: Callable) -> Tensor:
+    if isinstance(leaf, Tensor):
+        return leaf
+    try:
+        return Tensor(leaf)
+    except (TypeError, ValueError):
+        name = getattr(function, "__name__", "the function")
+        raise GradientError(f"{name}() returned a {type(leaf).__name__}, which has no derivative; return tensors, and "
+                            "anything else with has_aux=True") from None

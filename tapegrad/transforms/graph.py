@@ -1,0 +1,249 @@
+"""The computation graph, walked by ops that are recorded like any other: for derivatives that are differentiated again.
+
+The compiled reverse walk gives numbers. Where a derivative is itself to be differentiated, pushed forward or batched,
+the graph is walked here in Python instead: `pull` in reverse with cotangents (adjoints), `push` forward with tangents.
+A variable may be seen through many views; its cotangent and its tangent are flat tensors of all its elements, of which
+those of a view are the same view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import functions
+from ..engine.storage import contiguous_strides
+from ..errors import GradientError
+from ..functions.elementwise import add
+from ..functions.layout import broadcast_to, reshape
+from ..ops.mapped import Mapped
+from ..tape.state import enable_grad
+from ..tensor.recording import contiguous
+from ..tensor.tensor import Tensor, view
+from .elementwise import evaluate
+from .placing import placed, sum_to
+from .reading import steps_to
+from .steps import Step, elements_of, offset_of, variable_of
+from .trace import Trace
+from .variables import fresh
+from .vmap import run
+
+
+class Graph:
+    """What outputs were computed from sources by.
+
+    Parameters
+    ----------
+    outputs : sequence of Tensor
+    sources : sequence of Tensor
+        Each a variable of its own.
+    """
+
+    def __init__(self, outputs: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+        self.outputs, self.sources = outputs, sources
+        own = {variable_of(t) for t in sources}
+        reached, made = set(own), set()
+        self.steps: list[Step] = []
+        ends = {variable_of(t) for t in outputs if t.requires_grad}
+        for step in steps_to([t for t in outputs if t.requires_grad]):
+            made.add(step.output)
+            ends.update([step.operands[j][0] for j in step.inputs if step.operands[j][3]])
+            if step.output not in own and step.flows(reached):
+                reached.add(step.output)
+                self.steps.append(step)
+        self._reached = reached
+        #: whether the outputs depend on something else too that can be differentiated by
+        self.is_open = bool(ends - made - own)
+
+    def pull(self, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """The cotangents of the sources from those of the outputs; None where no output depends on one."""
+        totals = _Cotangents()
+        for t, g in zip(self.outputs, cotangents):
+            if g is not None and variable_of(t) in self._reached:
+                totals.add(variable_of(t), elements_of(t), offset_of(t), t.shape, t.strides, g)
+        for step in reversed(self.steps):
+            flat = totals.take(step.output)
+            if flat is None:
+                continue
+            g = view(contiguous(flat), 0, step.shape, contiguous_strides(step.shape))
+            for j, contribution in _contributions(step, g, step.flows(self._reached)):
+                key, elements, offset, _ = step.operands[j]
+                shape, _, strides = step.kinds[j]
+                totals.add(key, elements, offset, shape, strides, contribution)
+        return [totals.of(t) for t in self.sources]
+
+    def push(self, tangents: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """The tangents of the outputs from those of the sources; None where one depends on no source that moves."""
+        flat: dict[Any, Tensor] = {}
+        for t, d in zip(self.sources, tangents):
+            if d is not None:
+                flat[variable_of(t)] = placed(d, elements_of(t), offset_of(t), t.shape, t.strides)
+        for step in self.steps:
+            moved = {}
+            for j in step.flows(flat):
+                shape, _, strides = step.kinds[j]
+                moved[j] = view(contiguous(flat[step.operands[j][0]]), step.operands[j][2], shape, strides)
+            if moved:
+                dy = _tangent(step, moved)
+                if dy is not None:
+                    flat[step.output] = reshape(dy, (dy.size,))
+        return [None if variable_of(t) not in flat else
+                view(contiguous(flat[variable_of(t)]), offset_of(t), t.shape, t.strides) for t in self.outputs]
+
+
+class _Cotangents:
+    """By variable a flat tensor of all its elements, to which the contributions of views are added up."""
+
+    def __init__(self) -> None:
+        self._totals: dict[Any, Tensor] = {}
+
+    def add(self, key: Any, elements: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
+            contribution: Tensor) -> None:
+        """Add what belongs to a view of a variable of so many elements."""
+        flat = placed(contribution, elements, offset, shape, strides)
+        before = self._totals.get(key)
+        self._totals[key] = flat if before is None else add(before, flat)
+
+    def take(self, key: Any) -> Tensor | None:
+        """What has been added up; it is forgotten."""
+        return self._totals.pop(key, None)
+
+    def of(self, t: Tensor) -> Tensor | None:
+        """What belongs to a view of a variable."""
+        flat = self._totals.get(variable_of(t))
+        return None if flat is None else view(contiguous(flat), offset_of(t), t.shape, t.strides)
+
+
+# ------------------------------------------------------------------ one instruction
+
+
+def _contributions(step: Step, g: Tensor, inputs: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
+    """By input what it contributes to its cotangent, given that of the output."""
+    op = step.op
+    if isinstance(op, Mapped):
+        yield from _of_each(step, g, inputs)
+        return
+    if op.formula is not None:
+        yield from _by_formula(step, g, inputs)
+        return
+    for j in inputs:
+        rule = op.composition.get(step.name(j))
+        if rule is None:
+            raise GradientError(f"{step.at()}: {op.name} has no second derivative by its input {step.name(j)!r}: "
+                                "its adjoint is not given as a composition of ops; detach() what it uses, or compute "
+                                "it by other ops")
+        c = evaluate(rule, step, g) if isinstance(rule, str) else rule(step, g, functions)
+        if isinstance(c, Tensor):
+            yield j, sum_to(c, step.kinds[j][0])
+
+
+def _tangent(step: Step, moved: Mapping[int, Tensor]) -> Tensor | None:
+    """The output's tangent, given those of some inputs."""
+    op, total = step.op, None
+    if isinstance(op, Mapped):
+        with _One(step) as one:
+            dy = _tangent(one.step, {j: one.slice(d, j) for j, d in moved.items()})
+        return None if dy is None else one.results([dy])[0]
+    if op.formula is not None:
+        y, sources = _formula(step, moved)
+        return Graph([y], sources).push(list(moved.values()))[0]
+    rest = {}
+    for j, d in moved.items():
+        rule: Any = op.tangent.get(step.name(j)) or op.composition.get(step.name(j))
+        if isinstance(rule, str):
+            part = evaluate(rule, step, d)
+        elif step.name(j) in op.tangent:
+            part = rule(step, d, functions)
+        else:
+            rest[j] = d
+            continue
+        if isinstance(part, Tensor):
+            part = part if part.shape == step.shape else broadcast_to(part, step.shape)
+            total = part if total is None else add(total, part)
+    if rest:
+        part = _transposed(step, rest)
+        if part is not None:
+            total = part if total is None else add(total, part)
+    return total
+
+
+def _transposed(step: Step, moved: Mapping[int, Tensor]) -> Tensor | None:
+    """The tangent where no rule is given: the adjoint is linear in the cotangent, and its transpose is the tangent."""
+    shape, dtype, _ = step.kinds[0]
+    with enable_grad():
+        u = fresh(Tensor(np.zeros(shape, dtype)))
+        found = dict(_contributions(step, u, moved))
+    return Graph(list(found.values()), [u]).pull([moved[j] for j in found])[0]
+
+
+class _One:
+    """An instruction for each of a batch, seen as one of them: a trace of what is computed for one."""
+
+    def __init__(self, step: Step) -> None:
+        op: Any = step.op
+        self._axes = [step.axes >> j & 1 for j in range(len(step.kinds))]
+        self._whole, self._size = step, step.count
+        self._trace, self._values = Trace(step.kinds[0][1], "vmap"), dict[int, Tensor]()
+        kinds = [(shape[1:], dtype, strides[1:]) if axis else (shape, dtype, strides)
+                 for (shape, dtype, strides), axis in zip(step.kinds, self._axes)]
+        attributes = step.attributes[len(step.attributes) - step.length:]
+        self.step = Step(op.inner, attributes, step.operands[:-1], kinds, step.where,
+                         lambda j: self.slice(step.tensor(j), j))
+
+    def slice(self, t: Tensor, j: int = 0) -> Tensor:
+        """What one of the batch has of a tensor that belongs to operand `j`."""
+        if not self._axes[j]:
+            return t
+        one = self._trace.input(t.shape[1:], t.dtype, t.requires_grad)
+        self._values[one.node.variable] = t
+        return one
+
+    def __enter__(self) -> _One:
+        self._trace.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._trace.__exit__(*error)
+
+    def results(self, found: Sequence[Tensor]) -> list[Tensor]:
+        """What was found for one, for all of the batch along a leading axis."""
+        return [t if has_axis else broadcast_to(t, (self._size, *t.shape))
+                for t, has_axis in run(self._trace, found, self._values, self._size)]
+
+
+def _of_each(step: Step, g: Tensor, inputs: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
+    with _One(step) as one:
+        found = list(_contributions(one.step, one.slice(g), inputs))
+    for (j, _), c in zip(found, one.results([c for _, c in found])):
+        yield j, sum_to(c, step.kinds[j][0])
+
+
+class _Substituted:
+    """An instruction some of whose operands are other tensors."""
+
+    def __init__(self, step: Step, tensors: Mapping[str, Tensor]) -> None:
+        self._step = step
+        self.__dict__.update(tensors)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._step, name)
+
+
+def _formula(step: Step, inputs: Iterable[int]) -> tuple[Tensor, list[Tensor]]:
+    """The output of an op by its formula, as a function of fresh variables for `inputs`."""
+    formula: Any = step.op.formula
+    with enable_grad():
+        sources = {step.name(j): fresh(step.tensor(j)) for j in inputs}
+        return formula(_Substituted(step, sources), functions), list(sources.values())
+
+
+def _by_formula(step: Step, g: Tensor, inputs: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
+    inputs = list(inputs)
+    y, sources = _formula(step, inputs)
+    for j, c in zip(inputs, Graph([y], sources).pull([reshape(g, y.shape)])):
+        if c is not None:
+            yield j, c
+
+

@@ -1,0 +1,210 @@
+"""Whole Jacobians and Hessians: products with all unit vectors at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.tree import unflatten
+from ..errors import GradientError
+from ..functions.layout import moveaxis, reshape
+from ..tensor.tensor import Tensor
+from .evaluation import Evaluation, zeros
+from .grad import ValueAndGrad
+from .transformation import Argnums, Transformation
+from .vmap import mapped
+
+FORWARD, REVERSE = "forward", "reverse"
+
+
+class Jacobian(Transformation):
+    """``jacobian(f)``, `jacfwd`, `jacrev`; call it, nest it, or give it to `compile`."""
+
+    def __init__(self, function: Callable, argnums: int | Sequence[int], has_aux: bool, mode: str | None) -> None:
+        super().__init__(function, argnums, has_aux, mode)
+        self._argnums, self._has_aux, self._mode = Argnums(argnums), has_aux, mode
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The Jacobian at these arguments."""
+        positions, again = self._argnums.positions(len(args))
+        run = Evaluation(self._function, args, kwargs, positions, self._has_aux)
+        inputs, outputs = (sum([t.size for t in tensors]) for tensors in (run.sources, run.outputs))
+        mode = self._mode or (FORWARD if inputs < outputs else REVERSE)
+        with run.walking():
+            blocks = (_forward if mode == FORWARD else _reverse)(run)
+            given = [[run.given(block) for block in row] for row in blocks]
+        by_output = [self._argnums.arranged(run.by_argument(row), again)
+                     for row in given]
+        jacobian = unflatten(run.structure, by_output)
+        return (jacobian, run.auxiliary()) if self._has_aux else jacobian
+
+
+def _units(like: Sequence[Tensor]) -> list[Tensor]:
+    """All unit vectors of some tensors together, along a leading axis."""
+    total, first, found = sum([t.size for t in like]), 0, []
+    for t in like:
+        whole = np.zeros((total, t.size), t.dtype)
+        whole[first:first + t.size] = np.eye(t.size, dtype=t.dtype)
+        found.append(Tensor(whole.reshape(total, *t.shape)))
+        first += t.size
+    return found
+
+
+def _reverse(run: Evaluation) -> list[list[Tensor]]:
+    """By output and source a block of the Jacobian, from the cotangents of all unit vectors."""
+    units = _units(run.outputs)
+    total, dtype = sum([t.size for t in run.outputs]), run.sources[0].dtype
+
+    def pull(*cotangents: Tensor) -> list[Tensor]:
+        found = run.graph.pull(cotangents)
+        return [zeros(t) if g is None else g for t, g in zip(run.sources, found)]
+
+    rows = _mapped(pull, units, total, dtype) if total else [
+        Tensor(np.zeros((0, *s.shape), dtype)) for s in run.sources]
+    blocks, first = [], 0
+    for t in run.outputs:
+        blocks.append([reshape(r[first:first + t.size], (*t.shape, *s.shape)) for r, s in zip(rows, run.sources)])
+        first += t.size
+    return blocks
+
+
+def _forward(run: Evaluation) -> list[list[Tensor]]:
+    """The same from the tangents of all unit vectors."""
+    units = _units(run.sources)
+    total, dtype = sum([t.size for t in run.sources]), run.sources[0].dtype
+
+    def push(*tangents: Tensor) -> list[Tensor]:
+        found = run.graph.push(tangents)
+        return [zeros(t) if d is None else d for t, d in zip(run.outputs, found)]
+
+    columns = _mapped(push, units, total, dtype) if total else [
+        Tensor(np.zeros((0, *t.shape), dtype)) for t in run.outputs]
+    blocks = []
+    for t, c in zip(run.outputs, columns):
+        first, row = 0, []
+        for s in run.sources:
+            part = moveaxis(reshape(c[first:first + s.size], (s.size, t.size)), 0, 1)
+            row.append(reshape(part, (*t.shape, *s.shape)))
+            first += s.size
+        blocks.append(row)
+    return blocks
+
+
+def _mapped(function: Callable, units: Sequence[Tensor], total: int, dtype: np.dtype) -> list[Tensor]:
+    """A linear function of all unit vectors, the results along a leading axis."""
+    found, _ = mapped(function, units, [True] * len(units), total, dtype)
+    return [t if has_axis else Tensor(np.zeros((total, *t.shape), t.dtype)) for t, has_axis in found]
+
+
+class Hessian(Transformation):
+    """``hessian(f)``; call it, nest it, or give it to `compile`."""
+
+    def __init__(self, function: Callable, argnums: int | Sequence[int], has_aux: bool) -> None:
+        super().__init__(function, argnums, has_aux)
+        self._jacobian = Jacobian(ValueAndGrad(function, argnums, has_aux, True), argnums, has_aux, FORWARD)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The Hessian at these arguments."""
+        return self._jacobian(*args, **kwargs)
+
+
+class ElementwiseGrad(Transformation):
+    """``elementwise_grad(f)``; call it, nest it, or give it to `compile`."""
+
+    def __init__(self, function: Callable, argnums: int | Sequence[int]) -> None:
+        super().__init__(function, argnums)
+        self._argnums = Argnums(argnums)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The derivatives at these arguments."""
+        positions, again = self._argnums.positions(len(args))
+        run = Evaluation(self._function, args, kwargs, positions)
+        for t in run.outputs:
+            if any(s.shape != t.shape for s in run.sources):
+                given = ", ".join(str(list(s.shape)) for s in run.sources)
+                raise GradientError(f"elementwise_grad: {self._name}() gives shape {list(t.shape)} from arguments of "
+                                    f"{given}; it must act on each element by itself")
+        found = run.pull([Tensor(np.ones(t.shape, t.dtype)) for t in run.outputs])
+        return self._argnums.arranged(run.by_argument(found), again)
+
+
+def jacrev(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Jacobian:
+    """The Jacobian of `f` in reverse mode, a row for each element of the result; see `jacobian`."""
+    return Jacobian(f, argnums, has_aux, REVERSE)
+
+
+def jacfwd(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Jacobian:
+    """The Jacobian of `f` in forward mode, a column for each element of the arguments; see `jacobian`."""
+    return Jacobian(f, argnums, has_aux, FORWARD)
+
+
+def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Jacobian:
+    """A function that returns the Jacobian of `f`, in forward or reverse mode, whichever takes fewer products.
+
+    Parameters
+    ----------
+    f : callable
+        Over tensors; returns a tensor of any shape, or nested lists, tuples and dicts of them; with `has_aux` a pair of
+        that and anything.
+    argnums : int or tuple of int, default 0
+        Positional arguments by which to differentiate; each an array or nested lists, tuples and dicts of arrays.
+    has_aux : bool, default False
+
+    Returns
+    -------
+    callable
+        In the structure of the result that of the argument, of arrays of shape ``(*result, *argument)``; a tuple of
+        these if `argnums` is one; a pair of that and the auxiliary result with `has_aux`.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> tg.jacobian(lambda x: tg.stack([x[0] * x[1], x[0] + x[1]]))(np.array([2.0, 3.0])).tolist()
+    [[3.0, 2.0], [1.0, 1.0]]
+    """
+    return Jacobian(f, argnums, has_aux, None)
+
+
+def hessian(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Hessian:
+    """A function that returns the matrix of second derivatives of a scalar `f`: forward mode over reverse mode.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a scalar; with `has_aux` a pair (scalar, anything).
+    argnums : int or tuple of int, default 0
+    has_aux : bool, default False
+
+    Returns
+    -------
+    callable
+        In the structure of the argument, again in its structure, arrays of shape ``(*argument, *argument)``; nested
+        tuples if `argnums` is one.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> tg.hessian(lambda x: x[0] ** 2 * x[1])(np.array([2.0, 3.0])).tolist()
+    [[6.0, 4.0], [4.0, 0.0]]
+    """
+    return Hessian(f, argnums, has_aux)
+
+
+def elementwise_grad(f: Callable, argnums: int | Sequence[int] = 0) -> ElementwiseGrad:
+    """The derivative of a function that acts on each element by itself, for all elements at once.
+
+    Parameters
+    ----------
+    f : callable
+        Its result has the shape of the argument.
+    argnums : int or tuple of int, default 0
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> tg.elementwise_grad(tg.elementwise_grad(lambda x: x ** 3))(np.array([1.0, 2.0])).tolist()
+    [6.0, 12.0]
+    """
+    return ElementwiseGrad(f, argnums)

@@ -1,0 +1,118 @@
+"""Instructions off the thread's tape, or off the recording that is being made, as `Step`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.walks.walk import WANTED
+from ..errors import GradientError, GraphReleasedError
+from ..ops.table import OPS
+from ..tape.nodes import Leaf, Node
+from ..tape.recomputation import Again
+from ..tape.reverse import check_unchanged
+from ..tape.rows import Symbol
+from ..tape.state import state
+from ..tape.tape import Tape
+from ..tensor.tensor import Tensor
+from .steps import Operand, Step
+
+_RELEASED = ("this stretch of tape was walked already and given back; call the first backward() with "
+             "retain_graph=True or create_graph=True, or detach() what is used of it")
+
+
+def steps_to(outputs: Sequence[Tensor]) -> list[Step]:
+    """The instructions through which history flows to `outputs`, in the order of computation."""
+    steps: list[Step] = []
+    nodes = [t.node for t in outputs if isinstance(t.node, Node)]
+    tapes: Any = dict.fromkeys([node.tape for node in nodes])
+    for tape in tapes:
+        steps += _off_tape(tape, [node for node in nodes if node.tape is tape])
+    symbols = [t.node for t in outputs if isinstance(t.node, Symbol)]
+    capture = state.capture
+    while symbols and capture is not None:
+        steps = [*_off_recording(capture, {node.variable for node in symbols if node.tape is capture.tape}), *steps]
+        capture = capture.outer
+    return steps
+
+
+def _off_tape(tape: Tape, roots: Sequence[Node]) -> list[Step]:
+    nodes: dict[int, Node] = {}
+    waiting = list(roots)
+    while waiting:
+        node = waiting.pop()
+        if not node.on_tape:
+            raise GraphReleasedError(_RELEASED)
+        if node.variable not in nodes:
+            nodes[node.variable] = node
+            waiting += node.inputs
+    numbers = np.array(sorted(int(tape._producer[v]) for v in nodes), np.int64)
+    check_unchanged(tape, numbers)
+    sources = {v: source for source, v in tape._externals.items()}
+    return [_taped(tape, n, nodes, sources) for n in numbers.tolist()]
+
+
+def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, Any]) -> Step:
+    """Instruction `n` of a tape; all that is needed of the tape is read now, for it moves on."""
+    op, (kinds, read, *_), saved = OPS[tape._opcode[n]], tape.notes[n], tape.saved[n]
+    words = tape._words[tape._start[n]:tape._start[n + 1]].tolist()
+    first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
+    variables, offsets = tape._variable[first:last].tolist(), tape._offset[first:last].tolist()
+    flags, sizes = tape._flags[first:last].tolist(), tape._nbytes[tape._variable[first:last]].tolist()
+    if type(saved) is Again:
+        raise GradientError(f"{op.name}: a derivative that is differentiated again cannot pass through tg.checkpoint; "
+                            "call the function itself")
+    held = dict(enumerate(saved)) if tape.keep else dict(zip(read, saved))
+
+    def operand(j: int) -> Tensor:
+        shape, dtype, strides = kinds[j]
+        source = sources.get(variables[j])
+        if isinstance(source, Leaf):
+            return Tensor._made(source.buffer, offsets[j], shape, strides, dtype, source, source.requires_grad)
+        if isinstance(source, Node):
+            raise GraphReleasedError(_RELEASED)
+        if j not in held:
+            raise GradientError(f"{op.name}: its derivative of higher order reads operand {j} of shape {list(shape)}, "
+                                "which was not kept; compute the derivative with tg.grad or tg.jvp, or on a tape that "
+                                "keeps everything (with tg.Tape() as tape:)")
+        buffer, node = held[j], nodes.get(variables[j])
+        return Tensor._made(buffer, words[1 + 2 * j] - buffer.address // dtype.itemsize, shape, strides, dtype, node,
+                            node is not None)
+
+    operands: list[Operand] = [
+        (sources[v] if isinstance(sources.get(v), Leaf) else (id(tape), v),
+         nbytes // kinds[j][1].itemsize if j < len(kinds) else 0, offset, flag & WANTED != 0)
+        for j, (v, offset, flag, nbytes) in enumerate(zip(variables, offsets, flags, sizes))]
+    return Step(op, words[1 + 2 * len(operands):], operands, kinds, "", operand)
+
+
+def _off_recording(capture: Any, needed: set[int]) -> list[Step]:
+    rows = capture.rows
+    sources, found = {v: source for source, v in rows.externals.items()}, []
+    for opcode, attributes, operands, note in reversed(rows.instructions):
+        if operands[0][0] in needed:
+            needed.update([v for v, _, flags in operands[1:] if flags & WANTED])
+            found.append(_recorded(capture, opcode, attributes, operands, note, sources))
+    return found[::-1]
+
+
+def _recorded(capture: Any, opcode: int, attributes: Sequence[int], operands: Sequence[tuple[int, int, int]], note: Any,
+              sources: Mapping[int, Any]) -> Step:
+    kinds, sizes, tape = note[0], capture.rows.nbytes, capture.tape
+
+    def operand(j: int) -> Tensor:
+        v, offset, flags = operands[j]
+        shape, dtype, strides = kinds[j]
+        source = sources.get(v)
+        if source is None:
+            return Tensor._made(None, offset, shape, strides, dtype, Symbol(tape, v, sizes[v], True),
+                                j == 0 or flags & WANTED != 0)
+        return capture.outside(source, offset, shape, strides, dtype)
+
+    named: list[Operand] = [
+        (sources[v] if isinstance(sources.get(v), Leaf) else (id(tape), v),
+         sizes[v] // kinds[j][1].itemsize if j < len(kinds) else 0, offset, flags & WANTED != 0)
+        for j, (v, offset, flags) in enumerate(operands)]
+    return Step(OPS[opcode], attributes, named, kinds, "{}:{}".format(*note[2][:2]), operand)
