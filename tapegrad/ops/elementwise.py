@@ -205,6 +205,7 @@ unary("hardtanh", "clipped(x, p, q)", "where((x > p) & (x < q), g, 0.0)", "x bet
 unary("power_constant", "power(x, p)", "power_slope(g, x, p)", "x^p, p a number")
 unary("scale_shift", "p * x + q", "g * p", "p x + q, p and q numbers")
 unary("copy", "x", "g", "x, contiguous")
+unary("nothing", "zero_of(x)", "g", "0, whose slope is 1: the direction along which a function is linearised")
 unary("huber", "huber_of(x, p)", "g * clipped(x, -p, p)", "quadratic up to p, then linear")
 unary("x_log_x", "entropy_of(x)", "where(x == 0.0, 0.0, g * (log(x) + 1.0))", "x ln x, 0 at 0; slope 0 there")
 
@@ -226,6 +227,7 @@ binary("bce", "-(b * clamped_log(a) + (1.0 - b) * clamped_log(1.0 - a))",
        "g * (clamped_log(1.0 - a) - clamped_log(a))", "-(b ln a + (1 - b) ln(1 - a)), logarithms not below -100")
 binary("bce_with_logits", "(1.0 - b) * a - log_sigmoid(a)", "g * (sigmoid(a) - b)", "-g * a",
        "bce of sigmoid(a), stable")
+binary("given", "a", "0.0", "g", "a, whose derivative is that of b: a value with a rule for its derivative")
 binary("kl", "entropy_of(b) - b * a", "-g * b", "where(b == 0.0, -g * a, g * (log(b) + 1.0 - a))", "b (ln b - a)")
 
 for _name, _rule in (("greater", "a > b"), ("greater_equal", "a >= b"), ("less", "a < b"), ("less_equal", "a <= b"),

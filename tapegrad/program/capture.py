@@ -64,6 +64,8 @@ class Capture:
         What has been recorded.
     has_variables : bool
         Whether some values are variables of inner derivatives, which require a gradient there, and nowhere else.
+    given : dict of int to object
+        By variable, what a user has given for its derivative.
     outer : Capture or None
         The recording within which this one is made.
     draws : int
@@ -94,6 +96,7 @@ class Capture:
         self.draws = self.recorded = 0
         self.outer: Capture | None = None
         self.has_variables = False
+        self.given: dict[int, Any] = {}
 
     def __enter__(self) -> Capture:
         if state.capture is not None:

@@ -16,7 +16,7 @@ __all__ = ["Leaf", "Node"]
 class Node:
     """The output of an instruction; it keeps the instruction and its ancestors alive."""
 
-    __slots__ = ("tape", "variable", "nbytes", "inputs", "epoch")
+    __slots__ = ("tape", "variable", "nbytes", "inputs", "epoch", "__weakref__")
 
     def __init__(self, tape: Instructions, variable: int, nbytes: int, inputs: tuple[Any, ...]) -> None:
         self.tape, self.variable, self.nbytes, self.inputs, self.epoch = tape, variable, nbytes, inputs, tape.epoch

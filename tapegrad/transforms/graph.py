@@ -68,6 +68,12 @@ class Graph:
             if flat is None:
                 continue
             g = view(contiguous(flat), 0, step.shape, contiguous_strides(step.shape))
+            if step.rule is not None:
+                for t, contribution in step.rule.pull(g):
+                    if variable_of(t) in self._reached:
+                        totals.add(variable_of(t), elements_of(t), offset_of(t), t.shape, t.strides,
+                                   sum_to(contribution, t.shape))
+                continue
             for j, contribution in _contributions(step, g, step.flows(self._reached)):
                 key, elements, offset, _ = step.operands[j]
                 shape, _, strides = step.kinds[j]
@@ -81,6 +87,11 @@ class Graph:
             if d is not None:
                 flat[variable_of(t)] = placed(d, elements_of(t), offset_of(t), t.shape, t.strides)
         for step in self.steps:
+            if step.rule is not None:
+                dy = step.rule.push(lambda t: self.seen(flat, t))
+                if dy is not None:
+                    flat[step.output] = reshape(dy, (dy.size,))
+                continue
             moved = {}
             for j in step.flows(flat):
                 shape, _, strides = step.kinds[j]
@@ -89,8 +100,13 @@ class Graph:
                 dy = _tangent(step, moved)
                 if dy is not None:
                     flat[step.output] = reshape(dy, (dy.size,))
-        return [None if variable_of(t) not in flat else
-                view(contiguous(flat[variable_of(t)]), offset_of(t), t.shape, t.strides) for t in self.outputs]
+        return [self.seen(flat, t) for t in self.outputs]
+
+    @staticmethod
+    def seen(flat: Mapping[Any, Tensor], t: Tensor) -> Tensor | None:
+        """Of flat tensors of all elements of variables, the view that a tensor is."""
+        whole = flat.get(variable_of(t)) if t.node is not None else None
+        return None if whole is None else view(contiguous(whole), offset_of(t), t.shape, t.strides)
 
 
 class _Cotangents:
@@ -112,8 +128,7 @@ class _Cotangents:
 
     def of(self, t: Tensor) -> Tensor | None:
         """What belongs to a view of a variable."""
-        flat = self._totals.get(variable_of(t))
-        return None if flat is None else view(contiguous(flat), offset_of(t), t.shape, t.strides)
+        return Graph.seen(self._totals, t)
 
 
 # ------------------------------------------------------------------ one instruction

@@ -46,13 +46,13 @@ def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     reach = 0
     for n, s in sorted(((n, abs(s)) for n, s in zip(shape, strides) if n > 1), key=lambda axis: axis[1]):
         if s <= reach:
-            numbers = _numbers(0, shape, strides)
-            return len(np.unique(numbers)) < numbers.size
+            found = numbers(0, shape, strides)
+            return len(np.unique(found)) < found.size
         reach += (n - 1) * s
     return False
 
 
-def _numbers(offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+def numbers(offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
     """Of each element of a view its number among the variable's elements."""
     numbers = np.full(shape, offset, np.int64)
     for d, (n, s) in enumerate(zip(shape, strides)):
@@ -77,7 +77,7 @@ def placed(t: Tensor, elements: int, offset: int, shape: tuple[int, ...], stride
         return view(t, 0, (elements,), (1,))
     if _overlaps(shape, strides):
         zeros = Tensor(np.zeros(elements, t.dtype))
-        return zeros.at[_numbers(offset, shape, strides).ravel()].add(reshape(t, (t.size,)))
+        return zeros.at[numbers(offset, shape, strides).ravel()].add(reshape(t, (t.size,)))
     return recorder(PAD)((elements,), dtype=t.dtype, x=t, value=0.0, elements=elements, offset=offset,
                          nest=nest(shape, (strides, t.strides)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,8 +20,18 @@ from ..tape.tape import Tape
 from ..tensor.tensor import Tensor
 from .steps import Operand, Step
 
+#: by the output of an instruction, what a user has given for its derivative
+RULES: WeakKeyDictionary[Node, Any] = WeakKeyDictionary()
 _RELEASED = ("this stretch of tape was walked already and given back; call the first backward() with "
              "retain_graph=True or create_graph=True, or detach() what is used of it")
+
+
+def attach(t: Tensor, rule: Any) -> None:
+    """Have a result carry what a user has given for its derivative."""
+    if t.is_symbolic:
+        state.capture.given[t.node.variable] = rule
+    elif t.requires_grad:
+        RULES[t.node] = rule
 
 
 def steps_to(outputs: Sequence[Tensor]) -> list[Step]:
@@ -85,7 +96,7 @@ def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, 
         (sources[v] if isinstance(sources.get(v), Leaf) else (id(tape), v),
          nbytes // kinds[j][1].itemsize if j < len(kinds) else 0, offset, flag & WANTED != 0)
         for j, (v, offset, flag, nbytes) in enumerate(zip(variables, offsets, flags, sizes))]
-    return Step(op, words[1 + 2 * len(operands):], operands, kinds, "", operand)
+    return Step(op, words[1 + 2 * len(operands):], operands, kinds, "", operand, RULES.get(nodes[variables[0]]))
 
 
 def _off_recording(capture: Any, needed: set[int]) -> list[Step]:
@@ -115,4 +126,5 @@ def _recorded(capture: Any, opcode: int, attributes: Sequence[int], operands: Se
         (sources[v] if isinstance(sources.get(v), Leaf) else (id(tape), v),
          sizes[v] // kinds[j][1].itemsize if j < len(kinds) else 0, offset, flags & WANTED != 0)
         for j, (v, offset, flags) in enumerate(operands)]
-    return Step(OPS[opcode], attributes, named, kinds, "{}:{}".format(*note[2][:2]), operand)
+    return Step(OPS[opcode], attributes, named, kinds, "{}:{}".format(*note[2][:2]), operand,
+                capture.given.get(operands[0][0]))

@@ -65,11 +65,14 @@ class Step:
         Of the output and the inputs.
     where : str
         The user's line, where it is known.
+    rule : object
+        What a user has given for the derivative, in place of that of the op (see `rules.Rule`), or None.
     """
 
     def __init__(self, op: Op, attributes: Sequence[int], operands: Sequence[Operand], kinds: Sequence[Kind],
-                 where: str, operand: Callable[[int], Tensor]) -> None:
+                 where: str, operand: Callable[[int], Tensor], rule: Any = None) -> None:
         self.op, self.attributes, self.operands, self.kinds, self.where = op, tuple(attributes), operands, kinds, where
+        self.rule = rule
         self._operand, self._tensors = operand, dict[int, Tensor]()
 
     def tensor(self, j: int) -> Tensor:

@@ -16,6 +16,7 @@ from ..tensor.arrays import DEFAULT_DTYPE, FLOAT64
 from ..tensor.recording import as_tensor, contiguous, lift_to, record
 from ..tensor.tensor import Tensor, view
 from .batching import batch
+from .reading import attach
 from .trace import Trace
 from .transformation import Transformation
 
@@ -87,7 +88,9 @@ def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size
     calls = []
     for call in reversed(trace.calls):
         if call.variable in needed:
-            needed.update([t.node.variable for t in call.inputs if trace.owns(t)])
+            rule = trace.given.get(call.variable)
+            operands = call.inputs if rule is None else (*call.inputs, *rule.operands)
+            needed.update([t.node.variable for t in operands if trace.owns(t)])
             calls.append(call)
 
     def seen(t: Tensor) -> tuple[Tensor, bool]:
@@ -109,6 +112,8 @@ def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size
             y = record(call.op, operands, call.shape, call.attributes, dtype=call.dtype, out_dtype=call.out_dtype,
                        aux=call.aux, added=call.added, always=call.random, summed=call.summed)
         known[call.variable] = _flat(y, any(axes)), any(axes)
+        if call.variable in trace.given:
+            attach(y, trace.given[call.variable].over(seen, size))
     return [seen(t) if isinstance(t, Tensor) else (t, False) for t in results]
 
 

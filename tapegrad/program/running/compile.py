@@ -40,6 +40,11 @@ class _Recording:
 
 
 
+def _array(result: np.ndarray) -> Any:
+    """A copy for the caller; of one number, NumPy's scalar."""
+    return result.copy()[()]
+
+
 class CompiledFunction:
     """A function that replays its recordings; made by `compile`.
 
@@ -138,8 +143,10 @@ class CompiledFunction:
                 tensors = [t for t in outputs if isinstance(t, Tensor)]
                 program = Program(capture, inputs, tensors)
 
+                made: Any = _array if getattr(self._function, "gives_arrays", False) else Tensor
+
                 def present(program: Program) -> Any:
-                    return unflatten(shape, [Tensor(program.array(t)) if isinstance(t, Tensor) else own(t)
+                    return unflatten(shape, [made(program.array(t)) if isinstance(t, Tensor) else own(t)
                                              for t in outputs])
 
         return _Recording(program, capture.conditions(capture.leaves), present)
