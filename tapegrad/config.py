@@ -1,4 +1,4 @@
-"""What tapegrad stands on in this process, and what of it can be chosen: ``tg.config``, thread counts."""
+"""The environment of this process, and its settings: ``tg.config``, thread counts."""
 
 from __future__ import annotations
 

@@ -33,11 +33,11 @@ class ShapeError(TapegradError, ValueError):
 
 
 class ArgumentError(TapegradError, ValueError):
-    """A value that an argument may not have."""
+    """An argument out of its range."""
 
 
 class DtypeError(TapegradError, TypeError):
-    """A dtype that an op does not take, or two that do not go together."""
+    """A dtype that an op does not take, or two that do not match."""
 
 
 class IndexRangeError(TapegradError, IndexError):
@@ -45,23 +45,23 @@ class IndexRangeError(TapegradError, IndexError):
 
 
 class TapeMemoryError(TapegradError, MemoryError):
-    """The tape would need more bytes than it may hold."""
+    """The tape would exceed its memory limit."""
 
 
 class GradientError(TapegradError, RuntimeError):
-    """A reverse walk that cannot be made: no graph, or no scalar to start from."""
+    """A reverse walk that is not possible: no graph, or no scalar to start from."""
 
 
 class GraphReleasedError(GradientError):
-    """The stretch of tape behind a tensor was walked already and given back."""
+    """The part of the tape that a tensor depends on was walked already and released."""
 
 
 class StaleTensorError(TapegradError, RuntimeError):
-    """A tensor whose buffer belongs to a recording: its values are not there to be read."""
+    """A tensor of a recording, whose values cannot be read."""
 
 
 class CaptureError(TapegradError, RuntimeError):
-    """A recording would freeze a value that depends on its inputs."""
+    """A recording would bake in a value that depends on its inputs."""
 
 
 class InPlaceError(TapegradError, RuntimeError):
@@ -69,7 +69,7 @@ class InPlaceError(TapegradError, RuntimeError):
 
 
 class SwallowedError(TapegradError, AttributeError):
-    """An assignment that would be accepted and do nothing."""
+    """An assignment that would have no effect."""
 
 
 class DataError(TapegradError, ValueError):
@@ -96,8 +96,8 @@ class CopyError(TapegradError, TypeError):
 
 
 class CorruptionError(TapegradError, RuntimeError):
-    """Bytes that were not an instruction's own were written; looked for with ``TAPEGRAD_DEBUG=1`` only."""
+    """Bytes outside of an instruction's operands were written; checked with ``TAPEGRAD_DEBUG=1`` only."""
 
 
 class RecomputationError(TapegradError, RuntimeError):
-    """An instruction that gives another result when it runs again."""
+    """A recomputed instruction that gives another result."""
