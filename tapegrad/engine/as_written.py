@@ -1,12 +1,12 @@
-"""A user's functions keep the arithmetic in which they are written, compiled and as plain Python.
+"""Semantics of user functions: arithmetic in the order written, equal when compiled and as plain Python.
 
-Compiled: numba's defaults for what rounds (no ``fastmath``) and NumPy's for what divides by zero. Numba hands the
-flags of a caller on to a plain ``@njit`` function that it is the first to compile, which keeps them ever after, on disk
-too; so the flags of what a user's function calls are said here for it, as they would be were it called by itself.
+Compiled: numba's defaults for rounding (no ``fastmath``) and NumPy's for division by zero. Numba passes a caller's
+flags on to a plain ``@njit`` function that it is the first to compile, and caches that, on disk too; so what a user's
+function calls is compiled here with the flags that it would have by itself.
 
-As plain Python (``NUMBA_DISABLE_JIT=1``): Python raises where machine code gives an infinity or NaN, takes an integer
-to a negative power as a float, and does not promote float32 as numba does. `twin` makes of a function's source one
-whose operators and calls do what the compiled ones do.
+As plain Python (``NUMBA_DISABLE_JIT=1``): Python raises where machine code gives an infinity or NaN, raises integers to
+negative powers as floats, and does not promote float32 as numba does. `twin` rewrites a function's source so that its
+operators and calls behave as the compiled ones do.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = ["compiled", "own_flags", "twin"]
 
 # ------------------------------------------------------------------ compiled
 
-#: what numba takes where nobody has said anything
+#: numba's defaults
 _DEFAULTS = {"fastmath": False, "error_model": "python"}
 
 
 def compiled(function: Callable) -> Callable:
-    """The user's function for numba; what its own ``njit`` says goes before what is said here."""
+    """The user's function for numba; its own ``njit`` options take precedence over ours."""
     import numba
 
     options = getattr(function, "targetoptions", {})
@@ -44,7 +44,7 @@ def compiled(function: Callable) -> Callable:
 
 
 def own_flags() -> Any:
-    """While this is entered, functions that numba compiles for a user's get none of their caller's flags."""
+    """Context: functions that numba compiles for a user's function do not inherit their caller's flags."""
     from numba.core import event
 
     class OwnFlags(event.Listener):
@@ -61,7 +61,7 @@ def own_flags() -> Any:
 
 
 def _is_librarys(function: Callable) -> bool:
-    """Whether numba, NumPy or this package brings the function, which is then what its caller makes of it."""
+    """Whether the function is numba's, NumPy's or this package's, and so inherits its caller's flags."""
     return (function.__module__ or "").partition(".")[0] in ("numba", "numpy", __name__.partition(".")[0])
 
 
@@ -69,18 +69,18 @@ def _is_librarys(function: Callable) -> bool:
 
 
 def twin(function: Callable, raises: bool = False) -> Callable:
-    """What runs in the place of a user's function while the JIT is disabled.
+    """The function that runs instead of a user's while the JIT is disabled.
 
     Parameters
     ----------
     function : callable
     raises : bool, default False
-        Whether to divide by zero is an error, as in what a user's function calls.
+        Whether division by zero raises, as in functions that a user's function calls.
 
     Raises
     ------
     CompileError
-        If its source is not to be found.
+        If its source cannot be found.
     """
     found = _twins.get((function, raises))
     if found is None:
@@ -92,7 +92,7 @@ _twins: dict[tuple[Callable, bool], Callable] = {}
 
 
 def _lifted(value: Any) -> Any:
-    """A Python number as the scalar that numba makes of it, by which types are promoted as there."""
+    """A Python number as the NumPy scalar of numba's type, for type promotion."""
     kind = type(value)
     return np.float64(value) if kind is float else np.int64(value) if kind is int else value
 
@@ -102,7 +102,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _power(a: Any, b: Any) -> Any:
-    """As numba has it (``int_power_impl``): the power of an integer is one, and that of 0.0 no infinity."""
+    """numba's ``int_power_impl``: the power of an integer is an integer, and 0.0 to a negative power raises."""
     a, b = _lifted(a), _lifted(b)
     if np.ndim(a) or not _is_whole(b) or b >= 0:
         return a ** b
@@ -120,7 +120,7 @@ def _arithmetic(operation: Callable) -> Callable:
     return lambda a, b: operation(_lifted(a), _lifted(b))
 
 
-#: by the node of the syntax tree: the operator
+#: operator by type of syntax node
 _OPERATORS: dict[type[ast.operator], Callable] = {
     ast.Add: _arithmetic(operator.add), ast.Sub: _arithmetic(operator.sub), ast.Mult: _arithmetic(operator.mul),
     ast.Div: _arithmetic(operator.truediv), ast.FloorDiv: _arithmetic(operator.floordiv),
@@ -148,7 +148,7 @@ def _on_arrays_in_place(operation: Callable, in_place: Callable) -> Callable:
 
 @cache
 def _scope(raises: bool) -> dict[str, Callable]:
-    """The names that `_Rewritten` writes, and what they are."""
+    """The names that `_Rewritten` uses, with their values."""
     scope: dict[str, Callable] = {"called": _called}
     for kind, operation in _OPERATORS.items():
         if raises and kind in _DIVIDING:
@@ -163,7 +163,7 @@ _PREFIX = "__as_compiled_"
 
 @cache
 def _library() -> dict[Callable, Callable]:
-    """What stands in for functions that raise in Python and do not in machine code."""
+    """Replacements of functions that raise in Python but not in machine code."""
     from scipy import special
 
     same = {"acosh": "arccosh", "acos": "arccos", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
@@ -177,7 +177,7 @@ def _library() -> dict[Callable, Callable]:
 
 
 def _called(function: Any) -> Any:
-    """What a call of `function` calls."""
+    """What a call of `function` is rewritten to."""
     try:
         found = _library().get(function)
     except TypeError:  # not hashable
@@ -188,7 +188,7 @@ def _called(function: Any) -> Any:
 
 
 class _Rewritten(ast.NodeTransformer):
-    """Operators and calls, through the functions of `_scope`."""
+    """Rewrites operators and calls to functions of `_scope`."""
 
     def _call(self, name: str, *arguments: ast.expr) -> ast.expr:
         return ast.Call(ast.Name(_PREFIX + name, ast.Load()), list(arguments), [])
@@ -215,13 +215,13 @@ class _Rewritten(ast.NodeTransformer):
 
 
 def _made(function: Callable, raises: bool) -> Callable:
-    if not isinstance(function, types.FunctionType):  # an object that is called, say: as it is
+    if not isinstance(function, types.FunctionType):  # a callable object, say: unchanged
         return function
     code = function.__code__
     node = _definition(function)
     body: list[ast.stmt] = (node.body if isinstance(node, ast.FunctionDef) else
                             [ast.copy_location(ast.Return(node.body), node.body)])
-    # within a function that binds what it closes over, so that the compiler makes cells of these names
+    # nested in a function that binds its closure variables, so that the compiler makes cells of them
     inner = ast.FunctionDef(code.co_name if code.co_name.isidentifier() else "twin", node.args, body, [], None)
     cells = ast.arguments([], [ast.arg(name) for name in code.co_freevars], None, [], [], None, [])
     outer = ast.FunctionDef("bound", cells, [inner], [], None)
@@ -231,7 +231,7 @@ def _made(function: Callable, raises: bool) -> Callable:
     ast.copy_location(inner, node)
     module = ast.fix_missing_locations(ast.Module([tree], []))
     made = _code_within(_code_within(compile(module, code.co_filename, "exec"), "bound"), inner.name)
-    # numba too takes globals as they are when it compiles
+    # numba freezes globals when it compiles, too
     scope = {**function.__globals__, **_scope(raises), "__builtins__": builtins}
     held = dict(zip(code.co_freevars, function.__closure__ or ()))
     result = types.FunctionType(made, scope, function.__name__, function.__defaults__,
@@ -245,7 +245,7 @@ def _code_within(code: types.CodeType, name: str) -> types.CodeType:
 
 
 def _definition(function: types.FunctionType) -> ast.FunctionDef | ast.Lambda:
-    """The piece of source that the function was made of."""
+    """The part of the source that defines the function."""
     code = function.__code__
     try:
         lines, _ = inspect.findsource(function)

@@ -1,9 +1,9 @@
-"""The folder that keeps machine code: one file a kernel and dtype, which a later process hands to LLVM.
+"""The cache of machine code: one object file a kernel and dtype, which a later process gives to LLVM.
 
-Numba's own cache is not used: it looks at one source file only, and cannot key closures. The folder's name holds the
+Numba's own cache is not used: it checks one source file only, and cannot key closures. The folder's name contains the
 version, a hash of *all* sources of the package, the versions of numba and llvmlite and the CPU, so that an edit or an
-upgrade never runs old code; files appear by an atomic rename and carry a checksum, so that any number of processes may
-compile at once; a folder that cannot be used costs one warning, never an error.
+upgrade never runs stale code. Files are renamed atomically and carry a checksum, so that any number of processes may
+compile at once. A folder that cannot be used costs one warning, never an error.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _user_cache() -> Path:
         return Path(chosen)
     try:
         home = Path.home()
-    except RuntimeError:  # a user without one: a place where nothing can be written, which costs the one warning
+    except RuntimeError:  # no home directory: an unwritable folder, which costs the one warning
         home = Path(os.devnull)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", home)) / "tapegrad" / "cache"
@@ -50,7 +50,7 @@ _folder: Path | None = None
 
 
 def cache_folder() -> Path:
-    """The folder that holds this version's machine code (it may not exist yet)."""
+    """The folder of this version's machine code (it may not exist yet)."""
     global _folder
     if _folder is None:
         compilers = f"numba{metadata.version('numba')}-llvmlite{metadata.version('llvmlite')}"
@@ -70,11 +70,11 @@ def _warn_once(message: str) -> None:
 
 
 def read(file: str) -> tuple[str, bytes] | None:
-    """Symbol and object code that a file holds, if it is there and whole."""
+    """Symbol and object code in a file, if it exists and is intact."""
     path = cache_folder() / file
     try:
         content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):  # the second is for `write` to report, with its remedy
+    except (FileNotFoundError, NotADirectoryError):  # reported by `write`, with the remedy
         return None
     except OSError as error:
         _warn_once(f"tapegrad cannot read its cache of compiled code ({error}); it compiles anew")
@@ -88,7 +88,7 @@ def read(file: str) -> tuple[str, bytes] | None:
 
 
 def write(file: str, symbol: str, object_code: bytes) -> None:
-    """Keep a symbol and its object code in a file, which appears whole or not at all."""
+    """Write a symbol and its object code to a file, atomically."""
     folder = cache_folder()
     rest = symbol.encode() + b"\n" + object_code
     content = hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest

@@ -1,4 +1,4 @@
-"""The user's line: where outside of the package, and of the libraries that called it, something was asked for."""
+"""The user's line: the innermost frame outside of the package and of installed libraries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _STANDARD = os.path.join(os.path.dirname(os.__file__), "")
 _INSTALLED = f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 _OWN, _LIBRARY, _USER = range(3)
-_owners: dict[str, int] = {}  # of the files that were seen
+_owners: dict[str, int] = {}  # of files that were looked up
 
 
 def is_own(file: str) -> bool:
@@ -19,18 +19,18 @@ def is_own(file: str) -> bool:
 
 
 def _is_library(file: str) -> bool:
-    """Whether a file belongs to Python or to what is installed beside it: NumPy may call for a user."""
+    """Whether a file belongs to Python or to an installed library, which may call for a user (NumPy)."""
     return file.startswith((_STANDARD, "<frozen", "<__array_function__")) or any(part in file for part in _INSTALLED)
 
 
 def _owner(file: str) -> int:
-    """Whose a file is."""
+    """The owner of a file."""
     owner = _owners[file] = _OWN if is_own(file) else _LIBRARY if _is_library(file) else _USER
     return owner
 
 
 def user_frame() -> tuple[str, int]:
-    """File and line of the innermost caller outside the package and the libraries, if there is one outside those."""
+    """File and line of the innermost caller outside of the package and the libraries, if there is one."""
     frame: Any = sys._getframe(1)
     library = None
     while frame is not None:
@@ -45,6 +45,6 @@ def user_frame() -> tuple[str, int]:
 
 
 def user_line() -> str:
-    """`user_frame`, as messages spell it."""
+    """`user_frame`, formatted for messages."""
     file, line = user_frame()
     return f"{file}:{line}"

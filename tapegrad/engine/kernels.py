@@ -9,8 +9,8 @@ as the tape's float type, as int64 and as bytes, indexed by *element address* (`
 A kernel is therefore the same for every model and every array, and one signature serves kernels, walks
 and optimiser updates alike.
 
-Numba is imported only to compile. What it makes is kept as object code (see `cache`), which a later process hands to
-LLVM without importing numba.
+Numba is imported only to compile. The object code is cached (see `cache`); a later process gives it to LLVM without
+importing numba.
 
 With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python over raw memory.
 """
@@ -48,27 +48,27 @@ def compile_seconds() -> float:
 
 
 class Kernel:
-    """A function that is compiled when it is first used, once for each float dtype.
+    """A function that is compiled when first used, once for each float dtype.
 
     Parameters
     ----------
     name : str
-        Unique among kernels: it names the file in the cache.
+        Unique among kernels: it is the name of the cache file.
     function : callable
         ``function(op, f, i, b) -> int``; or a `functools.partial` without open parameters that makes it.
     own : bool, default True
-        Whether it is the package's. A user's may allocate, and is not kept on disk, for what it calls lies outside
+        Whether it is the package's. A user's may allocate, and is not cached on disk, for what it calls lies outside of
         the package and cannot be hashed.
     straight : bool, default False
-        Whether LLVM shall make vector code of lines that do the same to neighbours, not only of loops.
+        Whether to enable LLVM's SLP vectoriser, for straight-line code.
     table : dict of dtype to ndarray of int64, optional
-        Where walks look for its address, by `number`: it is there as soon as anybody has asked for it.
+        The table in which walks find its address, by `number`; filled in when the address is first asked for.
     number : int
 
     Attributes
     ----------
     numbers : list of int
-        All under which it is in the table.
+        All its indices in the table.
     """
 
     __slots__ = ("name", "function", "own", "straight", "table", "numbers", "_addresses", "_engines")
@@ -81,7 +81,7 @@ class Kernel:
         self._engines: list[Any] = []
 
     def address(self, dtype: np.dtype) -> int:
-        """Address of the machine code for `dtype`; compiles or loads it at the first call."""
+        """Address of the machine code for `dtype`; compiled or loaded at the first call."""
         address = self._addresses.get(dtype)
         return address if address is not None else self._load(dtype)
 
@@ -116,7 +116,7 @@ class Kernel:
         return enter(address if address is not None else self._load(dtype), row, dtype)
 
     def bound(self, row: int, dtype: np.dtype) -> Callable[[], int]:
-        """What runs on this row whenever it is called: the same in half the time."""
+        """A function that runs on this row: the same in half the time."""
         address = self.address(dtype)
         if PLAIN:
             return partial(_plain_enter, address, row, dtype)
@@ -150,7 +150,7 @@ define i64 @tapegrad_enter(i64 %address, i8* %op) {
 
 @once
 def _native() -> Callable[[Any, Any], int]:
-    """The trampoline; it takes whole numbers or, sooner, ``ctypes.c_int64``."""
+    """The trampoline; it takes integers or, faster, ``ctypes.c_int64``."""
     with _lock.now:
         entry, engine = _link(None, "tapegrad_enter", _TRAMPOLINE)
         _keep.append(engine)
@@ -158,7 +158,7 @@ def _native() -> Callable[[Any, Any], int]:
 
 
 def _first_enter(address: int, row: int, dtype: np.dtype) -> int:
-    """Put the trampoline in this function's place, and call it."""
+    """Replace this function by the trampoline, and call it."""
     global enter
     native = _native()
 
@@ -183,14 +183,14 @@ def _llvm() -> Any:
         for start in ("initialize", "initialize_native_target", "initialize_native_asmprinter"):
             try:
                 getattr(llvm, start)()
-            except RuntimeError:  # llvmlite 0.45 and newer initialises the core by itself and says so
+            except RuntimeError:  # llvmlite 0.45 and newer initialises the core by itself and raises
                 pass
         _keep.append(llvm)
     return llvm
 
 
 def _link(object_code: bytes | None, symbol: str, assembly: str = "") -> tuple[int, Any]:
-    """Address of `symbol`. An engine each: symbols of different processes' object files may collide."""
+    """Address of `symbol`. Each has an engine of its own: symbols from different processes' files may collide."""
     llvm = _llvm()
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(assembly), machine)

@@ -1,28 +1,28 @@
-"""What threads take turns at, and what becomes of it when a process is forked.
+"""Locks that survive a fork.
 
-A forked process has one thread. What another one held there is held for ever, so every lock of the package is a `Lock`,
-which is a new one in the child. Three guard more than a few words of Python: those of the threads that share work, of
-compiling and of loading libraries (`WAITED_FOR`). What they guard belongs to LLVM, to the dynamic linker and to
-Python's imports, which a child would find half done, so a fork waits until nobody is at it.
+A forked process has one thread; a lock that another one held is held forever. So every lock of the package is a `Lock`,
+which is renewed in the child. Three guard more than a few words of Python: the locks of teams of threads, of compiling
+and of loading libraries (`WAITED_FOR`). They protect state of LLVM, the dynamic linker and Python's imports, which a
+child would find inconsistent, so a fork waits for them.
 """
 
 from __future__ import annotations
 
-import logging  # noqa: F401  # before what is registered below: see `_before_fork`
+import logging  # noqa: F401  # before our own fork handlers: see `_before_fork`
 import os
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
-#: seconds that a fork waits for what is being compiled or loaded
+#: seconds that a fork waits for compiling or loading
 PATIENCE = 30.0
-#: ranks of the locks that a fork waits for, in the order in which a thread may take one while it holds another
+#: ranks of the locks that a fork waits for: the lock hierarchy, in the order of acquisition
 WAITED_FOR = TEAMS, COMPILING, LIBRARIES = 0, 1, 2
 
 
 class Lock:
-    """A lock that its holder may take again, and that nobody holds in a forked process: ``with lock.now:``.
+    """A reentrant lock that is free in a forked process: ``with lock.now:``.
 
     Parameters
     ----------
@@ -42,18 +42,18 @@ class Lock:
         _made.add(self)
 
     def __reduce__(self) -> tuple[type[Lock], tuple[int | None]]:
-        return Lock, (self.rank,)  # copies of what has a lock have one of their own
+        return Lock, (self.rank,)  # copies of objects get locks of their own
 
 
 _made: WeakSet[Lock] = WeakSet()
-_taken: list[Any] = []  # by the fork that goes on
+_taken: list[Any] = []  # by the fork in progress
 
 
 T = TypeVar("T")
 
 
 class computed_once(Generic[T]):  # noqa: N801  # as `property` is written
-    """`functools.cached_property` without the lock that it holds before Python 3.12, in a forked process for ever."""
+    """`functools.cached_property` without its lock before Python 3.12, which a fork may leave held."""
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
         self._compute, self._name = compute, compute.__name__
@@ -67,10 +67,10 @@ class computed_once(Generic[T]):  # noqa: N801  # as `property` is written
 
 
 def _before_fork() -> None:
-    """Wait for who compiles or loads.
+    """Wait for threads that compile or load.
 
-    What was registered later runs earlier: by its own such function `logging` takes a lock that numba's import needs,
-    and had it that one first, the fork would wait for a thread that waits for the fork.
+    Handlers run in reverse order of registration: `logging`'s takes a lock that numba's import needs, and if it ran
+    first, the fork would wait for a thread that waits for the fork (deadlock).
     """
     for lock in sorted((lock for lock in _made if lock.rank is not None), key=lambda lock: lock.rank or 0):
         if lock.now.acquire(timeout=PATIENCE):

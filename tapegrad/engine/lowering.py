@@ -1,4 +1,4 @@
-"""What numba must be told: the LLVM meaning of the primitive device functions, and how to compile.
+"""Lowering: the LLVM code of the primitives, and compilation by numba.
 
 Imported only when something has to be compiled.
 """
@@ -26,10 +26,10 @@ from .mathematics import vecmath
 from .row import resolved
 from .tiles import tile, tile_code
 
-#: A product may be joined with the addition that follows it. Nothing else: ``w * d * d`` is not ``w * (d * d)`` where
-#: squares overflow, nor ``a / b`` the same as ``a * (1 / b)``. Sums that may be reordered say so, with `plus`
+#: A product may be contracted with the addition that follows (FMA). Nothing else: ``w * d * d`` is not ``w * (d * d)``
+#: where squares overflow, nor ``a / b`` the same as ``a * (1 / b)``. Sums that may be reassociated say so, with `plus`
 FASTMATH = {"contract"}
-#: of an addition that may change its place among its like: "nsz" because LLVM reorders none without it
+#: of an addition that may be reassociated: with "nsz" because LLVM reassociates none without it
 REORDERED = ("reassoc", "nsz", "contract")
 OPTIONS = {"fastmath": FASTMATH, "error_model": "numpy", "forceinline": True, "no_cpython_wrapper": True,
            "no_cfunc_wrapper": True}
@@ -38,11 +38,11 @@ _i64, _i32, _byte_pointer = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_poi
 
 
 # ------------------------------------------------------------------ primitives
-# Lowered in place: an overload would make numba compile a function for each of them.
+# Lowered inline: for an overload numba would compile a function each.
 
 
 def _primitive(function: Callable, typer: Callable, *kinds: Any) -> Callable:
-    """Teach numba `function`: its type by `typer`, its code by the decorated function (builder, args, types)."""
+    """Register `function` with numba: typed by `typer`, lowered by the decorated function (builder, args, types)."""
     type_callable(function)(lambda context: typer)
     _PRIMITIVES.add(function)
 
@@ -82,7 +82,7 @@ def _integers(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 
 def _slot(builder: Any, kind: Any) -> Any:
-    """Memory of the function's, without the zeros that numba writes into it at every use."""
+    """A stack slot of the function, without the zero fill that numba emits at every use."""
     with builder.goto_entry_block():
         return builder.alloca(kind)
 
@@ -114,7 +114,7 @@ def _quotient(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 
 def _inputs(builder: Any) -> Any:
-    """The scope of what `read` reads and `write` leaves alone."""
+    """The alias scope of what `read` reads and no `write` changes."""
     module = builder.module
     return module.add_metadata([module.add_metadata(["inputs", module.add_metadata(["tapegrad"])])])
 
@@ -388,7 +388,7 @@ _taught = 0
 
 
 def teach() -> None:
-    """Register with numba the device functions that were defined since the last call."""
+    """Register with numba the device functions defined since the last call."""
     global _taught
     while _taught < len(DEVICE_FUNCTIONS):
         function, single, double = DEVICE_FUNCTIONS[_taught]
@@ -418,15 +418,15 @@ def signature(dtype: np.dtype) -> Any:
 
 def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = True, straight: bool = False) -> tuple[
         str, bytes]:
-    """Symbol and object code of `function`, compiled for `dtype`; if it is a user's (not `own`) it may allocate and is
-    compiled as it is written.
+    """Symbol and object code of `function`, compiled for `dtype`.
 
-    For `straight` see `Kernel`. What the function calls is compiled without that, for numba keeps it, and of what is
-    vector code in part LLVM makes none in the loops of other functions: so it is compiled twice.
+    A user's function (not `own`) may allocate and is compiled as written. For `straight` see `Kernel`. The callees of a
+    straight one are compiled without that first, for numba caches them, and LLVM does not vectorise loops of other
+    functions over code that is vectorised in part.
     """
     teach()
     flags, target, sig = compiler.Flags(), registry.cpu_target, signature(dtype)
-    if own:  # as device functions have them: numba compiles anew what is called under other flags
+    if own:  # with the flags of device functions: numba compiles callees anew under other flags
         target.options.parse_as_flags(flags, {**OPTIONS, "nopython": True})
     else:
         flags.no_cpython_wrapper = True
@@ -457,7 +457,7 @@ def compile_object(function: Callable, name: str, dtype: np.dtype, own: bool = T
 
 
 def _register_formula(function: Callable, single: Callable | None, double: Callable | None) -> None:
-    # without "reassoc", which would make zero of the error terms that the formulas rest on
+    # without "reassoc", which would cancel the error terms that the formulas rely on
     options = {**OPTIONS, "fastmath": {"contract"} if function not in (vecmath.minus, vecmath.times) else False}
     narrow = single and specialised(single, np.dtype(np.float32))
 

@@ -1,8 +1,8 @@
-"""Random numbers from counters: Philox4x32-10.
+"""Counter-based random numbers: Philox4x32-10.
 
-Four 32-bit words are a function of a counter, a stream and a seed (64 bits each) and of nothing else. So the numbers
-do not depend on how many threads ask for them, nor in which order, and a dropout mask need not be stored: the reverse
-walk makes it again.
+Four 32-bit words are a function of a counter, a stream and a seed (64 bits each) and of nothing else. So the numbers do
+not depend on the number of threads or their order, and a dropout mask need not be stored: the reverse walk regenerates
+it.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
 """
@@ -42,14 +42,14 @@ def philox(counter: Any, stream: Any, seed: Any) -> Any:
 
 
 # Elements are served in blocks of 64: 16 counters, whose first words go to the first 16 elements, and so on. A loop
-# over the 16 then reads and writes memory in order, and is vector code with no word made in vain.
+# over the 16 is then contiguous, vectorises, and wastes no word.
 
 
 @device
 def random_word(element: Any, stream: Any, seed: Any) -> Any:
     """The word, from 0 to 2**32 - 1, that belongs to element number `element` of an array.
 
-    Makes a block of four to give one of them: about 3.4 ns in a loop, four times as much as `scale_survivors`.
+    Computes a block of four words for one: about 3.4 ns in a loop, four times as much as `scale_survivors`.
     """
     a, b, c, d = philox((element >> 6) * 16 + (element & 15), stream, seed)
     lane = (element >> 4) & 3
@@ -63,10 +63,9 @@ def scale_survivors(
     """``y[k] += scale * x[k]`` for every k with ``random_word(k, stream, seed) >= threshold``: dropout.
 
     With `store`, ``y[k] = scale * x[k]`` for those and 0 for the others. `y` and `x` are addresses in `f`; an element
-    survives with probability ``1 - threshold / 2**32``. The reverse walk makes the same call with the adjoints in
-    place of the values.
+    survives with probability ``1 - threshold / 2**32``. The reverse walk makes the same call with adjoints for values.
     """
-    if store:  # two loops, for each is vector code only without the question
+    if store:  # two loops, for neither vectorises with the branch
         return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, True)
     return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, False)
 
@@ -105,7 +104,7 @@ def _uniform32(element: Any, stream: Any, seed: Any, zero: Any) -> Any:
 def _uniform64(element: Any, stream: Any, seed: Any, zero: Any) -> Any:
     """A number from 0 up to but not 1, in the dtype of `zero`: 24 random bits as float32, 53 as float64.
 
-    Made of the first words of block number `element`, so its stream must not serve anything else.
+    Uses the first word of block number `element`, so its stream must not serve anything else.
     """
     word, more, _, _ = philox(element, stream, seed)
     return np.float64(np.int32(word >> 5)) * 2.0**-27 + np.float64(np.int32(more >> 6)) * 2.0**-53
@@ -122,11 +121,11 @@ class Shuffle(Words):
 
 
 def shuffle(op: Shuffle, f: Any, i: Any, b: Any) -> int:
-    """Bring numbers into random order.
+    """Shuffle numbers.
 
     R. Durstenfeld, Algorithm 235: random permutation, CACM 1964. A number below a bound is the high half of the bound
-    times a word, unless the low half says that some numbers would come more often (D. Lemire, Fast random integer
-    generation in an interval, ACM TOMACS 2019).
+    times a word, with rejection by the low half against bias (D. Lemire, Fast random integer generation in an interval,
+    ACM TOMACS 2019).
     """
     at, bound, counter = op.numbers, op.count, 0
     while bound > 1:

@@ -1,7 +1,7 @@
-"""With ``TAPEGRAD_DEBUG=1``: bytes whose life has ended hold NaN, and canaries stand behind every buffer.
+"""With ``TAPEGRAD_DEBUG=1``: dead bytes are poisoned with NaN, and every buffer is followed by a canary.
 
-What reads a value or an adjoint too late or too soon then gives NaN rather than a plausible number, and what writes
-beyond its own bytes is found. Without the variable nothing here runs.
+A read of a value or an adjoint outside of its live range then gives NaN rather than a plausible number, and a write
+beyond a buffer is detected. Without the variable nothing here runs.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import numpy as np
 
 ENABLED = os.environ.get("TAPEGRAD_DEBUG", "0") not in ("", "0")
 
-#: bytes behind a buffer that nobody may write
+#: bytes of the canary (red zone) behind a buffer
 GAP = 64 if ENABLED else 0
 #: NaN as float64 and as two of float32, and as int64 far outside of any index
 POISON = -0x0008_0000_0008_0001
 CANARY = 0x5AFE_5AFE_5AFE_5AFE
 
-broken: list[str] = []  # what was found where nothing can be raised
+broken: list[str] = []  # overwritten canaries, found where nothing can be raised
 
 
 def fill(address: int, nbytes: int, word: int = POISON) -> None:
-    """Fill bytes, whole words of 8 of them."""
+    """Fill bytes, in whole words of 8."""
     words_at(address, nbytes)[:] = word
 
 
@@ -33,12 +33,12 @@ def words_at(address: int, nbytes: int) -> np.ndarray:
 
 
 def set_canary(address: int) -> None:
-    """Have a canary at this byte address."""
+    """Write a canary at this byte address."""
     fill(address, GAP, CANARY)
 
 
 def check_canary(address: int, nbytes: int) -> None:
-    """Note down if the canary behind these bytes was written over."""
+    """Note it if the canary behind these bytes was overwritten."""
     if (words_at(address + nbytes, GAP) != CANARY).any():
         broken.append(f"a buffer of {nbytes:,} bytes")
         set_canary(address + nbytes)

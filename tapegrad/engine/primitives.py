@@ -1,4 +1,4 @@
-"""The primitives of kernels: here what each does as plain Python over raw memory, in `lowering` what it is in LLVM."""
+"""The primitives of kernels as plain Python over raw memory; `lowering` has their LLVM code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bits(value: float) -> int:
 
 
 class Memory:
-    """All of memory as elements of one type, from an element address on (plain-Python twin of a pointer)."""
+    """All of memory as elements of one type, from an element address on (the plain-Python twin of a pointer)."""
 
     def __init__(self, dtype: Any, base: int = 0) -> None:
         self.dtype, self.base = np.dtype(dtype), int(base)
@@ -57,7 +57,7 @@ def words_at(address: int) -> Any:
 
 
 def integers(f: Any) -> Any:
-    """All of memory as int64, from all of it as floats."""
+    """All of memory as int64, given it as floats."""
     return Memory(np.int64)
 
 
@@ -70,20 +70,20 @@ FRAME_WORDS = 32
 
 
 def frame() -> Any:
-    """A row of `FRAME_WORDS` words for the time of this call of the compiled function; anything stands in it."""
+    """`FRAME_WORDS` uninitialised words on the stack of the compiled function."""
     return np.full(FRAME_WORDS, -1, np.int64)
 
 
 def word_of(value: Any) -> int:
-    """`value` as a float64, as a word that `real` reads."""
+    """`value` as the word of a float64, which `real` reads."""
     return bits(float(value))
 
 
 def floats_at(f: Any, address: int) -> Any:
-    """The elements of `f` from an element address on, as memory of its own.
+    """The elements of `f` from an element address on, as an array of its own for alias analysis.
 
-    LLVM does not vectorise a loop that reads and writes what it takes for one array in steps of different lengths;
-    between two arrays it checks for an overlap before the loop.
+    LLVM does not vectorise a loop that accesses what it takes for one array with different strides; between two arrays
+    it checks for an overlap before the loop.
     """
     return Memory(f.dtype, address)
 
@@ -94,27 +94,27 @@ def doubles_at(f: Any, address: int) -> Any:
 
 
 def wide(value: Any) -> Any:
-    """`value` as a float64: what the parts of a long sum are added up in."""
+    """`value` as a float64, in which long sums are accumulated."""
     return np.float64(value)
 
 
 def plus(a: Any, b: Any) -> Any:
-    """``a + b``, one addition of many whose order does not matter: LLVM makes vector code of a loop that sums so.
+    """``a + b`` that may be reassociated, so that LLVM vectorises sums.
 
-    All other arithmetic keeps the order in which it is written.
+    All other arithmetic keeps the order written.
     """
     return a + b
 
 
 def quotient(a: int, b: int) -> int:
-    """``a // b`` of whole numbers, `a` not negative and `b` positive: one instruction."""
+    """``a // b`` of integers, `a` not negative and `b` positive: one instruction."""
     return a // b
 
 
 def read(f: Any, k: int) -> Any:
-    """Element `k`, which no `write` of the same loop changes but that at the same step, after it.
+    """Element `k`, which no `write` of the same loop changes but that of the same iteration, after it.
 
-    LLVM need not find out, so that one loop serves whether its result lies elsewhere or over what it reads.
+    LLVM need not prove it, so that one loop serves in place and out of place.
     """
     return f[k]
 
@@ -126,14 +126,14 @@ def write(f: Any, k: int, value: Any) -> int:
 
 
 def held(f: Any, k: int) -> Any:
-    """Element `k`, which is changed by a `write` of the same loop, but only at the same step, after it; see `read`."""
+    """Element `k`, changed by a `write` of the same loop, but only of the same iteration, after it; see `read`."""
     return f[k]
 
 
 def apart() -> int:
-    """Keep the function that calls this out of its callers.
+    """Prevent inlining of the function that calls this.
 
-    In a loop within another, or beside others, LLVM reads the constants of long formulas again for every vector.
+    Within a nest, or beside other loops, LLVM would reload the constants of long formulas for every vector.
     """
     return 0
 
@@ -169,7 +169,7 @@ def array_of(memory: Any, address: int, shape: Any) -> Any:
     return array_at(address * memory.dtype.itemsize, extents, contiguous_strides(extents), memory.dtype, None)
 
 
-# ------------------------------------------------------------------ functions by their addresses
+# ------------------------------------------------------------------ calls by address
 
 
 def call(address: int, op: Any, f: Any, i: Any, b: Any) -> int:
@@ -177,7 +177,7 @@ def call(address: int, op: Any, f: Any, i: Any, b: Any) -> int:
     return plain_functions[address](op, f, i, b)
 
 
-#: with `PLAIN`, what a kernel's address stands for
+#: with `PLAIN`, what the address of a kernel stands for
 plain_functions: dict[int, Callable] = {}
 
 
@@ -199,33 +199,33 @@ def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: 
     return 0
 
 
-# ------------------------------------------------------------------ between threads, of which there is one here
+# ------------------------------------------------------------------ atomics and fences; there is one thread here
 
 
 def look(i: Any, at: int) -> int:
-    """The word at element address `at`, as other threads have left it."""
+    """Atomic load of the word at element address `at`, sequentially consistent."""
     return i[at]
 
 
 def publish(i: Any, at: int, value: int) -> int:
-    """Write a word that other threads read, and what was written before it; go on when they can."""
+    """Atomic store of a word, sequentially consistent: after it all earlier writes are visible."""
     i[at] = value
     return 0
 
 
 def offer(i: Any, at: int, value: int) -> int:
-    """`publish`, but go on at once."""
+    """Atomic store of a word, release: whoever sees it sees all earlier writes."""
     i[at] = value
     return 0
 
 
 def settle() -> int:
-    """Go on when others can read all that was written."""
+    """Full memory fence."""
     return 0
 
 
 def replace(i: Any, at: int, expected: int, value: int) -> int:
-    """Write a word if it is `expected`; 1 if it was."""
+    """Compare and swap: write a word if it is `expected`; 1 if it was."""
     if i[at] != expected:
         return 0
     i[at] = value
@@ -233,11 +233,11 @@ def replace(i: Any, at: int, expected: int, value: int) -> int:
 
 
 def increase(i: Any, at: int, by: int) -> int:
-    """Add to a word; returns what it was."""
+    """Atomic fetch-and-add; returns the old value."""
     i[at] += by
     return i[at] - by
 
 
 def pause() -> int:
-    """Let the processor rest for some cycles."""
+    """A spin-wait hint to the processor."""
     return 0

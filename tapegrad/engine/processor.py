@@ -1,4 +1,4 @@
-"""The processor that code is compiled for: this machine's, unless numba's environment variables name another."""
+"""The target processor of compilation: this machine's, unless numba's environment variables name another."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def _features() -> str:
     return "" if _CHOSEN.lower() == "generic" else llvm.get_host_cpu_features().flatten()
 
 
-#: its family and what it can do, as LLVM names them
+#: its family and features, as LLVM names them
 NAME, FEATURES = _CHOSEN or llvm.get_host_cpu_name(), _features()
-#: bytes of a vector register for the tiles of a product: 64, of which there are 32 and masks for them, or 32, which may
-#: be pairs of smaller ones
+#: bytes of a vector register for register tiles: 64, of which there are 32 with masks, or 32, which may be pairs of
+#: smaller ones
 VECTOR = 64 if "+avx512f" in FEATURES.split(",") else 32

@@ -1,7 +1,7 @@
-"""The libraries that multiply matrices: which are there, the addresses of their routines, their threads.
+"""BLAS libraries: those that are installed, the addresses of their routines, their threads.
 
-A library is loaded when it is first needed and never unloaded, so that an address in a row stays good for ever: a
-recording goes on with the provider that it was made with, whichever is chosen later.
+A library is loaded when first needed and never unloaded, so that addresses in rows stay valid: a recording keeps the
+provider that it was made with, whichever is chosen later.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Provider:
     ----------
     name : str
     version : str
-        As the library tells it.
+        As the library reports it.
     file : str or None
-        Where it lies, if the system tells.
+        Its path, if the system knows.
     limit : int
         Multiplications from which on its products are faster than those of `product`.
     few : int
-        Columns below which they are.
+        Columns below which they are faster, too.
     """
 
     def __init__(self, name: str, version: str, find: Callable[[np.dtype], int], get: Any, set: Any,
@@ -56,12 +56,12 @@ class Provider:
 
     @property
     def threads_address(self) -> int:
-        """Address of the C function that tells `threads`; 0 if there is none."""
+        """Address of the C function that returns `threads`; 0 if there is none."""
         return 0 if self._get is None else _address(self._get)
 
     @property
     def threads(self) -> int:
-        """Threads that a large product uses now; 1 of a library that does not say."""
+        """Threads that a large product uses now; 1 for a library that does not report it."""
         return 1 if self._get is None else int(self._get())
 
     @threads.setter
@@ -74,16 +74,16 @@ class Provider:
 
 
 def gemm_address(dtype: np.dtype) -> int:
-    """Address of ``sgemm`` or ``dgemm`` of the provider that is chosen now."""
+    """Address of ``sgemm`` or ``dgemm`` of the present provider."""
     address = _routines.get(dtype)
     if address is None:
-        with _lock.now:  # or a choice made meanwhile would be overwritten
+        with _lock.now:  # or a concurrent choice would be overwritten
             address = _routines[dtype] = loaded().address(dtype)
     return address
 
 
 def chosen() -> str:
-    """Name of the provider for what is recorded from now on."""
+    """Name of the provider for recordings and ops from now on."""
     global _chosen
     if _chosen is None:
         named = os.environ.get("TAPEGRAD_BLAS", "")
@@ -151,7 +151,7 @@ _loaded: list[Provider] = []
 
 
 def requested_threads() -> int | None:
-    """The number of threads that was asked for, by call or by environment; None if by neither."""
+    """The number of threads set by call or by environment; None if by neither."""
     global _threads
     if _threads is None and (text := os.environ.get("TAPEGRAD_NUM_THREADS", "")):
         count = int(text) if text.strip().isdecimal() else 0
@@ -162,7 +162,7 @@ def requested_threads() -> int | None:
 
 
 def request_threads(count: int) -> None:
-    """Have every provider use `count` threads, those that are loaded later too."""
+    """Have every provider use `count` threads, including those that are loaded later."""
     global _threads
     with _lock.now:
         _threads = count
@@ -184,7 +184,7 @@ def _scipy() -> Provider:
         capsule = cython_blas.__pyx_capi__["sgemm" if dtype == np.float32 else "dgemm"]
         return pointer_of(capsule, name_of(capsule))
 
-    library = ctypes.CDLL(cython_blas.__file__)  # symbols of what it links are found through it
+    library = ctypes.CDLL(cython_blas.__file__)  # finds symbols of its dependencies, too
     for prefix in ("scipy_openblas_", "openblas_"):
         get, set = (getattr(library, prefix + name, None) for name in ("get_num_threads", "set_num_threads"))
         if get is not None and set is not None:
@@ -215,7 +215,7 @@ def _mkl() -> Provider:
         raise OSError("something in this process has set MKL to 64-bit integers")
     library.MKL_Set_Threading_Layer(0)  # Intel's OpenMP, which the wheel requires
     if "MKL_DYNAMIC" not in os.environ:
-        library.MKL_Set_Dynamic(0)  # else the thread count, and with it the last bits, would be MKL's to choose
+        library.MKL_Set_Dynamic(0)  # else MKL would choose the number of threads, and with it the last bits
     version = ctypes.create_string_buffer(256)
     library.MKL_Get_Version_String(version, len(version))
 
@@ -223,7 +223,7 @@ def _mkl() -> Provider:
         return _address(library.sgemm_ if dtype == np.float32 else library.dgemm_)
 
     def set(count: int) -> None:
-        library.MKL_Set_Num_Threads_Local(0)  # what a limit of threadpoolctl leaves behind in its thread
+        library.MKL_Set_Num_Threads_Local(0)  # threadpoolctl leaves a limit behind in its thread
         library.MKL_Set_Num_Threads(count)
 
     # its threads, which a product of 32 x 32 x 32 would start, cost 3 microseconds on idle cores and 100 on busy ones
@@ -243,7 +243,7 @@ class _DlInfo(ctypes.Structure):
 
 
 def _file_of(function: Any) -> str | None:
-    """The library that holds `function`; None where the system has no ``dladdr``."""
+    """The path of the library that contains `function`; None where the system has no ``dladdr``."""
     try:
         dladdr = ctypes.CDLL(None).dladdr
     except (AttributeError, OSError, TypeError):

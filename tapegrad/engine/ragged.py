@@ -1,4 +1,4 @@
-"""Rows of numbers of different lengths, one after the other in one array."""
+"""Ragged arrays: rows of different lengths in one flat array."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .locks import computed_once
 
 
 class Ragged:
-    """Rows of different lengths.
+    """A ragged array.
 
     Parameters
     ----------
     values : ndarray
     starts : ndarray of int64, (rows + 1,)
-        Where each row begins, and where the last one ends.
+        Start of each row, and end of the last one.
     """
 
     def __init__(self, values: np.ndarray, starts: np.ndarray) -> None:
@@ -34,17 +34,17 @@ class Ragged:
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
     def where(self, chosen: np.ndarray) -> Ragged:
-        """The same rows, of their values those that are chosen."""
+        """The same rows with the chosen values only."""
         return Ragged(self.values[chosen], starts_of(np.bincount(self.owner[chosen], minlength=len(self.starts) - 1)))
 
     def rows(self, numbers: np.ndarray) -> Ragged:
-        """The rows of these numbers."""
+        """The rows of these indices."""
         starts = starts_of(self.starts[numbers + 1] - self.starts[numbers])
         at = np.arange(starts[-1]) + np.repeat(self.starts[numbers] - starts[:-1], np.diff(starts))
         return Ragged(self.values[at], starts)
 
     def joined(self, other: Ragged) -> Ragged:
-        """The rows of another after these."""
+        """These rows, then those of another."""
         return Ragged(np.concatenate([self.values, other.values]),
                       np.concatenate([self.starts, self.starts[-1] + other.starts[1:]]))
 
@@ -56,5 +56,5 @@ class Ragged:
 
 
 def starts_of(lengths: np.ndarray | Sequence[int]) -> np.ndarray:
-    """Where rows of these lengths begin, and where the last one ends."""
+    """Start of each row of these lengths, and end of the last one."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -1,13 +1,11 @@
-"""The library's one source of randomness: counter-based, seeded in one place, safe to share between threads.
+"""The library's one source of randomness: counter-based, seeded in one place, thread-safe.
 
-Three streams grow from one seed, so that drawing initial weights never changes a dropout mask and the other way
-round:
+Three streams are derived from one seed, so that drawing initial weights never changes a dropout mask, or vice versa:
 
-- `generator`, a NumPy `Generator` over Philox, from which shuffles draw;
-- `weight_generator`, one of its own for each tensor that is initialised: threads draw at the same time, and none holds
-  a lock for long, which a process that is forked meanwhile would wait for for ever;
-- `dropout_key`, a (seed, counter) pair for ops that make their own random bits in compiled code. Such an op keeps the
-  pair instead of the bits and makes the same bits again in the reverse walk.
+- `generator`, a NumPy `Generator` over Philox, from which shuffles draw; - `weight_generator`, one for each tensor that
+  is initialised: threads draw in parallel, and none holds a lock for long, which a forked process would find held
+  forever; - `dropout_key`, a (seed, counter) pair for ops with random bits in compiled code. Such an op keeps the pair
+  instead of the bits and regenerates them in the reverse walk.
 
 Until `manual_seed` is called the seed comes from the operating system.
 """
@@ -32,17 +30,17 @@ _LARGEST_KEY = (1 << 63) - 1
 
 
 class _Streams:
-    """A seed and the streams grown from it."""
+    """A seed and the streams derived from it."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         for_generator, for_keys, for_weights = np.random.SeedSequence(seed).spawn(3)
         self.generator = np.random.Generator(np.random.Philox(for_generator))
-        # a signed word holds the key, for the tape's integers are int64
+        # in a signed word, as the tape's integers are int64
         self.key = int(for_keys.generate_state(1, np.uint64)[0]) & _LARGEST_KEY
         self.counter = 0
         self.weight_key = for_weights.generate_state(2, np.uint64)
-        self.weights = 0  # tensors that were initialised
+        self.weights = 0  # number of initialised tensors
 
 
 
@@ -104,7 +102,7 @@ def seed() -> int:
 
 
 def initial_seed() -> int:
-    """The seed that the present streams grew from, from 0 to 2**64 - 1."""
+    """The seed of the present streams, from 0 to 2**64 - 1."""
     return _streams.seed
 
 
@@ -114,14 +112,14 @@ def generator() -> np.random.Generator:
     Returns
     -------
     numpy.random.Generator
-        The same object until the next `manual_seed` or `seed`. Its methods hold its own lock, so threads may
-        share it; which thread gets which numbers is then up to the order in which they come.
+        The same object until the next `manual_seed` or `seed`. Its methods hold its own lock, so threads may share it;
+        which thread gets which numbers then depends on their timing.
     """
     return _streams.generator
 
 
 def weight_generator() -> np.random.Generator:
-    """A NumPy generator (Philox) for the starting values of one tensor; no other since the last seeding is like it."""
+    """A NumPy generator (Philox) for the initial values of one tensor; unique since the last seeding."""
     with _lock.now:
         streams = _streams
         number = streams.weights
@@ -130,7 +128,7 @@ def weight_generator() -> np.random.Generator:
 
 
 def permutation(rng: np.random.Generator, n: int) -> np.ndarray:
-    """The numbers below `n` in random order: int64, (n,). One word of `rng` is drawn, the others follow from it.
+    """The numbers below `n` in random order: int64, (n,). One word of `rng` is drawn as a key.
 
     The same as ``rng.permutation(n)`` in a third of the time, but in another order.
 
@@ -146,11 +144,11 @@ def permutation(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def dropout_key() -> tuple[int, int]:
-    """A pair that no other call since the last seeding has got, to make random bits from.
+    """A pair that is unique since the last seeding, as a key of random bits.
 
     Returns
     -------
-    seed : int
+    From 0 to 2**63 - 1; the same until the next seeding.
         From 0 to 2**63 - 1; the same until the library is seeded anew.
     counter : int
         0, 1, 2, ... in the order of calls.
@@ -162,9 +160,9 @@ def dropout_key() -> tuple[int, int]:
     return streams.key, counter
 
 
-# A fork waits until nobody draws: a forked process would find the generator locked for ever, and half advanced.
+# A fork waits until nobody draws: the child would find the generator locked forever, and in an inconsistent state.
 
-_held: list[_Streams] = []  # by the fork that goes on
+_held: list[_Streams] = []  # by the fork in progress
 
 
 def _before_fork() -> None:
@@ -179,7 +177,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    if not _held:  # somebody draws for longer than that
+    if not _held:  # some thread draws for longer than that
         _streams.generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(_streams.seed).spawn(4)[3]))
     _after_fork_in_parent()
 

@@ -1,4 +1,4 @@
-"""The words of a row by name: declared once, written by these names and read by them.
+"""Rows by name: the words of a row are declared once, and written and read by their names.
 
 An op's row is declared as a class, and what writes a row and the kernels that read it use the names of the class::
 
@@ -13,10 +13,10 @@ An op's row is declared as a class, and what writes a row and the kernels that r
             f[op.y + k] = op.factor * f[op.x + k]
         return 0
 
-Before such a function is compiled, or run as plain Python, its names become the numbers of words (`resolved`), so that
-the machine code is that of ``op[6]`` and the like. A variable is known as a row by its annotation: that of a parameter,
-or of an assignment (``op: Scaled = words_at(part.row)``). A function that serves several rows takes where in `op` a
-group of words begins, ``at: At[Dice]``, and reads ``at.scale``; its callers give it ``op.dice``.
+Before such a function is compiled, or run as plain Python, names are replaced by word numbers (`resolved`), so that the
+machine code is that of ``op[6]`` and the like. A variable is a row by its annotation, as a parameter or in an
+assignment (``op: Scaled = words_at(part.row)``). A function that serves several rows takes the place of a group of
+words in `op`, ``at: At[Dice]``, and reads ``at.scale``; its callers pass ``op.dice``.
 
 In an `Op`'s row, word 0 is the mode; an operand has two words, the addresses of its value and of its adjoint (0: not
 wanted), in the order output, inputs, auxiliary outputs; the attributes follow, and a nest of loops comes last.
@@ -60,12 +60,12 @@ Aux: TypeAlias = int
 double: TypeAlias = float
 
 Group = TypeVar("Group")
-#: of a parameter: the number of the word of `op` at which words of a declaration begin
+#: of a parameter: the number of the first word in `op` of a declaration's words
 At = Annotated[Group, "of op"]
 
 
 class Layout(IntFlag):
-    """What an operand must be; without `CONTIGUOUS` its strides stand in the row."""
+    """Requirements on an operand; without `CONTIGUOUS` the row holds its strides."""
 
     STRIDED = 0
     CONTIGUOUS = 1
@@ -76,16 +76,16 @@ class Layout(IntFlag):
     FIXED = 32
 
 
-#: its elements lie one after the other
+#: contiguous in C order
 contiguous: Any = Layout.CONTIGUOUS
-#: it may be left out
+#: optional
 absent: Any = Layout.ABSENT
-#: it holds integers, or bytes that are 0 or 1, rather than floats
+#: integers, or bytes that are 0 or 1, rather than floats
 int64: Any = Layout.INT64
 boolean: Any = Layout.BOOL
-#: the kernel writes to it: a state, which needs memory of its own for each element
+#: overwritten by the kernel: a state, none of whose elements may share memory
 overwritten: Any = Layout.OVERWRITTEN
-#: floats that no adjoint reaches, so that one that wants a gradient is refused
+#: floats without an adjoint; one that wants a gradient is refused
 fixed: Any = Layout.FIXED
 
 _OPERANDS = ("Output", "Input", "Aux")
@@ -95,7 +95,7 @@ _PACK, _UNPACK = struct.Struct("d").pack, struct.Struct("q").unpack
 
 
 def _kind(kind: Any, scope: Mapping[str, Any]) -> Any:
-    """A kind's name, or the declaration that it names."""
+    """The name of a kind, or the declaration with that name."""
     if kind in (*_OPERANDS, *_INTEGERS, *_FLOATS):
         return kind
     found = scope.get(kind, globals().get(kind)) if isinstance(kind, str) else kind
@@ -109,7 +109,7 @@ def _function(name: str, given: Sequence[str], result: str, before: Sequence[str
     """The function of the arguments `before` and the keywords `given` that returns the expression `result`."""
     scope: dict[str, Any] = {"pack": _PACK, "unpack": _UNPACK, "struct": struct, **(within or {})}
     arguments = ", ".join([*before, *(["*", *given] if given else [])])
-    # as code of this file, for errors to name the user's line
+    # as code of this file, so that errors name the user's line
     exec(compile(f"def {name}({arguments}):\n    return {result}", __file__, "exec"), scope)
     return scope[name]
 
@@ -118,25 +118,25 @@ def _tuple(values: Iterable[str]) -> str:
     return f"({''.join(value + ', ' for value in values)})"
 
 
-if TYPE_CHECKING:  # as kernels see them, words of a declaration are the number of the first
+if TYPE_CHECKING:  # to kernels, a declaration's words are the number of the first
     Place: TypeAlias = int
 else:
     Place = object
 
 
 class Words(Place):
-    """A declaration of consecutive words, from a first one on.
+    """A declaration of consecutive words.
 
     Those of a ``class Widths(Words, count=8)`` are integers without names, read as ``op[op.widths + k]``.
 
     Attributes
     ----------
     kinds : dict of str to (str or type)
-        By name: ``int``, ``bool``, ``float``, ``double``, an operand's kind, or the declaration of words within these.
+        By name: ``int``, ``bool``, ``float``, ``double``, an operand's kind, or a nested declaration.
     places : dict of str to int
         By name, the number of the word, or of the first.
     size : int
-        How many words there are, without those of a `Nest`.
+        Number of words, without those of a `Nest`.
     """
 
     kinds: ClassVar[dict[str, Any]] = {}
@@ -169,7 +169,7 @@ class Words(Place):
 
     @classmethod
     def _values(cls) -> str:
-        """An expression of the attributes' words, from their values by name."""
+        """An expression for the attributes' words, given their values by name."""
         values: list[str] = []
         for floats, fields in groupby(cls.kinds.items(), lambda field: field[1] in _FLOATS):
             names = [name for name, kind in fields if kind not in _OPERANDS]
@@ -189,7 +189,7 @@ class Words(Place):
 
     @classmethod
     def integers(cls, words: Sequence[int]) -> dict[str, Any]:
-        """The integers among the attributes by name, of a group by its name a dict of its own."""
+        """The integer attributes by name; those of a group in a dict of its own."""
         return {name: words[cls.places[name]] if kind == "int" else kind.integers(words[cls.places[name]:])
                 for name, kind in cls.kinds.items()
                 if kind == "int" or isinstance(kind, type) and issubclass(kind, Words) and kind.size}
@@ -201,11 +201,11 @@ class Words(Place):
 
 
 class Extents(Words):
-    """Of the outer axes of a nest: as many words as it has axes, and behind them the strides of its operands."""
+    """Extents of the outer axes of a nest, followed by the strides of its operands."""
 
 
 class Nest(Words):
-    """A nest of loops (`ops.nest`), whose number of words depends on the axes; `over` says of which operands it is."""
+    """A loop nest (`ops.nest`), whose number of words depends on the axes; `over` names its operands."""
 
     rows: int
     columns: int
@@ -214,12 +214,12 @@ class Nest(Words):
 
     @staticmethod
     def over(*names: str) -> Any:
-        """The operands whose strides the nest holds, in their order."""
+        """The operands whose strides the nest holds, in order."""
         return names
 
 
 class Part(Words):
-    """What `team.share` gives the kernel of a part: the address of the row, the part's number, how many there are."""
+    """The row that `team.share` passes to the kernel of a part: the address of the op's row, the part, their number."""
 
     row: int
     number: int
@@ -227,7 +227,7 @@ class Part(Words):
 
 
 class Row(Words):
-    """Base of the declarations of an op's row.
+    """Base of the declarations of ops' rows.
 
     Attributes
     ----------
@@ -269,8 +269,8 @@ class Row(Words):
     def writer(cls, op: Any, record: Callable, nothing: Callable) -> Callable:
         """A function that calls `record` of `op` and a shape, with operands and attributes by name.
 
-        It takes ``(shape, *, dtype, out_dtype=None, added=0, always=False, summed=0)`` and everything that the row
-        names. In place of an input that is left out, None, stands ``nothing(0.0, dtype)``.
+        It takes ``(shape, *, dtype, out_dtype=None, added=0, always=False, summed=0)`` and all names of the row. None
+        for an absent input becomes ``nothing(0.0, dtype)``.
         """
         aux = cls.operands[1 + len(cls.inputs):]
         inputs = [f"{name} if {name} is not None else nothing(0.0, dtype)" if Layout.ABSENT in cls.layouts[name] else
@@ -284,7 +284,7 @@ class Row(Words):
 
     @classmethod
     def row(cls, **words: int) -> list[int]:
-        """A row of mode 0 that has these words by name, and 0 elsewhere."""
+        """A row of mode 0 with these words by name, and 0 elsewhere."""
         row = [0] * cls.size
         for name, word in words.items():
             row[cls.places[name]] = word
@@ -292,12 +292,12 @@ class Row(Words):
 
     @classmethod
     def bits(cls, holds: Callable[[Layout], Any]) -> int:
-        """Bit `j` says whether input `j` is of a layout that `holds`."""
+        """Bit `j`: whether the layout of input `j` satisfies `holds`."""
         return sum(1 << cls.number(name) for name in cls.inputs if holds(cls.layouts[name]))
 
     @classmethod
     def number(cls, name: str) -> int:
-        """Of an operand its number: 0 the output."""
+        """The number of an operand: 0 for the output."""
         return cls.operands.index(name)
 
 
@@ -307,11 +307,11 @@ def declared(name: str, fields: Mapping[str, Any], **values: Any) -> type[Row]:
     return type(name, (Row,), {"__annotations__": dict(fields), "__module__": __name__, **values})
 
 
-# ------------------------------------------------------------------ reading by names
+# ------------------------------------------------------------------ names in functions
 
 
 def resolved(function: Callable) -> Callable:
-    """`function` with the numbers of words in place of their names; itself where it names none."""
+    """`function` with word numbers for names; itself if it has none."""
     if not _may_name(function):
         return function
     lines, first = inspect.getsourcelines(function)
@@ -332,7 +332,7 @@ def resolved_source(source: str, filename: str, scope: Mapping[str, Any]) -> Any
 
 
 def _may_name(function: Callable) -> bool:
-    """Whether some annotation of it, or of a variable within, can be that of a declaration."""
+    """Whether an annotation in it can be that of a declaration."""
     return any(kind not in ("Any", "int", "bool", "float") for kind in function.__annotations__.values()) or (
         any(name in ("words_at", "frame") or _declares(function.__globals__, name)
             for name in function.__code__.co_names))
@@ -345,7 +345,7 @@ def _declares(scope: Mapping[str, Any], name: str) -> bool:
 
 
 def _resolve(definition: ast.FunctionDef, scope: Mapping[str, Any]) -> bool:
-    """Put numbers in place of names; whether there were any."""
+    """Replace names by numbers; returns whether there were any."""
     names = _Names(scope)
     for argument in definition.args.args:
         names.annotate(argument.arg, argument.annotation)
@@ -364,7 +364,7 @@ class _Names(ast.NodeTransformer):
         self.rows: dict[str, tuple[type[Words], str, str]] = {}  # declaration, row, where it begins there
 
     def annotate(self, name: str, annotation: ast.expr | None) -> bool:
-        """Take a variable for a row, or for a place in one, if its annotation is a declaration."""
+        """Note a variable as a row, or as a place in one, if its annotation is a declaration."""
         text = ast.unparse(annotation) if annotation is not None else ""
         within = text.startswith("At[")
         declaration = text[3:-1] if within else text
@@ -429,7 +429,7 @@ class _Names(ast.NodeTransformer):
 
 
 def _rebuilt(function: Callable, definition: ast.FunctionDef) -> Callable:
-    """The function that `definition` defines, with the globals and what was enclosed of `function`."""
+    """The function that `definition` defines, with the globals and the closure of `function`."""
     free = function.__code__.co_freevars
     enclosing = ast.parse(f"def enclosing(_real, _real64{''.join(', ' + name for name in free)}):\n"
                           f"    return {definition.name}").body[0]

@@ -1,7 +1,7 @@
-"""Bytes for tensors: aligned, accounted, given back and used again.
+"""Memory for tensors: aligned, accounted, pooled and reused.
 
-Small buffers come from blocks that double in size and are kept in lists by size class; a buffer of a mebibyte or
-more is a block of its own and goes back to the operating system when it dies.
+Small buffers are carved from blocks that double in size, with free lists by size class; a buffer of a mebibyte or more
+is a block of its own and is returned to the operating system when it dies.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BYTE: Any = ctypes.c_char
 
 
 def aligned_bytes(nbytes: int) -> np.ndarray:
-    """Uninitialised uint8 array of `nbytes` that begins at a multiple of 64 bytes."""
+    """Uninitialised uint8 array of `nbytes`, aligned to 64 bytes."""
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     skip = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[skip:skip + nbytes]
@@ -46,7 +46,7 @@ class Buffer:
     Attributes
     ----------
     version : int
-        `Changes.count` when it was overwritten last; before that, `Changes.born` when it was made.
+        Version counter: `Changes.count` at the last overwrite; before that, `Changes.born` at the allocation.
     """
 
     __slots__ = ("address", "nbytes", "owner", "version", "_unmarked", "__weakref__")
@@ -58,11 +58,11 @@ class Buffer:
     @property
     def unmarked(self) -> bool:
         """Whether it may be overwritten without `Changes.mark`: by a replay, a kernel, or through another buffer."""
-        return hasattr(self, "_unmarked")  # which is set for few, and costs nothing for the others
+        return hasattr(self, "_unmarked")  # set for few, and free for the others
 
     @property
     def asked(self) -> int:
-        """How many of the bytes were asked for; the others hold anything."""
+        """Number of bytes that were asked for; the rest is padding."""
         return self.nbytes
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
@@ -76,7 +76,7 @@ class Buffer:
 
 
 def _filled(values: np.ndarray) -> Buffer:
-    """A buffer of these bytes, wherever and however they were kept meanwhile."""
+    """A buffer of these bytes, restored from any copy."""
     home = aligned_bytes(max(len(values), 8))
     home[:len(values)] = values
     return array_buffer(home)
@@ -87,7 +87,7 @@ def _part(whole: Buffer, offset: int, nbytes: int) -> Buffer:
 
 
 class Written:
-    """Buffers that are overwritten together, again and again."""
+    """Buffers that are overwritten together, repeatedly."""
 
     __slots__ = ("buffers", "version", "waits", "__weakref__")
 
@@ -96,7 +96,7 @@ class Written:
         self.waits = False  # for `Changes.settle`
 
     def settle(self) -> None:
-        """Have the buffers' versions say when they were overwritten last."""
+        """Update the buffers' versions to the last overwrite."""
         self.waits = False
         for buffer in self.buffers:
             buffer.version = max(buffer.version, self.version)
@@ -107,23 +107,23 @@ class Written:
 
 
 class Changes:
-    """Counts in-place changes of buffers, so that a reverse walk can tell whether it would read other numbers.
+    """Version counter of in-place changes of buffers, by which a reverse walk tells whether it would read others.
 
     Attributes
     ----------
     born : int
-        The version of new buffers: negative while a recording is being made, and that recording's own.
+        Version of new buffers: negative while a recording is being made, and unique to it.
     watched : bool
-        Whether recordings depend on what some buffers hold, so that `notice` is to be called at each change.
+        Whether recordings depend on the contents of some buffers, so that `notice` must be called at each change.
     notice : callable
     """
 
-    FIXED = -1  # the version of what is never written to
+    FIXED = -1  # version of buffers that are never written
     count = born = 0
     watched = False
     notice: Callable[[], Any]
     _settling = Lock()
-    _later: set[ref[Written]] = set()  # not kept alive: what dies settles its buffers itself
+    _later: set[ref[Written]] = set()  # weak: what dies settles its buffers itself
 
     @classmethod
     def mark(cls, buffer: Buffer) -> None:
@@ -135,21 +135,21 @@ class Changes:
 
     @classmethod
     def unmark(cls, buffer: Buffer) -> None:
-        """`buffer` may be overwritten from now on without being marked."""
+        """From now on `buffer` may be overwritten without being marked."""
         if not buffer.unmarked:
             buffer._unmarked = True
             cls.notice()
 
     @classmethod
     def overwritten(cls, buffers: Iterable[Buffer]) -> None:
-        """These have been, define by run; they are unmarked, so that no recording holds to what they held."""
+        """These were overwritten, define by run; they are unmarked, so that no recording depends on their contents."""
         count = cls.count = cls.count + 1
         for buffer in buffers:
             buffer.version = count
 
     @classmethod
     def mark_together(cls, written: Written) -> None:
-        """These buffers are; their versions say so after `settle`."""
+        """These buffers are being overwritten; their versions are updated by `settle`."""
         cls.count = written.version = cls.count + 1
         if not written.waits:
             written.waits = True
@@ -157,19 +157,19 @@ class Changes:
 
     @classmethod
     def settle(cls) -> None:
-        """Have every buffer's version be that of its last change."""
-        with cls._settling.now:  # another thread would find nothing to settle and read old versions
+        """Update every buffer's version to its last change."""
+        with cls._settling.now:  # or another thread would find nothing to settle and read stale versions
             while cls._later:
                 try:
                     written = cls._later.pop()()
-                except KeyError:  # the last one has died in between
+                except KeyError:  # the last one has died meanwhile
                     continue
                 if written is not None:
                     written.settle()
 
 
 class _Pooled(Buffer):
-    """Bytes of a block; they return to their size class."""
+    """Bytes of a block; returned to the free list of their size class."""
 
     __slots__ = ("asked",)
     asked: int
@@ -200,14 +200,14 @@ def size_class(nbytes: int) -> int:
 
 
 class Storage:
-    """Where the buffers of one tape live.
+    """The memory pool of a tape.
 
     Attributes
     ----------
     live_bytes, held_bytes : int
         Bytes of buffers in use, and bytes obtained from the operating system.
     max_bytes : int or None
-        The most that may be held.
+        Limit of the bytes held.
     """
 
     def __init__(self, max_bytes: int | None = None) -> None:
@@ -242,7 +242,7 @@ class Storage:
                 free = self._free[size] = []
             try:
                 address = free.pop() if free else self._carve(size, purpose)
-            except IndexError:  # another thread has taken the last one in between
+            except IndexError:  # another thread has taken the last one meanwhile
                 address = self._carve(size, purpose)
             buffer = _Pooled(address, size, self)
         buffer.asked = nbytes
@@ -252,8 +252,8 @@ class Storage:
         return buffer
 
     def _carve(self, size: int, purpose: str) -> int:
-        """Bytes that were no buffer's yet."""
-        with self._carving.now:  # tapes that were made in one thread and are walked back in another
+        """Bytes never used before."""
+        with self._carving.now:  # tapes that one thread made and another walks in reverse
             while self._next + size + GAP > self._end:
                 self._new_block(size + GAP, purpose)
             address = self._next
@@ -286,7 +286,7 @@ class Storage:
 
 
 class _WatchedStorage(Storage):
-    """With ``TAPEGRAD_DEBUG=1``: buffers begin and end as NaN, with a canary behind each."""
+    """With ``TAPEGRAD_DEBUG=1``: buffers are poisoned before and after use, with a canary behind each."""
 
     def allocate(self, nbytes: int, purpose: str = "a buffer") -> Buffer:
         if broken:
@@ -298,7 +298,7 @@ class _WatchedStorage(Storage):
 
 
 def _watched(release: Callable[[Any], None]) -> Callable[[Any], None]:
-    """`release` of a buffer, after a look at its canary; it holds NaN from then on."""
+    """`release` of a buffer that checks its canary first, and poisons it."""
 
     def watching(buffer: Any) -> None:
         check_canary(buffer.address, buffer.nbytes)
@@ -309,7 +309,7 @@ def _watched(release: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def storage(max_bytes: int | None) -> Storage:
-    """A storage of a tape."""
+    """The storage of a new tape."""
     return _WatchedStorage(max_bytes) if ENABLED else Storage(max_bytes)
 
 
@@ -344,7 +344,7 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class _Exposed:
-    """Bearer of an array interface."""
+    """Carrier of an array interface."""
 
     __slots__ = ("__array_interface__", "owner")
 

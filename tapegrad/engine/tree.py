@@ -1,4 +1,4 @@
-"""Nested lists, tuples and dicts of arrays, flattened and put together again."""
+"""Pytrees: nested lists, tuples and dicts of arrays, flattened and unflattened."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def unflatten(structure: Any, leaves: list[Any]) -> Any:
 
 
 def _built(part: Any, supply: Iterator[Any]) -> Any:
-    # not within `unflatten`: a function that refers to itself would keep the leaves until they are collected
+    # not nested: a function that refers to itself is a reference cycle, which would keep the leaves until collected
     if part == "*":
         return next(supply)
     if part is None:
@@ -62,5 +62,5 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def own(leaf: Any) -> Any:
-    """A constant leaf of what a recording returns, for one caller: arrays are copied, for he may write to his."""
+    """A constant leaf of a recording's result, for one caller: arrays are copied, for he may write to his."""
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf

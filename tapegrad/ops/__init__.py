@@ -1,1 +1,1 @@
-"""The op table: one module a family, each op whole in one place."""
+"""The op table: one module a family, each op in one place."""

@@ -1,6 +1,6 @@
 """Recurrent layers by their cells: the plain one, the LSTM and the GRU, each one instruction for all time steps.
 
-Loops read and write few arrays each, for others are not vectorised.
+Loops read and write few arrays each; with more LLVM does not vectorise them.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ LSTM = Op("lstm", lstm_forward, lstm_adjoint, row=Recurrence,
 
 # ------------------------------------------------------------------ GRU
 
-# A row of gates is (n, r, z, q), q = w_hn h + b_hn: so the hidden state's part, (r, z, q), is one matrix product.
+# A row of gates is (n, r, z, q), q = w_hn h + b_hn, so that the hidden state's part, (r, z, q), is one matrix product.
 
 
 @device
@@ -271,7 +271,7 @@ def gru_forward(op: Recurrence, f: Any, i: Any, b: Any) -> int:
 
 @device
 def gru_cell_adjoint(f: Any, gates: int, before: int, g: int, dh: int, d: int, h: int) -> int:
-    """d = the gates' adjoints from g + dh, the adjoint of h; dh = what goes straight to h_before."""
+    """d = the gates' adjoints from g + dh, the adjoint of h; dh = the direct contribution to h_before."""
     r, z, q = gates + h, gates + 2 * h, gates + 3 * h
     for k in range(h):
         f[d + k] = (f[g + k] + f[dh + k]) * (1.0 - f[z + k]) * (1.0 - f[gates + k] * f[gates + k])

@@ -1,4 +1,4 @@
-"""Dropout: its mask is made anew in the reverse walk from a key and a counter, and stored nowhere."""
+"""Dropout; its mask is regenerated in the reverse walk from a key and a counter, and stored nowhere."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .table import Op
 
 
 class Dropped(Words):
-    """What an op drops that drops anything."""
+    """The attributes of ops with dropout."""
 
-    scale: float  # of what is left
+    scale: float  # of what is kept
     threshold: int  # random words below it drop
     key: int
     stream: int
@@ -28,7 +28,7 @@ def key_of(op: Any, at: At[Dropped], i: Any) -> int:
 
 @device
 def stream_of(op: Any, at: At[Dropped], i: Any) -> int:
-    """Which random numbers: the instruction's stream, in a recording counted up every step."""
+    """Number of the random stream: the instruction's; in a recording another one at every step."""
     return at.stream + (i[at.counted + 1] << 20) if at.counted != 0 else at.stream
 
 

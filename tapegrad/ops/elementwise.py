@@ -4,8 +4,8 @@ A rule is an expression in the letters of the mathematics: inputs ``x``, or ``a`
 ``g``, attributes ``p`` and ``q``. The letters in the adjoint's expression are what it reads, and so are the save rule:
 ``g * (1.0 - y * y)`` keeps the output and nothing else.
 
-An op has up to three forms, so that no program compiles what it does not use: its own, `Op.scalar` of scalars, whose
-kernels have no loop, and `Op.summed`, whose adjoint sums over what an input is broadcast along.
+An op has up to three forms, so that a program compiles only what it uses: its own; `Op.scalar` for scalars, whose
+kernels have no loop; and `Op.summed`, whose adjoint sums over the axes along which an input is broadcast.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ _PLACES = {(left, right): Shares((1,) * left + (2,) * right) for left in (False,
 
 
 def in_place(row: list[int], at: int, count: int) -> Shares:
-    """The inputs over which the output may lie: in one row without gaps, as the nest of `count` at word `at` says."""
+    """In-place reuse: inputs that the output may overwrite, those of one contiguous row, by the nest at word `at`."""
     one, strides = row[at] == 1, at + Nest.size
     return _PLACES[one and row[strides] == 1, one and count == 2 and row[strides + 1] == 1]
 
 
 def _scalar_loads(row: type[Row], adjoints: tuple[str, ...], places: dict[str, str]) -> str:
-    """`loads` of what the adjoints that are wanted read: what only another one reads has not been kept for this."""
+    """`loads` of what the wanted adjoints read; what only the others read has not been saved."""
     read_by = {letter: [k for k, rule in enumerate(adjoints) if letter in letters(rule)] for letter in places}
     lines = [f"{letter} = read(f, {places[letter]})" + (
         "" if len(rules) == len(adjoints) else f" if op.d.{row.inputs[rules[0]]} != 0 else cast(0.0, f)")
@@ -65,9 +65,9 @@ def _scalar_loads(row: type[Row], adjoints: tuple[str, ...], places: dict[str, s
 
 
 def scalar(op: Op, row: type[Row], forward: str, adjoints: tuple[str, ...]) -> Op:
-    """The same of scalars: there is no nest, and its kernels have no loop."""
+    """The form for scalars: no nest, and kernels without a loop."""
     inputs = {letter: f"op.{letter}" for letter in row.inputs}
-    # a sum that LLVM does not join with a product in it: of two contributions, each may be the first
+    # not contracted with a product in it (FMA): either of two contributions may be the first
     added = [f"f[op.d.{letter}] = minus(kept(f[op.d.{letter}], mode >> {j} & 1), -({rule}))"
              for j, (letter, rule) in enumerate(zip(inputs, adjoints), 1)]
     source = SCALAR.format(
@@ -105,7 +105,7 @@ def unary(name: str, forward: str, adjoint: str | None, doc: str) -> Op:
 
 
 def _binary_input(rule: str, letter: str, summed: bool) -> tuple[str, str]:
-    """The functions of an input's adjoint, and what calls them."""
+    """The functions of an input's adjoint, and their call."""
     words = {"letter": letter, "own": "left", "other": "right", "operand": 0}
     if letter == "b":
         words |= {"own": "right", "other": "left", "operand": 1}
@@ -113,7 +113,7 @@ def _binary_input(rule: str, letter: str, summed: bool) -> tuple[str, str]:
     neighbour = "b" if letter == "a" else "a"
     words |= {"rule": f"({rule})", "element": loads(rule, places), "alone": loads(rule, {neighbour: f"at_{neighbour}"}),
               "beside": loads(rule, {key: place for key, place in places.items() if key != neighbour}),
-              "moves": rule != "g"}  # else the adjoint itself may be in its place already
+              "moves": rule != "g"}  # else it may be computed in place
     if not summed:
         return BINARY_ROW.format(sum="", **words), BINARY_EACH.format(sum="", **words)
     given, row_sum = {"g": 1.0, "-g": -1.0}.get(rule), ""
@@ -151,7 +151,7 @@ def compare(name: str, rule: str) -> Op:
 
 
 def opcodes(ops: Iterable[Op]) -> Iterator[int]:
-    """The opcodes of `ops` over arrays, in either form."""
+    """The opcodes of `ops` over arrays, in both forms."""
     for op in ops:
         yield op.opcode
         if op.summed is not None:

@@ -1,7 +1,7 @@
-"""Ops over a few numbers: their kernels are written out for each count, without loops and the nests that guide them.
+"""Ops over a few scalars, with kernels unrolled for each count, without loops and nests.
 
-A call of such a kernel takes some nanoseconds, a tenth of what arrays of any shape need: in a graph of scalars that is
-most of the time.
+A call of such a kernel takes some nanoseconds, a tenth of a call over arrays of any shape: in a graph of scalars that
+is most of the time.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ MOST = 8  # numbers
 
 @device
 def larger(a: Any, b: Any) -> Any:
-    """The larger of two numbers; if one is NaN, any of them, for a softmax is NaN then in any case."""
+    """The larger of two numbers; if one is NaN, either, for a softmax is NaN then in any case."""
     return m.where(a > b, a, b)
 
 
 def _kept_single(value: Any, stored: Any) -> Any:
-    """`value`, or 0 where `stored` is 1: by its bits, for a branch here is foreseen no better than a coin."""
+    """`value`, or 0 if `stored` is 1, without a branch, which could not be predicted."""
     return bits_float(np.int32(float_bits(value) & (stored - 1)))
 
 
 def _kept_double(value: Any, stored: Any) -> Any:
-    """`value`, or 0 where `stored` is 1: by its bits, for a branch here is foreseen no better than a coin."""
+    """`value`, or 0 if `stored` is 1, without a branch, which could not be predicted."""
     return bits_float(float_bits(value) & (stored - 1))
 
 
@@ -46,7 +46,7 @@ def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Ite
          doc: str, straight: bool = False) -> Op:
     names = [f"x{j}" for j in range(inputs)]
     row = declared("Few", {"y": "Output", **dict.fromkeys(names, "Input")}, **dict.fromkeys(names, contiguous))
-    # the addresses are read before anything is written, for LLVM cannot know that they lie elsewhere
+    # all loads before any store, for LLVM cannot rule out aliasing
     addresses = ["mode, y, g = op.mode, op.y, op.g", *(f"{x}, d{x} = op.{x}, op.d.{x}" for x in names)]
 
     def kernel(lines: Iterable[str]) -> Callable:
@@ -68,7 +68,7 @@ def _given(values: list[str]) -> list[str]:
 
 
 def _sum(terms: list[str]) -> str:
-    """A sum from the left to the right, which LLVM does not change."""
+    """A sum from left to right, which LLVM does not reassociate."""
     return reduce(_plus, terms)
 
 
@@ -77,7 +77,7 @@ def _plus(left: str, right: str) -> str:
 
 
 def _halves(join: Callable[[str, str], str], terms: list[str]) -> str:
-    """One half joined with the other half, and so on within each: what does not wait for one another."""
+    """A balanced binary tree of joins, for instruction-level parallelism."""
     half = len(terms) // 2
     return join(_halves(join, terms[:half]), _halves(join, terms[half:])) if half else terms[0]
 
@@ -107,7 +107,7 @@ def softmax(count: int, gathers: bool) -> Op:
 
 
 def total(count: int, scaled: bool) -> Op:
-    """Define y = x1 + x2 + ..., or that times a last input, to which no gradient flows."""
+    """Define y = x1 + x2 + ..., or that times a last input, which gets no gradient."""
     value = _sum([f"f[x{j}]" for j in range(count)])
     if scaled:
         return _few("scaled_total", str(count), count + 1, [f"f[y] = times({value}, f[x{count}])"],
@@ -120,7 +120,7 @@ def total(count: int, scaled: bool) -> Op:
 #: by the count of their numbers
 STACKS = {count: stack(count) for count in range(2, MOST + 1)}
 SOFTMAXES = {count: softmax(count, False) for count in STACKS}
-# what `program.planning.fusion` makes of several instructions
+# superinstructions of `program.planning.fusion`
 SOFTMAXES_OF_SCALARS = {count: softmax(count, True) for count in STACKS}
 TOTALS = {count: total(count, False) for count in STACKS}
 SCALED_TOTALS = {count: total(count, True) for count in STACKS}

@@ -1,7 +1,6 @@
 """Matrix products.
 
-Where a product has so many terms that they are added up stretch by stretch, its op has an operand more: the scratch for
-the totals.
+A product over so many terms that it is summed in blocks has a form with one more operand: scratch for the totals.
 """
 
 from __future__ import annotations

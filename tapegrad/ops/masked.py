@@ -1,4 +1,4 @@
-"""Ops of two slopes whose adjoint reads one bit an element: for recordings in which nobody else reads what it would."""
+"""Ops of two slopes with a bit mask for the adjoint: for recordings in which no other adjoint reads its array."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .elementwise import in_place
 from .table import Op
 from .templates import kernel
 
-#: by the name of the elementwise op: the same with a bit an element, which says where the slope is 1
+#: by the name of the elementwise op: its form with a bit an element, which says where the slope is 1
 MASKED: dict[str, Op] = {}
 
 
@@ -25,10 +25,10 @@ class Masked(Row):
 
 
 # A row of elements is cut into blocks, and each block into eight equal parts. Bit k of byte `lane` of the block's mask
-# belongs to element `lane` of part k: so neighbours in memory are neighbours in a vector register, and no bit has to
-# change its place.
+# belongs to element `lane` of part k, so that neighbours in memory are neighbours in a vector register, and no bit is
+# shuffled.
 
-#: elements of a block; a row that comes in strips of whole blocks has the same mask as the whole row
+#: elements of a block; a row in strips of whole blocks has the same mask as the whole row
 BLOCK = 1024
 
 _FORWARD = """

@@ -1,8 +1,8 @@
 """Loop nests: how a kernel visits the elements of strided, broadcast operands.
 
-A nest is a list of words: rows, columns, the number of outer axes, their extents, then for each operand its
-stride along a row and its strides along the outer axes (in elements; 0 where it is broadcast). Axes that follow
-one another in memory for every operand are merged first, so that contiguous operands make one long row.
+A nest is a list of words: rows, columns, the number of outer axes, their extents, then for each operand its stride
+along a row and its strides along the outer axes (in elements; 0 where it is broadcast). Axes that are contiguous with
+each other in every operand are merged first, so that contiguous operands make one long row.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def nest(shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[
 
 @lru_cache(maxsize=4096)
 def broadcast_strides(shape: tuple[int, ...], strides: tuple[int, ...], to: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides with which an operand of `shape` is read as one of shape `to`."""
+    """Strides that broadcast an operand of `shape` to another."""
     missing = len(to) - len(shape)
     return (0,) * missing + tuple(0 if n == 1 and m != 1 else s for n, s, m in zip(shape, strides, to[missing:]))
 
 
 def is_broadcast(strides: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether some element is read more than once."""
+    """Whether an operand is broadcast: whether some element is read more than once."""
     return any(s == 0 and n != 1 for s, n in zip(strides, shape))
 
 
@@ -77,12 +77,12 @@ def row_offset(op: Any, at: At[Nest], operand: int, row: int) -> int:
     return offset + rest * op[steps] if outer > 0 else 0
 
 
-# Rows in which an operand lies at the same place, for it is broadcast, are alike: a row is the alike-th of its place.
+# Rows in which an operand has the same offset, because it is broadcast, are alike: a row is the alike-th of its place.
 
 
 @device
 def alike_rows(op: Any, at: At[Nest], operand: int) -> int:
-    """Rows of the nest in which `operand` lies at the same place."""
+    """Rows of the nest in which `operand` has the same offset."""
     outer, count = at.outer, 1
     steps = at.extents + 1 + outer + operand * (outer + 1)
     for axis in range(outer):
@@ -93,13 +93,13 @@ def alike_rows(op: Any, at: At[Nest], operand: int) -> int:
 
 @device
 def is_summed(op: Any, at: At[Nest], operand: int) -> bool:
-    """Whether what belongs to an element of `operand` is so much that its adjoint is summed up before it is added."""
+    """Whether an element of `operand` has so many contributions that they are summed before they are accumulated."""
     return column_stride(op, at, operand) == 0 or alike_rows(op, at, operand) > 8
 
 
 @device
 def row_of(op: Any, at: At[Nest], operand: int, place: int, alike: int, rows: int) -> int:
-    """Number of the row that is the `alike`-th of the `rows` in which `operand` lies at its `place`-th place."""
+    """Number of the row that is the `alike`-th of the `rows` in which `operand` is at its `place`-th offset."""
     if rows == 1:
         return place
     if rows == at.rows:

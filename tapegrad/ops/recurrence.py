@@ -1,12 +1,12 @@
-"""What recurrent layers share: a row of all time steps of a layer in one direction, and its matrix products.
+"""Recurrent layers: the row of all time steps of a layer in one direction, and its matrix products.
 
-The input's part of the gates is one matrix product for a block of steps; a step adds the hidden state's part to it and
-makes the next state. The reverse walk goes block by block too: the gates' adjoints of a block (at most `BLOCK`
-elements, or one step) are the only scratch, and from them come the input's and the weights' adjoints.
+The input's part of the gates is one matrix product for a block of steps; a step accumulates the hidden state's part
+into it and computes the next state. The reverse walk goes block by block too: the gates' adjoints of a block (at most
+`BLOCK` elements, or one step) are the only scratch, and yield the input's and the weights' adjoints.
 
-A step of few samples does without BLAS. Microseconds for one step's product, 64 units of an LSTM in float32, on an AMD
-EPYC 7003: here 1.2, 1.9, 3.3 and 6.6 for 1, 4, 8 and 16 samples; with OpenBLAS, which copies the weights into an order
-of its own every time, 11, 11, 14 and 17.
+Steps of few samples do not use BLAS. Microseconds for one step's product, 64 units of an LSTM in float32, on an AMD
+EPYC 7003: here 1.2, 1.9, 3.3 and 6.6 for 1, 4, 8 and 16 samples; with OpenBLAS, which packs the weights every time, 11,
+11, 14 and 17.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..engine.mathematics.sums import sum_rows
 from ..engine.products.blas import gemm
 from ..engine.row import Aux, Input, Output, Row, absent, contiguous
 
-#: elements of the gates of a block of steps, about what a core's second cache holds
+#: elements of the gates of a block of steps, about the size of the L2 cache
 BLOCK = 1 << 16
 
 
 class Recurrence(Row):
-    """A step is counted as it is computed, a time as it lies in memory."""
+    """Steps are in the order of computation, times in the order of memory."""
 
     y: Output  # the hidden states of all times; of an LSTM, then the last cells
     x: Input = contiguous
@@ -45,22 +45,22 @@ class Recurrence(Row):
     features: int
     units: int
     has_biases: bool
-    backwards: bool  # whether time runs so
+    backwards: bool  # whether time runs backwards
     block: int  # steps of a block
     keeps: bool  # whether gates and cells of all steps are kept, else of one block
     relu: bool  # whether that is the nonlinearity of an RNN
-    direct: bool  # whether a step's products go without BLAS
+    direct: bool  # whether a step's products do not use BLAS
 
 
 def recurrence_products(shapes: Sequence[tuple[int, ...]]) -> int:
-    """For every sample and step one with each weight."""
+    """Multiply-adds: for every sample and step one with each weight."""
     steps, samples = shapes[1][:2]
     return steps * samples * (math.prod(shapes[2]) + math.prod(shapes[3]))
 
 
 @device
 def time_of(op: Recurrence, step: int) -> int:
-    """Where a step's values lie."""
+    """Where a step's values are."""
     return op.steps - 1 - step if op.backwards != 0 else step
 
 
@@ -72,7 +72,7 @@ def lowest_time(op: Recurrence, first: int, count: int) -> int:
 
 @device
 def state_before(op: Recurrence, step: int) -> int:
-    """The hidden state that a step begins with."""
+    """The hidden state that a step starts from."""
     before = op.h0
     if step > 0:
         before = op.y + time_of(op, step - 1) * op.samples * op.units
@@ -90,7 +90,7 @@ def input_part(op: Recurrence, f: Any, to: int, width: int, column: int, row: in
 
 @device
 def turn_weights(op: Recurrence, f: Any, rows: int) -> int:
-    """w_hh transposed, where `add_product` will read it."""
+    """Transpose w_hh, if `add_product` will read it."""
     h = op.units
     if op.direct != 0:
         for row in range(rows):
@@ -119,7 +119,7 @@ def add_row(f: Any, c: int, x: int, w: int, k: int, m: int) -> int:
 
 @device
 def add_product(f: Any, to: int, width: int, a: int, lda: int, w: int, n: int, k: int, m: int) -> int:
-    """to (n, m) += a (n, k) w (k, m), two rows at a time: for few rows."""
+    """to (n, m) += a (n, k) w (k, m), register-blocked over two rows: for few rows."""
     whole = k // 3 * 3
     for row in range(0, n - 1, 2):
         c, x = to + row * width, a + row * lda

@@ -1,4 +1,4 @@
-"""What the rules of elementwise ops are written with, besides the functions of `vecmath`."""
+"""Functions and constants for the rules of elementwise ops, besides the functions of `vecmath`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def arctan_slope(g: Any, x: Any) -> Any:
 
 @device
 def divide_slope(g: Any, b: Any, y: Any) -> Any:
-    """-g y / b, what might overflow first divided by b where that makes it smaller."""
+    """-g y / b; what might overflow is divided by b first if that makes it smaller."""
     small = abs(b) < 1.0
     return -(where(small, g, 1.0) * y / b) * where(small, 1.0, g)
 

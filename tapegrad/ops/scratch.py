@@ -1,4 +1,4 @@
-"""Working memory that the ops of a recording share."""
+"""Workspaces that the ops of a recording share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .table import Op
 
 
 def scratch_forward(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Memory that others write before they read it."""
+    """Memory that its users write before they read it."""
     return 0
 
 

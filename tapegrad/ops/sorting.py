@@ -1,7 +1,7 @@
-"""Order along the last axis of contiguous rows: the indices that sort, the best few, the best one.
+"""Sorting along the last axis of contiguous rows: argsort, top-k, argmax and argmin.
 
-NaN counts as the greatest: it comes last in ascending order, as in NumPy, and first in descending order, as in
-PyTorch. Equal elements keep their order.
+NaN counts as the maximum: it comes last in ascending order, as in NumPy, and first in descending order, as in PyTorch.
+Equal elements keep their order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..engine.language import device
 from ..engine.row import Aux, Input, Output, Row, contiguous
 from .table import Op
 
-_RUN = 12  # elements that insertion sorts before merging begins
+_RUN = 12  # elements that insertion sorts before merging starts
 
 
 @device
@@ -36,7 +36,7 @@ def insert(f: Any, i: Any, x: int, order: int, count: int, index: int, descendin
 
 @device
 def merge(f: Any, i: Any, x: int, source: int, target: int, first: int, middle: int, last: int, descending: int) -> int:
-    """Two sorted runs of indices, [first, middle) and [middle, last), merged from `source` into `target`."""
+    """Merge two sorted runs of indices, [first, middle) and [middle, last), from `source` into `target`."""
     left, right = first, middle
     for k in range(first, last):
         take_right = left >= middle
@@ -61,7 +61,7 @@ class Argsort(Row):
 
 
 def argsort_forward(op: Argsort, f: Any, i: Any, b: Any) -> int:
-    """Merge sort of indices, from runs sorted by insertion."""
+    """Merge sort of indices, from runs that are sorted by insertion."""
     n, scratch, descending = op.n, op.scratch, op.descending
     for row in range(op.rows):
         x, y = op.x + row * n, op.y + row * n
@@ -117,11 +117,11 @@ class Argextreme(Row):
     x: Input = contiguous
     rows: int
     n: int
-    greatest: bool  # whether that is sought, else the least
+    greatest: bool  # the maximum, else the minimum
 
 
 def argextreme_forward(op: Argextreme, f: Any, i: Any, b: Any) -> int:
-    """Index of the first greatest, or least, element, or of the first NaN."""
+    """Index of the first maximum, or minimum, or of the first NaN."""
     n = op.n
     for row in range(op.rows):
         x = op.x + row * n

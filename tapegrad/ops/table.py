@@ -1,4 +1,4 @@
-"""What is known of an op, and the tables through which the walks call its kernels.
+"""Ops, and the tables through which the walks call their kernels.
 
 Dispatch goes through a table of function addresses. Measured beside ``if``/``elif`` over opcodes (numba 0.68, AVX2, the
 forward kernels of 30 elementwise ops in float64, 10,000 instructions, nanoseconds an instruction, best of 60):
@@ -12,7 +12,7 @@ one op, 64 elements      17        15-17
 four ops mixed, 64       23.9      24.5
 =======================  ========  =======
 
-They run alike, but ``if``/``elif`` compiles all 30 kernels at the first use, 11 s, for each dtype and direction; by
+Equally fast, but ``if``/``elif`` compiles all 30 kernels at the first use, 11 s, for each dtype and direction; by
 address each costs 0.23 s when a model first uses it. A user's own op needs an address in any case.
 """
 
@@ -41,14 +41,14 @@ Errors = dict[int, tuple[type[TapegradError], str]]
 
 
 class Shares(NamedTuple):
-    """Operands of an instruction that may lie in its output's bytes.
+    """In-place reuse and aliasing: operands of an instruction that may share memory with its output.
 
     Attributes
     ----------
     over : tuple of int
-        Inputs over which the output may be written, and whose adjoint may be stored over the output's.
+        Inputs that the output may overwrite, and whose adjoint may overwrite the output's.
     parts : tuple of (int, int)
-        Inputs that the output is made of, and the element at which they begin there.
+        Inputs that are parts of the output, and the element at which each starts there.
     """
 
     over: tuple[int, ...] = ()
@@ -66,9 +66,9 @@ class Op:
         operand `j` (0 the output, then the inputs, then auxiliary outputs), ``2 + 2 j`` its adjoint address (0:
         not wanted), and the attributes follow. Or that of another op, which is compiled once for both.
     adjoint : callable, optional
-        Kernel that adds to the adjoints of the wanted inputs, in the order of the inputs. Where bit `j` of the mode
-        is set, the contribution to input `j` is the first and is stored instead. No two of those adjoints have
-        an element in common, unless it is `in_turn` or they are `alike`.
+        Kernel that accumulates into the adjoints of the wanted inputs, in the order of the inputs. If bit `j` of the
+        mode is set, the contribution to input `j` is the first and is stored instead. No two of those adjoints
+        overlap, unless it is `in_turn` or they are `alike`.
     saves : dict of str to str, optional
         The save rule: by input, the operands that its adjoint reads, with spaces between.
     stores : bool
@@ -76,26 +76,25 @@ class Op:
     own : bool
         Whether its kernels are the package's; see `Kernel`.
     lists : str, optional
-        The attribute of its row that takes the address of a list of rows, into which the adjoint of a whole leaf writes
-        those that it touches (`engine.walks.touched`); 0 in its word: there is no list.
+        The attribute of its row for the address of a list of rows, into which the adjoint of a whole leaf writes those
+        that it touches (`engine.walks.touched`); 0 for no list.
     errors : dict, optional
         What each non-zero status of the kernels means: the class of the error, and its text.
     again : dict, optional
-        Attributes of the row that are other ones when an instruction runs a second time, for it must leave nothing
-        behind but its outputs.
+        Attributes of the row with other values when an instruction is recomputed, which must have no effect but its
+        outputs.
     shares : callable, optional
-        From the row, what may share bytes with the output; the kernels must then do with equal addresses.
+        From the row, what may share memory with the output; the kernels must then allow equal addresses.
     products : callable, optional
-        Number of multiplications and additions in pairs, from the shapes of the output and the inputs; where it is
-        more than a few an element.
+        Number of multiply-adds, from the shapes of the output and the inputs; if more than a few an element.
     in_turn : bool
-        Whether the adjoint kernel has added all of an input's contribution before it begins with the next input's, on
-        one thread, so that they may be the same tensor, or views that overlap; see `tensor.recording.apart`.
+        Whether the adjoint kernel finishes with an input before it starts with the next, on one thread, so that inputs
+        may be the same tensor, or views that overlap; see `tensor.recording.apart`.
     alike : bool
-        Whether it always adds, and whichever thread adds to an element of an input's adjoint also adds to that element
-        of the other inputs', so that they may be one and the same view.
+        Whether it always accumulates, and an element of all inputs' adjoints is accumulated into by the same thread, so
+        that inputs may be identical views.
     form : str, optional
-        What tells its kernels from those of another op of the same name.
+        Distinguishes its kernels from those of another op of the same name.
     straight : bool
         See `Kernel`.
     row : type of Row, optional
@@ -114,20 +113,19 @@ class Op:
         ``(r, t)`` is the op for each of a batch, along a leading axis; "rows" if its row tells of ``rows``, ``outer``
         or ``elements`` as many for each, "nest" if its nest has one axis more. By default its kernels run in a loop.
     strided : int
-        Bit `j`: the row tells the strides of input `j`, whose elements may lie anyhow. Of every other input it tells an
-        address alone, so that `record` has it lie in C order without gaps.
+        Bit `j`: the row holds the strides of input `j`. Of other inputs it holds the address only, so that `record`
+        copies them to C order if need be.
     fixed : int
-        Bit `j`: the adjoint does not reach input `j`, though it is of floats; `record` refuses one that wants it.
+        Bit `j`: input `j` has no adjoint, though it is of floats; `record` refuses one that wants it.
     states : int
-        Bit `j`: the kernel overwrites input `j`, which must have memory of its own for each element; by the row if not
-        given.
+        Bit `j`: the kernel overwrites input `j`, none of whose elements may share memory; by the row if not given.
 
     Attributes
     ----------
     scalar : Op or None
         The same op over scalars, if it has a form for them.
     summed : Op or None
-        The same op where the adjoint of an input is a sum, for it is broadcast, if its own does not do that.
+        The form whose adjoint also sums over axes along which an input is broadcast, if its own does not.
     """
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
@@ -192,7 +190,7 @@ class Op:
         return self.row.integers(words) if self.row is not None else {}
 
     def ready_adjoint(self, dtype: np.dtype) -> None:
-        """Have the adjoint kernel compiled, if there is one."""
+        """Compile the adjoint kernel, if there is one."""
         if self.adjoint is not None:
             self.adjoint.address(dtype)
 
@@ -201,14 +199,14 @@ class Op:
 
 
 def _numbers(row: type[Row] | None, saves: Mapping[str, str]) -> Iterator[tuple[int, ...]]:
-    """A save rule in numbers of operands; of an input that it does not name nothing is read."""
+    """A save rule in operand numbers; nothing is read for an input that it does not name."""
     assert row is not None and saves.keys() <= set(row.inputs)
     for name in row.inputs:
         yield tuple(row.number(operand) for operand in saves.get(name, "").split())
 
 
 def kernel_of(source: str, name: str, scope: dict[str, Any]) -> Callable:
-    """The function `name` that `source` defines, with the names of `scope` in reach."""
+    """The function `name` that `source` defines, in the scope `scope`."""
     namespace = {"_real": real, "_real64": real64, **scope}
     exec(resolved_source(source, f"<{name}>", scope), namespace)
     return namespace[name]

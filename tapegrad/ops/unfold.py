@@ -1,4 +1,4 @@
-"""Patches of an image as columns, and columns added up to an image: each the other's adjoint."""
+"""im2col and col2im: patches of an image as columns, and their adjoint."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Pixels chosen or blended by row and by column: up-sampling, and padding with an image's own pixels.
+"""Pixels selected or blended by row and by column: upsampling, and padding with an image's own pixels.
 
-Which rows and columns is known when the op is recorded and comes as a table of indices, all of them in range.
+Rows and columns are known when the op is recorded, and come as a table of valid indices.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ SELECT = Op("select", select_forward, select_adjoint, row=Select, saves={"x": "t
 def blend_forward(op: Blend, f: Any, i: Any, b: Any) -> int:
     """y = v0 (u0 x[r0, c0] + u1 x[r0, c1]) + v1 (u0 x[r1, c0] + u1 x[r1, c1]).
 
-    The table holds r0 of every output row, r1, then c0 of every column, c1; the shares are v0, v1, u0, u1 alike.
+    The table holds r0 of every output row, r1, then c0 of every column, c1; likewise the weights v0, v1, u0, u1.
     """
     height, width, ho, wo = op.height, op.width, op.rows, op.columns
     columns, shares = op.table + 2 * ho, op.shares + 2 * ho
@@ -79,7 +79,7 @@ def blend_forward(op: Blend, f: Any, i: Any, b: Any) -> int:
                     for k in range(wo):
                         f[y + k] = v * (f[shares + k] * f[x + i[columns + k]]
                                         + f[shares + wo + k] * f[x + i[columns + wo + k]])
-                elif v != 0.0:  # a row that has no share does not make NaN of infinity
+                elif v != 0.0:  # a row of weight 0 does not turn infinity into NaN
                     for k in range(wo):
                         f[y + k] += v * (f[shares + k] * f[x + i[columns + k]]
                                          + f[shares + wo + k] * f[x + i[columns + wo + k]])

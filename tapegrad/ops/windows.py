@@ -1,4 +1,4 @@
-"""The row of a convolution, and what unfolding and pooling share of it."""
+"""The row of a convolution, and what unfolding and pooling share with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Extents(Words):
 
 
 class Windows(Words):
-    """Which pixels of the image each pixel of the response sees."""
+    """Which pixels of the image each pixel of the response depends on."""
 
     samples: int
     groups: int
@@ -36,28 +36,28 @@ class Windows(Words):
 
 
 class Block(Words):
-    """Rows of a result that are made together, and what they see of the source."""
+    """A block of result rows, and what they read of the source."""
 
     rows: int
-    lines: int  # rows of the source that they see
+    lines: int  # rows of the source that they read
     pixels: int  # of one of those, modulo the stride
 
 
 class Tiles(Words):
-    """What a convolution by tiles needs, all of it 0 where there is none (see `correlation`).
+    """Attributes of a convolution with register tiles, all of them 0 for one without (see `correlation`).
 
-    A part of the work has working memory of its own: the table of places, the copied rows, the response turned over,
+    Each parallel part has working memory of its own: the table of offsets, the packed rows, the transposed response,
     and sums for the weight.
     """
 
-    respond: bool  # whether the response is made by tiles
-    spread: bool  # whether the image is
+    respond: bool  # whether tiles compute the response
+    spread: bool  # whether tiles compute the image
     team: int
     result_part: int  # addresses of kernels
     weight_part: int
     responding: Block
     spreading: Block
-    room: int  # elements of working memory for a part
+    room: int  # elements of working memory of a part
     parts: int
     weight_parts: int
     table: int  # elements of each piece of it
@@ -68,7 +68,7 @@ class Tiles(Words):
 
 
 class Convolution(Row):
-    """Of a convolution or of its transpose; `columns` is scratch for a block of columns or for the tiles' parts."""
+    """A convolution or its transpose; `columns` is scratch for a block of columns or for the tiles' parts."""
 
     y: Output
     x: Input = contiguous
@@ -81,6 +81,6 @@ class Convolution(Row):
     rows: int  # of the response, of all depths, in a block
     across: int  # pixels of a row in a block: all of them unless it is one row
     direct: bool  # whether to loop directly
-    pixel: bool  # whether a patch is one pixel: the image is its own columns
+    pixel: bool  # 1 x 1 kernel: the image is its own columns
     tiles: Tiles
-    totals: int  # where, in `columns`, the weight's adjoint has totals in float64; 0: it has none
+    totals: int  # offset in `columns` of the float64 totals of the weight's adjoint; 0 for none

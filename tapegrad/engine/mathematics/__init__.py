@@ -1,1 +1,1 @@
-"""Elementary functions and long sums, for kernels."""
+"""Elementary functions and accurate long sums, for kernels."""

@@ -1,13 +1,13 @@
-"""Elementary functions for compiled code: plain arithmetic, which LLVM turns into vector code.
+"""Elementary functions in plain arithmetic, which LLVM vectorises.
 
-A loop over ``exp(x)`` that calls the C library goes element by element. Here `exp` and its like are polynomials, with
-selections in the place of branches and bit patterns in the place of tables, so a loop over them becomes a loop over
-vector registers. Each is right at infinities, NaN, both zeros and for denormal arguments and results. Kernels write
-``from ..engine import vecmath as m`` and ``m.exp(x)``; the dtype of the argument chooses between `vecmath32` and
-`vecmath64`, when it is compiled or, with the JIT disabled, when it is called.
+A loop over ``exp(x)`` that calls the C library is scalar. Here `exp` and its like are polynomials, with selections
+instead of branches and bit patterns instead of tables, so that a loop over them vectorises. Each is right at
+infinities, NaN, both zeros and for denormal arguments and results. Kernels import them from
+`engine.mathematics.vecmath`; the dtype of the argument selects `vecmath32` or `vecmath64`, when compiled or, with the
+JIT disabled, when called.
 
-The largest error found, in units of the last place of the exact result, and the nanoseconds that an element takes in a
-loop over 2048 of them, on one core of an AMD EPYC 7003 (AVX2), beside the same loop over the C library:
+The largest error found, in ulp, and the nanoseconds of an element in a loop over 2048 of them, on one core of an AMD
+EPYC 7003 (AVX2), beside the same loop over the C library:
 
 ===========  ===========  ===========  ==============  ==============
 function     float32 ulp  float64 ulp  float32 ns (C)  float64 ns (C)
@@ -27,14 +27,14 @@ function (any bit pattern, magnitudes of every order near 0 and, for logarithms,
 to another), against mpmath with 200 bits. Both compiled as kernels are; compiled without fused multiply-add, a sample
 stayed below 1.8.
 
-`gelu` and `gelu_slope` are products of such and have the error of a few roundings; float32 `gelu` keeps its digits far
-below 0 as well, but for those that the rounding of x**2 / 2 costs.
+`gelu` and `gelu_slope` are products of such and have the error of a few roundings; float32 `gelu` is accurate far below
+0 as well, but for the rounding of x**2 / 2.
 
-The formulas subtract and add in an order on which their accuracy rests, so they are compiled without LLVM's leave to
-reassociate, whatever the kernel around them has. Their polynomials are minimax in the relative error of the result,
-found with the Remez exchange in 50 digits. Sources: the reduction by log(2) in two parts, W. J. Cody and W. Waite,
-Software Manual for the Elementary Functions, 1980; float64 logarithms as f - f**2/2 + s (f**2/2 + R), K. C. Ng in
-Sun's fdlibm, 1993.
+The accuracy of the formulas depends on the order of their additions, so they are compiled without LLVM's permission to
+reassociate, whatever the kernel around them allows. Their polynomials are minimax in the relative error of the result,
+by the Remez exchange in 50 digits. Sources: the reduction by log(2) in two parts, W. J. Cody and W. Waite, Software
+Manual for the Elementary Functions, 1980; float64 logarithms as f - f**2/2 + s (f**2/2 + R), K. C. Ng in Sun's fdlibm,
+1993.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _pair(name: str, doc: str) -> Callable:
 
 
 def formulas() -> list[tuple[Callable, Callable | None, Callable | None]]:
-    """Every function that is compiled as it is written: itself, its float32 and its float64 body."""
+    """Every function that is compiled as written: itself, its float32 and its float64 body."""
 
     def functions_of(module: ModuleType) -> list[FunctionType]:
         own = vars(module).values()
@@ -93,7 +93,7 @@ erf = _pair("erf", "The error function.")
 softplus = _pair("softplus", "``log(1 + exp(x))``, without overflow.")
 gelu = _pair("gelu", "``x Phi(x)``, Phi the normal distribution function.")
 gelu_slope = _pair("gelu_slope", "The derivative of `gelu`.")
-# LLVM makes vector code of the greatest of whole numbers, but not of floats among which NaN counts
+# LLVM vectorises the maximum of integers, but not of floats with NaN
 order = _pair("order", "A whole number of the width of `x` that orders as `x` does, NaN above all.")
 from_order = _pair("from_order", "The number whose `order` is `n`.")
 
@@ -114,12 +114,12 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 def minus(a: Any, b: Any) -> Any:
-    """``a - b``, computed as it stands: never taken apart to be joined with terms around it, nor with a product."""
+    """``a - b``, never reassociated with terms around it, nor contracted with a product."""
     return a - b
 
 
 def times(a: Any, b: Any) -> Any:
-    """``a * b``, computed as it stands: no factor of `b` is joined with `a` in another order, and no term is added."""
+    """``a * b``, never reassociated with factors of `b`, nor contracted with an addition."""
     return a * b
 
 
@@ -143,7 +143,7 @@ def sqrt(x: Any) -> Any:
 
 @device
 def floor(x: Any) -> Any:
-    """The greatest whole number not above `x`."""
+    """The largest integer not above `x`."""
     return np.floor(x)
 
 

@@ -1,4 +1,4 @@
-"""The formulas of `vecmath` for float32: plain functions, compiled in the order in which they are written."""
+"""The formulas of `vecmath` for float32, compiled in the order written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUND = 12582912.0
 #: bits of 1, of 2**64 and 2**-64, of sqrt(1/2), of all mantissa bits, and the width of the mantissa
 ONE, LARGE, SMALL, SQRT_HALF, MANTISSA, WIDTH = 0x3F800000, 0x5F800000, 0x1F800000, 0x3F3504F3, 0x7FFFFF, 23
 TWO_64, TWO_MINUS_64 = 2.0**64, 2.0**-64
-# what a selection may yield is a numpy.float32 also in plain Python
+# selections must yield numpy.float32 in plain Python too
 INF, NAN = np.float32(math.inf), np.float32(math.nan)
 #: exp(x) is 0 below -UNDERFLOW; expm1(x) is -1 below -EXPM1_FLAT; tanh and erf are 1 above TANH_FLAT and ERF_FLAT
 UNDERFLOW, EXPM1_FLAT, TANH_FLAT, ERF_FLAT = np.float32(104), np.float32(18), np.float32(10), np.float32(4)

@@ -1,4 +1,4 @@
-"""The formulas of `vecmath` for float64: plain functions, compiled in the order in which they are written."""
+"""The formulas of `vecmath` for float64, compiled in the order written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROUND = 6755399441055744.0
 ONE, LARGE, SMALL = 0x3FF0000000000000, 0x5FF0000000000000, 0x1FF0000000000000
 SQRT_HALF, MANTISSA, WIDTH = 0x3FE6A09E667F3BCD, 0xFFFFFFFFFFFFF, 52
 TWO_512, TWO_MINUS_512 = 2.0**512, 2.0**-512
-# what a selection may yield is a numpy.float64 also in plain Python
+# selections must yield numpy.float64 in plain Python too
 INF, NAN = np.float64(math.inf), np.float64(math.nan)
 #: exp(x) is 0 below -UNDERFLOW; expm1(x) is -1 below -EXPM1_FLAT; tanh and erf are 1 above TANH_FLAT and ERF_FLAT
 UNDERFLOW, EXPM1_FLAT, TANH_FLAT, ERF_FLAT = np.float64(746), np.float64(38), np.float64(20), np.float64(6)

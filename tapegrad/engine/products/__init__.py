@@ -1,1 +1,1 @@
-"""Products of matrices: by tiles where they are small, by a BLAS library where they are not."""
+"""Matrix products: by register tiles where they are small, by a BLAS library where they are large."""

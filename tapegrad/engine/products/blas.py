@@ -1,7 +1,7 @@
 """Matrix products, by `product` where they are small and else by a BLAS library.
 
-Compiled code depends on no library and so stays in the cache: an instruction's row has a word that says where four
-others lie, addresses of the two ways to multiply among them.
+Compiled code contains no address of a library, and so can be cached: a word of the row is the address of a `Routine`,
+which has the addresses of both implementations.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from ..language import call, device, fortran_gemm, frame, integers, row_address,
 from ..row import Words
 from ..threads.team import run_part, share
 
-#: status of a product whose extents or leading dimensions BLAS does not take: its own way is a line on standard error,
-#: and nothing computed
+#: status of a product whose extents or leading dimensions BLAS refuses: it would print a line on standard error, and
+#: compute nothing
 REFUSED = 254
 _MOST = (1 << 31) - 1  # extents are 32 bits wide there
 
@@ -21,8 +21,8 @@ _MOST = (1 << 31) - 1  # extents are 32 bits wide there
 class Product(Words):
     """C = alpha op(A) op(B) + a row, or +=."""
 
-    routine: int  # where its `Routine` lies
-    ta: int  # whether A's memory is transposed; 2: it lies in strips
+    routine: int  # address of a `Routine`
+    ta: int  # whether A is transposed in memory; 2: it is packed into strips
     tb: int
     m: int
     n: int
@@ -36,7 +36,7 @@ class Product(Words):
     c: int
     ldc: int
     bias: int  # the row, or 0
-    scratch: int  # `product.scratch_elements` for totals, or 0
+    scratch: int  # address of `product.scratch_elements` for totals, or 0
 
 
 class ColumnSums(Words):
@@ -50,17 +50,17 @@ class ColumnSums(Words):
 
 
 class Routine(Words):
-    """How to multiply."""
+    """An implementation of matrix products."""
 
-    multiply: int  # addresses of kernels, but for the library's
+    multiply: int  # addresses of kernels, except for the library's
     library: int
     part: int
     team: int
     limit: int  # multiplications from which on the library is used
     few: int  # columns below which it is
     pack: int
-    taken: int  # whether somebody uses the memory for strips
-    strips: int  # where that is
+    taken: int  # whether the memory for strips is in use
+    strips: int  # address of that memory
     sums: int
     long: int
 
@@ -68,9 +68,10 @@ class Routine(Words):
 @device
 def product_and_row(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,
                     ldb: int, add: int, c: int, ldc: int, bias: int, scratch: int, f: Any) -> int:
-    """`scaled_gemm`, plus a row, of which `bias` is the address, or nothing where that is 0.
+    """`scaled_gemm` plus a row, of which `bias` is the address, or 0 for none.
 
-    `scratch` is the address of `product.scratch_elements`, or 0: a sum of many terms is then added up in float32.
+    `scratch` is the address of `product.scratch_elements`, or 0, for which a sum of many terms is accumulated in
+    float32.
     """
     memory = integers(f)
     row: Product = frame()
@@ -103,17 +104,17 @@ def long_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, a: int, ld
 
 @device
 def gemm_and_row(routine: int, m: int, n: int, k: int, a: int, b: int, bias: int, c: int, scratch: int, f: Any) -> int:
-    """Row-major C (m, n) = A B^T, plus a row, of which `bias` is the address, or nothing where that is 0."""
+    """Row-major C (m, n) = A B^T plus a row, of which `bias` is the address, or 0 for none."""
     return product_and_row(routine, 0, 1, m, n, k, 1.0, a, k, b, k, 0, c, n, bias, scratch, f)
 
 
-#: elements from which on threads share the sums of a matrix's columns; columns of a part at least
+#: elements from which on threads share the column sums of a matrix; columns of a part at least
 SHARED_SUMS, SUMMED = 1 << 14, 32
 
 
 @device
 def column_sums(routine: int, m: int, n: int, a: int, add: int, to: int, f: Any) -> int:
-    """Sums of the columns of a row-major A (m, n); added to what is there if `add` is not 0."""
+    """Column sums of a row-major A (m, n); accumulated if `add` is not 0."""
     parts, memory = min(m * n // SHARED_SUMS, n // SUMMED, 16), integers(f)
     row: ColumnSums = frame()
     row.m, row.n, row.a, row.add, row.to = m, n, a, add, to
@@ -124,13 +125,13 @@ def column_sums(routine: int, m: int, n: int, a: int, add: int, to: int, f: Any)
 
 @device
 def leading(rows: int, columns: int, given: int) -> int:
-    """The leading dimension of a matrix: of a single row any may have been given, but BLAS looks at it all the same."""
+    """A valid leading dimension: that of a single row may be anything, but BLAS checks it."""
     return max(given, 1) if rows > 1 else max(columns, 1)
 
 
 @device
 def library_gemm(op: Product, f: Any, i: Any) -> int:
-    """The product that a row describes, by the BLAS library; `REFUSED` where that would do nothing but complain."""
+    """The product of a row, by the BLAS library; `REFUSED` where that would compute nothing."""
     m, n, k = op.m, op.n, op.k
     a_rows, a_columns, b_rows, b_columns = m, k, k, n
     if op.ta != 0:

@@ -1,1 +1,1 @@
-"""Threads that share the parts of a piece of work."""
+"""Parallelism: teams of threads that share the parts of a piece of work."""

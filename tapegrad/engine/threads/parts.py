@@ -1,7 +1,7 @@
-"""An elementwise instruction in parts that threads share: its kernel runs on copies of its row, each of some elements.
+"""Data parallelism in one elementwise instruction: its kernel runs on copies of its row, for some elements each.
 
-Strips (`engine.walks.strips`) do that for what is larger than a cache; here is one instruction that costs enough by
-itself.
+Fused groups (`engine.walks.strips`) do that for arrays larger than a cache; this is for a single instruction that costs
+enough.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from .team import share
 
 # places in the row
 TEAM, RUN_PART, PARTS = 1, 2, 3
-KERNEL, ROW, WORDS, COUNT = 4, 5, 6, 7  # what runs: its kernel, row, the row's words, and which of them counts elements
-PER = 8  # by word of the row: elements for one step of the address that it holds, 0 where it is none that moves
-#: elements at which a part may begin
+KERNEL, ROW, WORDS, COUNT = 4, 5, 6, 7  # what runs: kernel, row, number of its words, and which of them counts elements
+PER = 8  # by word of the row: elements for one step of the address that it holds, 0 if it does not move
+#: alignment of a part, in elements
 UNIT = 1024
 
 
@@ -34,7 +34,7 @@ def run_part(part: Part, f: Any, i: Any, b: Any) -> int:
     row, count = words_at(op[ROW]), op[COUNT]
     first, end = bound_of(row[count], part.number, part.count), bound_of(row[count], part.number + 1, part.count)
     for k in range(op[WORDS]):
-        moves = op[PER + k] != 0 and row[k] != 0  # the address of an adjoint that is not wanted is 0
+        moves = op[PER + k] != 0 and row[k] != 0  # 0 for an adjoint that is not wanted
         own[k] = row[k] + (first // op[PER + k] if moves else 0)
     own[count] = end - first
     return call(op[KERNEL], own, f, i, b)

@@ -1,26 +1,25 @@
-"""Threads that share the parts of one piece of work: `share`.
+"""Work stealing: teams of threads that share the parts of one piece of work (`share`).
 
-Work is cut into parts by its size alone, never by the number of threads, so results do not depend on it. Whoever is
-free takes the next part: the thread that has the work begins at once and, if nobody comes to help, does all of it
-itself. It waits only for parts that somebody has begun. So a busy machine costs little, and a forked process, where
-the helpers do not exist, nothing.
+Work is cut into parts by its size only, never by the number of threads, so results do not depend on it. The thread that
+has the work starts at once and, if nobody is free to help, does all of it; it waits only for parts that others have
+started. So a busy machine costs little, and a forked process, which has no helpers, nothing.
 
-The helpers are Python threads that live in compiled code, without the GIL. After a piece of work they look for the
-next for some microseconds and then sleep in ``read`` on a pipe. How many may help is what the BLAS library says of its
-own threads, asked at each piece of work, so `tapegrad.set_num_threads`, ``OPENBLAS_NUM_THREADS`` and a limit of
-threadpoolctl hold here too.
+The helpers are Python threads that stay in compiled code, without the GIL. After a piece of work they spin for some
+microseconds and then sleep in ``read`` on a pipe. How many may help is the number of threads of the BLAS library, asked
+at each piece of work, so that `tapegrad.set_num_threads`, ``OPENBLAS_NUM_THREADS`` and a limit of threadpoolctl apply
+here too.
 
-The protocol. Parts are dealt in stretches, one a thread; everybody begins with his own, and takes from the others when
-that is done. The ticket of a stretch holds the number of the piece of work and how many parts nobody has taken. Taking
-one is a compare-and-swap of the ticket, which succeeds only while that piece of work is the present one, so what was
-read beside the ticket is valid. The first part is the giver's without that. A piece of work is over when the helpers
-have done as many parts as the giver has not. A helper says that it sleeps, looks once more, and then sleeps; a giver
-publishes the tickets first and then looks who sleeps: one of the two sees the other.
+The protocol. Parts are divided into queues, one a thread; each thread takes from its own, and when that is empty steals
+from the others. The ticket of a queue holds the number of the piece of work and of the parts left. Taking one is a
+compare-and-swap of the ticket, which succeeds only for the present piece of work, so that what was read beside the
+ticket is valid. The owner's first part needs none. A piece of work is over when the helpers have done all the parts
+that the owner has not. A helper announces that it sleeps, looks once more, and sleeps; the owner publishes the tickets
+first and then looks who sleeps: one of the two sees the other.
 
-Memory that changes cores takes some ten nanoseconds each time, and a processor that has to wait until it has changed
-does nothing else meanwhile. So a helper that waits looks at its ticket alone, beside which lies all that it needs, and
-the giver goes on at once: what makes sure that nobody sleeps on comes after its first part, if a look before did not
-find somebody asleep already.
+A cache line that moves between cores takes some ten nanoseconds each time, in which the processor that waits for it
+stalls. So a waiting helper polls its ticket only, which shares its line with all that it needs, and the owner goes on
+at once: the fence that makes sure that nobody oversleeps comes after its first part, unless a look before has found
+somebody asleep.
 """
 
 from __future__ import annotations
@@ -58,22 +57,21 @@ from ..locks import TEAMS, Lock
 from ..row import Part, Words
 from ..storage import address_of, aligned_bytes
 
-#: how often a helper looks for work before it sleeps, and how often somebody who waits looks before it lets others run
+#: polls of a helper before it sleeps, and of a waiting thread before it yields
 LOOKS = 1500
 
-# Words of a team, those that threads write 64 bytes apart. Address of the kernel `share_parts`; how many helpers there
-# are; addresses of C functions (what tells how many threads may run, ``read``, ``write``, what lets others run); how
-# many may run at most (0: any number); the number 1
+# Words of a team, those that threads write in cache lines of their own. Address of the kernel `share_parts`; number of
+# helpers; addresses of C functions (number of threads that may run, ``read``, ``write``, yield); limit of threads (0:
+# none); the number 1
 SHARE, HELPERS, ALLOWED, READ, WRITE, YIELD, MOST_NOW, ONE = range(8)
 # parts that helpers have done; whether the team is taken; parts that helpers had done before this piece of work
 DONE, TAKEN, BEFORE, STATUS = 8, 16, 17, 24
-# addresses of ``sched_getcpu`` and ``sched_setaffinity`` (0: there are none), and of the set of processors that helpers
-# may use
+# addresses of ``sched_getcpu`` and ``sched_setaffinity`` (0: there are none), and of the affinity mask of the helpers
 GET_CPU, SET_AFFINITY, PROCESSORS, PROCESSOR_WORDS = 32, 33, 34, 35
-# from TICKETS on 8 words a thread: its ticket, and of the piece of work
+# from TICKETS on 8 words a thread: its ticket, and the piece of work
 KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4
-# from SLEEPERS on 8 words a helper: whether it sleeps, where it reads, where others write to wake it, its number for
-# the system, and 1 + the processor that it is kept away from
+# from SLEEPERS on 8 words a helper: whether it sleeps, its pipe's ends to read and to write, its number for the system,
+# and 1 + the processor that it is kept away from
 ASLEEP, READS, WAKES, NATIVE, AWAY = range(5)
 MOST = 64
 TICKETS, SLEEPERS = 40, 40 + 8 * MOST
@@ -93,7 +91,7 @@ def run_part(kernel: int, row: int, part: int, parts: int, f: Any, i: Any, b: An
 
 @device
 def take(team: int, stretch: int, number: int, f: Any, i: Any, b: Any) -> int:
-    """Run one part of a stretch as thread `number`; 0 if there is none to take."""
+    """Run one part of a queue as thread `number`; 0 if there is none left."""
     at = team + TICKETS + 8 * stretch
     while True:
         ticket = look(i, at)
@@ -109,9 +107,7 @@ def take(team: int, stretch: int, number: int, f: Any, i: Any, b: Any) -> int:
 
 @device
 def take_any(team: int, number: int, f: Any, i: Any, b: Any) -> int:
-    """Run one part as thread `number`, of its own stretch (so that what follows finds its data in its cache) or else
-    of another; 0 if there is none to take.
-    """
+    """Run one part as thread `number`, of its own queue (for cache locality) or else stolen; 0 if none is left."""
     threads = i[team + TICKETS + 8 * number + THREADS]
     for turn in range(threads):
         if take(team, (number + turn) % threads, number, f, i, b) != 0:
@@ -121,10 +117,10 @@ def take_any(team: int, number: int, f: Any, i: Any, b: Any) -> int:
 
 @device
 def keep_away(team: int, sleeper: int, i: Any) -> int:
-    """Have a helper that sleeps wake on another processor than this one.
+    """Have a sleeping helper wake on another processor than this one.
 
-    Left to itself Linux lets it wake beside the thread that wakes it, most often where processors are virtual, and
-    the two take turns for as long as 20 ms.
+    By default Linux often wakes it beside the thread that wakes it, mostly where processors are virtual, and the two
+    take turns for as long as 20 ms.
     """
     if i[team + GET_CPU] == 0:
         return 0
@@ -163,7 +159,7 @@ class Shared(Words):
 
 
 def share_parts(op: Shared, f: Any, i: Any, b: Any) -> int:
-    """Share out."""
+    """Publish a piece of work, and take part in it until it is over."""
     team, parts, threads = op.team, op.parts, 1
     if parts > 1 and i[team + HELPERS] > 0:
         threads = min(c_call(i[team + ALLOWED], 0, 0, 0), i[team + HELPERS] + 1, parts)
@@ -206,7 +202,7 @@ class Helper(Words):
 
 
 def help_team(op: Helper, f: Any, i: Any, b: Any) -> int:
-    """The life of a helper."""
+    """The loop of a helper."""
     team, number = op.team, op.number
     sleeper, ticket = team + SLEEPERS + 8 * (number - 1), team + TICKETS + 8 * number
     buffer = frame()
@@ -245,7 +241,7 @@ def share(team: int, kernel: int, op: Any, parts: int, f: Any, i: Any, b: Any) -
     op : pointer to int64
         The row that the parts read.
     parts : int
-        By the size of the work alone, for results to be the same whatever the number of threads.
+        By the size of the work only, for results to be the same for any number of threads.
     """
     words: Shared = frame()
     words.team, words.kernel, words.row, words.parts = team, kernel, row_address(op), parts
@@ -260,7 +256,7 @@ _teams: dict[np.dtype, np.ndarray] = {}
 
 
 def team_address(dtype: np.dtype) -> int:
-    """Element address of the team for kernels of `dtype`; its threads begin when more than one may run."""
+    """Element address of the team for kernels of `dtype`; its threads start when more than one may run."""
     with _lock.now:
         words = _teams.get(dtype)
         if words is None:
@@ -274,7 +270,7 @@ def team_address(dtype: np.dtype) -> int:
 
 @contextmanager
 def at_most(count: int, dtype: np.dtype) -> Iterator[None]:
-    """Have no more threads than `count` share work of `dtype` meanwhile, whoever's."""
+    """Context: at most `count` threads share work of `dtype`, in all threads."""
     words = _teams.get(dtype)
     if words is None:
         yield
@@ -287,7 +283,7 @@ def at_most(count: int, dtype: np.dtype) -> Iterator[None]:
 
 
 def grow() -> None:
-    """Have as many helpers as may run now, if there are fewer: after the number of threads has changed."""
+    """Start missing helpers, after the number of threads has changed."""
     with _lock.now:
         for dtype, words in _teams.items():
             _grow(words, dtype)
@@ -318,7 +314,7 @@ _helpers: list[threading.Thread] = []
 
 @atexit.register
 def _dismiss() -> None:
-    """Have all helpers return before the interpreter takes away the code and the words that they look at."""
+    """Stop all helpers before the interpreter frees the code and the words that they use."""
     with _lock.now:
         for words in _teams.values():
             for number in range(int(words[HELPERS])):
@@ -332,7 +328,7 @@ def _dismiss() -> None:
 
 
 def _find_processors(words: np.ndarray) -> None:
-    """Write where the functions are that keep helpers away from a processor, and which processors they may use."""
+    """Write the addresses of the affinity functions, and the helpers' affinity mask."""
     library = ctypes.CDLL(None) if hasattr(os, "sched_getaffinity") else None
     functions: list[Any] = [getattr(library, name, None) for name in ("sched_getcpu", "sched_setaffinity")]
     allowed = sum(1 << cpu for cpu in os.sched_getaffinity(0)) if library is not None else 0
@@ -345,7 +341,7 @@ def _find_processors(words: np.ndarray) -> None:
                                           address_of(mask) // 8, count)
 
 
-_kept: list[np.ndarray] = []  # what the words of teams point at
+_kept: list[np.ndarray] = []  # memory that the words of teams point to
 
 
 def _help(row: np.ndarray, dtype: np.dtype) -> None:
@@ -353,7 +349,7 @@ def _help(row: np.ndarray, dtype: np.dtype) -> None:
 
 
 def _system_functions() -> tuple[int, int, int] | None:
-    """Addresses of ``read``, ``write``, and what lets other threads run."""
+    """Addresses of ``read``, ``write`` and yield."""
     for library, names in ((None, ("read", "write", "sched_yield")), ("ucrtbase", ("_read", "_write", "_getpid"))):
         try:
             functions = [getattr(ctypes.CDLL(library), name) for name in names]
@@ -365,7 +361,7 @@ def _system_functions() -> tuple[int, int, int] | None:
 
 
 def _after_fork() -> None:
-    """In a forked process there are no helpers until `grow`, and nobody holds a team."""
+    """A forked process has no helpers until `grow`, and its teams are free."""
     _helpers.clear()
     for words in _teams.values():
         words[HELPERS] = words[DONE] = words[TAKEN] = words[BEFORE] = 0

@@ -1,1 +1,1 @@
-"""Tiles of matrices in vector registers."""
+"""Register tiles of matrices."""

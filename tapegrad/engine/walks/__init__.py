@@ -1,1 +1,1 @@
-"""The compiled loops over instructions."""
+"""Walks: the compiled loops over instructions."""

@@ -1,8 +1,8 @@
-"""The walk of a group of elementwise instructions in strips: all of them on some thousand elements before the next.
+"""Elementwise fusion with loop tiling: a group's instructions all run on one strip (tile) before the next.
 
-What lives within the group only is then never more than a strip, which stays in the cache. The kernels are those of
-the whole arrays; they run on copies of the rows whose addresses are moved from strip to strip. A group's strips are
-dealt out to parts, each with rows and strip buffers of its own, which threads share.
+What lives within the group only is then never larger than a strip, which stays in cache. The kernels are those of whole
+arrays; they run on copies of the rows whose addresses move from strip to strip. A group's strips are divided into
+parallel parts, each with rows and strip buffers of its own.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ..language import call, words_at
 from ..threads.team import share
 
 # places in a group's row
-TEAM, RUN_PART = 1, 2  # addresses of the threads and of `run_part`
+TEAM, RUN_PART = 1, 2  # addresses of the team and of `run_part`
 PARTS, PART = 3, 4  # parts, and their rows
-FINISHES, FINISH = 5, 6  # what runs after all of them: pairs (kernel, row)
+FINISHES, FINISH = 5, 6  # what runs after all parts: pairs (kernel, row)
 # places in a part's row
 FIRST, LAST, STRIP, ELEMENTS = 1, 2, 3, 4  # its strips; elements of a strip, and of the whole arrays
 TASKS, TASK = 5, 6  # triples: kernel, row, the row's word that holds the number of elements
@@ -25,7 +25,7 @@ PART_WORDS = 9
 
 
 def run_part(words: Any, f: Any, i: Any, b: Any) -> int:
-    """Run all tasks of a part on one strip after the other; words: 0 the group's row, 1 the part's number."""
+    """Run all tasks of a part, strip after strip; words: 0 the group's row, 1 the part's number."""
     op = words_at(i[words[0] + PART] + words[1] * PART_WORDS)
     strip = op[STRIP]
     for s in range(op[FIRST], op[LAST]):
@@ -43,7 +43,7 @@ def run_part(words: Any, f: Any, i: Any, b: Any) -> int:
 
 
 def run_strips(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Run the parts of a group, then what needs all of them."""
+    """Run the parts of a group in parallel, then what needs all of them."""
     status = share(op[TEAM], op[RUN_PART], op, op[PARTS], f, i, b)
     if status != 0:
         return status

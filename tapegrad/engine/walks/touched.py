@@ -1,11 +1,11 @@
-"""Which rows of a table's gradient are not zero, so that a step's cost follows the batch and not the table.
+"""Row-sparse gradients: lists of the rows of a table's gradient that are not zero.
 
-Beside the gradient of a table stands a list: int64 words, of which the first counts the rows that are listed, then come
-the address of one byte a row that marks those, the elements of a row, and the rows' numbers in the order in which they
-were touched. What is not listed is zero. A count of -1 says that any row may be other than zero; no row is marked then.
+Beside the gradient of a table is a list: int64 words, of which the first counts the listed rows; then the address of a
+byte for each row that marks listed ones, the elements of a row, and the numbers of the rows in the order in which they
+were touched. Rows that are not listed are zero. A count of -1 says that any row may be nonzero; no row is marked then.
 
-An adjoint that adds to few rows lists them, and clears those that were listed before when its contribution is the
-first. An optimiser walks *stretches*: the rows that are listed, or all of a gradient that has no list (address 0).
+An adjoint that accumulates into few rows lists them, and clears those that were listed before when its contribution is
+the first. An optimiser visits *stretches*: the listed rows, or all of a gradient without a list (address 0).
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ COUNT, MARKS, WIDTH, FIRST = 0, 1, 2, 3
 
 @device
 def stretches(listed: int, i: Any) -> int:
-    """How many stretches there are to walk."""
+    """Number of stretches."""
     return 1 if listed == 0 or i[listed] < 0 else i[listed]
 
 
 @device
 def stretch_length(listed: int, n: int, i: Any) -> int:
-    """Elements of each, where the whole gradient has `n`."""
+    """Elements of a stretch, of a gradient of `n`."""
     return n if listed == 0 or i[listed] < 0 else i[listed + WIDTH]
 
 
 @device
 def stretch_start(listed: int, k: int, i: Any) -> int:
-    """Where stretch `k` begins, in elements."""
+    """Start of stretch `k`, in elements."""
     return 0 if listed == 0 or i[listed] < 0 else i[listed + FIRST + k] * i[listed + WIDTH]
 
 
 @device
 def clear_rows(listed: int, at: int, n: int, f: Any, i: Any, b: Any) -> int:
-    """Zero the gradient of `n` elements at `at`, and empty its list."""
+    """Zero the listed rows of the gradient of `n` elements at `at`, and empty the list."""
     length = stretch_length(listed, n, i)
     for k in range(stretches(listed, i)):
         start = at + stretch_start(listed, k, i)
@@ -55,7 +55,7 @@ def clear_rows(listed: int, at: int, n: int, f: Any, i: Any, b: Any) -> int:
 
 @device
 def list_row(listed: int, row: int, i: Any, b: Any) -> int:
-    """List a row that is about to be added to, unless it is listed."""
+    """List a row that is about to be accumulated into, unless it is listed."""
     if listed != 0 and i[listed] >= 0:
         mark = i[listed + MARKS] + row
         if b[mark] == 0:
@@ -66,7 +66,7 @@ def list_row(listed: int, row: int, i: Any, b: Any) -> int:
 
 
 class TouchedRows:
-    """The list of one table's gradient.
+    """The row list of one table's gradient.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ class TouchedRows:
     Attributes
     ----------
     address : int
-        Of the list, in elements of int64, as rows of words name it.
+        Of the list, in elements of int64, as rows refer to it.
     nbytes : int
-        At most; memory of rows that were never touched is not used.
+        At most; memory for rows that were never touched is not used.
     """
 
-    #: how many lists were ever made, by which an optimiser sees that there may be one for its parameters
+    #: number of lists ever made, by which an optimiser notices new ones
     made = 0
 
     __slots__ = ("address", "nbytes", "_words", "_marks", "_buffer", "_version")
@@ -97,21 +97,21 @@ class TouchedRows:
 
     @property
     def numbers(self) -> np.ndarray | None:
-        """The rows that are listed, in the order in which they were touched; None if any may be other than zero."""
+        """The listed rows, in the order in which they were touched; None if any may be nonzero."""
         count = int(self._words[COUNT])
         return None if count < 0 else self._words[FIRST:FIRST + count].copy()
 
     def describe(self, buffer: Buffer, listed: bool = True) -> None:
-        """From now on the list is that of the gradient in `buffer`.
+        """Attach the list to the gradient in `buffer`.
 
-        All rows count as touched if it was another's before, if a user has written to `buffer` since, or if what comes
-        next is not `listed`.
+        All rows count as touched if it was attached to another, if a user has written to `buffer` since, or if the next
+        walk is not `listed`.
         """
         if not (listed and buffer is self._buffer and buffer.version == self._version):
             self._start(-1, buffer)
 
     def empty(self, buffer: Buffer) -> None:
-        """The list of a gradient in `buffer` that is all zero."""
+        """Empty the list of a gradient in `buffer` that is all zero."""
         self._start(0, buffer)
 
     def _start(self, count: int, buffer: Buffer) -> None:

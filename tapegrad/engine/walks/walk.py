@@ -1,7 +1,7 @@
 """The compiled walks: forward, reverse, and the planning of the reverse.
 
-They read a tape through its header, a row of words (addresses in elements of int64, sizes and results) whose
-places are named below. Nothing here knows what an op does.
+They read a tape through its header, a row of words (addresses in elements of int64, sizes and results) whose places are
+named below. Nothing here depends on what an op does.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ OPERAND_START, OPERAND_VARIABLE, OPERAND_OFFSET, OPERAND_FLAGS, LIVE = 6, 7, 8, 
 VALUE, ADJOINT, NBYTES, ITEMSIZE, STATE, PLACE = 11, 12, 13, 14, 15, 16
 BEGIN, END, FAILED, TOTAL, SEED, BASE, FLOAT_SIZE = 17, 18, 19, 20, 21, 22, 23
 REUSE, HOLE, HOLE_BYTES = 24, 25, 26  # whether adjoints share bytes; gaps in their block while it is planned
-TASKS, TASK_COUNT = 27, 28  # what a recording runs: pairs (kernel, row); for the kernel see `run_task`
-# of updates that threads share: the first of their rows, the elements of all, and which words of a row tell its number
-# of elements, are not 0 where it must be run whole, and come behind its last
+TASKS, TASK_COUNT = 27, 28  # a recording's task list: pairs (kernel, row); for the kernel see `run_task`
+# parallel updates: the first of their rows, elements of all, and the words of a row with its number of elements, with a
+# flag that it must be run whole, and after its last
 TEAM, PART_KERNEL, PARTS, UPDATES, ELEMENTS, COUNT, WHOLE, WIDTH = range(29, 37)
-COMMON, COMMON_KERNELS = 37, 8  # the kernels that most tasks run
+COMMON, COMMON_KERNELS = 37, 8  # the kernels of most tasks
 HEADER_WORDS = COMMON + COMMON_KERNELS
 
-_GAPS = 64  # that are looked at for an adjoint
+_GAPS = 64  # gaps that are tried for an adjoint
 
-# bits of an operand's flags
+# flags of an operand
 WANTED, STORABLE = 1, 2
 
 # states of a variable while the reverse walk is planned
@@ -56,7 +56,7 @@ def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 def update_part(op: Part, f: Any, i: Any, b: Any) -> int:
-    """A part of the updates of a header: a stretch of the elements of all rows, one behind another."""
+    """A part of the updates of a header: a range of the elements of all rows, concatenated."""
     header, part, piece = words_at(op.row), op.number, frame()
     begin, end = header[ELEMENTS] * part // header[PARTS], header[ELEMENTS] * (part + 1) // header[PARTS]
     count, at = header[COUNT], 0
@@ -84,14 +84,14 @@ def update_part(op: Part, f: Any, i: Any, b: Any) -> int:
 
 @device
 def bound(at: int, size: int) -> int:
-    """Where a row of `size` elements is cut at `at`: vectors, and so bits, are those of the row run whole."""
+    """Where a row of `size` elements is cut at `at`: at whole vectors, so that bits are those of the row run whole."""
     return size if at >= size else max(at, 0) // 64 * 64
 
 
 def shared_updates(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Run the instructions before the updates, then those, of which threads share the elements.
+    """Run the instructions before the updates, then these, in parallel over their elements.
 
-    A row of an update has addresses of arrays before COUNT, and behind it how often it has run.
+    A row of an update has addresses of arrays before COUNT, and its step count after it.
     """
     status = run_forward(op, op[BEGIN], op[UPDATES], f, i, b)
     if status != 0:
@@ -105,7 +105,7 @@ def shared_updates(op: Any, f: Any, i: Any, b: Any) -> int:
 
 @device
 def clear(b: Any, at: int, nbytes: int) -> int:
-    """Zeros; those of a scalar without a call of the C library's `memset`, which a loop becomes."""
+    """Zeros; a scalar without a call of the C library's `memset`, which a loop becomes."""
     if nbytes == 4:
         b[at], b[at + 1], b[at + 2], b[at + 3] = 0, 0, 0, 0
         return 0
@@ -119,7 +119,7 @@ def clear(b: Any, at: int, nbytes: int) -> int:
 
 @device
 def run_adjoint(op: Any, n: int, f: Any, i: Any, b: Any) -> int:
-    """Clear the adjoints that instruction `n` is the first to add to, and run its adjoint."""
+    """Clear the adjoints that instruction `n` is the first to accumulate into, and run its adjoint."""
     row = words_at(op[WORDS] + i[op[START] + n])
     fresh = row[0] >> 32
     if fresh != 0:
@@ -152,8 +152,8 @@ def reverse_walk(op: Any, f: Any, i: Any, b: Any) -> int:
 def run_task(op: Any, kernel: int, row: Any, f: Any, i: Any, b: Any) -> int:
     """Call a kernel by its address, or one of the header's common ones by its number.
 
-    Each of those is called from a place of its own, found by branches: over a graph of thousands of instructions
-    processors foresee which way a branch goes, but not where one and the same call leads to the next time.
+    Each of those has a call site of its own, found by branches: over graphs of thousands of instructions processors
+    predict branches better than the target of one indirect call.
     """
     if kernel >= COMMON_KERNELS:
         return call(kernel, row, f, i, b)
@@ -218,7 +218,7 @@ class ClearSeveral(Words):
 
 
 def clear_several(op: ClearSeveral, f: Any, i: Any, b: Any) -> int:
-    """`clear_floats` of rows one behind the other."""
+    """`clear_floats` of consecutive rows."""
     for row in range(op.rows, op.rows + 3 * op.count, 3):
         at, count = i[row + 1], i[row + 2]
         if count == 4:
@@ -231,7 +231,7 @@ def clear_several(op: ClearSeveral, f: Any, i: Any, b: Any) -> int:
 
 @device
 def take_place(op: Any, v: int, holes: int, i: Any) -> int:
-    """Place the adjoint of variable `v` in the tightest of the last gaps, or at the end; returns the number of gaps."""
+    """Assign the adjoint of variable `v` to the tightest of the last gaps, or the end; returns the number of gaps."""
     wanted, best = (i[op[NBYTES] + v] + 63) // 64 * 64, -1
     for k in range(max(0, holes - _GAPS), holes):
         room = i[op[HOLE_BYTES] + k]
@@ -252,11 +252,11 @@ def take_place(op: Any, v: int, holes: int, i: Any) -> int:
 
 
 def plan_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Mark what the reverse walk from SEED visits, give each adjoint a place, and decide store or add.
+    """Mark what the reverse walk from SEED visits, assign each adjoint a buffer, and decide store or accumulate.
 
-    The first contribution to an adjoint is stored where the kernel can do so and the operand is all of its
-    variable; else the walk clears the adjoint before it. TOTAL becomes the bytes that the adjoints need; with REUSE an
-    adjoint's bytes are another's once its own instruction has been visited.
+    The first contribution to an adjoint is stored if the kernel can do so and the operand is all of its variable; else
+    the walk clears the adjoint before it. TOTAL becomes the bytes of the adjoints; with REUSE an adjoint's buffer is
+    reused once its own instruction has been visited (liveness).
     """
     state, variable, flags = op[STATE], op[OPERAND_VARIABLE], op[OPERAND_FLAGS]
     seed, holes = op[SEED], 0
@@ -296,7 +296,7 @@ def plan_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 def link_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Write the adjoint addresses of the live instructions; those without a place of their own lie from BASE on."""
+    """Write the adjoint addresses of the live instructions; those of this walk are relative to BASE."""
     state, variable, size = op[STATE], op[OPERAND_VARIABLE], op[FLOAT_SIZE]
     for n in range(op[BEGIN], op[END]):
         if i[op[LIVE] + n] != 0:
@@ -338,7 +338,7 @@ LINK_VALUES = Kernel("walk.link_values", link_values)
 # ------------------------------------------------------------------ kernel tables
 
 CAPACITY = 4096
-#: address of each op's kernel by opcode; 0 where it is not compiled yet
+#: address of each op's kernel by opcode; 0 until it is compiled
 FORWARD: dict[np.dtype, np.ndarray] = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
 ADJOINT_OF: dict[np.dtype, np.ndarray] = {dtype: np.zeros(CAPACITY, np.int64) for dtype in FLOATS}
 #: where both tables of a dtype are, as the header holds them
@@ -348,7 +348,7 @@ TABLES = {dtype: (address_of(FORWARD[dtype]) // 8, address_of(ADJOINT_OF[dtype])
 def run_rows(opcodes: np.ndarray, starts: np.ndarray, words: np.ndarray, dtype: np.dtype) -> None:
     """Run each row ``words[starts[r]:]`` with the forward kernel of ``opcodes[r]``, in one compiled call.
 
-    The kernels must be in the table: somebody has asked for their addresses.
+    The kernels must have been compiled.
     """
     header = np.zeros(HEADER_WORDS, np.int64)
     header[FORWARD_TABLE], header[ADJOINT_TABLE] = TABLES[dtype]

@@ -1,4 +1,4 @@
-"""The kernel that watches over the blocks of an arena, with ``TAPEGRAD_DEBUG=1`` (see `poison`)."""
+"""The kernel that checks and poisons the blocks of an arena, with ``TAPEGRAD_DEBUG=1`` (see `poison`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BROKEN_STATUS = 253  # of `watch`; the other bits are the block's number
 
 @device
 def fill_words(i: Any, at: int, count: int, word: int) -> int:
-    """Set so many words."""
+    """Fill words."""
     for k in range(count):
         i[at + k] = word
     return 0
@@ -30,7 +30,7 @@ class Watched(Words):
 
 
 def watch(op: Watched, f: Any, i: Any, b: Any) -> int:
-    """Blocks are born, or have died."""
+    """Define blocks (write canaries, poison) or release them (check canaries, poison)."""
     for row in range(op.blocks, op.blocks + 3 * op.count, 3):
         at, count = i[row], i[row + 1]
         if op.born:
