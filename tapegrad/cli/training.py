@@ -32,8 +32,8 @@ class Result:
         Mean over the last epoch's steps.
     steps, samples : int
         Training steps made, and rows seen in them.
-    Of training, without compilation.
-        Of training, compiling left out.
+    seconds : float
+        Of training, without compilation.
     compile_seconds : float
         Spent compiling by this process.
     peak_bytes : int

@@ -148,8 +148,8 @@ def dropout_key() -> tuple[int, int]:
 
     Returns
     -------
-    From 0 to 2**63 - 1; the same until the next seeding.
-        From 0 to 2**63 - 1; the same until the library is seeded anew.
+    seed : int
+        From 0 to 2**63 - 1; the same until the next seeding.
     counter : int
         0, 1, 2, ... in the order of calls.
     """

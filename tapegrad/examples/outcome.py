@@ -25,7 +25,7 @@ class Outcome:
         Measured quantities.
     draw : callable
         Draws the picture on a matplotlib figure.
-    What the model wrote, if it writes.
+    text : str
         What the model wrote, if it writes.
     """
 

@@ -36,8 +36,8 @@ def ctc_loss(log_probs: Any, targets: Any, input_lengths: Any, target_lengths: A
         The class of no label.
     reduction : {"mean", "sum", "none"}
         The mean is that of each sample's loss divided by its number of labels (at least 1).
-    Give 0, with gradients of 0, for the infinite loss of labels that do not fit the steps; else these are NaN.
-        Whether the infinite loss of labels that do not fit the steps counts 0, with gradients of 0; else these are NaN.
+    zero_infinity : bool
+        Give 0, with gradients of 0, for the infinite loss of labels that do not fit the steps; else these are NaN.
 
     Returns
     -------

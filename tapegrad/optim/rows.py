@@ -14,7 +14,7 @@ from ..errors import CopyError
 
 __all__ = ["RateRow", "State", "Update", "UpdateRows"]
 
-#: annotations of hyper-parameters
+#: annotations in declarations, which are read by name
 State: TypeAlias = int
 
 

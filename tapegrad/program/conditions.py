@@ -88,8 +88,8 @@ class Conditions:
 
     Parameters
     ----------
-    Snapshots of modules; see `look_below`.
-        Of modules; see `look_below`.
+    looks : dict
+        Snapshots of modules; see `look_below`.
     leaves : dict of Leaf to bool
         Leaves that were read, and whether they required a gradient.
     tensors : iterable of Tensor

@@ -43,8 +43,9 @@ class Operands:
 
     Attributes
     ----------
-    By instruction, variables: its operands, its uses, its definitions, uses of its adjoint, adjoints that that one
-    accumulates into, and those of them that are cleared before.
+    rows, reads, writes, saves, adds, clears : Ragged
+        By instruction, variables: its operands, its uses, its definitions, the uses of its adjoint, the adjoints that
+        this accumulates into, and those of them that are cleared before.
     inputs, outputs, saved, adjoints : list of tuple of int
         The same as lists: uses, definitions, uses of the adjoint, adjoints.
     results : ndarray of int64
