@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ..engine.locks import computed_once
 from ..engine.tree import flatten, unflatten
 from ..errors import ArgumentError, DtypeError, GradientError
 from ..tape.history import differentiating
@@ -63,12 +63,12 @@ class Evaluation:
         leaves, self.structure = flatten(result)
         self.outputs = [_output(leaf, function) for leaf in leaves]
 
-    @cached_property
+    @computed_once
     def graph(self) -> Graph:
         """From the sources to the outputs."""
         return Graph(self.outputs, self.sources)
 
-    @cached_property
+    @computed_once
     def goes_on(self) -> bool:
         """Whether derivatives have a history of their own: by outer variables, or by leaves such as parameters."""
         return self._records and (state.capture is not None or self._has_history or self.graph.is_open)
