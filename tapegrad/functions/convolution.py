@@ -20,7 +20,7 @@ from ..ops.table import Op
 from ..ops.windows import Block, Tiles, Windows
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
-from .layout import expand_dims, reshape
+from .layout import expand_dims, permute, reshape, swapaxes
 from .scratch import scratch
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"]
@@ -233,6 +233,46 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor | None, groups: int, stride:
                      gemm=gemm_address(x.dtype), windows=windows, biased=b is not None, rows=rows, across=across,
                      direct=direct, pixel=pixel, tiles=tiles.words, totals=totals)
     return reshape(y, shape) if single else y
+
+
+def _extents(words: Any) -> tuple[int, ...]:
+    return words.depth, words.height, words.width
+
+
+def through(windows: Any, op: Op, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """Convolution (`CONV`) or its transpose through the windows of an instruction, over three axes.
+
+    Parameters
+    ----------
+    windows : Attributes of Windows
+    op : Op
+    x : Tensor, (N, C, ...)
+        An image, or for the transpose a response; of any number of samples.
+    w : Tensor, (O, C / groups, ...)
+        Of as many outputs as one likes.
+    b : Tensor, optional
+    """
+    image, response = _extents(windows.image), _extents(windows.response)
+    x = reshape(x, (*x.shape[:2], *(image if op is CONV else response)))
+    return _record(op, x, reshape(w, (*w.shape[:2], *_extents(windows.kernel))), b, windows.groups,
+                   _extents(windows.stride), _extents(windows.padding), _extents(windows.dilation), image, response)
+
+
+def correlate(windows: Any, response: Tensor, image: Tensor) -> Tensor:
+    """The weight's adjoint: ``dw[o, c, k] = sum over n, p of response[n, o, p] image[n, c, p stride + k dilation]``.
+
+    That is a convolution of images of one channel a sample: the channels are samples, the samples channels, the
+    response is the kernel, stride and dilation change places.
+    """
+    samples, groups = image.shape[0], windows.groups
+    seen, given = _extents(windows.image), _extents(windows.response)
+    channels, outputs = image.shape[1] // groups, response.shape[1]
+    x = reshape(image, (samples, groups, channels, *seen))
+    x = reshape(permute(x, (2, 1, 0, 3, 4, 5)), (channels, groups * samples, *seen))
+    w = swapaxes(reshape(response, (samples, outputs, *given)), 0, 1)
+    y = _record(CONV, x, w, None, groups, _extents(windows.dilation), _extents(windows.padding),
+                _extents(windows.stride), seen, _extents(windows.kernel))
+    return swapaxes(y, 0, 1)
 
 
 class _Tiles(NamedTuple):

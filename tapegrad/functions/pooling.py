@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError
-from ..ops.pooling import AVG_POOL, BY_INSIDE, BY_NUMBER, BY_WINDOW, MAX_POOL
+from ..ops.pooling import AVG_POOL, BY_INSIDE, BY_NUMBER, BY_WINDOW, CHOOSE, MAX_POOL, PICK, Means, Pool
+from ..ops.table import Op
+from ..tensor.arrays import BOOL
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
 from .convolution import Extent, extents
@@ -55,9 +57,58 @@ def _max_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, p
     x, planes, plane = _planes(name, input, axes)
     windows = _windows(name, axes, plane, kernel_size, stride, padding, dilation, ceil_mode)
     shape = (*x.shape[:-axes], *windows["result"][-axes:])
-    place_bytes = 1 if math.prod(windows["kernel"]) <= 256 else 2
-    return recorder(MAX_POOL)(shape, dtype=x.dtype, x=x, chosen=(math.prod(shape) * place_bytes, 1), planes=planes,
-                              image=plane, **windows)
+    return _greatest(x, Pool.words(planes=planes, image=plane, **windows), shape, math.prod(windows["kernel"]))
+
+
+def _greatest(x: Tensor, windows: tuple[int, ...], shape: tuple[int, ...], taps: int) -> Tensor:
+    return recorder(MAX_POOL)(shape, dtype=x.dtype, x=x, chosen=(math.prod(shape) * _place_bytes(taps), 1),
+                              windows=windows)
+
+
+def _place_bytes(taps: int) -> int:
+    """Bytes for each window that say which of its elements is the greatest."""
+    return 1 if taps <= 256 else 2
+
+
+def _words(windows: Any, planes: int) -> tuple[int, ...]:
+    """The words of an instruction's windows, for so many planes."""
+    return planes, *windows.words[1:]
+
+
+def greatest(x: Tensor, windows: Any, shape: tuple[int, ...]) -> Tensor:
+    """The greatest of the windows of a max-pooling, for as many planes as `x` has."""
+    plane, taps = windows.image, windows.kernel.height * windows.kernel.width
+    return _greatest(x, _words(windows, x.size // (plane.height * plane.width)), shape, taps)
+
+
+def places(step: Any) -> Tensor:
+    """Which elements of its windows a max-pooling chose: kept beside its result, or in a recording found again."""
+    windows = step.windows
+    nbytes = math.prod(step.shape) * _place_bytes(windows.kernel.height * windows.kernel.width)
+    kept = step.kept("chosen", (nbytes,), BOOL)
+    return choose(step.x, windows, (nbytes,)) if kept is None else kept
+
+
+def choose(x: Tensor, windows: Any, shape: tuple[int, ...]) -> Tensor:
+    """Which elements are the greatest, as bytes, for as many planes as `x` has."""
+    plane, result = windows.image, windows.result
+    planes = x.size // (plane.height * plane.width)
+    greatest = planes * result.height * result.width * x.dtype.itemsize
+    return recorder(CHOOSE)(shape, dtype=x.dtype, out_dtype=BOOL, x=x, greatest=(greatest, x.dtype.itemsize),
+                            windows=_words(windows, planes))
+
+
+def chosen(op: Op, x: Tensor, places: Tensor, windows: Any, shape: tuple[int, ...]) -> Tensor:
+    """`x` at the places that were chosen (`PICK`), or put there (`UNPOOL`); `shape` is that of the result."""
+    plane = windows.image if op is PICK else windows.result
+    return recorder(op)(shape, dtype=x.dtype, x=x, chosen=places,
+                        windows=_words(windows, x.size // (plane.height * plane.width)))
+
+
+def means(op: Op, x: Tensor, windows: Any, shape: tuple[int, ...]) -> Tensor:
+    """Means of windows (`AVG_POOL`), or shares spread over them (`AVG_UNPOOL`); `shape` is that of the result."""
+    plane = windows.image if op is AVG_POOL else windows.result
+    return recorder(op)(shape, dtype=x.dtype, x=x, windows=_words(windows, x.size // (plane.height * plane.width)))
 
 
 def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
@@ -100,8 +151,8 @@ def _avg_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, p
     if divisor is not None and divisor == 0:
         raise ArgumentError(f"{name}: divisor_override must not be 0")
     rule = BY_NUMBER if divisor is not None else BY_WINDOW if count_include_pad else BY_INSIDE
-    return recorder(AVG_POOL)((*x.shape[:-axes], *windows["result"][-axes:]), dtype=x.dtype, x=x, planes=planes,
-                              image=plane, rule=rule, divisor=float(divisor or 1), adaptive=False, **windows)
+    words = Means.words(planes=planes, image=plane, rule=rule, divisor=float(divisor or 1), adaptive=False, **windows)
+    return recorder(AVG_POOL)((*x.shape[:-axes], *windows["result"][-axes:]), dtype=x.dtype, x=x, windows=words)
 
 
 def avg_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
@@ -141,9 +192,9 @@ def _adaptive(name: str, axes: int, input: Any, output_size: Any) -> Tensor:
     x, planes, plane = _planes(name, input, axes)
     given = (output_size,) * axes if isinstance(output_size, int) or output_size is None else tuple(output_size)
     out = extents(name, "output_size", tuple(n if m is None else m for n, m in zip(x.shape[-axes:], given)), axes, 1)
-    return recorder(AVG_POOL)((*x.shape[:-axes], *out), dtype=x.dtype, x=x, planes=planes, image=plane,
-                              result=(1, *out) if axes == 1 else out, kernel=(1, 1), stride=(1, 1), padding=(0, 0),
-                              rule=BY_INSIDE, divisor=1.0, adaptive=True)
+    words = Means.words(planes=planes, image=plane, result=(1, *out) if axes == 1 else out, kernel=(1, 1),
+                        stride=(1, 1), padding=(0, 0), rule=BY_INSIDE, divisor=1.0, adaptive=True)
+    return recorder(AVG_POOL)((*x.shape[:-axes], *out), dtype=x.dtype, x=x, windows=words)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:

@@ -13,6 +13,7 @@ recording share (`scratch`), so that it does not grow with the depth of a networ
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..engine.language import cast, device, doubles_at, plus, wide
@@ -419,10 +420,70 @@ def conv_adjoint(op: Convolution, f: Any, i: Any, b: Any) -> int:
     return status
 
 
-CONV = Op("conv", conv_forward, conv_adjoint, row=Convolution,
+def _over_pixels(r: Any, g: Any, t: Any) -> Any:
+    """dbias = the sum of dY over samples and pixels."""
+    return t.sum(g, (0, *range(2, g.ndim)))
+
+
+def _along_channels(r: Any, bias: Any, t: Any) -> Any:
+    """A number for each channel of y."""
+    return t.reshape(bias, (*bias.shape, *(1,) * (len(r.shape) - 2)))
+
+
+def conv_to_x(r: Any, g: Any, t: Any) -> Any:
+    """dX = W^T * dY."""
+    return t.reshape(t.convolution.through(r.windows, CONV_TRANSPOSE, g, r.weight), r.shape_of("x"))
+
+
+def conv_to_weight(r: Any, g: Any, t: Any) -> Any:
+    """dW = dY * X, with the samples as channels."""
+    return t.reshape(t.convolution.correlate(r.windows, g, r.x), r.shape_of("weight")) if g.size else 0.0
+
+
+def _tangents(op: Callable[[], Op]) -> dict[str, Callable]:
+    """Of a map that is linear in its input and in its weight."""
+
+    def by(r: Any, x: Any, weight: Any, t: Any) -> Any:
+        return t.reshape(t.convolution.through(r.windows, op(), x, weight), r.shape)
+
+    return {"x": lambda r, d, t: by(r, d, r.weight, t), "weight": lambda r, d, t: by(r, r.x, d, t),
+            "bias": _along_channels}
+
+
+def batched(op: Callable[[], Op], outputs: int) -> Callable:
+    """Of samples without a weight for each, all as one batch; of weights for the same samples, all as channels.
+
+    `outputs` is the axis of the weight along which these are counted.
+    """
+
+    def rule(r: Any, t: Any) -> Any:
+        x, weight, bias, alone = r.x, r.weight, r.bias if r.biased else None, None
+        if r.has_axis("weight") and (r.has_axis("x") or r.windows.groups > 1):
+            return None
+        if r.has_axis("weight") or r.has_axis("bias"):
+            alone, bias = bias, None
+        if r.has_axis("x"):
+            x = t.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:]))
+        if r.has_axis("weight"):
+            w = t.moveaxis(weight, 0, outputs)
+            weight = t.reshape(w, (*w.shape[:outputs], w.shape[outputs] * w.shape[outputs + 1], *w.shape[outputs + 2:]))
+        y = t.convolution.through(r.windows, op(), x, weight, bias)
+        if r.has_axis("weight"):
+            y = t.moveaxis(t.reshape(y, (y.shape[0], r.size, y.shape[1] // r.size, *y.shape[2:])), 1, 0)
+        y = t.reshape(y, (r.size if r.has_axis("x") or r.has_axis("weight") else 1, *r.call.shape))
+        if alone is None:
+            return y
+        return y + t.reshape(alone, (-1, 1, y.shape[2], *(1,) * (y.ndim - 3)))
+
+    return rule
+
+
+CONV: Op = Op("conv", conv_forward, conv_adjoint, row=Convolution,
           saves={"x": "weight columns", "weight": "x columns"}, stores=True,
           doc="cross-correlation over up to three axes, by groups of channels",
-          products=lambda shapes: math.prod(shapes[0]) * math.prod(shapes[2][1:]))
+          products=lambda shapes: math.prod(shapes[0]) * math.prod(shapes[2][1:]),
+          composition={"x": conv_to_x, "weight": conv_to_weight, "bias": _over_pixels},
+          tangent=_tangents(lambda: CONV), batching=batched(lambda: CONV, 0))
 
 
 def conv_transpose_forward(op: Convolution, f: Any, i: Any, b: Any) -> int:
@@ -443,7 +504,19 @@ def conv_transpose_adjoint(op: Convolution, f: Any, i: Any, b: Any) -> int:
     return status
 
 
-CONV_TRANSPOSE = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, row=Convolution,
+def transpose_to_x(r: Any, g: Any, t: Any) -> Any:
+    """dX = W * dY."""
+    return t.reshape(t.convolution.through(r.windows, CONV, g, r.weight), r.shape_of("x"))
+
+
+def transpose_to_weight(r: Any, g: Any, t: Any) -> Any:
+    """dW = X * dY, with the samples as channels."""
+    return t.reshape(t.convolution.correlate(r.windows, r.x, g), r.shape_of("weight")) if g.size else 0.0
+
+
+CONV_TRANSPOSE: Op = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, row=Convolution,
                     saves={"x": "weight columns", "weight": "x columns"}, stores=True,
                     doc="the adjoint of cross-correlation as a map of its own",
-                    products=lambda shapes: math.prod(shapes[1]) * math.prod(shapes[2][1:]))
+                    products=lambda shapes: math.prod(shapes[1]) * math.prod(shapes[2][1:]),
+                    composition={"x": transpose_to_x, "weight": transpose_to_weight, "bias": _over_pixels},
+                    tangent=_tangents(lambda: CONV_TRANSPOSE), batching=batched(lambda: CONV_TRANSPOSE, 1))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..engine.language import cast, device, floats_at, plus, wide
 from ..engine.mathematics.vecmath import where
-from ..engine.row import Aux, Input, Output, Row, contiguous
+from ..engine.row import At, Aux, Input, Output, Row, Words, boolean, contiguous
 from .convolution import first_inside, last_inside
 from .table import Op
 from .windows import Plane
@@ -15,15 +15,9 @@ from .windows import Plane
 INFINITY = math.inf
 
 
-class MaxPool(Row):
-    """`chosen`, a byte for each window, says which of its elements is the greatest, counted along its rows.
+class Pool(Words):
+    """Windows of the planes of an image, whose results are an image of their own."""
 
-    For windows of more than 256 elements the high bytes follow behind all the low ones.
-    """
-
-    y: Output
-    x: Input = contiguous
-    chosen: Aux
     planes: int
     image: Plane
     result: Plane
@@ -31,6 +25,34 @@ class MaxPool(Row):
     stride: Plane
     padding: Plane
     dilation: Plane
+
+
+class MaxPool(Row):
+    """`chosen`, a byte for each window, says which of its elements is the greatest, counted along its rows.
+
+    For windows of more than 256 elements there are two, the low one first.
+    """
+
+    y: Output
+    x: Input = contiguous
+    chosen: Aux
+    windows: Pool
+
+
+class Choose(Row):
+    """The same with `chosen` as the output."""
+
+    y: Output
+    x: Input = contiguous
+    greatest: Aux
+    windows: Pool
+
+
+class Chosen(Row):
+    y: Output
+    x: Input = contiguous
+    chosen: Input = contiguous | boolean  # of a max-pooling
+    windows: Pool
 
 
 @device
@@ -91,24 +113,30 @@ def greatest(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int,
     return holding
 
 
-def max_pool_forward(op: MaxPool, f: Any, i: Any, b: Any) -> int:
-    """y = the greatest of a window, NaN if it holds one; the padding does not count."""
-    height, width, ho, wo = op.image.height, op.image.width, op.result.height, op.result.width
-    across, stride = op.kernel.width, op.stride.width
-    behind = op.planes * ho * wo if op.kernel.height * across > 256 else 0
+@device
+def place_bytes(op: Any, at: At[Pool]) -> int:
+    """Bytes of a window's place."""
+    return 2 if at.kernel.height * at.kernel.width > 256 else 1
+
+
+@device
+def choose(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, chosen: int) -> int:
+    """result = the greatest of a window, NaN if it holds one; the padding does not count."""
+    height, width, ho, wo = at.image.height, at.image.width, at.result.height, at.result.width
+    across, stride, size = at.kernel.width, at.stride.width, place_bytes(op, at)
     # windows that see no padding at their sides, where they are usual ones
-    begin = first_inside(-op.padding.width, stride, wo)
-    end = last_inside(across - 1 - op.padding.width, stride, width, wo)
-    if op.kernel.height != across or across < 2 or across > 3 or op.dilation.height != 1 or op.dilation.width != 1:
+    begin = first_inside(-at.padding.width, stride, wo)
+    end = last_inside(across - 1 - at.padding.width, stride, width, wo)
+    if at.kernel.height != across or across < 2 or across > 3 or at.dilation.height != 1 or at.dilation.width != 1:
         begin = end = 0
-    for plane in range(op.planes):
-        x = op.x + plane * height * width
+    for plane in range(at.planes):
+        x = image + plane * height * width
         for row in range(ho):
-            top = row * op.stride.height - op.padding.height
-            first = first_tap(top, op.dilation.height)
-            last = last_tap(top, op.dilation.height, height, op.kernel.height)
-            y, place = op.y + (plane * ho + row) * wo, op.chosen + (plane * ho + row) * wo
-            source, usual = x + top * width + begin * stride - op.padding.width, max(end - begin, 0)
+            top = row * at.stride.height - at.padding.height
+            first = first_tap(top, at.dilation.height)
+            last = last_tap(top, at.dilation.height, height, at.kernel.height)
+            y, place = result + (plane * ho + row) * wo, chosen + (plane * ho + row) * wo * size
+            source, usual = x + top * width + begin * stride - at.padding.width, max(end - begin, 0)
             if last - first != across:
                 usual = 0
             holding = cast(0.0, f)
@@ -122,78 +150,161 @@ def max_pool_forward(op: MaxPool, f: Any, i: Any, b: Any) -> int:
                 usual = 0
             for other in range(wo - usual):
                 k = other if other < begin else other + usual
-                left = k * stride - op.padding.width
-                best, at = cast(-INFINITY, f), 0
-                low, high = first_tap(left, op.dilation.width), last_tap(left, op.dilation.width, width, across)
+                left = k * stride - at.padding.width
+                best, tap = cast(-INFINITY, f), 0
+                low, high = first_tap(left, at.dilation.width), last_tap(left, at.dilation.width, width, across)
                 for ki in range(first, last):
-                    source = x + (top + ki * op.dilation.height) * width + left
+                    source = x + (top + ki * at.dilation.height) * width + left
                     for kj in range(low, high):
-                        v = f[source + kj * op.dilation.width]
+                        v = f[source + kj * at.dilation.width]
                         taken = (v > best) | (v != v)
-                        best, at = where(taken, v, best), where(taken, ki * across + kj, at)
+                        best, tap = where(taken, v, best), where(taken, ki * across + kj, tap)
                 f[y + k] = best
-                b[place + k] = at & 255
-                if behind != 0:
-                    b[place + k + behind] = at >> 8
+                b[place + k * size] = tap & 255
+                if size == 2:
+                    b[place + 2 * k + 1] = tap >> 8
     return 0
 
 
 @device
-def spread_over_tiles(op: MaxPool, f: Any, b: Any) -> int:
-    """The adjoint where windows of 2 by 2 lie side by side: a row of them is cleared while it is at hand."""
-    height, width, ho, wo, zero = op.image.height, op.image.width, op.result.height, op.result.width, cast(0.0, f)
-    store = op.stores.x
-    for plane in range(op.planes):
+def are_tiles(op: Any, at: At[Pool]) -> bool:
+    """Whether windows of 2 by 2 lie side by side."""
+    return (at.kernel.height == 2 and at.kernel.width == 2 and at.stride.height == 2 and at.stride.width == 2
+            and at.padding.height == 0 and at.padding.width == 0 and at.dilation.height == 1 and at.dilation.width == 1
+            and 2 * at.result.height <= at.image.height and 2 * at.result.width <= at.image.width)
+
+
+@device
+def chosen_place(op: Any, at: At[Pool], b: Any, chosen: int, row: int, column: int, size: int) -> int:
+    """Where in its plane the chosen element of a window lies, or -1."""
+    tap = b[chosen] + (256 * b[chosen + 1] if size == 2 else 0)
+    ki = tap // at.kernel.width
+    top, left = row * at.stride.height - at.padding.height, column * at.stride.width - at.padding.width
+    h, w = top + ki * at.dilation.height, left + (tap - ki * at.kernel.width) * at.dilation.width
+    if h < 0:  # nothing but -inf in the window: as in PyTorch its first element inside
+        h = top + first_tap(top, at.dilation.height) * at.dilation.height
+    if w < 0:
+        w = left + first_tap(left, at.dilation.width) * at.dilation.width
+    # dilation may step over all of the input
+    return h * at.image.width + w if h < at.image.height and w < at.image.width else -1
+
+
+@device
+def spread_over_tiles(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, chosen: int, store: bool) -> int:
+    """`spread_chosen` where `are_tiles`: a row of windows is cleared while it is at hand."""
+    height, width, ho, wo, zero = at.image.height, at.image.width, at.result.height, at.result.width, cast(0.0, f)
+    for plane in range(at.planes):
         for row in range(ho):
-            out, dx = (plane * ho + row) * wo, op.d.x + (plane * height + 2 * row) * width
-            g, place = op.g + out, op.chosen + out
+            out, dx = (plane * ho + row) * wo, image + (plane * height + 2 * row) * width
+            g, place = result + out, chosen + out
             if store:
                 for k in range((2 if row < ho - 1 else height - 2 * row) * width):
                     f[dx + k] = 0.0
             for k in range(wo):
-                at = dx + 2 * k + (b[place + k] >> 1) * width + (b[place + k] & 1)
-                f[at] = f[g + k] + (zero if store else f[at])
+                to = dx + 2 * k + (b[place + k] >> 1) * width + (b[place + k] & 1)
+                f[to] = f[g + k] + (zero if store else f[to])
     return 0
+
+
+@device
+def spread_chosen(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, chosen: int, store: bool) -> int:
+    """image += result at the places that were chosen; or = that, and 0 elsewhere."""
+    ho, wo, pixels, size = at.result.height, at.result.width, at.image.height * at.image.width, place_bytes(op, at)
+    if are_tiles(op, at):
+        return spread_over_tiles(op, at, f, b, image, result, chosen, store)
+    if store:
+        for k in range(image, image + at.planes * pixels):
+            f[k] = 0.0
+    for plane in range(at.planes):
+        for row in range(ho):
+            for column in range(wo):
+                out = (plane * ho + row) * wo + column
+                place = chosen_place(op, at, b, chosen + out * size, row, column, size)
+                if place >= 0:
+                    f[image + plane * pixels + place] += f[result + out]
+    return 0
+
+
+@device
+def pick_chosen(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, chosen: int, store: bool) -> int:
+    """result += image at the places that were chosen, 0 where there is none; or = that."""
+    ho, wo, pixels, size = at.result.height, at.result.width, at.image.height * at.image.width, place_bytes(op, at)
+    for plane in range(at.planes):
+        for row in range(ho):
+            for column in range(wo):
+                out = (plane * ho + row) * wo + column
+                place = chosen_place(op, at, b, chosen + out * size, row, column, size)
+                value = f[image + plane * pixels + place] if place >= 0 else cast(0.0, f)
+                f[result + out] = value if store else f[result + out] + value
+    return 0
+
+
+def max_pool_forward(op: MaxPool, f: Any, i: Any, b: Any) -> int:
+    """y = the greatest of a window, NaN if it holds one; the padding does not count."""
+    return choose(op, op.windows, f, b, op.x, op.y, op.chosen)
 
 
 def max_pool_adjoint(op: MaxPool, f: Any, i: Any, b: Any) -> int:
     """dx += g at the place that was the greatest."""
-    height, width, ho, wo, across = op.image.height, op.image.width, op.result.height, op.result.width, op.kernel.width
-    behind = op.planes * ho * wo if op.kernel.height * across > 256 else 0
-    if (op.kernel.height == 2 and across == 2 and op.stride.height == 2 and op.stride.width == 2
-            and op.padding.height == 0 and op.padding.width == 0 and op.dilation.height == 1 and op.dilation.width == 1
-            and 2 * ho <= height and 2 * wo <= width):
-        return spread_over_tiles(op, f, b)
-    if op.stores.x:
-        for k in range(op.d.x, op.d.x + op.planes * height * width):
-            f[k] = 0.0
-    for plane in range(op.planes):
-        dx = op.d.x + plane * height * width
-        for row in range(ho):
-            for column in range(wo):
-                out = (plane * ho + row) * wo + column
-                place = b[op.chosen + out] + (256 * b[op.chosen + out + behind] if behind != 0 else 0)
-                ki = place // across
-                top, left = row * op.stride.height - op.padding.height, column * op.stride.width - op.padding.width
-                h, w = top + ki * op.dilation.height, left + (place - ki * across) * op.dilation.width
-                if h < 0:  # nothing but -inf in the window: as in PyTorch its first element inside
-                    h = top + first_tap(top, op.dilation.height) * op.dilation.height
-                if w < 0:
-                    w = left + first_tap(left, op.dilation.width) * op.dilation.width
-                if h < height and w < width:  # not so where dilation steps over all of the input
-                    f[dx + h * width + w] += f[op.g + out]
-    return 0
+    return spread_chosen(op, op.windows, f, b, op.d.x, op.g, op.chosen, op.stores.x)
 
 
-MAX_POOL = Op("max_pool", max_pool_forward, max_pool_adjoint, row=MaxPool, saves={"x": "chosen"}, stores=True,
-              doc="greatest of windows")
+def choose_forward(op: Choose, f: Any, i: Any, b: Any) -> int:
+    """y = the places of the greatest of each window."""
+    return choose(op, op.windows, f, b, op.x, op.greatest, op.y)
+
+
+def pick_forward(op: Chosen, f: Any, i: Any, b: Any) -> int:
+    """y = x at the place that was the greatest."""
+    return pick_chosen(op, op.windows, f, b, op.x, op.y, op.chosen, True)
+
+
+def pick_adjoint(op: Chosen, f: Any, i: Any, b: Any) -> int:
+    """dx += g there."""
+    return spread_chosen(op, op.windows, f, b, op.d.x, op.g, op.chosen, op.stores.x)
+
+
+def unpool_forward(op: Chosen, f: Any, i: Any, b: Any) -> int:
+    """y = x at the place that was the greatest, summed, and 0 elsewhere."""
+    return spread_chosen(op, op.windows, f, b, op.y, op.x, op.chosen, True)
+
+
+def unpool_adjoint(op: Chosen, f: Any, i: Any, b: Any) -> int:
+    """dx += g at the place that was the greatest."""
+    return pick_chosen(op, op.windows, f, b, op.g, op.d.x, op.chosen, op.stores.x)
+
+
+def unpooled(r: Any, g: Any, t: Any) -> Any:
+    """dX = dY where the greatest were."""
+    return t.pooling.chosen(UNPOOL, g, t.pooling.places(r), r.windows, r.shape_of("x"))
+
+
+MAX_POOL: Op = Op("max_pool", max_pool_forward, max_pool_adjoint, row=MaxPool, saves={"x": "chosen"}, stores=True,
+              doc="greatest of windows", composition={"x": unpooled},
+              tangent={"x": lambda r, d, t: t.pooling.chosen(PICK, d, t.pooling.places(r), r.windows, r.shape)},
+              batching=lambda r, t: t.pooling.greatest(r.x, r.windows, (r.size, *r.call.shape)))
+CHOOSE: Op = Op("choose", choose_forward, row=Choose, doc="places of the greatest of windows",
+            batching=lambda r, t: t.pooling.choose(r.x, r.windows, (r.size, *r.call.shape)))
+
+
+def _batched(r: Any, t: Any) -> Any:
+    """All planes at once."""
+    return t.pooling.chosen(r.call.op, r.whole("x"), r.whole("chosen"), r.windows, (r.size, *r.call.shape))
+
+
+PICK: Op = Op("pick", pick_forward, pick_adjoint, row=Chosen, saves={"x": "chosen"}, stores=True,
+          doc="elements at the places that max-pooling chose", batching=_batched,
+          composition={"x": lambda r, g, t: t.pooling.chosen(UNPOOL, g, r.chosen, r.windows, r.shape_of("x"))},
+          tangent={"x": lambda r, d, t: t.pooling.chosen(PICK, d, r.chosen, r.windows, r.shape)})
+UNPOOL: Op = Op("unpool", unpool_forward, unpool_adjoint, row=Chosen, saves={"x": "chosen"}, stores=True,
+            doc="results put at the places that max-pooling chose", batching=_batched,
+            composition={"x": lambda r, g, t: t.pooling.chosen(PICK, g, r.chosen, r.windows, r.shape_of("x"))},
+            tangent={"x": lambda r, d, t: t.pooling.chosen(UNPOOL, d, r.chosen, r.windows, r.shape)})
 
 BY_INSIDE, BY_WINDOW, BY_NUMBER = 0, 1, 2
 
 
-class AvgPool(Row):
-    y: Output
-    x: Input = contiguous
+class Means(Words):
     planes: int
     image: Plane
     result: Plane
@@ -205,75 +316,119 @@ class AvgPool(Row):
     adaptive: bool
 
 
+class AvgPool(Row):
+    y: Output
+    x: Input = contiguous
+    windows: Means
+
+
 @device
-def window_start(op: AvgPool, axis: int, out: int) -> int:
+def window_start(op: Any, at: At[Means], axis: int, out: int) -> int:
     """Where a window begins, before it is cut to the input; `axis` 0 for rows, 1 for columns."""
-    if op.adaptive != 0:
-        return out * op[op.image + axis] // op[op.result + axis]
-    return out * op[op.stride + axis] - op[op.padding + axis]
+    if at.adaptive != 0:
+        return out * op[at.image + axis] // op[at.result + axis]
+    return out * op[at.stride + axis] - op[at.padding + axis]
 
 
 @device
-def window_end(op: AvgPool, axis: int, out: int) -> int:
+def window_end(op: Any, at: At[Means], axis: int, out: int) -> int:
     """Where it ends, at most at the end of the padding."""
-    if op.adaptive != 0:
-        return ((out + 1) * op[op.image + axis] + op[op.result + axis] - 1) // op[op.result + axis]
-    return min(out * op[op.stride + axis] - op[op.padding + axis] + op[op.kernel + axis],
-               op[op.image + axis] + op[op.padding + axis])
+    if at.adaptive != 0:
+        return ((out + 1) * op[at.image + axis] + op[at.result + axis] - 1) // op[at.result + axis]
+    return min(out * op[at.stride + axis] - op[at.padding + axis] + op[at.kernel + axis],
+               op[at.image + axis] + op[at.padding + axis])
 
 
 @device
-def share_of(op: AvgPool, f: Any, window: int, inside: int) -> Any:
+def share_of(op: Any, at: At[Means], f: Any, window: int, inside: int) -> Any:
     """1 divided by what a window's sum is divided by."""
-    if op.rule == BY_NUMBER:
-        return 1.0 / op.divisor
-    return 1.0 / cast(window if op.rule == BY_WINDOW else inside, f)
+    if at.rule == BY_NUMBER:
+        return 1.0 / at.divisor
+    return 1.0 / cast(window if at.rule == BY_WINDOW else inside, f)
 
 
-def avg_pool_forward(op: AvgPool, f: Any, i: Any, b: Any) -> int:
-    """y = the mean of a window."""
-    height, width, ho, wo = op.image.height, op.image.width, op.result.height, op.result.width
+@device
+def means(op: Any, at: At[Means], f: Any, image: int, result: int, store: bool) -> int:
+    """result = the mean of a window, or +=."""
+    height, width, ho, wo = at.image.height, at.image.width, at.result.height, at.result.width
     for row in range(ho):
-        top, bottom = window_start(op, 0, row), window_end(op, 0, row)
+        top, bottom = window_start(op, at, 0, row), window_end(op, at, 0, row)
         first, last = max(top, 0), min(bottom, height)
         for column in range(wo):
-            left, right = window_start(op, 1, column), window_end(op, 1, column)
+            left, right = window_start(op, at, 1, column), window_end(op, at, 1, column)
             low, high = max(left, 0), min(right, width)
             inside = max(last - first, 0) * max(high - low, 0)
-            share = share_of(op, f, (bottom - top) * (right - left), inside)
-            for plane in range(op.planes):
+            share = share_of(op, at, f, (bottom - top) * (right - left), inside)
+            for plane in range(at.planes):
                 total = wide(cast(0.0, f))
                 for h in range(first, last):
-                    part, x = cast(0.0, f), op.x + (plane * height + h) * width
+                    part, x = cast(0.0, f), image + (plane * height + h) * width
                     for w in range(low, high):
                         part = plus(part, f[x + w])
                     total += wide(part)
-                f[op.y + (plane * ho + row) * wo + column] = cast(total, f) * share
+                y = result + (plane * ho + row) * wo + column
+                mean = cast(total, f) * share
+                f[y] = mean if store else f[y] + mean
     return 0
 
 
-def avg_pool_adjoint(op: AvgPool, f: Any, i: Any, b: Any) -> int:
-    """dx += g over what the window's sum was divided by, everywhere in the window."""
-    height, width, ho, wo = op.image.height, op.image.width, op.result.height, op.result.width
-    if op.stores.x:
-        for k in range(op.d.x, op.d.x + op.planes * height * width):
+@device
+def spread_means(op: Any, at: At[Means], f: Any, image: int, result: int, store: bool) -> int:
+    """image += result over what the window's sum was divided by, everywhere in the window; or = that."""
+    height, width, ho, wo = at.image.height, at.image.width, at.result.height, at.result.width
+    if store:
+        for k in range(image, image + at.planes * height * width):
             f[k] = 0.0
     for row in range(ho):
-        top, bottom = window_start(op, 0, row), window_end(op, 0, row)
+        top, bottom = window_start(op, at, 0, row), window_end(op, at, 0, row)
         first, last = max(top, 0), min(bottom, height)
         for column in range(wo):
-            left, right = window_start(op, 1, column), window_end(op, 1, column)
+            left, right = window_start(op, at, 1, column), window_end(op, at, 1, column)
             low, high = max(left, 0), min(right, width)
             inside = max(last - first, 0) * max(high - low, 0)
-            share = share_of(op, f, (bottom - top) * (right - left), inside)
-            for plane in range(op.planes):
-                part = f[op.g + (plane * ho + row) * wo + column] * share
+            share = share_of(op, at, f, (bottom - top) * (right - left), inside)
+            for plane in range(at.planes):
+                part = f[result + (plane * ho + row) * wo + column] * share
                 for h in range(first, last):
-                    dx = op.d.x + (plane * height + h) * width
+                    dx = image + (plane * height + h) * width
                     for w in range(low, high):
                         f[dx + w] += part
     return 0
 
 
-AVG_POOL = Op("avg_pool", avg_pool_forward, avg_pool_adjoint, row=AvgPool, saves={}, stores=True,
-              doc="mean of windows")
+def avg_pool_forward(op: AvgPool, f: Any, i: Any, b: Any) -> int:
+    """y = the mean of a window."""
+    return means(op, op.windows, f, op.x, op.y, True)
+
+
+def avg_pool_adjoint(op: AvgPool, f: Any, i: Any, b: Any) -> int:
+    """dx += g over what the window's sum was divided by, everywhere in the window."""
+    return spread_means(op, op.windows, f, op.d.x, op.g, op.stores.x)
+
+
+def avg_unpool_forward(op: AvgPool, f: Any, i: Any, b: Any) -> int:
+    """y = the shares of each x everywhere in its window, summed."""
+    return spread_means(op, op.windows, f, op.y, op.x, True)
+
+
+def avg_unpool_adjoint(op: AvgPool, f: Any, i: Any, b: Any) -> int:
+    """dx += the mean of g in its window."""
+    return means(op, op.windows, f, op.g, op.d.x, op.stores.x)
+
+
+def _same(r: Any, d: Any, t: Any) -> Any:
+    """The same map of the tangent."""
+    return t.pooling.means(r.op, d, r.windows, r.shape)
+
+
+def _of_all(r: Any, t: Any) -> Any:
+    """All planes at once."""
+    return t.pooling.means(r.call.op, r.x, r.windows, (r.size, *r.call.shape))
+
+
+AVG_POOL: Op = Op("avg_pool", avg_pool_forward, avg_pool_adjoint, row=AvgPool, saves={}, stores=True,
+              doc="mean of windows", tangent={"x": _same}, batching=_of_all,
+              composition={"x": lambda r, g, t: t.pooling.means(AVG_UNPOOL, g, r.windows, r.shape_of("x"))})
+AVG_UNPOOL: Op = Op("avg_unpool", avg_unpool_forward, avg_unpool_adjoint, row=AvgPool, saves={}, stores=True,
+                doc="results spread over their windows", tangent={"x": _same}, batching=_of_all,
+                composition={"x": lambda r, g, t: t.pooling.means(AVG_POOL, g, r.windows, r.shape_of("x"))})

@@ -70,7 +70,9 @@ def batch(call: Call, size: int, operands: Sequence[Tensor], axes: Sequence[bool
     rule = _RULES.get(op.name) if op.name in _RULES and _of_elements(op) else op.batching
     if isinstance(rule, str):
         rule = {"nest": _by_nest, "rows": _by_rows}[rule]
-    y = (rule or _each)(r, functions)
+    y = None if rule is None else rule(r, functions)
+    if y is None:
+        y = _each(r, functions)
     return y if y.shape == (size, *call.shape) else functions.reshape(y, (size, *call.shape))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..engine.caller import user_line
 from ..engine.row import Nest, Words
+from ..engine.storage import Buffer, contiguous_strides
 from ..ops.table import Op
 from ..tape.nodes import Leaf
 from ..tensor.recording import contiguous
@@ -70,16 +71,24 @@ class Step:
     """
 
     def __init__(self, op: Op, attributes: Sequence[int], operands: Sequence[Operand], kinds: Sequence[Kind],
-                 where: str, operand: Callable[[int], Tensor], rule: Any = None) -> None:
+                 where: str, operand: Callable[[int], Tensor], rule: Any = None,
+                 auxiliary: Callable[[int], Buffer] | None = None) -> None:
         self.op, self.attributes, self.operands, self.kinds, self.where = op, tuple(attributes), operands, kinds, where
         self.rule = rule
-        self._operand, self._tensors = operand, dict[int, Tensor]()
+        self._operand, self._tensors, self._auxiliary = operand, dict[int, Tensor](), auxiliary
 
     def tensor(self, j: int) -> Tensor:
         """Operand `j` with its history: 0 the output, then the inputs."""
         if j not in self._tensors:
             self._tensors[j] = self._operand(j)
         return self._tensors[j]
+
+    def kept(self, name: str, shape: tuple[int, ...], dtype: Any) -> Tensor | None:
+        """What an auxiliary output holds; None in a recording, which has no tensor of it."""
+        if self._auxiliary is None:
+            return None
+        row: Any = self.op.row
+        return Tensor._made(self._auxiliary(row.number(name)), 0, shape, contiguous_strides(shape), dtype)
 
     @property
     def output(self) -> Any:

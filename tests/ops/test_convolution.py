@@ -8,6 +8,7 @@ import tapegrad.nn.functional as F
 from tapegrad.errors import ArgumentError, ShapeError
 
 from .contract import Case, OpContract, close, uniform
+from .derivatives import Derivatives
 
 
 def spread(value, axes):
@@ -104,7 +105,7 @@ def _case(name, x, w, biased, options, transposed=False):
                 tuple(uniform(s, -1.0, 1.0, 5 + k) for k, s in enumerate(shapes)))  # fmt: skip
 
 
-class TestConvolution(OpContract):
+class TestConvolution(OpContract, Derivatives):
     cases = [*(_case(*row) for row in GRID), *(_case(*row, transposed=True) for row in TRANSPOSED)]
 
 
@@ -169,6 +170,22 @@ def test_frozen_convolutions_by_run_keep_nothing_however_many_they_are():
         y = F.conv_transpose2d(y, w, padding=1) if k % 2 else F.conv2d(y, w, padding=1)
         live.append(storage.live_bytes)
     assert len(set(live)) == 1
+
+
+def test_a_batch_with_one_weight_is_one_convolution_as_are_many_weights_of_one_image():
+    x, w = np.ones((3, 2, 4, 5, 5)), np.ones((6, 4, 3, 3))
+    for function in (F.conv2d, lambda x, w: F.conv_transpose2d(x, w.swapaxes(0, 1))):
+        for axes, arguments in (((0, None), (x, w)), ((None, 0), (x[0], np.stack([w, w, w])))):
+            batch = tg.compile(tg.vmap(function, axes))
+            batch(*arguments)
+            assert "of each" not in str(batch.tape) and str(batch.tape).count("conv") == 1
+
+
+def test_second_derivatives_of_an_empty_batch_are_zero():
+    for function, shape in ((F.conv2d, (0, 3, 5, 5)), (F.conv_transpose2d, (0, 5, 3, 3))):
+        moves = np.ones(shape), np.ones((5, 3, 3, 3))
+        for moved in tg.hvp(lambda x, w, f=function: (f(x, w) ** 2).sum(), moves, moves):
+            assert not moved.any()
 
 
 def test_an_empty_batch_gives_an_empty_result_and_no_gradient():

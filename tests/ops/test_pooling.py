@@ -9,6 +9,7 @@ from tapegrad import nn, optim
 from tapegrad.errors import ArgumentError, ShapeError
 
 from .contract import Case, OpContract, grid, uniform
+from .derivatives import Derivatives
 
 
 def pair(value):
@@ -73,10 +74,11 @@ def _avg(name, shape, options, rule, **more):
                 lambda x: naive_pool(x, **given, mean=rule), (uniform(shape, -1, 1, 4),))  # fmt: skip
 
 
-class TestPooling(OpContract):
+class TestPooling(OpContract, Derivatives):
     cases = [
         *(_max(*row) for row in WINDOWS),
         _max("dilated", (1, 2, 7, 8), {"kernel_size": (3, 2), "stride": 2, "dilation": (2, 3), "padding": 1}),
+        _max("large windows", (2, 18, 19), {"kernel_size": (16, 17), "stride": 2}),
         *(_avg(*row, lambda inside, window: window) for row in WINDOWS),
         *(_avg(*row, lambda inside, window: inside, count_include_pad=False) for row in WINDOWS[3:]),
         _avg(*WINDOWS[4], lambda inside, window: 5, divisor_override=5),
@@ -196,6 +198,21 @@ def test_a_window_whose_taps_step_over_the_input_is_minus_infinity_and_passes_no
     np.testing.assert_array_equal(out.numpy(), [[[-np.inf]]])
     out.backward(gradient=np.ones((1, 1, 1)))
     assert not x.grad.numpy().any()
+
+
+@pytest.mark.parametrize("function", [F.max_pool2d, F.avg_pool2d])
+def test_a_batch_is_pooled_at_once(function):
+    batch = tg.compile(tg.vmap(lambda x: function(x, 2)))
+    batch(np.ones((3, 2, 4, 4)))
+    assert len(batch.tape) == 1 and "of each" not in str(batch.tape)
+
+
+def test_second_derivatives_go_where_the_first_went_as_jax_and_pytorch_have_it():
+    x = np.array([[[1.0, 1.0], [1.0, 0.0]]])  # a tie
+    hessian = tg.hessian(lambda x: (F.max_pool2d(x, 2) ** 3).sum())(x)
+    np.testing.assert_array_equal(hessian.reshape(4, 4), np.diag([6.0, 0.0, 0.0, 0.0]))
+    nothing = tg.hessian(lambda x: (F.max_pool2d(x, 2, padding=1, dilation=3) * x).sum())(np.ones((1, 2, 2)))
+    assert not nothing.any()
 
 
 def test_pooling_keeps_no_input():

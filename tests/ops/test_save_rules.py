@@ -13,15 +13,19 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
 from tapegrad.engine.storage import array_at
+from tapegrad.functions import pooling
 from tapegrad.functions.apply import apply_binary, apply_unary
 from tapegrad.functions.attention import rotary_embedding
 from tapegrad.functions.embedding import embedding_bag
 from tapegrad.ops.elementwise import BINARY, UNARY
 from tapegrad.ops.few import SCALED_TOTALS, TOTALS
+from tapegrad.ops.mapped import Mapped
 from tapegrad.ops.masked import MASKED
+from tapegrad.ops.pooling import AVG_UNPOOL, BY_WINDOW, PICK, UNPOOL, Means, Pool
 from tapegrad.ops.table import OPS
 from tapegrad.program.running.account import account
 from tapegrad.tape.tape import Tape
+from tapegrad.transforms.steps import Attributes
 
 pytestmark = pytest.mark.compiled
 FAMILIES = ("parity", "layer", "attention", "convolution", "ctc", "distances", "indexing", "recurrence", "resampling")
@@ -135,6 +139,9 @@ def examine(walk, function, arrays, parameters=()):
 X, Y, ROW, IMAGE = draw(3, 4), draw(3, 4, seed=1), draw(4, seed=2), draw(2, 4, 6, 5, low=-1.0, high=1.0)
 INDEX = np.array([2, 0, 2])
 SIGNED = draw(5, 7, low=-0.9, high=0.9)
+WINDOWS = dict(planes=8, image=(6, 5), result=(3, 2), kernel=(2, 2), stride=(2, 2), padding=(0, 0))
+CHOSEN = Attributes(Pool, Pool.words(**WINDOWS, dilation=(1, 1))), tg.tensor(np.ones(48, bool))
+MEANS = Attributes(Means, Means.words(**WINDOWS, rule=BY_WINDOW, divisor=1.0, adaptive=False))
 
 FUNCTIONS = {
     **{f"unary {name}": (lambda x, op=op: apply_unary(op, x, 0.3, 0.6), [SIGNED if name not in (
@@ -160,6 +167,9 @@ FUNCTIONS = {
     "matmul": (lambda a, b: tg.matmul(a, b), [X, draw(4, 5)]),
     "batches": (lambda a, b: tg.matmul(a, b), [draw(2, 3, 4), draw(2, 4, 5)]),
     "norm": (lambda x: tg.vector_norm(x, 3.0, 1), [X]),
+    "pick": (lambda x: pooling.chosen(PICK, x, CHOSEN[1], CHOSEN[0], (2, 4, 3, 2)), [IMAGE]),
+    "unpool": (lambda x: pooling.chosen(UNPOOL, x, CHOSEN[1], CHOSEN[0], (2, 4, 6, 5)), [draw(2, 4, 3, 2)]),
+    "avg unpool": (lambda x: pooling.means(AVG_UNPOOL, x, MEANS, (2, 4, 6, 5)), [draw(2, 4, 3, 2)]),
     "dropout": (lambda x: F.dropout(x, 0.5), [X]),
     "rotary": (lambda x: rotary_embedding(x), [draw(2, 3, 4)]),
     "embedding bag": (lambda w: embedding_bag(np.array([[1, 2], [2, 0]]), w), [X]),
@@ -236,7 +246,7 @@ def test_neither_do_those_of_layers_and_losses(family, monkeypatch):
 def test_every_op_was_examined_and_its_rule_names_no_more_than_is_read():
     if len(DONE) < len(FUNCTIONS) + len(FAMILIES):
         pytest.skip("all the tests above must have passed in this process")
-    own = {op.name for op in OPS if op.adjoint is not None and op.forward.own}
+    own = {op.name for op in OPS if op.adjoint is not None and op.forward.own and not isinstance(op, Mapped)}
     recorded = {op.name for op in (*MASKED.values(), *TOTALS.values(), *SCALED_TOTALS.values())}
     assert own - EXAMINED <= recorded  # define by run there are none of those
     assert {key for key, read in NEEDED.items() if not read} <= ROOM
