@@ -91,3 +91,13 @@ def _record(name: str, op: Op, x: Tensor, channels: int, image: tuple[int, ...],
     shape = (channels * math.prod(kernel), math.prod(patches)) if op is UNFOLD else (channels, *image)
     windows = window_words(samples, 1, channels, 1, image, kernel, steps, before, gaps, patches)
     return recorder(op)(shape if single else (samples, *shape), dtype=x.dtype, x=x, windows=windows)
+
+
+def through(op: Op, x: Tensor, windows: Any, shape: tuple[int, ...]) -> Tensor:
+    """Patches (`UNFOLD`) or their image (`FOLD`) through the windows of an instruction, for as many samples as `x` has.
+
+    `shape` is that of the result.
+    """
+    image, kernel, response = (math.prod(e.words) for e in (windows.image, windows.kernel, windows.response))
+    sample = windows.channels * (image if op is UNFOLD else kernel * response)
+    return recorder(op)(shape, dtype=x.dtype, x=x, windows=(x.size // sample, *windows.words[1:]))

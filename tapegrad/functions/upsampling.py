@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError
-from ..ops.upsampling import BLEND, SELECT
+from ..ops.table import Op
+from ..ops.upsampling import BLEND, SELECT, Resampling
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
 from .convolution import Extent, extents
@@ -32,8 +33,9 @@ def select(x: Tensor, chosen: dict[int, np.ndarray]) -> Tensor:
     rows = chosen.get(x.ndim - 2, np.arange(height))
     shape = (*x.shape[:-2], len(rows), len(columns))[-x.ndim:]
     table = Tensor(np.concatenate([rows, columns]).astype(np.int64))
-    return recorder(SELECT)(shape, dtype=x.dtype, x=x, table=table, planes=math.prod(x.shape[:-2]), height=height,
-                            width=x.shape[-1], rows=len(rows), columns=len(columns))
+    sizes = Resampling.words(planes=math.prod(x.shape[:-2]), height=height, width=x.shape[-1], rows=len(rows),
+                             columns=len(columns))
+    return recorder(SELECT)(shape, dtype=x.dtype, x=x, table=table, sizes=sizes)
 
 
 def interpolate(input: Any, size: Extent | None = None, scale_factor: float | Sequence[float] | None = None,
@@ -91,9 +93,18 @@ def resample(name: str, input: Any, size: Any, scale_factor: Any, mode: str, ali
     table = Tensor(np.concatenate([rows, columns]).astype(np.int64))
     shares = Tensor(np.concatenate([row_shares, column_shares]).astype(x.dtype))
     height = x.shape[2] if axes == 2 else 1
-    return recorder(BLEND)((*x.shape[:2], *out), dtype=x.dtype, x=x, table=table, shares=shares,
-                           planes=x.shape[0] * x.shape[1], height=height, width=x.shape[-1], rows=len(rows) // 2,
-                           columns=len(columns) // 2)
+    sizes = Resampling.words(planes=x.shape[0] * x.shape[1], height=height, width=x.shape[-1], rows=len(rows) // 2,
+                             columns=len(columns) // 2)
+    return recorder(BLEND)((*x.shape[:2], *out), dtype=x.dtype, x=x, table=table, shares=shares, sizes=sizes)
+
+
+def resampled(op: Op, x: Tensor, tables: dict[str, Tensor], sizes: Any, shape: tuple[int, ...]) -> Tensor:
+    """`SELECT`, `BLEND` or a transpose of theirs by the tables of an instruction, for as many planes as `x` has.
+
+    `shape` is that of the result.
+    """
+    plane = (sizes.height * sizes.width) if op in (SELECT, BLEND) else (sizes.rows * sizes.columns)
+    return recorder(op)(shape, dtype=x.dtype, x=x, **tables, sizes=(x.size // plane, *sizes.words[1:]))
 
 
 def _sizes(name: str, given: tuple[int, ...], size: Any, scale_factor: Any,

@@ -8,7 +8,7 @@ from typing import Any
 from ..engine.language import cast, device, floats_at, plus, wide
 from ..engine.mathematics.vecmath import where
 from ..engine.row import At, Aux, Input, Output, Row, Words, boolean, contiguous
-from .convolution import first_inside, last_inside
+from .columns import first_inside, last_inside
 from .table import Op
 from .windows import Plane
 

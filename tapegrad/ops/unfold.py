@@ -6,7 +6,7 @@ from typing import Any
 
 from ..engine.language import device
 from ..engine.row import Input, Output, Row, contiguous
-from .convolution import clear, gather_columns, image_pixels, patch_size, response_pixels, scatter_columns
+from .columns import clear, gather_columns, image_pixels, patch_size, response_pixels, scatter_columns
 from .table import Op
 from .windows import Windows
 
@@ -50,7 +50,19 @@ def unfold_adjoint(op: Patches, f: Any, i: Any, b: Any) -> int:
     return scatter(op, f, op.d.x, op.g, 0 if op.stores.x else 1)
 
 
-UNFOLD = Op("unfold", unfold_forward, unfold_adjoint, row=Patches, saves={}, stores=True, doc="patches as columns")
+def _same(r: Any, d: Any, t: Any) -> Any:
+    """The same map of the tangent."""
+    return t.unfold.through(r.op, d, r.windows, r.shape)
+
+
+def _of_all(r: Any, t: Any) -> Any:
+    """All samples at once."""
+    return t.unfold.through(r.call.op, r.x, r.windows, (r.size, *r.call.shape))
+
+
+UNFOLD: Op = Op("unfold", unfold_forward, unfold_adjoint, row=Patches, saves={}, stores=True, doc="patches as columns",
+                composition={"x": lambda r, g, t: t.unfold.through(FOLD, g, r.windows, r.shape_of("x"))},
+                tangent={"x": _same}, batching=_of_all)
 
 
 def fold_forward(op: Patches, f: Any, i: Any, b: Any) -> int:
@@ -61,4 +73,7 @@ def fold_adjoint(op: Patches, f: Any, i: Any, b: Any) -> int:
     return gather(op, f, op.g, op.d.x, 0 if op.stores.x else 1)
 
 
-FOLD = Op("fold", fold_forward, fold_adjoint, row=Patches, saves={}, stores=True, doc="columns added up to an image")
+FOLD: Op = Op("fold", fold_forward, fold_adjoint, row=Patches, saves={}, stores=True,
+              doc="columns added up to an image",
+              composition={"x": lambda r, g, t: t.unfold.through(UNFOLD, g, r.windows, r.shape_of("x"))},
+              tangent={"x": _same}, batching=_of_all)

@@ -13,7 +13,7 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
 from tapegrad.engine.storage import array_at
-from tapegrad.functions import pooling
+from tapegrad.functions import pooling, upsampling
 from tapegrad.functions.apply import apply_binary, apply_unary
 from tapegrad.functions.attention import rotary_embedding
 from tapegrad.functions.embedding import embedding_bag
@@ -23,6 +23,7 @@ from tapegrad.ops.mapped import Mapped
 from tapegrad.ops.masked import MASKED
 from tapegrad.ops.pooling import AVG_UNPOOL, BY_WINDOW, PICK, UNPOOL, Means, Pool
 from tapegrad.ops.table import OPS
+from tapegrad.ops.upsampling import COLLECT, UNBLEND, Resampling
 from tapegrad.program.running.account import account
 from tapegrad.tape.tape import Tape
 from tapegrad.transforms.steps import Attributes
@@ -181,6 +182,14 @@ FUNCTIONS = {
     "cross entropy": (lambda x: F.cross_entropy(x, np.array([1, 3, 2]), weight=tg.tensor(ROW.astype("f"))), [X]),
     "nll": (lambda x: F.nll_loss(x, np.array([1, 3, 2])), [X]),
     "nll weighted": (lambda x: F.nll_loss(x, np.array([1, 3, 2]), weight=tg.tensor(ROW.astype("f"))), [X]),
+}
+
+SIZES = Attributes(Resampling, Resampling.words(planes=8, height=6, width=5, rows=3, columns=2))
+TABLES = {"table": tg.tensor(np.array([0, 2, 5, 1, 3]))}
+PAIRS = {"table": tg.tensor(np.array([0, 2, 4, 1, 3, 5, 1, 3, 2, 4])), "shares": tg.tensor(np.full(10, 0.4, "f"))}
+FUNCTIONS |= {
+    "collect": (lambda x: upsampling.resampled(COLLECT, x, TABLES, SIZES, (2, 4, 6, 5)), [draw(2, 4, 3, 2)]),
+    "unblend": (lambda x: upsampling.resampled(UNBLEND, x, PAIRS, SIZES, (2, 4, 6, 5)), [draw(2, 4, 3, 2)]),
 }
 
 

@@ -8,6 +8,7 @@ import tapegrad.nn.functional as F
 from tapegrad.errors import ArgumentError, ShapeError
 
 from .contract import Case, OpContract, close, uniform
+from .derivatives import Derivatives
 
 
 def pair(value):
@@ -46,7 +47,7 @@ def _fold(shape, **options):
                 (uniform(shape, -1, 1, 1),))  # fmt: skip
 
 
-class TestUnfold(OpContract):
+class TestUnfold(OpContract, Derivatives):
     cases = [
         _unfold((2, 2, 3, 4), kernel_size=2),
         _unfold((2, 4, 5), kernel_size=(2, 3), dilation=(2, 1), padding=(1, 2), stride=(2, 3)),
