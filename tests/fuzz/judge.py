@@ -34,7 +34,7 @@ class Expected:
     def tolerance(self, what: str, value: np.ndarray, dtype: type) -> float | None:
         """The absolute error that `what` may have; None if that is too large to judge by."""
         eps, largest = float(np.finfo(dtype).eps), float(np.max(np.abs(value), initial=0.0))
-        error = SAFETY * self.moves[what] * eps / NOISE + 8.0 * eps * largest
+        error = SAFETY * self.moves[what] * eps / NOISE + 8.0 * eps * largest + float(np.finfo(dtype).tiny)
         return error if error <= ILL * largest or error == 0.0 else None
 
 
