@@ -73,14 +73,14 @@ TARGETS = _targets()
 CALL_MICROSECONDS = 3.0  # that step(x, y) may take beyond TrainStep.run
 
 
-def start(arguments: Any) -> list[Worker]:
+def start(arguments: Any, libraries: dict[str, str] = LIBRARIES) -> list[Worker]:
     """The processes of the libraries that are there; says on standard error which are not."""
     workers = []
-    for module, option in LIBRARIES.items():
+    for module, option in libraries.items():
         python = getattr(arguments, option, None) or sys.executable
         worker = Worker(python, module, arguments.threads, arguments.quick)
         if worker.missing is not None:
-            print(f"without {NAMES[module]}: {worker.missing}", file=sys.stderr)
+            print(f"without {NAMES.get(module, module)}: {worker.missing}", file=sys.stderr)
             worker.close()
         else:
             workers.append(worker)
@@ -124,7 +124,7 @@ def measure(work: str, workers: list[Worker], arguments: Any, progress: Any) -> 
         try:
             losses, gradients, every = worker.prepare(work, way)
         except RuntimeError as error:
-            if worker.library == "ways_tapegrad":
+            if worker.library.endswith("_tapegrad"):
                 sys.exit(f"{work}: {way} fails: {error}")
             print(f"{work}: without {way}, which fails: {error}", file=sys.stderr)
             continue

@@ -104,9 +104,9 @@ def serve(library: str, threads: int, quick: bool) -> None:
     """Answer until standard input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
-    works = load_works()
     ways: dict[tuple[str, str], Way] = {}
     module: Any = None
+    works: Any = None
     for line in sys.stdin:
         question = json.loads(line)
         what, name, way = question["what"], question.get("work"), question.get("way")
@@ -114,7 +114,7 @@ def serve(library: str, threads: int, quick: bool) -> None:
         if what == "begin":
             try:
                 module = importlib.import_module(library)
-                version = module.begin(threads)
+                version, works = module.begin(threads), module.works
             except ImportError as error:
                 answer = {"missing": str(error)}
             else:
