@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..engine.caller import user_frame, user_line
-from ..engine.storage import Buffer, Changes, contiguous_strides
+from ..engine.storage import Buffer, Changes, array_at, contiguous_strides
 from ..engine.walks.walk import STORABLE, WANTED
 from ..errors import CaptureError, DtypeError, InPlaceError, StaleTensorError
 from ..functions.elementwise import as_bool, convert
 from ..ops.table import Op
 from ..tape.history import is_argument
 from ..tape.nodes import Leaf, Node
-from ..tape.rows import Rows, Symbol, differentiable
+from ..tape.rows import Rows, Symbol, differentiable, merged
 from ..tape.state import ABSENT, Modes, state
 from ..tape.tape import Tape
 from ..tensor.arrays import BOOL
@@ -149,11 +149,23 @@ class Capture:
         self.known.forget()
         self.rows.keep(kept)
         if self.has_variables:
-            self.rows.instructions = differentiable(self.rows.instructions)
+            self.rows.instructions = merged(differentiable(self.rows.instructions), self.rows.nbytes, kept,
+                                            self._equal_constants())
+            self.rows.keep(kept)
         fuse(self.rows, kept)
         self.rows.instructions = in_runs(self.rows.instructions)
         self.tape.load(self.rows)
         self.rows = Rows()
+
+    def _equal_constants(self) -> dict[int, int]:
+        """By variable of a constant an earlier one of the same bytes."""
+        found: dict[bytes, int] = {}
+        equal = {}
+        for source, v in self.rows.externals.items():
+            if isinstance(source, Buffer) and source.version in (self.known.born, Changes.FIXED):
+                values = array_at(source.address, (source.asked,), (1,), np.dtype(np.uint8), source).tobytes()
+                equal[v] = found.setdefault(values, v)
+        return equal
 
     def enter_module(self, module: Any) -> None:
         """A module's call begins: guard its mode, and give what follows its layer."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ..engine.walks.walk import WANTED
+from ..ops.elementwise import UNARY
 from ..ops.table import OPS
 from .instructions import Instructions
 
@@ -37,6 +38,46 @@ def differentiable(instructions: Sequence[Row]) -> list[Row]:
             made.add(operands[0][0])
         found.append((opcode, attributes, operands, note))
     return found
+
+
+def merged(instructions: Sequence[Row], nbytes: Sequence[int], kept: Set[int], equal: Mapping[int, int]) -> list[Row]:
+    """The instructions without those that compute the same as an earlier one, and without copies of whole variables.
+
+    Common subexpressions are what derivatives of derivatives leave: each evaluates the function anew. Outputs in `kept`
+    stay, and whatever reads a state that some instruction overwrites; `equal` are constants that others are equal to.
+    """
+    states = {v for code, _, operands, _ in instructions for j, (v, _, _) in enumerate(operands)
+              if (OPS[code].states >> j & 1 or OPS[code].again)}
+    same = dict(equal)  # by variable an earlier one that holds the same
+    first: dict[Any, int] = {}  # by what is computed the number of the instruction
+    found: list[Row] = []
+    for opcode, attributes, operands, note in instructions:
+        op, output = OPS[opcode], operands[0][0]
+        operands = [(same.get(v, v), offset, flags) for v, offset, flags in operands]
+        inputs = operands[1:len(note[0])]
+        free = output not in kept and not op.again and not states.intersection([v for v, _, _ in inputs])
+        if free and opcode in COPIES and inputs[0][1] == 0 and nbytes[inputs[0][0]] == nbytes[output] and (
+                tuple(attributes[COPIES[opcode]:]) in ((), (1, nbytes[output] // note[0][0][1].itemsize, 0, 1))):
+            same[output] = inputs[0][0]
+            continue
+        key = opcode, tuple(attributes), tuple([(v, offset) for v, offset, _ in inputs])
+        at = first.setdefault(key, len(found)) if free and op.forward.own and output not in states else len(found)
+        if at < len(found):
+            code, _, earlier, text = found[at]
+            flags = [a | b for (_, _, a), (_, _, b) in zip(earlier, operands)]
+            wanted = sum(1 << j for j, flag in enumerate(flags[1:]) if flag & WANTED)
+            found[at] = (code, attributes, [(v, offset, flag) for (v, offset, _), flag in zip(earlier, flags)],
+                         (text[0], op.saved_operands(wanted), *text[2:]))
+            same.update(zip([v for v, _, _ in operands[len(note[0]):]], [v for v, _, _ in earlier[len(note[0]):]]))
+            same[output] = earlier[0][0]
+            continue
+        found.append((opcode, attributes, operands, note))
+    return found
+
+
+#: opcodes of copies, and where the nest begins among their attributes
+COPIES: dict[int, int] = {op.opcode: 2 for op in (UNARY["copy"], UNARY["copy"].summed, UNARY["copy"].scalar)
+                          if op is not None}
 
 
 class Rows:
