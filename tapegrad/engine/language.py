@@ -1,4 +1,4 @@
-"""What kernels are written in: the primitives, and functions made of them that kernels may call."""
+"""The language of kernels: the primitives, and device functions made of them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ __all__ = [
     "real64", "replace", "row_address", "settle", "specialised", "wide", "word_of", "words_at", "write",
 ]
 
-#: functions that kernels may call, in the order of their definition; `lowering` teaches them to numba
+#: functions that kernels may call, in order of definition; `lowering` registers them with numba
 DEVICE_FUNCTIONS: list[tuple[Callable, Callable, Callable]] = []
 
 

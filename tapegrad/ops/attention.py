@@ -1,10 +1,10 @@
-"""Scaled dot-product attention as one op that never holds the matrix of scores.
+"""Scaled dot-product attention as one fused op that never holds the matrix of scores (FlashAttention).
 
-A block of query rows at a time: its scores fill at most `BLOCK` elements of scratch (or `LEAST_ROWS` rows), which all
-blocks, heads and layers share; heads, in `PARTS` parts with scratch of their own, are shared among threads. Of the
-softmax only the greatest score of each row is kept; the adjoint makes the scores of a block again (T. Dao et al.,
-FlashAttention, NeurIPS 2022). Blocks hold whole rows, so that the adjoint needs the output neither. Keys that causality
-hides from all rows of a block are not visited.
+Loop tiling over query rows: the scores of a block fill at most `BLOCK` elements of scratch (or `LEAST_ROWS` rows),
+which all blocks, heads and layers share; heads, in `PARTS` parts with scratch of their own, are shared among threads.
+Of the softmax only the maximum score of each row is kept; the adjoint recomputes the scores of a block (T. Dao et al.,
+FlashAttention, NeurIPS 2022). Blocks hold whole rows, so the adjoint does not need the output. Keys that causality
+hides from all rows of a block are skipped.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .nest import column_stride, row_offset
 from .reduction import SUMMED
 from .table import Op
 
-#: scores of a block: with the block of their adjoints a part of what a core's second cache holds
+#: scores of a block: with the block of their adjoints a fraction of the L2 cache
 BLOCK = 1 << 14
-#: rows of a block: at least, for products of fewer are slow; at most
+#: rows of a block: at least, since smaller products are slow; at most
 LEAST_ROWS, MOST_ROWS = 16, 128
-#: blocks of a causal head at least, as far as its rows allow: causality spares whole blocks of keys
+#: blocks of a causal head at least, as far as its rows allow: causality skips whole blocks of keys
 CAUSAL_BLOCKS = 8
-#: parts of the heads at most
+#: parallel parts of the heads at most
 PARTS = 8
 #: blocks whose contributions to dkey and dvalue are added up in their dtype, where those have totals in float64; blocks
 #: above which they have, if the totals are no more than this part of the operands' bytes
@@ -44,11 +44,11 @@ NO_MASK, BOOL_MASK, FLOAT_MASK = 0, 1, 2
 
 
 class Attention(Row):
-    """A head is a number that counts through the nest.
+    """The nest is over heads, which are numbered through.
 
-    The scratch of each part holds float64 totals of a head's dkey and dvalue, where blocks are so many that they have
-    some; those of products of very many keys; a block of weights, a block of their adjoints or of what dropout leaves
-    of them, and a sum for each row.
+    The scratch of each part holds float64 totals of a head's dkey and dvalue, if there are many blocks; those of
+    products over very many keys; a block of weights; a block of their adjoints, or of the weights after dropout; and a
+    sum for each row.
     """
 
     y: Output
@@ -57,7 +57,7 @@ class Attention(Row):
     value: Input
     mask: Input
     scratch: Input = contiguous
-    tops: Aux  # the greatest score of each row
+    tops: Aux  # the maximum score of each row
     gemm: int
     tokens: int  # query rows
     keys: int
@@ -76,18 +76,18 @@ class Attention(Row):
     drops: bool
     dropped: Dropped
     team: int
-    forward_part: int  # addresses of the kernels of a part
+    forward_part: int  # addresses of the kernels that run a part
     adjoint_part: int
     parts: int
     room: int  # elements of scratch for a part
-    totalled: int  # of these, for the totals of dkey and dvalue, or 0: they have none
-    stretched: int  # and for those of products with all keys, or 0
-    grain: int  # heads that may read the same keys, values and mask: their adjoints belong to one part
+    totalled: int  # those of the totals of dkey and dvalue, or 0 for no totals
+    stretched: int  # and of the totals of products with all keys, or 0
+    grain: int  # heads that may share keys, values and mask: their adjoints belong to one part
     nest: Nest = Nest.over("y", "query", "key", "value", "mask")
 
 
 def rows_of_block(tokens: int, keys: int, causal: bool) -> int:
-    """Query rows that are taken at once."""
+    """Query rows of a block."""
     most = max(keys // CAUSAL_BLOCKS, LEAST_ROWS) if causal else MOST_ROWS
     return max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), most, tokens), 1)
 
@@ -110,7 +110,7 @@ def greater_of(a: Any, b: Any) -> Any:
 
 @device
 def top_of(f: Any, x: int, n: int) -> Any:
-    """Greatest of a row, -inf if it is empty; eight at a time, for each comparison waits for the one before."""
+    """Maximum of a row, -inf if it is empty; eight accumulators, for each comparison depends on the one before."""
     a = cast(-_INFINITY, f)
     b, c, d, e, g, h, p = a, a, a, a, a, a, a
     whole = n // 8
@@ -127,7 +127,7 @@ def top_of(f: Any, x: int, n: int) -> Any:
 
 @device
 def head_offset(op: Attention, operand: int, head: int) -> int:
-    """Where a head of an operand of the nest begins."""
+    """Where a head of an operand of the nest starts."""
     columns = op.nest.columns
     return row_offset(op, op.nest, operand, head // columns) + head % columns * column_stride(op, op.nest, operand)
 
@@ -140,25 +140,25 @@ def bound_of(op: Attention, part: int, parts: int) -> int:
 
 @device
 def scratch_of(op: Attention, part: int) -> int:
-    """Where the blocks of a part begin, behind its totals."""
+    """Where the blocks of a part start, after its totals."""
     return op.scratch + part * op.room + op.totalled + op.stretched
 
 
 @device
 def stretches_of(op: Attention, block: int) -> int:
-    """Where the totals of products with all keys lie, from where the blocks of a part begin; 0 if there are none."""
+    """Offset of the totals of products with all keys from the blocks of a part; 0 if there are none."""
     return block - op.stretched if op.stretched != 0 else 0
 
 
 @device
 def totals_of(op: Attention, f: Any, block: int) -> Any:
-    """The totals of a head's dvalue, behind which lie those of dkey, from where the blocks of a part begin."""
+    """The totals of a head's dvalue, followed by those of dkey, from where the blocks of a part start."""
     return doubles_at(f, block - op.stretched - op.totalled)
 
 
 @device
 def visible(op: Attention, row: int, keys: int) -> int:
-    """How many of the first `keys` keys a query row may attend to, as far as causality goes."""
+    """How many of the first `keys` keys causality lets a query row attend to."""
     return min(row + 1, keys) if op.causal != 0 else keys
 
 
@@ -192,9 +192,9 @@ def scores_of(op: Attention, f: Any, b: Any, scores: int, query: int, key: int, 
 
 @device
 def drop_weights(op: Attention, f: Any, i: Any, row: int, p: int, to: int, n: int) -> int:
-    """A row of weights after dropout into `to`; at `p` those that were dropped turn negative, as a mark.
+    """Dropout of a row of weights into `to`; in `p` dropped ones become negative, as a mark.
 
-    `row` counts the rows of all heads; the random words of a row are those of its number, whatever the blocks.
+    `row` counts the rows of all heads; a row's random words depend on its number only, not on the blocks.
     """
     key, stream = key_of(op, op.dropped, i), stream_of(op, op.dropped, i)
     scale, threshold, block = op.dropped.scale, op.dropped.threshold, row * ((op.keys + 63) // 64)
@@ -276,11 +276,10 @@ def attention_forward(op: Attention, f: Any, i: Any, b: Any) -> int:
 
 @device
 def weights_again(op: Attention, f: Any, i: Any, block: int, head: int, first: int, count: int, keys: int) -> int:
-    """P = e^(S - greatest) / sum over the scores of a block, and what dropout leaves of it; where that is.
+    """P = e^(S - max) / sum over the recomputed scores of a block, and P after dropout; returns the address of that.
 
-    Divided by the very sum of its terms a row of P adds up to 1 within rounding. By way of the logarithm of the sum,
-    which is rounded too, it would be off by as much as the logits are large, and dP - sum of P dP by what cancels
-    there.
+    Divided by the sum of its own terms, a row of P adds up to 1 within rounding. The logarithm of the sum, which is
+    rounded too, would be off in proportion to the logits, and dP - sum of P dP would suffer from cancellation.
     """
     other = block + op.block * op.keys
     for row in range(count):
@@ -298,7 +297,7 @@ def weights_again(op: Attention, f: Any, i: Any, block: int, head: int, first: i
 
 @device
 def scores_adjoint(op: Attention, f: Any, block: int, first: int, count: int, keys: int) -> int:
-    """dS = P (dP - sum of P dP by row), in the place of P; dP in the other block, P marked by dropout."""
+    """dS = P (dP - sum of P dP by row), in place of P; dP in the other block, P marked by dropout."""
     other, scale = block + op.block * op.keys, op.dropped.scale
     for row in range(count):
         p, d, n, total = block + row * keys, other + row * keys, visible(op, first + row, keys), wide(cast(0.0, f))
@@ -331,7 +330,7 @@ def mask_adjoint(op: Attention, f: Any, block: int, at: int, first: int, count: 
 
 @device
 def move_rows(f: Any, totals: Any, first: int, at: int, step: int, rows: int, columns: int) -> int:
-    """Add rows to their totals, the first of which is number `first`, and clear them."""
+    """Accumulate rows into their totals, the first of which is number `first`, and clear them."""
     for row in range(rows):
         x, to = at + row * step, first + row * columns
         for k in range(columns):
@@ -343,7 +342,7 @@ def move_rows(f: Any, totals: Any, first: int, at: int, step: int, rows: int, co
 
 @device
 def add_total_rows(f: Any, totals: Any, first: int, at: int, step: int, rows: int, columns: int) -> int:
-    """Add totals to their rows."""
+    """Accumulate totals into their rows."""
     for row in range(rows):
         for k in range(columns):
             f[at + row * step + k] += cast(totals[first + row * columns + k], f)
@@ -352,7 +351,7 @@ def add_total_rows(f: Any, totals: Any, first: int, at: int, step: int, rows: in
 
 @device
 def move_to_totals(op: Attention, f: Any, block: int, to_key: int, to_value: int) -> int:
-    """Add a head's dvalue and dkey to their totals, and clear them."""
+    """Accumulate a head's dvalue and dkey into their totals, and clear them."""
     totals = totals_of(op, f, block)
     if op.d.value != 0:
         move_rows(f, totals, 0, op.d.value + to_value, op.value_step, op.keys, op.width)
@@ -363,7 +362,7 @@ def move_to_totals(op: Attention, f: Any, block: int, to_key: int, to_value: int
 
 @device
 def give_from_totals(op: Attention, f: Any, block: int, to_key: int, to_value: int) -> int:
-    """Add the totals to a head's dvalue and dkey, which have been cleared and may be the same memory."""
+    """Accumulate the totals into a head's dvalue and dkey, which have been cleared and may be the same memory."""
     totals = totals_of(op, f, block)
     if op.d.value != 0:
         add_total_rows(f, totals, 0, op.d.value + to_value, op.value_step, op.keys, op.width)
@@ -423,7 +422,7 @@ FORWARD_PART, ADJOINT_PART = Kernel("attention.forward_part", forward_part), Ker
 
 
 def attention_products(shapes: Sequence[tuple[int, ...]]) -> int:
-    """Products of the scores and of what they weigh, for each query; causality is not taken off."""
+    """Multiply-adds of the scores and of the weighted sum; causality is not taken off."""
     y, query, key, value = shapes[:4]
     return math.prod(y) // max(value[-1], 1) * key[-2] * (query[-1] + value[-1])
 
@@ -435,7 +434,7 @@ ATTENTION = Op("attention", attention_forward, attention_adjoint, row=Attention,
                alike=True)
 
 
-# ------------------------------------------------------------------ rotation by position
+# ------------------------------------------------------------------ rotary position encoding
 
 
 class Rotary(Row):
@@ -451,7 +450,7 @@ class Rotary(Row):
 
 @device
 def rotate_rows(op: Rotary, f: Any, to: int, x: int, to_is_y: int, sign: Any, add: bool) -> int:
-    """Each pair turned by its angle, or back where `sign` is -1: to = x or, with `add`, +=."""
+    """Rotate each pair by its angle, or back if `sign` is -1: to = x or, with `add`, +=."""
     half, zero = op.half, cast(0.0, f)
     for row in range(op.nest.rows):
         u, v = to + row_offset(op, op.nest, 1 - to_is_y, row), x + row_offset(op, op.nest, to_is_y, row)
@@ -476,7 +475,7 @@ def rotary_forward(op: Rotary, f: Any, i: Any, b: Any) -> int:
 
 
 def rotary_adjoint(op: Rotary, f: Any, i: Any, b: Any) -> int:
-    """dx += g turned back."""
+    """dx += g rotated back."""
     return rotate_rows(op, f, op.d.x, op.g, 0, cast(-1.0, f), not op.stores.x)
 
 

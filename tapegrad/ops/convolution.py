@@ -1,13 +1,12 @@
-"""Convolution and its transpose over three axes: matrix products with columns of patches, or direct loops where there
-are few channels.
+"""Convolution and its transpose over three axes, by im2col and matrix products, or direct loops for few channels.
 
-Both are one linear map between an image and a response (the image seen through the kernel), read forwards or
-backwards: a convolution takes the image to the response, a transposed one the response to the image. So the adjoint
-of either is the forward walk of the other. Absent axes have an extent of 1.
+Both are one linear map between an image and a response (the image seen through the kernel), or its adjoint: a
+convolution maps the image to the response, a transposed one the response to the image. So the adjoint of either is the
+forward walk of the other. Absent axes have an extent of 1.
 
-Most two-dimensional ones go by tiles (`correlation`). For the others the columns of a block of the response's pixels
-are the only scratch; the weight's adjoint makes them again from the image. It is the scratch that all ops of a
-recording share (`scratch`), so that it does not grow with the depth of a network.
+Most two-dimensional ones use register tiles instead (`correlation`). For the others, the im2col columns of a block of
+the response's pixels are the only scratch; the weight's adjoint recomputes them from the image. All ops of a recording
+share it (`scratch`), so that it does not grow with the depth of a network.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from .correlation import TOGETHER, respond_by_tiles, spread_by_tiles, weigh_by_t
 from .table import Op
 from .windows import Convolution, Windows
 
-#: elements of scratch, about what a core's second cache holds
+#: elements of scratch, about the size of the L2 cache
 BLOCK = 1 << 16
 
 
@@ -95,7 +94,7 @@ def direct_sample(op: Any, windows: At[Windows], f: Any, response: int, image: i
 
 @device
 def weigh_slab(op: Any, windows: At[Windows], f: Any, response: int, image: int, totals: Any, place: int) -> int:
-    """totals += response image, of one depth of a channel each, for the elements of a slab of the kernel."""
+    """totals += response image, of one depth of a channel each, over the elements of a slab of the kernel."""
     height, width, ho = windows.image.height, windows.image.width, windows.response.height
     wo, stride = windows.response.width, windows.stride.width
     for ki in range(windows.kernel.height):
@@ -122,7 +121,7 @@ def weigh_slab(op: Any, windows: At[Windows], f: Any, response: int, image: int,
 
 @device
 def weigh_directly(op: Convolution, f: Any, response: int, image: int) -> int:
-    """dw += response image, whose totals, of a group, are few: they are float64s."""
+    """dw += response image; the totals, of a group, are few, and float64."""
     inputs, outputs, taps = op.windows.channels, op.windows.outputs, op.windows.kernel.height * op.windows.kernel.width
     depth = patch_size(op, op.windows)
     slab = op.windows.response.height * op.windows.response.width
@@ -184,7 +183,7 @@ def respond(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, 
 
 @device
 def spread(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, add: int) -> int:
-    """image = w^T * response, or += where `add` is not 0: columns w^T response, added where they were taken from."""
+    """image = w^T * response, or += if `add` is not 0: col2im of the columns w^T response."""
     status = 0
     if op.tiles.spread:
         return spread_by_tiles(op, f, i, b, image, response, add)
@@ -218,7 +217,7 @@ def spread(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, a
 
 @device
 def move_to_totals(op: Convolution, f: Any, n: int) -> int:
-    """Add the weight's adjoint to its totals, and clear it."""
+    """Accumulate the weight's adjoint into its totals, and clear it."""
     add_row(f, doubles_at(f, op.columns + op.totals), n, op.d.weight, 1)
     return clear(f, op.d.weight, n)
 
@@ -266,7 +265,7 @@ def weight_adjoint(op: Convolution, f: Any, i: Any, b: Any, response: int, image
 
 @device
 def fill_bias(op: Convolution, f: Any, channels: int, pixels: int) -> int:
-    """y = bias, where there is one."""
+    """y = bias, if there is one."""
     if op.biased:
         for plane in range(op.windows.samples * channels):
             value = f[op.bias + plane % channels]

@@ -1,14 +1,14 @@
-"""Convolution by tiles: rows of the result against rows of the image as they lie, without a matrix of patches.
+"""Convolution with register tiles: direct convolution over rows of the image, without im2col.
 
-The rows of the image that some rows of the result see are copied into working memory, with the padding about them, and
-each row with its pixels in order of their number modulo the stride. Then every element of a patch is, for adjacent
-pixels of the result, adjacent numbers at a place that a table knows, and a tile of the result (channels by pixels) is
-one `placed_tile`. The image's adjoint, where the stride is 1, is the same with a weight that is read backwards.
+The image rows that a block of result rows reads are packed into working memory, padded, and with the pixels of each row
+ordered by their index modulo the stride. Then, for adjacent pixels of the result, every element of a patch is a run of
+adjacent numbers at an offset from a table, and a register tile of the result (channels by pixels) is one `placed_tile`.
+The image's adjoint, for stride 1, is the same with the weight flipped.
 
-For the weight's adjoint the result's adjoint is turned over, channels side by side, and a tile is elements of a row of
-a patch by channels; the contraction is over the pixels of the block.
+For the weight's adjoint the result's adjoint is transposed, channels side by side, and a tile is elements of a row of a
+patch by channels; the contraction is over the pixels of the block.
 
-Two axes. The units that threads share are blocks of rows of a sample and, for the weight, rows of the patch.
+Two axes. The parallel units are blocks of rows of a sample and, for the weight, rows of the patch.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from ..engine.threads.team import share
 from ..engine.tiles.tile import ROWS, lanes_of, placed_tile, transposed, unit_of
 from .windows import Block, Convolution, Plane
 
-#: blocks of the result, of all samples, whose products are added up in the dtype of the weight
+#: blocks of the result, over all samples, whose products are accumulated in the dtype of the weight
 TOGETHER = 32
-#: pixels whose products are added up one after the other
+#: pixels whose products are accumulated in one chain
 CHAIN = 256
 
 
 class View(Words):
-    """What is seen and what is made, of it."""
+    """A convolution as source and result, whichever way it is read."""
 
     result: int
     source: int
-    add: int  # whether to
+    add: int  # whether to accumulate
     weight: int
     samples: int
     groups: int
@@ -48,20 +48,20 @@ class View(Words):
     padding: Plane  # before
     dilation: Plane
     block: Block
-    room: int  # elements of working memory for a part
-    begin: int  # where it begins
+    room: int  # elements of working memory of a part
+    begin: int  # where it starts
     weight_step: int  # from a channel of the result to the next
-    backwards: int  # 1 if the weight is read so
+    backwards: int  # 1 if the weight is flipped
     table: int  # elements of each piece of a part's working memory
     copied: int
     turned: int
     at_once: int  # rows of a patch
-    totalled: int  # elements of the weight's sums, behind which their totals lie, or 0: no totals
+    totalled: int  # elements of the weight's sums, followed by their totals, or 0 for no totals
 
 
 @device
 def fill_places(view: View, i: Any, places: int) -> int:
-    """Where each element of a patch lies in the copied rows and in the weight."""
+    """The offset of each element of a patch in the packed rows and in the weight."""
     taps = view.kernel.height * view.kernel.width
     depth = view.channels * taps
     p = places
@@ -82,7 +82,7 @@ def fill_places(view: View, i: Any, places: int) -> int:
 
 @device
 def copy_rows(view: View, f: Any, source: int, first: int, to: int) -> int:
-    """The rows of a sample's group that the block of the result's rows from `first` on sees."""
+    """Pack the rows of a sample's group that the block of the result's rows from `first` on reads."""
     stride, width, height, across = view.stride.width, view.block.pixels, view.seen.height, view.seen.width
     pixels = view.seen.height * view.seen.width
     for c in range(view.channels):
@@ -114,7 +114,7 @@ def copy_rows(view: View, f: Any, source: int, first: int, to: int) -> int:
 
 @device
 def places_of(view: View, f: Any, part: int) -> int:
-    """Element address, in int64, of a part's table of places; the copied rows and the rest lie behind it."""
+    """Element address, in int64, of a part's table of offsets; the packed rows and the rest follow it."""
     return (view.begin + part * view.room) * (2 * VECTOR // lanes_of(f)) // 8
 
 
@@ -144,9 +144,9 @@ def result_part(part: Part, f: Any, i: Any, b: Any) -> int:
 
 @device
 def fill_pixels(view: View, f: Any, i: Any, places: int, count: int) -> int:
-    """Where each pixel of a block lies in the result turned over and, its patch's first element, in the rows.
+    """The offsets of each pixel of a block: in the transposed result, and of its patch in the packed rows.
 
-    Of `CHAIN` pixels after each other first the ones, then the others.
+    For each chain of `CHAIN` pixels first the former, then the latter.
     """
     channels, line = padded(view, f), view.stride.height * view.stride.width * view.block.pixels
     for first in range(0, count, CHAIN):
@@ -159,14 +159,14 @@ def fill_pixels(view: View, f: Any, i: Any, places: int, count: int) -> int:
 
 @device
 def padded(view: View, f: Any) -> int:
-    """Channels of the result, and what fills the last unit of them."""
+    """Channels of the result, padded to a multiple of the unit."""
     unit = unit_of(f)
     return (view.outputs + unit - 1) // unit * unit
 
 
 @device
 def weigh_line(view: View, f: Any, i: Any, places: int, pixels: int, row: int, turned: int, to: int) -> int:
-    """A row of the patch: elements whose places are equally far apart together."""
+    """A row of the patch: elements at equal distances together."""
     channels, wide, across = padded(view, f), lanes_of(f), view.kernel.width
     step = 1
     while step * view.dilation.width % view.stride.width != 0:
@@ -240,7 +240,7 @@ RESULT_PART, WEIGHT_PART = Kernel("conv.result_part", result_part), Kernel("conv
 
 @device
 def see_image(op: Convolution, view: View, response: int, image: int) -> int:
-    """The view in which the response is made of the image."""
+    """The view in which the response is the result and the image the source."""
     (view.result, view.source, view.samples, view.groups, view.channels, view.outputs) = (
         response, image, op.windows.samples, op.windows.groups, op.windows.channels, op.windows.outputs)
     (view.seen.height, view.seen.width, view.made.height, view.made.width, view.kernel.height, view.kernel.width) = (
@@ -270,7 +270,7 @@ def respond_by_tiles(op: Convolution, f: Any, i: Any, b: Any, response: int, ima
 
 @device
 def spread_by_tiles(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, add: int) -> int:
-    """image = w^T * response, or +=, for a stride of 1: what `respond_by_tiles` does, the other way."""
+    """image = w^T * response, or +=, for stride 1: `respond_by_tiles` in the other direction."""
     view: View = frame()
     (view.result, view.source, view.add, view.weight, view.samples, view.groups) = (
         image, response, add, op.weight, op.windows.samples, op.windows.groups)

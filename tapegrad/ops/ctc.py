@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: sums over all alignments of labels with steps, forwards and backwards."""
+"""Connectionist temporal classification by forward and backward variables, summed over all alignments."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _INFINITY = math.inf
 class Ctc(Row):
     """A sample of S labels has 2 S + 1 states: blank, label, blank, ..., blank.
 
-    Row t of its alphas holds the logarithms of the sums over the beginnings of alignments, less the greatest of the
-    row, so that they do not grow with t; two entries of minus infinity stand before. The scratch holds four rows: where
-    a state may be entered from that before the last (0, else minus infinity), emissions, and two of the backward pass.
+    Row t of its alphas holds the logarithms of the forward variables, less the maximum of the row, so that they do not
+    grow with t; two entries of minus infinity come before. The scratch holds four rows: transitions that skip a state
+    (0 if allowed, else minus infinity), emissions, and two of the backward pass.
     """
 
     loss: Output
@@ -40,7 +40,7 @@ class Ctc(Row):
     labels: int  # all of them
     blank: int
     reduction: int
-    zero_infinity: bool  # whether infinite losses count 0
+    zero_infinity: bool  # whether infinite losses are replaced by 0
     width: int  # of a row of the scratch
     keeps: bool  # whether the alphas of all steps are kept, else of two
 
@@ -81,7 +81,7 @@ def join(f: Any, to: int, u: int, v: int, w: int, enter: int, count: int) -> int
 
 @device
 def lower(f: Any, row: int, count: int) -> Any:
-    """Take the greatest off a row, unless it is minus infinity; the greatest."""
+    """Subtract the maximum from a row, unless it is minus infinity; returns it."""
     top = greatest(f, row, count)
     if top != -_INFINITY:
         for s in range(count):
@@ -91,13 +91,13 @@ def lower(f: Any, row: int, count: int) -> Any:
 
 @device
 def alphas_of(op: Ctc, sample: int, start: int) -> int:
-    """Where the alphas of a sample lie whose labels begin at `start`."""
+    """Address of the alphas of a sample whose labels start at `start`."""
     return op.alphas + op.steps * (2 * start + 3 * sample) if op.keeps != 0 else op.alphas
 
 
 @device
 def sample_loss(op: Ctc, f: Any, i: Any, sample: int, start: int, length: int, labels: int) -> Any:
-    """-ln p(labels), the alphas on the way."""
+    """-ln p(labels), computing the alphas."""
     if length == 0:
         return cast(0.0 if labels == 0 else _INFINITY, f)
     count, samples, classes = 2 * labels + 1, op.samples, op.classes
@@ -208,7 +208,7 @@ def sample_adjoint(op: Ctc, f: Any, i: Any, sample: int, start: int, length: int
 
 
 def ctc_adjoint(op: Ctc, f: Any, i: Any, b: Any) -> int:
-    """`sample_adjoint` for each sample; NaN for infinite losses, or zeros where these count 0."""
+    """`sample_adjoint` for each sample; NaN for infinite losses, or zeros if these are replaced by 0."""
     start, samples, classes, store = 0, op.samples, op.classes, op.stores.x
     zero, nothing = cast(0.0, f), cast(_INFINITY - _INFINITY, f)
     for sample in range(samples):

@@ -24,7 +24,7 @@ def component(f: Any, x: int, z: int, k: int, paired: bool) -> Any:
 
 @device
 def extreme(f: Any, x: int, z: int, n: int, largest: bool, paired: bool) -> Any:
-    """Greatest, or least, magnitude; NaN if there is one."""
+    """Maximum, or minimum, of magnitudes; NaN if there is one."""
     best = m.abs(component(f, x, z, 0, paired))
     for k in range(1, n):
         v = m.abs(component(f, x, z, k, paired))
@@ -35,8 +35,9 @@ def extreme(f: Any, x: int, z: int, n: int, largest: bool, paired: bool) -> Any:
 
 @device
 def p_norm(f: Any, x: int, z: int, n: int, p: Any, paired: bool) -> Any:
-    """(sum |d|^p)^(1/p) of the row d = x, or x - z: the greatest and least magnitude for p = inf and -inf, the number
-    of elements that are not 0 for p = 0. Where powers could overflow or vanish they are taken relative to an extreme.
+    """(sum |d|^p)^(1/p) of the row d = x, or x - z; maximum and minimum of magnitudes for p = inf and -inf.
+
+    For p = 0 the number of nonzero elements. Powers that could overflow or underflow are scaled by an extreme.
     """
     zero, one = cast(0.0, f), cast(1.0, f)
     if n == 0:
@@ -73,8 +74,10 @@ def p_norm(f: Any, x: int, z: int, n: int, p: Any, paired: bool) -> Any:
 
 @device
 def slope_pass(f: Any, x: int, z: int, target: int, n: int, p: Any, r: Any, g: Any, store: bool, paired: bool) -> int:
-    """f[target + k] += g dr/dd_k, d the row and r its norm: g sign(d) (|d| / r)^(p - 1); 0 where d or r is 0. The
-    extremes of p = inf and -inf share g equally."""
+    """f[target + k] += g dr/dd_k, d the row and r its norm: g sign(d) (|d| / r)^(p - 1); 0 where d or r is 0.
+
+    Ties share g for p = inf and -inf.
+    """
     zero, one = cast(0.0, f), cast(1.0, f)
     share = zero
     if p == 2.0:

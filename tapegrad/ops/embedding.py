@@ -1,4 +1,4 @@
-"""Rows of a table by index, and indices as rows of zeros with a one."""
+"""Embedding lookups, bags of them, and one-hot encoding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .indexed import add_rows_by_index, add_to_hot_rows, columns_together
 from .layout import outside
 from .table import Errors, Op
 
-#: rows of a bag from which on they are added up in float64
+#: rows of a bag from which on they are accumulated in float64
 LONG_BAG = 64
 
 
@@ -36,7 +36,7 @@ class Embedding(Row):
 
 
 class LongEmbedding(Row):
-    """Rows that get many contributions have totals in scratch."""
+    """With scratch for the totals of rows with many contributions."""
 
     y: Output
     w: Input = contiguous
@@ -93,7 +93,7 @@ def long_embedding_forward(op: LongEmbedding, f: Any, i: Any, b: Any) -> int:
 
 
 def long_embedding_adjoint(op: LongEmbedding, f: Any, i: Any, b: Any) -> int:
-    """`embedding_adjoint`; rows that get many contributions are added up in float64."""
+    """`embedding_adjoint`, which accumulates rows with many contributions in float64."""
     if op.stores.w:
         clear_rows(op.lookup.listed, op.d.w, op.lookup.rows * op.lookup.width, f, i, b)
     for j in range(op.lookup.count):
@@ -117,7 +117,7 @@ class Bags(Words):
     count: int
     rows: int  # of the table
     width: int
-    padding: int  # the index that does not count, or -1
+    padding: int  # the index that is skipped, or -1
     listed: int  # address of the list of the rows that are touched (`engine.walks.touched`), or 0
     indices: int
     starts: int  # that are given
@@ -141,13 +141,13 @@ class EmbeddingBagMax(Row):
     w: Input = contiguous
     index: Input = contiguous | int64
     starts: Input = contiguous | int64
-    chosen: Aux  # for each element of y the row that it is of, or -1
+    chosen: Aux  # for each element of y the row that it is from, or -1
     bags: Bags
 
 
 @device
 def bag_end(op: EmbeddingBag, j: int, i: Any) -> int:
-    """One more than the last place of bag `j`, of either row; -1 if the starts are wrong."""
+    """End (exclusive) of bag `j`, of either row; -1 if the starts are invalid."""
     begin = i[op.starts + j]
     end = i[op.starts + j + 1] if j + 1 < op.bags.starts else op.bags.indices
     return end if 0 <= begin <= end <= op.bags.indices and (j > 0 or begin == 0) else -1
@@ -155,7 +155,7 @@ def bag_end(op: EmbeddingBag, j: int, i: Any) -> int:
 
 @device
 def long_bag(op: EmbeddingBag, f: Any, i: Any, y: int, begin: int, end: int) -> int:
-    """y = the sum of c[l] w[index[l], :] over places `begin` to `end`, added up in float64."""
+    """y = the sum of c[l] w[index[l], :] over places `begin` to `end`, accumulated in float64."""
     n, totals, one = op.bags.width, doubles_at(f, stack(f)), wide(cast(1.0, f))
     for left in range(0, n, COLUMNS):
         columns = min(COLUMNS, n - left)
@@ -172,7 +172,7 @@ def long_bag(op: EmbeddingBag, f: Any, i: Any, y: int, begin: int, end: int) -> 
 
 @device
 def bag_factor(op: EmbeddingBag, f: Any, place: int, count: int) -> Any:
-    """What the row at a place of a bag is multiplied with, in which `count` rows count."""
+    """Factor of the row at a place of a bag with `count` rows that are not skipped."""
     if op.bags.weighted:
         return f[op.c + place]
     return 1.0 / cast(max(count, 1), f) if op.bags.mean else cast(1.0, f)
@@ -180,7 +180,7 @@ def bag_factor(op: EmbeddingBag, f: Any, place: int, count: int) -> Any:
 
 @device
 def bag_count(op: EmbeddingBag, i: Any, begin: int, end: int) -> int:
-    """How many places of a bag count, where the mean is taken."""
+    """Number of places of a bag that are not skipped, for means."""
     count = 0
     if op.bags.mean:
         for place in range(begin, end):
@@ -240,7 +240,7 @@ def embedding_bag_forward(op: EmbeddingBag, f: Any, i: Any, b: Any) -> int:
 
 
 def embedding_bag_adjoint(op: EmbeddingBag, f: Any, i: Any, b: Any) -> int:
-    """dw[index[l], :] += c[l] g[j, :], divided by how many count; dc[l] += g[j, :] . w[index[l], :]."""
+    """dw[index[l], :] += c[l] g[j, :], divided by the count for means; dc[l] += g[j, :] . w[index[l], :]."""
     n, padding, store = op.bags.width, op.bags.padding, op.stores.c
     together = columns_together(op.bags.indices, op.bags.rows, n)
     if op.d.w != 0 and op.stores.w:
@@ -276,7 +276,7 @@ EMBEDDING_BAG = Op("embedding_bag", embedding_bag_forward, embedding_bag_adjoint
 
 
 def embedding_bag_max_forward(op: EmbeddingBagMax, f: Any, i: Any, b: Any) -> int:
-    """y[j, k] = the greatest w[index[l], k] of bag j, 0 if it is empty; remembers the row. NaN is greatest."""
+    """y[j, k] = the maximum w[index[l], k] of bag j, 0 if it is empty; remembers the row. NaN counts as maximum."""
     n = op.bags.width
     for j in range(op.bags.count):
         y, chosen, end, found = op.y + j * n, op.chosen + j * n, bag_end(op, j, i), 0

@@ -1,4 +1,4 @@
-"""Elements picked out along an axis by an index each, and elements put there."""
+"""Gather and scatter along an axis, by an index each."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def gather_forward(op: Gather, f: Any, i: Any, b: Any) -> int:
 
 
 def gather_adjoint(op: Gather, f: Any, i: Any, b: Any) -> int:
-    """dx += g where y was read from."""
+    """dx += g at the elements that y was read from."""
     columns, extent, stride = op.nest.columns, op.extent, op.stride
     together = rows_together(op, op.nest, extent)
     if together != 0:

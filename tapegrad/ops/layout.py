@@ -1,4 +1,4 @@
-"""Ops that move elements: selecting, joining, padding, converting."""
+"""Ops that move elements: where, concatenate, take, put, pad, conversions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def kept(f: Any, b: Any, g: int, c: int, chosen: int) -> Any:
 
 @device
 def kept_sum(f: Any, b: Any, g: int, c: int, n: int, step: int, chosen: int) -> Any:
-    """Sum of those of `n` elements of g whose condition is `chosen`, as a float64; eight are added up pair by pair."""
+    """Sum of the elements of g whose condition is `chosen`, as a float64; eight at a time by pairwise summation."""
     total, part = wide(cast(0.0, f)), n // 8
     for k in range(part):
         x, at, on, by = g + k, c + k * step, part * step, part
@@ -195,7 +195,7 @@ def concatenate_forward(op: Concatenate, f: Any, i: Any, b: Any) -> int:
         n = op[op.widths + j]
         for row in range(op.rows):
             y, x = op.y + row * width + at, op[op.place.x0 + 2 * j] + row * n
-            if y != x:  # else it was computed there
+            if y != x:  # else it was computed in place
                 for k in range(n):
                     f[y + k] = f[x + k]
         at += n
@@ -222,7 +222,7 @@ def concatenate_adjoint(op: Concatenate, f: Any, i: Any, b: Any) -> int:
 
 
 def joined_parts(row: list[int]) -> Shares:
-    """The inputs, where the axis is the first of more than one element."""
+    """Aliases: the inputs, if the axis is the first with more than one element."""
     first = Concatenate.places["widths"]
     widths, one = row[first:first + JOINED], row[Concatenate.places["rows"]] == 1
     return Shares(parts=tuple((1 + j, sum(widths[:j])) for j in range(JOINED) if widths[j] and one))
@@ -250,7 +250,7 @@ _WIDEST = 2**55 - 1
 
 @device
 def outside(index: int) -> int:
-    """Status 1 of an index that is out of range, which the message names; what 56 bits do not hold is cut."""
+    """Status 1 with an index out of range, which the message names, clipped to 56 bits."""
     return min(max(index, -_WIDEST - 1), _WIDEST) * 256 + 1
 
 
@@ -397,7 +397,7 @@ class Pad(Row):
 
 
 def pad_forward(op: Pad, f: Any, i: Any, b: Any) -> int:
-    """A frame of a value around x."""
+    """x, padded with a value."""
     value, whole = op.value, op.y
     for k in range(op.elements):
         f[whole + k] = value

@@ -14,7 +14,7 @@ from .layout import outside
 from .reduction import accumulate, exponential_sum, greatest
 from .table import Errors, Op
 
-#: classes up to which rows are taken together, and how many at once: together less than a `stack`
+#: classes up to which rows are processed together, and how many at once: together less than a `stack`
 SHORT, AT_ONCE = 32, 64
 NONE, MEAN, SUM = 0, 1, 2
 REDUCTIONS = {"none": NONE, "mean": MEAN, "sum": SUM}
@@ -45,7 +45,7 @@ def weight_of(op: RowLoss, f: Any, target: int) -> Any:
 
 @device
 def divisor(op: RowLoss, f: Any, i: Any) -> Any:
-    """What the sum of the losses is divided by, a float64."""
+    """The divisor of the sum of the losses, a float64."""
     if op.reduction != MEAN:
         return wide(cast(1.0, f))
     total = wide(cast(0.0, f))
@@ -56,7 +56,7 @@ def divisor(op: RowLoss, f: Any, i: Any) -> Any:
 
 @device
 def exponentials(f: Any, to: int, x: int, n: int, rows: int, levels: int) -> int:
-    """e^(x - level) of some rows, all of them in one loop, for a short row fills no vectors."""
+    """e^(x - level) of some rows in one loop, for a short row does not fill a vector."""
     for row in range(rows):
         level = f[levels + row]
         for k in range(row * n, row * n + n):
@@ -84,7 +84,7 @@ def logarithms(f: Any, x: int, n: int) -> int:
 
 @device
 def log_sums(f: Any, to: int, x: int, n: int, rows: int, tops: int) -> int:
-    """ln sum e^(x - top) of some rows, at most AT_ONCE, and their greatest elements; what follows is overwritten."""
+    """ln sum e^(x - top) of at most AT_ONCE rows, and their maxima; x is overwritten."""
     for row in range(rows):
         f[tops + row] = greatest(f, x + row * n, n)
     if n <= SHORT:

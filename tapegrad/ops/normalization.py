@@ -1,4 +1,4 @@
-"""Normalisation, each one fused op: over rows (layer, group, instance, root mean square) and over a batch."""
+"""Normalisation, each a fused op: over rows (layer, group, instance, root mean square) and over a batch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..engine.tiles.tile import stack
 from .reduction import LARGE, SMALL, SUMMED, deviation_sum, mean_of, square_deviation
 from .table import Op
 
-TOGETHER = 8  # rows that are added up in the tape's dtype before their sum is added in float64
-PART_ELEMENTS, PARTS = 1 << 14, 4  # elements that a part of rows has at least, and parts at most
+TOGETHER = 8  # rows that are summed in the tape's dtype before their sum is accumulated in float64
+PART_ELEMENTS, PARTS = 1 << 14, 4  # elements of a parallel part of rows at least, and parts at most
 
 # ------------------------------------------------------------------ rows
 
@@ -37,18 +37,18 @@ class RowNorm(Row):
     groups: int  # a row is a sample's group
     s: int  # elements of a channel
     eps: double
-    centred: bool  # whether the mean is taken off
+    centred: bool  # whether the mean is subtracted
     has_weight: bool
     has_bias: bool
     team: int
-    forward_part: int  # addresses of the kernels of a part
+    forward_part: int  # addresses of the kernels that run a part
     adjoint_part: int
     parts: int
 
 
 @device
 def inverse_deviation(square: Any, count: int, eps: Any, f: Any) -> Any:
-    """1 / sqrt(square / count + eps), of float64s: the square of a float32 may be none."""
+    """1 / sqrt(square / count + eps), of float64s: the square may overflow float32."""
     return cast(1.0 / m.sqrt(square / wide(count) + eps), f)
 
 
@@ -123,7 +123,7 @@ def row_norm_affine(op: RowNorm, f: Any, low: int, high: int) -> int:
 
 @device
 def row_norm_slopes(op: RowNorm, f: Any, totals: Any, parts: int, group: int, left: int, count: int) -> int:
-    """Add g (x - mean) rstd of the rows of a group to the totals of `count` elements from `left` on."""
+    """Accumulate g (x - mean) rstd of the rows of a group into the totals of `count` elements from `left` on."""
     n, taken = op.n, 0
     for row in range(group, op.rows, op.groups):
         g, x, mean, rstd = op.g + row * n + left, op.x + row * n + left, f[op.mean + row], f[op.rstd + row]
@@ -201,7 +201,7 @@ def row_norm_adjoint_part(part: Part, f: Any, i: Any, b: Any) -> int:
     op: RowNorm = words_at(part.row)
     n, s, store = op.n, op.s, op.stores.x
     channels = n // s
-    # a part of less than two vectors of channels would spend its time on the rows
+    # with less than two vectors of channels a part would spend its time on the rows
     slices = max(min(part.count, channels * s // 32), 1)
     every = part.count // slices
     if (op.d.weight != 0 or op.d.bias != 0) and part.number % every == 0 and part.number // every < slices:
@@ -240,7 +240,7 @@ ROW_NORM = Op("row_norm", row_norm_forward, row_norm_adjoint, row=RowNorm, store
 
 
 class BatchNorm(Row):
-    """Of an empty batch there are no statistics: it moves nothing and is counted."""
+    """An empty batch has no statistics: it changes none, but is counted."""
 
     y: Output
     x: Input = contiguous
@@ -260,7 +260,7 @@ class BatchNorm(Row):
     has_weight: bool
     has_bias: bool
     by_batch: bool  # whether the statistics are the batch's
-    follows: bool  # whether the running ones follow them
+    follows: bool  # whether the running ones are updated
     counts: bool  # whether batches are counted
     mean_stride: int
     var_stride: int
@@ -268,7 +268,7 @@ class BatchNorm(Row):
 
 @device
 def batch_statistics(op: BatchNorm, f: Any, i: Any) -> int:
-    """mean, rstd, and into the place of the sums the variance by which the running one moves, of each channel."""
+    """mean, rstd and, in the place of the sums, the variance for the running one, by channel."""
     channels, s, mean, scratch, eps = op.channels, op.s, op.mean, stack(f), op.eps
     count, totals = op.samples * s, doubles_at(f, scratch)
     each = 1.0 / wide(count)
@@ -298,7 +298,7 @@ def batch_statistics(op: BatchNorm, f: Any, i: Any) -> int:
 
 @device
 def batch_squares(op: BatchNorm, f: Any, totals: Any, parts: int, left: int, n: int) -> int:
-    """Add the squared deviations of `n` channels from `left` on to their totals, where a sample has one element."""
+    """Accumulate the squared deviations of `n` channels from `left` on, for samples of one element a channel."""
     channels, mean, safe = op.channels, op.mean + left, True
     for sample in range(op.samples):
         x = op.x + sample * channels + left
@@ -325,7 +325,7 @@ def batch_squares(op: BatchNorm, f: Any, totals: Any, parts: int, left: int, n: 
 
 
 def batch_norm_forward(op: BatchNorm, f: Any, i: Any, b: Any) -> int:
-    """y = w (x - mean) rstd + bias by channel; in training the running statistics move towards the batch's."""
+    """y = w (x - mean) rstd + bias by channel; in training the running statistics are updated."""
     channels, s, momentum, mean, rstd = op.channels, op.s, op.momentum, op.mean, op.rstd
     if op.by_batch != 0 and op.follows != 0 and op.counts != 0:
         i[op.tracked] += 1
@@ -341,7 +341,7 @@ def batch_norm_forward(op: BatchNorm, f: Any, i: Any, b: Any) -> int:
                 part = 1.0 / wide(i[op.tracked])
             for c in range(channels):
                 moved, spread = op.running_mean + c * op.mean_stride, op.running_var + c * op.var_stride
-                # in float64, for of 1 + (variance - 1) float32 keeps no more digits than of 1
+                # in float64: float32 keeps no more digits of 1 + (variance - 1) than of 1
                 before, after = wide(f[moved]), wide(f[spread])
                 f[moved] = cast(before + part * (wide(f[mean + c]) - before), f)
                 f[spread] = cast(after + part * (wide(f[op.sums + c]) - after), f)
@@ -363,7 +363,7 @@ def batch_norm_forward(op: BatchNorm, f: Any, i: Any, b: Any) -> int:
 
 @device
 def batch_norm_sums(op: BatchNorm, f: Any, second: bool) -> int:
-    """The sums of g, and of g (x - mean) rstd where `second`, of each channel."""
+    """The sums of g, and of g (x - mean) rstd if `second`, by channel."""
     channels, s, sums, scratch, one = op.channels, op.s, op.sums, stack(f), wide(cast(1.0, f))
     totals, products = doubles_at(f, scratch), doubles_at(f, scratch + 2 * COLUMNS)
     if s == 1:
@@ -392,7 +392,7 @@ def batch_norm_sums(op: BatchNorm, f: Any, second: bool) -> int:
 
 @device
 def batch_slopes(op: BatchNorm, f: Any, totals: Any, parts: int, left: int, n: int) -> int:
-    """Add g (x - mean) rstd of `n` channels from `left` on to their totals, where a sample has one element."""
+    """Accumulate g (x - mean) rstd of `n` channels from `left` on, for samples of one element a channel."""
     mean, rstd = op.mean + left, op.rstd + left
     for sample in range(op.samples):
         x, g = op.x + sample * op.channels + left, op.g + sample * op.channels + left

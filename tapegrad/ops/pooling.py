@@ -1,4 +1,4 @@
-"""Pooling over two axes: greatest and mean of windows, and means of windows that divide the input."""
+"""Max and mean pooling over two axes, and adaptive mean pooling."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Pool(Words):
 
 
 class MaxPool(Row):
-    """`chosen`, a byte for each window, says which of its elements is the greatest, counted along its rows.
+    """`chosen`, a byte for each window, is the index of its maximum, counted along its rows.
 
     For windows of more than 256 elements there are two, the low one first.
     """
@@ -57,26 +57,26 @@ class Chosen(Row):
 
 @device
 def first_tap(start: int, step: int) -> int:
-    """The first tap of a window from `start` on that is not before the input."""
+    """The first tap of a window from `start` on that is inside the input, from its low side."""
     return 0 if start >= 0 else (step - 1 - start) // step
 
 
 @device
 def last_tap(start: int, step: int, extent: int, taps: int) -> int:
-    """One more than the last tap that is not behind the input."""
+    """One more than the last tap that is inside the input, from its high side."""
     if start + (taps - 1) * step < extent:  # nearly always; a division would cost more than a window
         return taps
     return (extent - 1 - start) // step + 1 if start < extent else 0
 
 
-# Which of two elements is greater is not predictable, so neither of these two branches on it: the greatest is a chain
-# of maxima, its place the number of elements before the first that equals it. A maximum drops NaN, so they count the
+# Which of two elements is greater is not predictable, so neither of these two branches on it: the maximum is a chain of
+# maxima, its index the number of elements before the first that equals it. A maximum drops NaN, so they count the
 # windows that hold one.
 
 
 @device
 def greatest_of_four(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int) -> Any:
-    """y = the greatest of each of `count` windows of 2 by 2, side by side; the number of windows that hold a NaN."""
+    """y = the maximum of each of `count` adjacent windows of 2 by 2; returns the number of windows that hold a NaN."""
     upper, lower, holding = floats_at(f, x), floats_at(f, x + width), cast(0.0, f)
     for k in range(count):
         first, second, third, last = upper[2 * k], upper[2 * k + 1], lower[2 * k], lower[2 * k + 1]
@@ -93,7 +93,7 @@ def greatest_of_four(f: Any, b: Any, x: int, width: int, y: int, place: int, cou
 
 @device
 def greatest(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int, stride: int, extent: int) -> Any:
-    """The same of square windows along a row; with an extent known here there is no inner loop."""
+    """The same of square windows along a row; with a constant extent the inner loop is unrolled."""
     holding = cast(0.0, f)
     for k in range(count):
         window = x + k * stride
@@ -311,7 +311,7 @@ class Means(Words):
     kernel: Plane
     stride: Plane
     padding: Plane
-    rule: int  # what a sum is divided by: `BY_INSIDE`, `BY_WINDOW`, `BY_NUMBER`
+    rule: int  # divisor of a sum: `BY_INSIDE`, `BY_WINDOW`, `BY_NUMBER`
     divisor: float
     adaptive: bool
 

@@ -1,4 +1,4 @@
-"""Sums over any axes, and ops along the last axis of contiguous rows."""
+"""Reductions over any axes, and ops along the last axis of contiguous rows."""
 
 from __future__ import annotations
 
@@ -27,23 +27,22 @@ from .nest import alike_rows, column_stride, row_of, row_offset
 from .table import Op
 
 INFINITY = math.inf
-SUMMED = 512  # elements of a row that are summed in its dtype, where a formula is evaluated on the way
-SMALL, LARGE = 1e-30, 1e30  # squares whose sum lies between lose nothing, in either dtype
+SUMMED = 512  # elements of a row that are summed in its dtype, if a formula is evaluated on the fly
+SMALL, LARGE = 1e-30, 1e30  # squares whose sum lies between neither overflow nor underflow, in either dtype
 
 
 @device
 def source_at(op: Any, at: At[Nest], other: int, row: int) -> int:
-    """Offset of a row of operand `other`, or where that is -1 of what is contiguous."""
+    """Offset of a row of operand `other`, or for -1 of a contiguous one."""
     return row_offset(op, at, other, row) if other >= 0 else row * at.columns
 
 
 @device
 def sum_nest(op: Any, f: Any, at: At[Nest], operand: int, to: int, source: int, other: int, scale: Any,
              add: bool) -> int:
-    """to = scale * the sum of `source` over all at which `operand` of the nest `at` lies at the same place.
+    """to = scale * the sum of `source` over all elements that `operand` of the nest `at` broadcasts to, or +=.
 
-    Or +=. `to` is the operand's memory, `source` that of operand `other`, or contiguous where that is -1; `scale` is a
-    float64.
+    `to` is the operand's memory, `source` that of operand `other`, or contiguous memory for -1; `scale` is a float64.
     """
     rows, columns = at.rows, at.columns
     if rows * columns == 0:
@@ -145,7 +144,7 @@ ROW_SUM = Op("sum", row_sum_forward, row_sum_adjoint, row=Sum, saves={}, stores=
              composition=_SUM)
 
 
-# The same of one contiguous row that comes in strips of whole blocks: to the bit, for the blocks are added in order.
+# The same of one contiguous row in strips of whole blocks: equal to the bit, for the blocks are added in order.
 
 
 class BlockSums(Row):
@@ -170,7 +169,7 @@ def block_sums_forward(op: BlockSums, f: Any, i: Any, b: Any) -> int:
 
 
 def ordered_sum_forward(op: OrderedSum, f: Any, i: Any, b: Any) -> int:
-    """y = scale * sum x, x float64s, one after the other."""
+    """y = scale * sum x, x float64s, from first to last."""
     total, sums = wide(cast(0.0, f)), doubles_at(f, op.x)
     for k in range(op.blocks):
         total += sums[k]
@@ -270,7 +269,7 @@ def deviation_sum(f: Any, g: Any, x: int, n: int, mean: Any, rstd: Any) -> Any:
 
 @device
 def greatest(f: Any, x: int, n: int) -> Any:
-    """Greatest of a row; NaN if it holds one."""
+    """Maximum of a row; NaN if it holds one."""
     best = m.order(f[x])
     for k in range(1, n):
         v = m.order(f[x + k])
@@ -293,7 +292,7 @@ def min_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
 
 
 def tie_row(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
-    """The gradient shared equally among the elements that equal the result."""
+    """The gradient, shared equally among the elements that equal the result."""
     ties, best = 0, f[y]
     for k in range(n):
         v = f[x + k]
@@ -306,7 +305,7 @@ def tie_row(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool
 
 
 def prod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    result = wide(cast(1.0, f))  # what float32 cannot hold on the way may well come back
+    result = wide(cast(1.0, f))  # a product may leave the range of float32 and return to it
     for k in range(n):
         result *= wide(f[x + k])
     f[y] = cast(result, f)
@@ -331,7 +330,7 @@ def prod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, st
 
 @device
 def mean_of(f: Any, x: int, n: int) -> Any:
-    """Mean of a row; that of equal numbers is exactly the number, for what is left of them is averaged again."""
+    """Mean of a row, corrected by the mean of the residuals; exact for equal numbers."""
     mean = cast(exact_sum(f, x, n) / wide(n), f)
     if n > 0 and m.abs(f[x] - mean) <= m.abs(mean) * 1e-6:
         rest = wide(cast(0.0, f))
@@ -343,7 +342,7 @@ def mean_of(f: Any, x: int, n: int) -> Any:
 
 @device
 def square_deviation(f: Any, x: int, n: int, mean: Any) -> Any:
-    """Sum of (x - mean)^2 as a float64: also where the squares overflow or vanish in the dtype of `f`."""
+    """Sum of (x - mean)^2 as a float64, also where the squares overflow or underflow in the dtype of `f`."""
     total = wide(cast(0.0, f))
     for first in range(0, n, SUMMED):
         part = cast(0.0, f)
@@ -374,7 +373,7 @@ def var_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, sto
 
 
 def std_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    """The root of what `var_row` gives, whose range is that of x."""
+    """The root of `var_row`'s value, whose range is that of x."""
     f[y] = cast(m.sqrt(square_deviation(f, x, n, mean_of(f, x, n)) / wide(p)), f)
     return 0
 
@@ -482,7 +481,7 @@ def cumprod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
 
 
 def cumprod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
-    """dx_k += y_(k-1) s_k, s_k = g_k + x_(k+1) s_(k+1): no division, so that zeros are as good as other numbers."""
+    """dx_k += y_(k-1) s_k, s_k = g_k + x_(k+1) s_(k+1): no division, so that zeros are not special."""
     rest, one = wide(cast(0.0, f)), cast(1.0, f)
     for back in range(n):
         k = n - 1 - back

@@ -1,6 +1,6 @@
-"""Kernels of elementwise ops as source, into which the expressions of a rule are put.
+"""Templates of elementwise kernels: source code into which the expressions of a rule are inserted.
 
-Put in rather than called: that halves the time to compile.
+Inserted rather than called, which halves the time to compile.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _SCOPE = {**{name: value for module in (vecmath, rules) for name, value in vars(
              if not name.startswith("_")},
           **{named.__name__: named for named in (*_FUNCTIONS, Scalar, Scalars, Unary, Binary)}, "kept": kept,
           "COLUMNS": COLUMNS}
-#: functions of an instruction or two
+#: functions of one or two machine instructions
 _CHEAP = {"abs", "arctan_slope", "clipped", "divide_slope", "floor", "huber_of", "negative_part", "share", "sign",
           "sqrt", "where"}
 
@@ -73,13 +73,13 @@ def saved(rule: str, row: type[Row]) -> str:
 
 
 def cost_of(rule: str) -> int:
-    """What an expression costs: 1, and for each function that is more than an instruction or two as much as 5."""
+    """Cost of an expression: 1, and 5 for each function of more than one or two machine instructions."""
     calls = [node.func for node in ast.walk(ast.parse(rule, mode="eval")) if isinstance(node, ast.Call)]
     return 1 + sum(5 for function in calls if isinstance(function, ast.Name) and function.id not in _CHEAP)
 
 
 def kernel(source: str, name: str, *rows: type[Row]) -> Callable:
-    """The function `name` that `source` defines, with the rules' functions, `rows` and all it defines in reach."""
+    """The function `name` that `source` defines, in a scope with the rules' functions, `rows` and its own helpers."""
     scope = {**_SCOPE, **{row.__name__: row for row in rows}}
     made = kernel_of(source, name, scope)
     for key, value in made.__globals__.items():
@@ -219,7 +219,7 @@ def row_to_{letter}(f, at_d, step, at_g, at_y, at_a, left, at_b, right, n, p, st
     return 0
 """
 
-# What comes first there if the input may be broadcast along the row.
+# What comes first if the input may be broadcast along the row.
 BINARY_ROW_SUM = """
     if {own} == 0:
         total = zero
@@ -230,8 +230,8 @@ BINARY_ROW_SUM = """
         return 0
 """
 
-# The adjoint of an input that is broadcast: d = the sum over all that is computed with an element of it, or +=. It is
-# computed a part of a row at a time; the parts of eight rows are added up in the tape's dtype, and those in float64.
+# The adjoint of an input that is broadcast: d = the sum over all that is computed with an element of it, or +=, a part
+# of a row at a time; the parts of eight rows are summed in the tape's dtype, and those sums in float64.
 BINARY_SUMS = """
 def binary_sums_{letter}(op: Binary, f):
     p, zero, one, add = op.p, cast(0.0, f), wide(cast(1.0, f)), not op.stores.{letter}

@@ -1,4 +1,4 @@
-"""Long sums: short stretches in the dtype of what is added, those in float64.
+"""Accurate long sums: blocks in the tape's dtype, their sums in float64.
 
 A running sum of float32 loses a digit for every factor of ten in the number of its terms. Here eight terms are added to
 each other, which rounds three times, and what they give is added up in float64, at the cost of one conversion and one
@@ -13,15 +13,15 @@ from typing import Any
 from ..language import apart, cast, device, doubles_at, held, plus, read, wide, write
 from ..tiles.tile import stack
 
-#: elements of a row that are summed in one go; a row that comes in strips of whole blocks has the same sum
+#: elements of a row that are summed at once; a row in strips of whole blocks has the same sum
 BLOCK = 1024
-#: columns that are summed in one go, and rows of a `part` of such a sum
+#: columns that are summed at once, and rows of a `part` of such a sum
 COLUMNS, ROWS = 512, 8
 
 
 @device
 def eight(f: Any, x: int, step: int) -> Any:
-    """Sum of eight elements, pair by pair: exact where they are equal."""
+    """Pairwise sum of eight elements: exact where they are equal."""
     return (((read(f, x) + read(f, x + step)) + (read(f, x + 2 * step) + read(f, x + 3 * step)))
             + ((read(f, x + 4 * step) + read(f, x + 5 * step)) + (read(f, x + 6 * step) + read(f, x + 7 * step))))
 
@@ -36,14 +36,14 @@ def block_sum(f: Any, at: int, n: int) -> Any:
 def whole_block_sum(f: Any, at: int) -> Any:
     """`block_sum` of `BLOCK` elements."""
     part = cast(0.0, f)
-    for k in range(at, at + BLOCK // 8):  # a few for each lane of the registers, which are then added by pairs
+    for k in range(at, at + BLOCK // 8):  # several accumulators for each vector lane, which are then summed pairwise
         part = plus(part, eight(f, k, BLOCK // 8))
     return wide(part)
 
 
 @device
 def exact_sum(f: Any, at: int, n: int) -> Any:
-    """`block_sum`, and exact where all are equal."""
+    """`block_sum`, and exact if all are equal."""
     total, each = wide(cast(0.0, f)), n // 8
     for k in range(at, at + each):
         total = plus(total, wide(eight(f, k, each)))
@@ -55,7 +55,7 @@ def exact_sum(f: Any, at: int, n: int) -> Any:
 @device
 def row_total(f: Any, x: int, n: int) -> Any:
     """Sum of `n` elements from `x` on, as a float64."""
-    apart()  # so many loops within another function keep LLVM from making vector code of that one's
+    apart()  # as a function of its own: so many loops would keep LLVM from vectorising the caller's
     total, left = wide(cast(0.0, f)), n
     while left >= BLOCK:
         total += whole_block_sum(f, x + n - left)
@@ -67,7 +67,7 @@ def row_total(f: Any, x: int, n: int) -> Any:
 
 @device
 def total_of(f: Any, x: int, n: int, step: int) -> Any:
-    """`row_total` of elements of which each lies `step` behind the one before."""
+    """`row_total` of elements with stride `step`."""
     if step == 1:
         return row_total(f, x, n)
     total = wide(cast(0.0, f))
@@ -97,7 +97,7 @@ def clear_totals(f: Any, totals: Any, n: int) -> int:
 
 @device
 def add_row(f: Any, totals: Any, n: int, x: int, step: int) -> int:
-    """Add a row of `n` elements to the totals."""
+    """Accumulate a row of `n` elements into the totals."""
     for k in range(n):
         write(totals, k, held(totals, k) + wide(read(f, x + k * step)))
     return 0
@@ -117,7 +117,7 @@ def add_eight_rows(f: Any, totals: Any, n: int, step: int, a: int, b: int, c: in
 
 @device
 def give_totals(f: Any, totals: Any, n: int, scale: Any, to: int, step: int, add: bool) -> int:
-    """The totals times `scale`, a float64, into `n` elements, or added to them."""
+    """Store the totals times `scale`, a float64, into `n` elements, or accumulate them."""
     if add:
         for k in range(n):
             write(f, to + k * step, held(f, to + k * step) + cast(read(totals, k) * scale, f))
@@ -129,7 +129,7 @@ def give_totals(f: Any, totals: Any, n: int, scale: Any, to: int, step: int, add
 
 @device
 def sum_rows(f: Any, to: int, a: int, row: int, rows: int, columns: int, scale: Any, add: bool) -> int:
-    """`scale` (a float64) times the sum of `rows` rows of `columns` elements, `row` from one to the next; or +=."""
+    """`scale` (a float64) times the sum of `rows` rows of `columns` elements with row stride `row`; or +=."""
     if 0 < rows < ROWS and scale == 1.0:
         for r in range(rows):
             if r == 0 and not add:

@@ -1,8 +1,8 @@
-"""Products of matrices, but for the largest, which are left to a BLAS library.
+"""Matrix products except the largest, which are left to a BLAS library.
 
-B is taken panel by panel, a panel as wide as a tile and packed on the stack; each panel is multiplied with all rows of
-A. Panels, or rows where there are few panels, are the parts that threads share. A is read where it lies, unless the
-elements that a tile reads one after the other lie far from each other: then the threads copy it into strips before.
+Loop tiling and register blocking: B is packed panel by panel on the stack, a panel as wide as a register tile; each
+panel is multiplied with all rows of A. Panels, or rows where there are few panels, are the parallel parts. A is read in
+place, unless consecutive reads of a tile are far apart: then the threads pack it into strips first.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from ..threads.team import publish, replace, run_part, share, team_address
 from ..tiles.tile import PANEL, ROWS, lanes_of, move, prefetch, stack, tile, transposed
 from .blas import SUMMED, ColumnSums, Product, Routine, library_gemm
 
-#: rows of A that a panel is multiplied with before it has to be made again: what a second cache holds of them
+#: rows of A that a panel is multiplied with before it is packed again: as many as the L2 cache holds
 BLOCK = 384
-#: multiplications from which on a product is shared, and least of them in a part
+#: multiplications from which on a product is parallel, and least of them in a part
 SHARED, PART = 1 << 17, 1 << 16
-#: elements between two columns of a transposed A, and multiplications, from which on its rows are put into strips
+#: stride between columns of a transposed A, and multiplications, from which on A is packed into strips
 FAR, STRIPS = 512, 1 << 22
-#: terms of a product that are added up in its dtype: of a small C, whose totals a `stack` holds, of one of few columns
-#: among those, and of others
+#: terms of a product that are accumulated in its dtype: for a small C, whose totals fit on a `stack`; for such a C of
+#: few columns; for others
 LONG, NARROW, STRETCH = 1 << 12, 1 << 9, 1 << 14
-#: elements of a small C at most; rows of another of which there are totals at once
+#: elements of a small C at most; rows of another whose totals are kept at once
 SMALL, TOTALLED = 768, 2 * BLOCK
-#: elements of a strip's column: those of a tile, and what fills a vector
+#: elements of a strip's column: those of a tile, and a multiple of a vector
 STRIP = 8
 
 
@@ -48,7 +48,7 @@ class Strips(Words):
 
 @device
 def pack(f: Any, to: int, b: int, ldb: int, across: int, depth: int, lanes: int) -> int:
-    """`depth` rows of `lanes` columns of op(B), one behind the other; filled up to half or whole tiles."""
+    """Pack `depth` rows of `lanes` columns of op(B), padded to half or whole tiles."""
     wide = lanes_of(f)
     if across != 0:
         return transposed(f, to, wide, b, ldb, lanes, depth, wide // 2)
@@ -59,7 +59,7 @@ def pack(f: Any, to: int, b: int, ldb: int, across: int, depth: int, lanes: int)
 
 @device
 def panel_depth(k: int) -> int:
-    """Rows of a panel, of all but the last: about the same in each."""
+    """Rows of a panel, of all but the last: balanced."""
     panels = (k + PANEL - 1) // PANEL
     return (k + panels - 1) // panels
 
@@ -89,7 +89,7 @@ def multiply_block(op: Product, f: Any, top: int, bottom: int, begin: int, end: 
                 if op.tb == 0 and left + wide < end:
                     each = depth * ROWS // (low - high) + 1
                 for row in range(high, low, ROWS):
-                    for p in range(each):  # the next panel's rows, which lie too far from each other to be foreseen
+                    for p in range(each):  # software prefetch of the next panel
                         prefetch(f, ahead + p * b_row)
                         prefetch(f, ahead + p * b_row + wide // 2)
                     ahead += each * b_row
@@ -122,7 +122,7 @@ def pack_part(op: Part, f: Any, i: Any, b: Any) -> int:
     row: Strips = words_at(op.row)
     part, parts = op.number, op.count
     a, lda, m, depth, to = row.a, row.lda, row.rows, row.columns, row.to
-    strips, whole = (m + ROWS - 1) // ROWS, (m - STRIP + ROWS) // ROWS  # those from which a vector can be read
+    strips, whole = (m + ROWS - 1) // ROWS, (m - STRIP + ROWS) // ROWS  # those from which a whole vector can be loaded
     first, last = part * strips // parts, (part + 1) * strips // parts
     for p in range(depth):
         source, target = a + p * lda, to + p * STRIP
@@ -246,7 +246,7 @@ _records: dict[tuple[np.dtype, int], tuple[np.ndarray, np.ndarray, int]] = {}
 
 
 def gemm_address(dtype: np.dtype) -> int:
-    """Element address of the record of the chosen provider's routine, which `blas.gemm` takes; it stays for ever."""
+    """Element address of the chosen provider's `Routine`, which `blas.gemm` takes; valid forever."""
     routine = providers.gemm_address(dtype)
     kept = _records.get((dtype, routine))
     if kept is None:

@@ -1,8 +1,8 @@
-"""The innermost loops of products: small tiles of the result held in vector registers.
+"""Register blocking: the micro-kernels of matrix products, small tiles of the result held in vector registers.
 
-Everything that multiplies matrices or convolves comes down to `tile`: a few rows of the result are kept in registers
-while the contraction runs, so that each element that is read serves many multiplications. Here is what it and its
-helpers mean, as plain Python; `tile_code` has the vector code that LLVM is given.
+All matrix products and convolutions come down to `tile`: a few rows of the result stay in registers while the
+contraction runs, so that each element loaded serves many multiplications. Here are the meanings of it and its helpers
+as plain Python; `tile_code` has their LLVM vector code.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from ..language import cast, device
 from ..processor import VECTOR
 from ..storage import address_of, aligned_bytes
 
-#: rows of a tile at most: what registers hold, and enough for each multiplication to have ended before the next to the
-#: same register
+#: rows of a tile at most: what registers hold, and enough to hide the latency of dependent multiply-adds
 ROWS = 8 if VECTOR == 64 else 6
 #: rows of a panel, the part of B that all rows of A are multiplied with before the next: half of a first cache
 PANEL = 192 if VECTOR == 64 else 320
@@ -90,7 +89,7 @@ def move(f: Any, to: int, source: int, lanes: int) -> int:
 
 
 def prefetch(f: Any, at: int) -> int:
-    """Have the cache line of an element read ahead of its use."""
+    """Software prefetch of the cache line of an element."""
     return 0
 
 
@@ -106,7 +105,7 @@ def _memory(dtype: np.dtype, thread: int) -> np.ndarray:
 
 @device
 def unit_of(f: Any) -> int:
-    """Elements to whole numbers of which `transposed` may fill: 32 bytes."""
+    """The unit of padding of `transposed`, in elements: 32 bytes."""
     return 16 * lanes_of(f) // VECTOR
 
 
@@ -114,7 +113,7 @@ def unit_of(f: Any) -> int:
 def transposed(f: Any, to: int, to_row: int, source: int, source_row: int, rows: int, columns: int, unit: int) -> int:
     """``f[to + p to_row + j] = f[source + j source_row + p]`` for j below `rows`, p below `columns`.
 
-    The places behind, up to a multiple of `unit`, are filled with the last row: half of `lanes_of`, or `unit_of`.
+    Padded with the last row to a multiple of `unit`: half of `lanes_of`, or `unit_of`.
     """
     side = lanes_of(f) // 2
     for j in range(0, rows, side):

@@ -1,6 +1,6 @@
-"""LLVM code of what `tile` declares: vectors of one and two registers, which LLVM splits where registers are smaller.
+"""LLVM code of the functions of `tile`: vectors of one and two registers, which LLVM splits for smaller registers.
 
-Imported only when something has to be compiled.
+Imported only to compile.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Code:
                           [pointer, align, mask, self.zeros(count)])
 
     def store(self, value: Any, index: Any, count: int, lanes: Any = None) -> None:
-        """Store a vector, or the first of its elements: `lanes`, at least half of them where they are two registers."""
+        """Store a vector, or its first elements: `lanes`, at least half of them for two registers."""
         if lanes is None:
             self.builder.store(value, self._vector_at(index, count), align=self.size)
             return
@@ -94,7 +94,7 @@ class _Code:
         return self.builder.call(function, args, **options)
 
     def by_lanes(self, lanes: Any, generate: Callable[[int, bool], None]) -> None:
-        """Code for as many lanes: by the elements of a vector, and whether `lanes` may be fewer."""
+        """Code by number of lanes: by the elements of a vector, and whether `lanes` may be fewer."""
         builder, wide = self.builder, 2 * VECTOR // self.size
         with builder.if_else(builder.icmp_signed("==", lanes, _number(wide))) as (full, partial):
             with full:
@@ -122,7 +122,7 @@ class _Code:
         return self._call(f"fmuladd.{self._suffix(a.type.count)}", a.type, [a, b, c])
 
     def opaque(self, value: Any) -> Any:
-        """`value`, of which LLVM knows nothing: an index of several arrays stays one, and its loop is not unrolled."""
+        """`value`, hidden from LLVM's optimiser: one index serves several arrays, and its loop is not unrolled."""
         return self.builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], False)
 
     def least(self, a: Any, b: Any) -> Any:
@@ -211,7 +211,7 @@ def _tile(builder: Any, element: Any, args: Sequence[Any], table: bool) -> None:
 
 
 def transpose_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
-    """Code of `transpose`: blocks of half the side change places, then quarters, down to single elements."""
+    """Code of `transpose`: swap blocks of half the side, then quarters, down to single elements."""
     f, to, to_row, source, source_row, count, columns, filled = args
     code = _Code(builder, element, f, None)
     side = VECTOR // code.size
