@@ -38,12 +38,13 @@ def _affine(name: str, x: Any, weight: Any, bias: Any, shape: tuple[int, ...] | 
     return x, found[0], found[1]
 
 
-def _row_norm(x: Tensor, w: Tensor, b: Tensor, rows: int, groups: int, s: int, eps: float, centred: bool,
-              has: tuple[bool, bool]) -> Tensor:
+def row_norm(x: Tensor, w: Tensor | None, b: Tensor | None, rows: int, groups: int, s: int, eps: float, centred: bool,
+             has: tuple[bool, bool]) -> Tensor:
+    """`ROW_NORM` of so many rows; `has` says whether there are `w` and `b`."""
     if has[1] and not has[0]:
         raise ArgumentError("a normalisation with a bias needs a weight")
     if x.size == 0:  # gradients of w and b, which are zero
-        rows, n, s = 0, w.size // max(groups, 1), 1
+        rows, n, s = 0, (w.size if w is not None else 1) // max(groups, 1), 1
     else:
         n = x.size // rows
     size = x.dtype.itemsize
@@ -81,7 +82,7 @@ def layer_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = 
     x = input if isinstance(input, Tensor) else lift(input)[0]
     shape = _last_axes("layer_norm", x, normalized_shape)
     x, w, b = _affine("layer_norm", x, _ones_if(bias, weight, shape), bias, shape)
-    return _row_norm(x, w, b, x.size // max(math.prod(shape), 1), 1, 1, eps, True, (weight is not None or
+    return row_norm(x, w, b, x.size // max(math.prod(shape), 1), 1, 1, eps, True, (weight is not None or
                      bias is not None, bias is not None))
 
 
@@ -110,7 +111,7 @@ def rms_norm(input: Any, normalized_shape: int | Sequence[int], weight: Any = No
     x, w, b = _affine("rms_norm", x, weight, None, shape)
     if eps is None:
         eps = 2.0**-23 if x.dtype == FLOAT32 else 2.0**-52
-    return _row_norm(x, w, b, x.size // max(math.prod(shape), 1), 1, 1, eps, False, (weight is not None, False))
+    return row_norm(x, w, b, x.size // max(math.prod(shape), 1), 1, 1, eps, False, (weight is not None, False))
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
@@ -134,7 +135,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
                          "channels")
     shape = x.shape[1:2]
     x, w, b = _affine("group_norm", x, _ones_if(bias, weight, shape), bias, shape)
-    return _row_norm(x, w, b, x.shape[0] * num_groups, num_groups, math.prod(x.shape[2:]), eps, True,
+    return row_norm(x, w, b, x.shape[0] * num_groups, num_groups, math.prod(x.shape[2:]), eps, True,
                      (weight is not None or bias is not None, bias is not None))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..engine.kernels import Kernel
@@ -12,6 +14,7 @@ from ..engine.row import Aux, Input, Output, Part, Row, absent, contiguous, doub
 from ..engine.threads.team import share
 from ..engine.tiles.tile import stack
 from .reduction import LARGE, SMALL, SUMMED, deviation_sum, mean_of, square_deviation
+from .standardization import Laid, Scaled, Standardized, adjoints, channels_of_each, rows_of_each, tangents
 from .table import Op
 
 TOGETHER = 8  # rows that are summed in the tape's dtype before their sum is accumulated in float64
@@ -230,10 +233,17 @@ def row_norm_adjoint_part(part: Part, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def of_rows(r: Any, t: Any) -> tuple[Laid, Callable]:
+    """How rows lie, and z, as a composition."""
+    laid = Laid((r.rows // r.groups, r.groups, r.n // r.s, r.s), (2, 3), (r.groups, r.n // r.s, 1), (0, 3))
+    return laid, lambda: Standardized(r, t, laid, r.centred)
+
+
 ROW_NORM_PARTS = Kernel("row_norm.forward_part", row_norm_forward_part), Kernel("row_norm.part", row_norm_adjoint_part)
 ROW_NORM = Op("row_norm", row_norm_forward, row_norm_adjoint, row=RowNorm, stores=True,
               saves={"x": "x weight mean rstd", "weight": "x mean rstd"},
-              doc="w (x - mean) / sqrt(var + eps) + bias over rows")
+              doc="w (x - mean) / sqrt(var + eps) + bias over rows", composition=partial(adjoints, of_rows),
+              tangent=tangents(of_rows), batching=rows_of_each)
 
 
 # ------------------------------------------------------------------ batch
@@ -439,10 +449,29 @@ def batch_norm_adjoint(op: BatchNorm, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def of_batch(r: Any, t: Any) -> tuple[Laid, Callable]:
+    """How channels lie, and z, as a composition."""
+    laid = Laid((r.samples, r.channels, r.s), (0, 2), (r.channels, 1), (0, 2))
+    if r.by_batch:
+        return laid, lambda: Standardized(r, t, laid, True)
+
+    def kept(name: str) -> Any:
+        return r.kept(name, (r.channels,), r.kinds[0][1])
+
+    def scaled() -> Scaled:
+        rstd = kept("rstd")
+        return Scaled(r, t, laid, lambda: r.running_mean if rstd is None else kept("mean"),
+                      1.0 / t.sqrt(r.running_var + r.eps) if rstd is None else rstd)
+
+    return laid, scaled
+
+
 BATCH_NORM = Op("batch_norm", batch_norm_forward, batch_norm_adjoint, row=BatchNorm, stores=True,
                 saves={"x": "x weight mean rstd sums", "weight": "x mean rstd sums", "bias": "sums"},
                 doc="w (x - mean) / sqrt(var + eps) + bias over the batch, by channel",
-                again={"follows": 0, "counts": 0})
+                again={"follows": 0, "counts": 0}, composition=partial(adjoints, of_batch),
+                tangent=tangents(of_batch), batching=channels_of_each)
 BATCH_NORM_FIXED = Op("batch_norm_fixed", batch_norm_forward, batch_norm_adjoint, row=BatchNorm, stores=True, states=0,
                       saves={"x": "weight rstd", "weight": "x mean rstd sums", "bias": "sums"},
-                      doc="batch_norm by the running statistics")
+                      doc="batch_norm by the running statistics", composition=partial(adjoints, of_batch),
+                      tangent=tangents(of_batch), batching=channels_of_each)

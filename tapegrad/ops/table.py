@@ -99,11 +99,12 @@ class Op:
         See `Kernel`.
     row : type of Row, optional
         The declaration of its rows.
-    composition : dict of str to (str or callable), optional
+    composition : dict of str to (str or callable), or callable, optional
         The adjoint once more, as a composition of ops, for derivatives of derivatives: by input its contribution.
         Of an elementwise op an expression in the letters of the row's operands and attributes and of ``g``; else a
         function ``(r, g, t)`` of the instruction, whose operands (tensors) and attributes (numbers) it finds by their
-        names, of the output's adjoint, and of the array functions. It reads what `saves` names.
+        names, of the output's adjoint, and of the array functions. It reads what `saves` names. Or one function
+        ``(r, g, t, wanted)`` for all inputs that gives a dict of them, where they have much in common.
     formula : callable, optional
         Instead, the op itself as a composition ``(r, t)``, from which adjoint and tangent follow.
     tangent : dict of str to callable, optional
@@ -123,6 +124,8 @@ class Op:
 
     Attributes
     ----------
+    jointly : callable or None
+        `composition`, if it is one function.
     scalar : Op or None
         The same op over scalars, if it has a form for them.
     summed : Op or None
@@ -131,8 +134,8 @@ class Op:
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
                  "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "summed", "strided",
-                 "states", "fixed", "row", "composition", "formula", "tangent",
-                 "batching")
+                 "states", "fixed", "row", "composition", "jointly", "formula",
+                 "tangent", "batching")
 
     def __init__(self, name: str, forward: Callable | Kernel, adjoint: Callable | Kernel | None = None,
                  saves: Sequence[tuple[int, ...]] | Mapping[str, str] = (), stores: bool = False, own: bool = True,
@@ -140,7 +143,7 @@ class Op:
                  lists: str = "", products: Callable[[Sequence[tuple[int, ...]]], int] | None = None,
                  shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, alike: bool = False,
                  form: str = "", straight: bool = False, strided: int = 0, states: int | None = None, fixed: int = 0,
-                 row: type[Row] | None = None, composition: Mapping[str, str | Callable] | None = None,
+                 row: type[Row] | None = None, composition: Mapping[str, str | Callable] | Callable | None = None,
                  formula: Callable | None = None, tangent: Mapping[str, Callable] | None = None,
                  batching: str | Callable | None = None) -> None:
         if len(OPS) >= CAPACITY:
@@ -152,7 +155,10 @@ class Op:
         self.again = {key if row is None else row.word(key): word for key, word in (again or {}).items()}
         self.shares, self.in_turn, self.alike = shares, in_turn, alike
         self.strided, self.states, self.fixed = strided, states or 0, fixed
-        self.composition, self.formula, self.tangent = composition or {}, formula, tangent or {}
+        self.jointly = composition if callable(composition) else None
+        self.composition: Mapping[str, Any] = (dict.fromkeys(row.inputs if row is not None else (), composition)
+                                               if callable(composition) else composition or {})
+        self.formula, self.tangent = formula, tangent or {}
         self.batching = batching
         if row is not None:
             self.strided = row.bits(lambda layout: Layout.CONTIGUOUS not in layout)

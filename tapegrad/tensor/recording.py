@@ -350,7 +350,8 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         variables += nothing
         offsets += nothing
         flags += nothing
-        read = tuple(range(len(held))) if state.holds else op.saved_operands(wanted)
+        read = op.saved_operands(wanted) if not state.holds else tuple(
+            [j for j in range(len(held)) if not op.states >> j & 1])
         saved: Any
         if tape.keep:
             saved = tuple(held)

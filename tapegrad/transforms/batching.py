@@ -64,9 +64,8 @@ class Batched:
 def batch(call: Call, size: int, operands: Sequence[Tensor], axes: Sequence[bool]) -> Tensor:
     """The result of a call for each of the batch, along a leading axis."""
     op, r = call.op, Batched(call, size, operands, axes)
-    if op.states or op.again:
-        raise CaptureError(f"{user_line()}: {op.name} moves running statistics, which vmap would do for each of the "
-                           "batch; call .eval() on the module, or pass track_running_stats=False")
+    if (op.states or op.again) and op.batching is None:
+        raise CaptureError(f"{user_line()}: {op.name} overwrites an operand, which vmap would do for each of the batch")
     rule = _RULES.get(op.name) if op.name in _RULES and _of_elements(op) else op.batching
     if isinstance(rule, str):
         rule = {"nest": _by_nest, "rows": _by_rows}[rule]

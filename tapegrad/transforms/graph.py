@@ -143,6 +143,11 @@ def _contributions(step: Step, g: Tensor, inputs: Iterable[int]) -> Iterator[tup
     if op.formula is not None:
         yield from _by_formula(step, g, inputs)
         return
+    if op.jointly is not None:
+        wanted = {step.name(j): j for j in inputs}
+        for name, c in op.jointly(step, g, functions, wanted.keys()).items():
+            yield wanted[name], sum_to(c, step.kinds[wanted[name]][0])
+        return
     for j in inputs:
         rule = op.composition.get(step.name(j))
         if rule is None:

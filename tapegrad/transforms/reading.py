@@ -103,21 +103,29 @@ def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, 
 def _off_recording(capture: Any, needed: set[int]) -> list[Step]:
     rows = capture.rows
     sources, found = {v: source for source, v in rows.externals.items()}, []
+    moved: frozenset[int] = frozenset()  # variables that a later instruction overwrites
     for opcode, attributes, operands, note in reversed(rows.instructions):
         if operands[0][0] in needed:
             needed.update([v for v, _, flags in operands[1:] if flags & WANTED])
-            found.append(_recorded(capture, opcode, attributes, operands, note, sources))
+            found.append(_recorded(capture, opcode, attributes, operands, note, sources, moved))
+        states = OPS[opcode].states
+        if states:
+            moved |= {v for j, (v, _, _) in enumerate(operands) if states >> j & 1}
     return found[::-1]
 
 
 def _recorded(capture: Any, opcode: int, attributes: Sequence[int], operands: Sequence[tuple[int, int, int]], note: Any,
-              sources: Mapping[int, Any]) -> Step:
+              sources: Mapping[int, Any], moved: frozenset[int]) -> Step:
     kinds, sizes, tape = note[0], capture.rows.nbytes, capture.tape
 
     def operand(j: int) -> Tensor:
         v, offset, flags = operands[j]
         shape, dtype, strides = kinds[j]
         source = sources.get(v)
+        if v in moved:
+            raise GradientError(f"{OPS[opcode].name}: its derivative reads an operand of shape {list(shape)} that a "
+                                "later instruction of the recording overwrites (running statistics, in training); "
+                                "call the module in training first, or another one")
         if source is None:
             return Tensor._made(None, offset, shape, strides, dtype, Symbol(tape, v, sizes[v], True),
                                 j == 0 or flags & WANTED != 0)

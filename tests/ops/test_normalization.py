@@ -5,11 +5,12 @@ import pytest
 
 import tapegrad as tg
 import tapegrad.nn.functional as F
-from tapegrad.errors import ArgumentError, GradientError, ShapeError
+from tapegrad.errors import ArgumentError, CaptureError, GradientError, ShapeError
 from tapegrad.functions import normalization
 from tapegrad.tensor.tensor import view
 
 from .contract import Case, OpContract, close, uniform
+from .derivatives import Derivatives
 
 
 def rows_normalised(x, axes, eps, centred=True):
@@ -42,7 +43,7 @@ def draw(*shapes):
 MEAN, VARIANCE = np.array([0.3, -0.2, 0.5]), np.array([0.8, 1.5, 2.0])
 
 
-class TestNormalisation(OpContract):
+class TestNormalisation(OpContract, Derivatives):
     cases = [
         Case("layer", lambda x: F.layer_norm(x, 5), layer, draw((4, 5)), ties=False),
         Case("layer weight", lambda x, w: F.layer_norm(x, 5, w), layer, draw((4, 5), (5,))),
@@ -206,3 +207,54 @@ def test_running_statistics_that_cannot_be_overwritten_are_refused():
         F.batch_norm(x, good, tg.tensor(np.ones(3)), training=True, num_batches_tracked=tg.tensor([0, 0]))
     with pytest.raises(GradientError, match="no gradient"):
         F.batch_norm(x, wanted, good)
+
+
+def test_second_derivatives_move_running_statistics_once():
+    x, d = draw((6, 3), (6, 3))
+    norm, plain = (tg.nn.BatchNorm1d(3, affine=False).to("float64") for _ in range(2))
+
+    def loss(x):
+        return (norm(x) ** 3).sum()
+
+    plain(x)
+    for way in (tg.hvp, tg.compile(lambda x, d: tg.hvp(loss, x, d))):
+        norm.reset_running_stats()
+        found = way(loss, x, d) if way is tg.hvp else way(x, d).numpy()
+        close(norm.running_mean.numpy(), plain.running_mean.numpy(), 1e-15)
+        close(norm.running_var.numpy(), plain.running_var.numpy(), 1e-15)
+        assert int(norm.num_batches_tracked) == 1
+        differences = [tg.grad(lambda x: (batch_of(x) ** 3).sum())(x + s * 1e-4 * d) for s in (1, -1)]
+        close(found, (differences[0] - differences[1]) / 2e-4, 1e-6)
+
+
+def batch_of(x):
+    return F.batch_norm(x, None, None, training=True)
+
+
+def test_a_derivative_by_statistics_that_have_moved_since_is_refused_or_right():
+    x = draw((4, 3))[0]
+    norm = tg.nn.BatchNorm1d(3, affine=False).to("float64")
+
+    def slope(x):
+        def both(u):
+            norm.eval()
+            y = (norm(u) ** 2).sum()
+            norm.train()
+            norm(u + 1.0)
+            return y
+
+        return tg.grad(both)(x)
+
+    expected = 2 * x / (1 + 1e-5)
+    close(slope(x), expected, 1e-12)
+    with pytest.raises(GradientError, match="overwrites"):
+        tg.compile(lambda x: slope(x) * 1.0)(x)
+
+
+def test_a_batch_of_modules_in_training_is_refused_with_the_remedy():
+    norm = tg.nn.BatchNorm1d(3).to("float64")
+    with pytest.raises(CaptureError, match=r"running statistics.*\.eval\(\)"):
+        tg.vmap(norm)(np.ones((2, 4, 3)))
+    own = tg.nn.BatchNorm1d(3, affine=False, track_running_stats=False).to("float64")
+    x = draw((2, 4, 3))[0]
+    close(tg.vmap(own)(x), np.stack([batch(one) for one in x]), 1e-12)
