@@ -18,6 +18,9 @@ from .scratch import scratch
 
 __all__ = ["gru_layer", "lstm_layer", "rnn_layer"]
 
+#: by op, the rows of its weights for each unit
+_GATES = {RNN: 1, GRU: 3, LSTM: 4}
+
 #: samples up to which a step's products do not use BLAS, by the size of an element
 _FEW = {4: 16, 8: 8}
 
@@ -46,7 +49,7 @@ def rnn_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_
     h_n : Tensor, (N, H)
         The state after the step that was computed last; a view of `output`.
     """
-    y = _layer(RNN, 1, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, None, reverse, nonlinearity == "relu")
+    y = layer(RNN, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, None, reverse, nonlinearity == "relu")
     return y, _last(y, y.shape[0], reverse)
 
 
@@ -71,7 +74,7 @@ def gru_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_
     output : Tensor, (T, N, H)
     h_n : Tensor, (N, H)
     """
-    y = _layer(GRU, 3, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, None, reverse)
+    y = layer(GRU, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, None, reverse)
     return y, _last(y, y.shape[0], reverse)
 
 
@@ -99,7 +102,7 @@ def lstm_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias
     h_n, c_n : Tensor, (N, H)
         The states after the step that was computed last. All three are views of one buffer.
     """
-    y = _layer(LSTM, 4, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, reverse)
+    y = layer(LSTM, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, reverse)
     steps = y.shape[0] - 1
     return y[:steps], _last(y, steps, reverse), y[steps]
 
@@ -108,9 +111,10 @@ def _last(y: Tensor, steps: int, reverse: bool) -> Tensor:
     return y[0 if reverse else steps - 1]
 
 
-def _layer(op: Op, gates: int, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, h0: Any, c0: Any, reverse: bool,
+def layer(op: Op, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, h0: Any, c0: Any, reverse: bool,
            relu: bool = False) -> Tensor:
     """The op's output: the hidden states of all steps, and for the LSTM the last cells."""
+    gates = _GATES[op]
     given = [v for v in (x, w_ih, w_hh, b_ih, b_hh, h0, c0) if v is not None]
     tensors = iter(lift(*given))
     x, w_ih, w_hh = next(tensors), next(tensors), next(tensors)

@@ -11,12 +11,15 @@ from ..engine.language import cast, device
 from ..engine.mathematics import vecmath as m
 from .recurrence import (
     Recurrence,
+    all_samples,
     begin_gates,
     hidden_adjoint,
     hidden_part,
     input_adjoint,
     input_part,
     lowest_time,
+    over_steps,
+    parts_of,
     recurrence_products,
     state_before,
     state_part,
@@ -88,9 +91,15 @@ def rnn_adjoint(op: Recurrence, f: Any, i: Any, b: Any) -> int:
     return status
 
 
+def rnn_step(r: Any, inner: Any, outer: Any, h: Any, c: Any, t: Any) -> Any:
+    """h = tanh(inner + outer), or relu."""
+    return t.relu(inner + outer) if r.relu else t.tanh(inner + outer), None
+
+
 RNN = Op("rnn", rnn_forward, rnn_adjoint, row=Recurrence,
          saves={**saves("y w_hh scratch"), "w_hh": "y w_hh h0 scratch"}, stores=True,
-         doc="tanh or relu recurrence over all steps", products=recurrence_products)
+         doc="tanh or relu recurrence over all steps", products=recurrence_products, formula=over_steps(rnn_step),
+         batching=all_samples)
 
 
 # ------------------------------------------------------------------ LSTM
@@ -204,10 +213,18 @@ def lstm_adjoint(op: Recurrence, f: Any, i: Any, b: Any) -> int:
     return status
 
 
+def lstm_step(r: Any, inner: Any, outer: Any, h: Any, c: Any, t: Any) -> Any:
+    """`lstm_cell`."""
+    i, f, g, o = parts_of(inner + outer, r.units)
+    c = t.sigmoid(f) * c + t.sigmoid(i) * t.tanh(g)
+    return t.sigmoid(o) * t.tanh(c), c
+
+
 _READ = "w_hh c0 scratch gates cells"
 LSTM = Op("lstm", lstm_forward, lstm_adjoint, row=Recurrence,
           saves={**saves(_READ), "w_hh": f"y h0 {_READ}", "c0": _READ}, stores=True,
-          doc="long short-term memory over all steps", products=recurrence_products)
+          doc="long short-term memory over all steps", products=recurrence_products,
+          formula=over_steps(lstm_step, has_cells=True), batching=all_samples)
 
 
 # ------------------------------------------------------------------ GRU
@@ -316,5 +333,13 @@ def gru_adjoint(op: Recurrence, f: Any, i: Any, b: Any) -> int:
     return status
 
 
+def gru_step(r: Any, inner: Any, outer: Any, h: Any, c: Any, t: Any) -> Any:
+    """`gru_cell`."""
+    (xr, xz, xn), (hr, hz, hn) = parts_of(inner, r.units), parts_of(outer, r.units)
+    n = t.tanh(xn + t.sigmoid(xr + hr) * hn)
+    return n + t.sigmoid(xz + hz) * (h - n), None
+
+
 GRU = Op("gru", gru_forward, gru_adjoint, row=Recurrence, saves=saves("y w_hh h0 scratch gates"), stores=True,
-         doc="gated recurrent unit over all steps", products=recurrence_products)
+         doc="gated recurrent unit over all steps", products=recurrence_products, formula=over_steps(gru_step),
+         batching=all_samples)

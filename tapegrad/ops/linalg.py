@@ -121,7 +121,7 @@ def matmul_to_a(r: Any, g: Any, t: Any) -> Any:
 def matmul_to_b(r: Any, g: Any, t: Any) -> Any:
     """dB = A^T dY; where all of a batch is multiplied by one B, as one product."""
     a = r.a
-    if r.b.ndim == 2 and a.ndim > 2:
+    if len(r.shape_of("b")) == 2 and a.ndim > 2:
         a, g = (t.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])) for x in (a, g))
     return t.matmul(t.swapaxes(a, -1, -2), g)
 

@@ -12,7 +12,7 @@ EPYC 7003: here 1.2, 1.9, 3.3 and 6.6 for 1, 4, 8 and 16 samples; with OpenBLAS,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..engine.language import cast, device, wide
@@ -56,6 +56,44 @@ def recurrence_products(shapes: Sequence[tuple[int, ...]]) -> int:
     """Multiply-adds: for every sample and step one with each weight."""
     steps, samples = shapes[1][:2]
     return steps * samples * (math.prod(shapes[2]) + math.prod(shapes[3]))
+
+
+def over_steps(cell: Callable, has_cells: bool = False) -> Callable:
+    """A recurrence as a composition: ``cell(r, inner, outer, h, c, t)`` gives the states after a step.
+
+    `inner` is ``w_ih x_t + b_ih``, `outer` ``w_hh h_(t-1) + b_hh``.
+    """
+
+    def formula(r: Any, t: Any) -> Any:
+        b_ih, b_hh = (r.b_ih, r.b_hh) if r.has_biases else (None, None)
+        inner, h, c = t.linear(r.x, r.w_ih, b_ih), r.h0, r.c0 if has_cells else None
+        hidden = {}
+        for step in range(r.steps):
+            time = r.steps - 1 - step if r.backwards else step
+            h, c = cell(r, inner[time], t.linear(h, r.w_hh, b_hh), h, c, t)
+            hidden[time] = h
+        return t.stack([*(hidden[time] for time in range(r.steps)), *([c] if has_cells else [])])
+
+    return formula
+
+
+def parts_of(gates: Any, units: int) -> list[Any]:
+    """Of each gate its columns."""
+    return [gates[:, k:k + units] for k in range(0, gates.shape[1], units)]
+
+
+def all_samples(r: Any, t: Any) -> Any:
+    """The batch as so many samples, where the weights are the same for all of it."""
+    weights = ("w_ih", "w_hh", "b_ih", "b_hh")
+    if any(r.has_axis(name) for name in weights):
+        return None
+    shape = r.size * r.samples, r.units
+    x = t.reshape(t.moveaxis(r.whole("x"), 0, 1), (r.steps, shape[0], r.features))
+    h0, c0 = (t.reshape(r.whole(name), shape) if name == "h0" or r.call.op.name == "lstm" else None
+              for name in ("h0", "c0"))
+    b_ih, b_hh = (r.b_ih, r.b_hh) if r.has_biases else (None, None)
+    y = t.recurrence.layer(r.call.op, x, r.w_ih, r.w_hh, b_ih, b_hh, h0, c0, r.backwards, r.relu)
+    return t.moveaxis(t.reshape(y, (y.shape[0], r.size, r.samples, r.units)), 1, 0)
 
 
 @device

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.errors import ShapeError
+from tapegrad.errors import GradientError, ShapeError
 from tapegrad.functions.recurrence import gru_layer, lstm_layer, rnn_layer
 from tapegrad.ops.cells import GRU, LSTM, RNN
 
 from .contract import Case, OpContract, close, uniform
+from .derivatives import Derivatives
 
 LAYERS = {"rnn": rnn_layer, "relu": rnn_layer, "gru": gru_layer, "lstm": lstm_layer}
 GATES = {"rnn": 1, "relu": 1, "gru": 3, "lstm": 4}
@@ -76,7 +77,7 @@ def case(kind, reverse=False, bias=True, states=True, **sizes):
         operands(kind, bias=bias, states=states, **sizes), double=1e-12, single=1e-5)  # fmt: skip
 
 
-class TestRecurrence(OpContract):
+class TestRecurrence(OpContract, Derivatives):
     cases = [
         case("rnn"),
         case("rnn", reverse=True, bias=False, states=False),
@@ -188,6 +189,35 @@ def test_what_is_frozen_keeps_nothing_for_itself():
         assert 2 in op.saved_operands(x)
         assert op.saved_operands(0) == ()
     assert 0 not in LSTM.saved_operands(x | w_ih | bias | h0)  # the LSTM's states are read for w_hh alone
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_second_derivatives_of_no_samples_are_zero(kind):
+    args = operands(kind, samples=0)
+    for found in tg.hvp(lambda *a: (row(LAYERS[kind](*a, **options_of(kind, True))) ** 2).sum(), args, args):
+        assert not found.any()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_batch_with_one_set_of_weights_is_one_layer_of_more_samples(kind):
+    args = operands(kind)
+    batch = tg.compile(tg.vmap(lambda x, *rest: LAYERS[kind](x, *args[1:5], *rest)[0]))
+    batch(*(np.stack([a, -a]) for a in (args[0], *args[5:])))
+    assert "of each" not in str(batch.tape)
+
+
+def test_what_a_frozen_weight_did_not_keep_is_missed_by_second_derivatives_by_run_and_not_by_grad():
+    args = operands("lstm")
+
+    def penalty(x):
+        return (tg.grad(lambda x: lstm_layer(tg.sin(x), *args[1:])[0].sum())(x) ** 2).sum()
+
+    x = tg.tensor(args[0], requires_grad=True)
+    lstm_layer(tg.sin(x), *args[1:])[0].sum().backward()
+    close(penalty(args[0]).item(), (x.grad.numpy() ** 2).sum(), 1e-12)
+    assert tg.gradcheck(penalty, args[0])
+    with pytest.raises(GradientError, match="lstm: .*not kept.*tg.grad"):
+        tg.autograd.grad(lstm_layer(tg.sin(x), *args[1:])[0].sum(), [x], create_graph=True)
 
 
 def test_shapes_that_do_not_fit_are_named():
