@@ -17,6 +17,8 @@ EXAMPLES = {
     "lenet": ("A convolutional network reads handwritten digits at 28 x 28 pixels", 30),
     "charlm": ("A transformer learns Shakespeare letter by letter, and writes some", 6),
     "lstm": ("A recurrent network forecasts sunspots, up to two years ahead", 20),
+    "pinn": ("A network solves Poisson's equation by its own second derivatives", 30),
+    "ensemble": ("Thirty-two networks trained at once say how sure they are", 60),
 }
 
 

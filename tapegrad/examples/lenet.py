@@ -54,7 +54,7 @@ def run(epochs: int = 30, seed: int = 0, progress: bool = False) -> Outcome:
 
     model = lenet()
     optimizer = optim.Adam(model.parameters(), lr=2e-3)
-    optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs, interval="epoch")
     step = tg.TrainStep(lambda x, y: F.cross_entropy(model(x), y), optimizer)
 
     accuracies = []

@@ -70,7 +70,7 @@ def run(epochs: int = 20, seed: int = 0, progress: bool = False) -> Outcome:
 
     model = Forecaster()
     optimizer = optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0.01)
-    optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs, interval="epoch")
     step = tg.TrainStep(loss_of, optimizer)
     history = step.run(windows[:, :-1], windows[:, 1:], batch_size=16, epochs=epochs, seed=seed, drop_last=True,
                        progress=progress)

@@ -52,7 +52,7 @@ def test_an_example_gives_its_numbers_as_json_and_names_its_picture_after_itself
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (("resnet",), "no example is called 'resnet'; there are lenet, charlm, lstm"),
+    (("resnet",), "no example is called 'resnet'; there are lenet, charlm, lstm, pinn, ensemble"),
     (("lenet", "--out", "picture.gif"), "a picture ends in .png"),
     (("lenet", "--out", "nowhere/picture.png"), "cannot write there"),
     (("lenet", "--epochs", "0"), "epochs"),
@@ -71,11 +71,13 @@ def test_an_epoch_of_each_example_learns_and_its_picture_can_be_drawn(name, tmp_
         monkeypatch.setattr(module, "load_shakespeare", lambda: load_shakespeare()[:40_000])
     outcome = module.run(epochs=1, seed=1)
     assert all(np.isfinite(value) for value in outcome.numbers.values())
-    assert outcome.rows and outcome.title.endswith("after 1 epoch")
+    assert outcome.rows and outcome.title.endswith(("after 1 epoch", "after 100 steps"))
     numbers = outcome.numbers
     assert {"lenet": lambda: 0.2 < numbers["accuracy"] <= 1.0 and numbers["loss"] < np.log(10),
             "charlm": lambda: numbers["held_out_loss"] < 3.4 and outcome.text.startswith("ROMEO."),
-            "lstm": lambda: numbers["error_24"] < numbers["as_last_24"]}[name]()
+            "lstm": lambda: numbers["error_24"] < numbers["as_last_24"],
+            "pinn": lambda: numbers["relative_error"] < 1.0,
+            "ensemble": lambda: numbers["error"] < 1.0}[name]()
     pytest.importorskip("matplotlib")
     outcome.save_picture(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 20_000
