@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,11 @@ class Plan:
     product: np.ndarray
     place: np.ndarray
 
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where each element is among all elements of all products."""
+        return self.product * self.pattern.shape[1 if self.by_rows else 0] + self.place
+
     @property
     def count(self) -> int:
         """Number of products."""
@@ -55,9 +62,10 @@ class Plan:
 
     def matrix(self, products: np.ndarray) -> Any:
         """The matrix from the products."""
-        data = products.reshape(self.count, -1)[self.product, self.place] if self.count else np.zeros(0, products.dtype)
-        return scipy.sparse.csr_array((data, self.pattern.indices.copy(), self.pattern.indptr.copy()),
-                                      self.pattern.shape)
+        matrix = copy(self.pattern)  # without the checks of a new one
+        matrix.data, matrix.indices, matrix.indptr = (
+            np.take(products.ravel(), self.places), matrix.indices.copy(), matrix.indptr.copy())
+        return matrix
 
 
 def plan_of(pattern: Any, symmetric: bool) -> Plan:
@@ -164,7 +172,7 @@ class Sparse(Transformation):
         dtype = run.sources[0].dtype
         products = self._products(run, plan, plan.seeds(dtype))
         program = Program(capture, inputs, [products])
-        return program, lambda program: plan.matrix(program.array(products).copy())
+        return program, lambda program: plan.matrix(program.array(products))
 
 
 def _as_pattern(given: Any) -> Any:
