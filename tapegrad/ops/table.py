@@ -134,7 +134,7 @@ class Op:
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
                  "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "summed", "strided",
-                 "states", "fixed", "row", "composition", "jointly", "formula",
+                 "states", "fixed", "row", "form", "composition", "jointly", "formula",
                  "tangent", "batching")
 
     def __init__(self, name: str, forward: Callable | Kernel, adjoint: Callable | Kernel | None = None,
@@ -148,7 +148,7 @@ class Op:
                  batching: str | Callable | None = None) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
-        self.name, self.stores, self.doc, self.row = name, stores, doc, row
+        self.name, self.form, self.stores, self.doc, self.row = name, form, stores, doc, row
         self.errors, self.products = errors or {}, products
         self.saves = tuple(_numbers(row, saves)) if isinstance(saves, Mapping) else tuple(saves)
         self.lists = row.word(lists) if row is not None and lists else 0

@@ -66,13 +66,18 @@ def batch(call: Call, size: int, operands: Sequence[Tensor], axes: Sequence[bool
     op, r = call.op, Batched(call, size, operands, axes)
     if (op.states or op.again) and op.batching is None:
         raise CaptureError(f"{user_line()}: {op.name} overwrites an operand, which vmap would do for each of the batch")
-    rule = _RULES.get(op.name) if op.name in _RULES and _of_elements(op) else op.batching
-    if isinstance(rule, str):
-        rule = {"nest": _by_nest, "rows": _by_rows}[rule]
+    rule = rule_of(op)
     y = None if rule is None else rule(r, functions)
     if y is None:
         y = _each(r, functions)
     return y if y.shape == (size, *call.shape) else functions.reshape(y, (size, *call.shape))
+
+
+def rule_of(op: Op) -> Callable | None:
+    """The batching rule of an op, None where its kernels run in a loop."""
+    if op.name in _RULES and _of_elements(op):
+        return _RULES[op.name]
+    return _BY_NAME[op.batching] if isinstance(op.batching, str) else op.batching
 
 
 # ------------------------------------------------------------------ elementwise ops
@@ -151,6 +156,9 @@ def _by_rows(r: Batched, t: Any) -> Tensor:
     return record(call.op, operands, (r.size, *call.shape), _words(row, values), dtype=call.dtype,
                   out_dtype=call.out_dtype, aux=[(n * r.size, one) for n, one in call.aux], added=call.added,
                   always=call.random, summed=call.summed)
+
+
+_BY_NAME: dict[str, Callable] = {"nest": _by_nest, "rows": _by_rows}
 
 
 def _words(row: Any, values: dict[str, Any]) -> tuple[int, ...]:
