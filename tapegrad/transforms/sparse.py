@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
+from ..engine.locks import computed_once
 from ..engine.tree import unflatten
 from ..errors import GradientError, ShapeError
 from ..program.capture import Capture
@@ -46,7 +46,7 @@ class Plan:
     product: np.ndarray
     place: np.ndarray
 
-    @cached_property
+    @computed_once
     def places(self) -> np.ndarray:
         """Where each element is among all elements of all products."""
         return self.product * self.pattern.shape[1 if self.by_rows else 0] + self.place

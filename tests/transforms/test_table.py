@@ -1,4 +1,4 @@
-"""Every op of the table has a derivative of its derivative, a tangent and a batching rule; run as a program, the table."""
+"""Every op of the table has a derivative of its derivative, a tangent, a batching rule; run as a program, the table."""
 
 import tapegrad  # noqa: F401  (defines the ops)
 from tapegrad.engine.row import Layout

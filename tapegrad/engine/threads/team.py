@@ -29,6 +29,7 @@ import ctypes
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,8 +58,9 @@ from ..locks import TEAMS, Lock
 from ..row import Part, Words
 from ..storage import address_of, aligned_bytes
 
-#: polls of a helper before it sleeps, and of a waiting thread before it yields
-LOOKS = 1500
+#: seconds that a helper polls before it sleeps, and a waiting thread before it yields; and polls to time one by, for
+#: what a pause takes differs from processor to processor (some 10 to 50 ns on x86-64, less than one on arm64)
+SPIN, TIMED = 4e-5, 1000
 
 # Words of a team, those that threads write in cache lines of their own. Address of the kernel `share_parts`; number of
 # helpers; addresses of C functions (number of threads that may run, ``read``, ``write``, yield); limit of threads (0:
@@ -68,6 +70,8 @@ SHARE, HELPERS, ALLOWED, READ, WRITE, YIELD, MOST_NOW, ONE = range(8)
 DONE, TAKEN, BEFORE, STATUS = 8, 16, 17, 24
 # addresses of ``sched_getcpu`` and ``sched_setaffinity`` (0: there are none), and of the affinity mask of the helpers
 GET_CPU, SET_AFFINITY, PROCESSORS, PROCESSOR_WORDS = 32, 33, 34, 35
+# how many polls take SPIN seconds
+LOOKS = 36
 # from TICKETS on 8 words a thread: its ticket, and the piece of work
 KERNEL, ROW, PARTS, THREADS = 1, 2, 3, 4
 # from SLEEPERS on 8 words a helper: whether it sleeps, its pipe's ends to read and to write, its number for the system,
@@ -188,7 +192,7 @@ def share_parts(op: Shared, f: Any, i: Any, b: Any) -> int:
     while look(i, team + DONE) != done:
         pause()
         looks += 1
-        if looks >= LOOKS:
+        if looks >= i[team + LOOKS]:
             c_call(i[team + YIELD], 0, 0, 0)
     status = status if status != 0 else i[team + STATUS]
     i[team + BEFORE] = done
@@ -215,7 +219,7 @@ def help_team(op: Helper, f: Any, i: Any, b: Any) -> int:
             continue
         pause()
         looks += 1
-        if looks >= LOOKS:
+        if looks >= i[team + LOOKS]:
             looks = 0
             publish(i, sleeper + ASLEEP, 1)
             if look(i, ticket) & LEFT == 0:
@@ -224,6 +228,21 @@ def help_team(op: Helper, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+class Polls(Words):
+    at: int
+    count: int
+
+
+def poll(op: Polls, f: Any, i: Any, b: Any) -> int:
+    """Look at a word and pause, so many times."""
+    for _ in range(op.count):
+        if look(i, op.at) < 0:
+            return 0
+        pause()
+    return 0
+
+
+POLL = Kernel("team.poll", poll)
 SHARE_PARTS, HELP = Kernel("team.share", share_parts), Kernel("team.help", help_team)
 
 
@@ -264,8 +283,19 @@ def team_address(dtype: np.dtype) -> int:
             words[:] = 0
             words[ONE] = 1
             words[SHARE] = SHARE_PARTS.address(dtype)
+            words[LOOKS] = _polls(words, dtype)
             _grow(words, dtype)
         return address_of(words) // 8
+
+
+def _polls(words: np.ndarray, dtype: np.dtype) -> int:
+    """How many polls of a word take SPIN seconds."""
+    row, least = np.array(Polls.words(at=address_of(words) // 8, count=TIMED), np.int64), SPIN
+    for _ in range(3):
+        began = time.perf_counter()
+        POLL(address_of(row), dtype)
+        least = min(least, time.perf_counter() - began)
+    return max(1, int(SPIN * TIMED / max(least, 1e-9)))
 
 
 @contextmanager
