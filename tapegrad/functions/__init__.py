@@ -24,6 +24,7 @@ from .convolution import *  # noqa: F403
 from .distances import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .dropout import __all__ as _dropout  # the function shadows its module, as the next one does
+from .dropout import dropped  # noqa: F401
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .embedding import __all__ as _embedding

@@ -13,13 +13,11 @@ from ..engine.products.product import gemm_address, scratch_elements
 from ..engine.storage import contiguous_strides
 from ..engine.threads.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
+from ..ops.attending import BOOL_MASK, FLOAT_MASK, NO_MASK
 from ..ops.attention import (
     ADJOINT_PART,
     ATTENTION,
-    BOOL_MASK,
-    FLOAT_MASK,
     FORWARD_PART,
-    NO_MASK,
     PARTS,
     ROTARY,
     room_for_totals,
@@ -99,15 +97,31 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         q, mask = (_grouped(t, groups, heads[0]) for t in (q, mask))
         k, v = (_grouped(t, 1, k.shape[-3]) for t in (k, v))
     batch = _batch(name, q, k, v)
+    _check_mask(name, mask, (*batch, q.shape[-2], k.shape[-2]), attn_mask)
+    lead = len(batch) - (2 if enable_gqa else 1) if by_token and batch else len(batch)
+    y = attend(q, k, v, mask, kind, batch, lead, is_causal,
+               1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale),
+               dropout_words(dropout_p) if dropout_p > 0.0 else None)
+    if enable_gqa:
+        y = reshape(y, (*y.shape[:lead], y.shape[lead], *heads, y.shape[-1]) if by_token else
+                    (*batch[:-2], *heads, *y.shape[-2:]))
+    return swapaxes(y, -2, -3) if by_token and batch else y
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, kind: int, batch: tuple[int, ...], lead: int, causal: bool,
+           scale: float, dropped: tuple[int, ...] | None) -> Tensor:
+    """`ATTENTION` of heads of shape `batch`, whose result has the axis of the queries behind the first `lead`.
+
+    `kind` is that of the mask, `dropped` the words that say which weights are dropped.
+    """
     q, k, v = (_by_rows(t) for t in (q, k, v))
     tokens, keys, width = q.shape[-2], k.shape[-2], v.shape[-1]
-    mask_steps, mask_strides = _mask_strides(name, mask, (*batch, tokens, keys), attn_mask)
-    lead = len(batch) - (2 if enable_gqa else 1) if by_token and batch else len(batch)
+    mask_steps, mask_strides = _mask_strides(mask, (*batch, tokens, keys))
     shape = (*batch[:lead], tokens, *batch[lead:], width)
     steps = contiguous_strides(shape)
     strides = ((*steps[:lead], *steps[lead + 1:-1]),
                *(broadcast_strides(t.shape[:-2], t.strides[:-2], batch) for t in (q, k, v)), mask_strides)
-    rows = rows_of_block(tokens, keys, is_causal)
+    rows = rows_of_block(tokens, keys, causal)
     adding = strides[1:] if kind == FLOAT_MASK and mask.requires_grad else strides[1:4]
     grain = _shared_heads(batch, adding)
     parts = min(max(math.prod(batch) // grain, 1), PARTS)
@@ -117,19 +131,15 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     room = rows * (2 * keys + 1)
     if totalled or stretched:
         room = totalled + stretched + room + room % 2  # alignment: the next part's float64 totals follow
-    working = scratch(ATTENTION, parts * room, q, k, v, mask)
-    y = recorder(ATTENTION)(
-        shape, dtype=q.dtype, always=dropout_p > 0.0, query=q, key=k, value=v, mask=mask, scratch=working,
-        tops=(max(math.prod(batch) * tokens, 1) * size, size), gemm=gemm_address(q.dtype), tokens=tokens, keys=keys,
-        inside=q.shape[-1], width=width, query_step=_row_step(q), key_step=_row_step(k), value_step=_row_step(v),
-        y_step=steps[lead], block=rows, scale=1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale),
-        causal=is_causal, masks=kind, mask_down=mask_steps[0], mask_along=mask_steps[1], drops=dropout_p > 0.0,
-        dropped=dropout_words(dropout_p) if dropout_p > 0.0 else _KEPT, team=team_address(q.dtype),
+    return recorder(ATTENTION)(
+        shape, dtype=q.dtype, always=dropped is not None, query=q, key=k, value=v, mask=mask,
+        scratch=scratch(ATTENTION, parts * room, q, k, v, mask), tops=(max(math.prod(batch) * tokens, 1) * size, size),
+        gemm=gemm_address(q.dtype), tokens=tokens, keys=keys, inside=q.shape[-1], width=width, query_step=_row_step(q),
+        key_step=_row_step(k), value_step=_row_step(v), y_step=steps[lead], block=rows, scale=scale, causal=causal,
+        masks=kind, mask_down=mask_steps[0], mask_along=mask_steps[1], drops=dropped is not None,
+        dropped=_KEPT if dropped is None else dropped, team=team_address(q.dtype),
         forward_part=FORWARD_PART.address(q.dtype), adjoint_part=ADJOINT_PART.address(q.dtype), parts=parts,
         room=room, totalled=totalled, stretched=stretched, grain=grain, nest=nest(batch, strides))
-    if enable_gqa:
-        y = reshape(y, (*shape[:lead], tokens, *heads, width) if by_token else (*batch[:-2], *heads, tokens, width))
-    return swapaxes(y, -2, -3) if by_token and batch else y
 
 
 def _shared_heads(batch: tuple[int, ...], strides: Sequence[tuple[int, ...]]) -> int:
@@ -197,9 +207,7 @@ def _row_step(t: Tensor) -> int:
     return t.strides[-2] if t.shape[-2] > 1 else max(t.shape[-1], 1)
 
 
-def _mask_strides(name: str, mask: Tensor, shape: tuple[int, ...],
-                  given: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Strides of a mask by query and key, and those over the batch."""
+def _check_mask(name: str, mask: Tensor, shape: tuple[int, ...], given: Any) -> None:
     try:
         fits = np.broadcast_shapes(mask.shape, shape) == shape
     except ValueError:
@@ -207,6 +215,10 @@ def _mask_strides(name: str, mask: Tensor, shape: tuple[int, ...],
     if not fits:
         raise ShapeError(f"{name}: an attn_mask of shape {list(np.shape(given))} does not broadcast to the scores, "
                          f"(..., L, S) = {list(shape)}")
+
+
+def _mask_strides(mask: Tensor, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Strides of a mask by query and key, and those over the batch."""
     strides = broadcast_strides(mask.shape, mask.strides, shape)
     return strides[-2:], strides[:-2]
 
@@ -263,10 +275,16 @@ def rotary_embedding(input: Any, positions: Any = 0, base: float = 10000.0, dim:
         order[-3], order[-2] = order[-2], order[-3]
     steps = broadcast_strides(table.shape, table.strides, (*x.shape[:-1], width))
     shape, places = tuple(x.shape[d] for d in order), order[:-1]
-    strides = (contiguous_strides(shape)[:-1], tuple(x.strides[d] for d in places), tuple(steps[d] for d in places))
-    y = recorder(ROTARY)(shape, dtype=x.dtype, x=x, table=table, half=width // 2, n=x.shape[-1],
-                         nest=nest(shape[:-1], strides))
+    lying = view(x, 0, shape, tuple(x.strides[d] for d in order))
+    y = turned(lying, table, tuple(steps[d] for d in places), width // 2)
     return y if places == sorted(places) else swapaxes(y, -2, -3)
+
+
+def turned(x: Tensor, table: Tensor, steps: tuple[int, ...], half: int) -> Tensor:
+    """`ROTARY` of a result of the same layout; `steps` are the strides of the table over the positions."""
+    places = x.shape[:-1]
+    return recorder(ROTARY)(x.shape, dtype=x.dtype, x=x, table=table, half=half, n=x.shape[-1],
+                            nest=nest(places, (contiguous_strides(x.shape)[:-1], x.strides[:-1], steps)))
 
 
 def _positions(x: Tensor, given: Any) -> tuple[tuple[int, ...], bytes] | tuple[int, int]:

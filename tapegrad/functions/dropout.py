@@ -21,11 +21,7 @@ def dropout_words(p: float) -> tuple[int, ...]:
     Every call gets a random stream of its own.
     """
     scale, threshold = 0.0 if p == 1.0 else 1.0 / (1.0 - p), min(math.floor(p * 2.0**32 + 0.5), 2**32)
-    key, counted = 0, 0
-    if state.capture is not None:
-        stream, counted = state.capture.random_stream()
-    else:
-        key, stream = dropout_key()
+    key, stream, counted = state.capture.random_stream() if state.capture is not None else (*dropout_key(), 0)
     return Dropped.words(scale=scale, threshold=threshold, key=key, stream=stream, counted=counted)
 
 
@@ -36,7 +32,12 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     """
     if not 0.0 <= p <= 1.0:
         raise ArgumentError(f"dropout: p is a probability, not {p}")
-    x = lift(x)[0]
     if not training or p == 0.0:
-        return x
-    return recorder(DROPOUT)(x.shape, dtype=x.dtype, always=True, x=x, dropped=dropout_words(p), elements=x.size)
+        return lift(x)[0]
+    return dropped(x, dropout_words(p))
+
+
+def dropped(x: Any, words: tuple[int, ...]) -> Tensor:
+    """What dropout leaves of `x`; the same `words` drop the same elements."""
+    x = lift(x)[0]
+    return recorder(DROPOUT)(x.shape, dtype=x.dtype, always=True, x=x, dropped=words, elements=x.size)

@@ -21,6 +21,15 @@ from ..engine.philox import philox, random_word
 from ..engine.products.blas import product_and_row, scaled_gemm
 from ..engine.row import Aux, Input, Nest, Output, Part, Row, contiguous
 from ..engine.threads.team import share
+from .attending import (
+    BOOL_MASK,
+    NO_MASK,
+    attention_adjoints,
+    attention_of_each,
+    attention_tangent,
+    rotary_tangent,
+    rotary_to_x,
+)
 from .dropout import Dropped, key_of, stream_of
 from .nest import column_stride, row_offset
 from .reduction import SUMMED
@@ -38,9 +47,6 @@ PARTS = 8
 #: above which they have, if the totals are no more than this part of the operands' bytes
 TOGETHER, MANY, AFFORDED = 32, 128, 0.25
 _INFINITY = math.inf
-
-#: masks
-NO_MASK, BOOL_MASK, FLOAT_MASK = 0, 1, 2
 
 
 class Attention(Row):
@@ -431,7 +437,7 @@ _ALL = "query key value mask scratch tops"
 ATTENTION = Op("attention", attention_forward, attention_adjoint, row=Attention,
                saves={"query": _ALL, "key": _ALL, "value": "query key mask scratch tops", "mask": _ALL},
                doc="dropout(softmax(scale q k^T + mask)) v, by blocks of query rows", products=attention_products,
-               alike=True)
+               alike=True, composition=attention_adjoints, tangent=attention_tangent, batching=attention_of_each)
 
 
 # ------------------------------------------------------------------ rotary position encoding
@@ -480,4 +486,5 @@ def rotary_adjoint(op: Rotary, f: Any, i: Any, b: Any) -> int:
 
 
 ROTARY = Op("rotary", rotary_forward, rotary_adjoint, row=Rotary, saves={"x": "table"}, stores=True,
-            doc="pairs of elements turned by the angles of a position")
+            doc="pairs of elements turned by the angles of a position", composition={"x": rotary_to_x},
+            tangent={"x": rotary_tangent}, batching="nest")

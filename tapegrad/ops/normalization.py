@@ -14,7 +14,7 @@ from ..engine.row import Aux, Input, Output, Part, Row, absent, contiguous, doub
 from ..engine.threads.team import share
 from ..engine.tiles.tile import stack
 from .reduction import LARGE, SMALL, SUMMED, deviation_sum, mean_of, square_deviation
-from .standardization import Laid, Scaled, Standardized, adjoints, channels_of_each, rows_of_each, tangents
+from .standardization import Laid, Scaled, Standardized, adjoints, channels_of_each, rows_of_each, tangent
 from .table import Op
 
 TOGETHER = 8  # rows that are summed in the tape's dtype before their sum is accumulated in float64
@@ -243,7 +243,7 @@ ROW_NORM_PARTS = Kernel("row_norm.forward_part", row_norm_forward_part), Kernel(
 ROW_NORM = Op("row_norm", row_norm_forward, row_norm_adjoint, row=RowNorm, stores=True,
               saves={"x": "x weight mean rstd", "weight": "x mean rstd"},
               doc="w (x - mean) / sqrt(var + eps) + bias over rows", composition=partial(adjoints, of_rows),
-              tangent=tangents(of_rows), batching=rows_of_each)
+              tangent=partial(tangent, of_rows), batching=rows_of_each)
 
 
 # ------------------------------------------------------------------ batch
@@ -470,8 +470,8 @@ BATCH_NORM = Op("batch_norm", batch_norm_forward, batch_norm_adjoint, row=BatchN
                 saves={"x": "x weight mean rstd sums", "weight": "x mean rstd sums", "bias": "sums"},
                 doc="w (x - mean) / sqrt(var + eps) + bias over the batch, by channel",
                 again={"follows": 0, "counts": 0}, composition=partial(adjoints, of_batch),
-                tangent=tangents(of_batch), batching=channels_of_each)
+                tangent=partial(tangent, of_batch), batching=channels_of_each)
 BATCH_NORM_FIXED = Op("batch_norm_fixed", batch_norm_forward, batch_norm_adjoint, row=BatchNorm, stores=True, states=0,
                       saves={"x": "weight rstd", "weight": "x mean rstd sums", "bias": "sums"},
                       doc="batch_norm by the running statistics", composition=partial(adjoints, of_batch),
-                      tangent=tangents(of_batch), batching=channels_of_each)
+                      tangent=partial(tangent, of_batch), batching=channels_of_each)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
-from functools import partial
+from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
 from ..engine.caller import user_line
@@ -98,28 +97,18 @@ def adjoints(of: Of, r: Any, g: Any, t: Any, wanted: Set[str]) -> dict[str, Any]
     return found
 
 
-def _to_x(of: Of, r: Any, d: Any, t: Any) -> Any:
-    """dy = w times the Jacobian of z times dx."""
+def tangent(of: Of, r: Any, moved: Mapping[str, Any], t: Any) -> Any:
+    """dy = w times the Jacobian of z times dx + z dw + dbias."""
     laid, standard = of(r, t)
-    dy = standard().slope(t.reshape(d, laid.shape))
-    return t.reshape(dy * t.reshape(r.weight, laid.affine) if r.has_weight else dy, r.shape)
-
-
-def _to_weight(of: Of, r: Any, d: Any, t: Any) -> Any:
-    """dy = dw z."""
-    laid, standard = of(r, t)
-    return t.reshape(t.reshape(d, laid.affine) * standard().z, r.shape)
-
-
-def _to_bias(of: Of, r: Any, d: Any, t: Any) -> Any:
-    """dy = dbias."""
-    laid, _ = of(r, t)
-    return t.reshape(t.broadcast_to(t.reshape(d, laid.affine), laid.shape), r.shape)
-
-
-def tangents(of: Of) -> dict[str, Callable]:
-    """By input the tangent of y."""
-    return {"x": partial(_to_x, of), "weight": partial(_to_weight, of), "bias": partial(_to_bias, of)}
+    made, parts = standard() if moved.keys() & {"x", "weight"} else None, []
+    if "x" in moved:
+        dz = made.slope(t.reshape(moved["x"], laid.shape))
+        parts.append(dz * t.reshape(r.weight, laid.affine) if r.has_weight else dz)
+    if "weight" in moved:
+        parts.append(made.z * t.reshape(moved["weight"], laid.affine))
+    if "bias" in moved:
+        parts.append(t.broadcast_to(t.reshape(moved["bias"], laid.affine), laid.shape))
+    return t.reshape(sum(parts[1:], parts[0]), r.shape)
 
 
 # ------------------------------------------------------------------ in batches

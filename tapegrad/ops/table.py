@@ -107,9 +107,9 @@ class Op:
         ``(r, g, t, wanted)`` for all inputs that gives a dict of them, where they have much in common.
     formula : callable, optional
         Instead, the op itself as a composition ``(r, t)``, from which adjoint and tangent follow.
-    tangent : dict of str to callable, optional
-        By input, ``(r, d, t)`` is the output's tangent where that input moves along ``d``. By default it follows from
-        `composition`, which is linear in ``g``.
+    tangent : dict of str to callable, or callable, optional
+        By input, ``(r, d, t)`` is the output's tangent where that input moves along ``d``; or one function ``(r, moved,
+        t)`` of all that move. By default it follows from `composition`, which is linear in ``g``.
     batching : str or callable, optional
         ``(r, t)`` is the op for each of a batch, along a leading axis; "rows" if its row tells of ``rows``, ``outer``
         or ``elements`` as many for each, "nest" if its nest has one axis more. By default, and where the function gives
@@ -124,8 +124,8 @@ class Op:
 
     Attributes
     ----------
-    jointly : callable or None
-        `composition`, if it is one function.
+    pull, push : callable or None
+        `composition` and `tangent`, where they are one function.
     scalar : Op or None
         The same op over scalars, if it has a form for them.
     summed : Op or None
@@ -134,8 +134,8 @@ class Op:
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
                  "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "summed", "strided",
-                 "states", "fixed", "row", "form", "composition", "jointly", "formula",
-                 "tangent", "batching")
+                 "states", "fixed", "row", "form", "composition", "pull", "formula", "tangent", "push",
+                 "batching")
 
     def __init__(self, name: str, forward: Callable | Kernel, adjoint: Callable | Kernel | None = None,
                  saves: Sequence[tuple[int, ...]] | Mapping[str, str] = (), stores: bool = False, own: bool = True,
@@ -144,7 +144,7 @@ class Op:
                  shares: Callable[[list[int]], Shares] | None = None, in_turn: bool = False, alike: bool = False,
                  form: str = "", straight: bool = False, strided: int = 0, states: int | None = None, fixed: int = 0,
                  row: type[Row] | None = None, composition: Mapping[str, str | Callable] | Callable | None = None,
-                 formula: Callable | None = None, tangent: Mapping[str, Callable] | None = None,
+                 formula: Callable | None = None, tangent: Mapping[str, Callable] | Callable | None = None,
                  batching: str | Callable | None = None) -> None:
         if len(OPS) >= CAPACITY:
             raise RuntimeError(f"more than {CAPACITY} ops")
@@ -155,10 +155,9 @@ class Op:
         self.again = {key if row is None else row.word(key): word for key, word in (again or {}).items()}
         self.shares, self.in_turn, self.alike = shares, in_turn, alike
         self.strided, self.states, self.fixed = strided, states or 0, fixed
-        self.jointly = composition if callable(composition) else None
-        self.composition: Mapping[str, Any] = (dict.fromkeys(row.inputs if row is not None else (), composition)
-                                               if callable(composition) else composition or {})
-        self.formula, self.tangent = formula, tangent or {}
+        self.pull, self.composition = _by_input(row, composition)
+        self.push, self.tangent = _by_input(row, tangent)
+        self.formula = formula
         self.batching = batching
         if row is not None:
             self.strided = row.bits(lambda layout: Layout.CONTIGUOUS not in layout)
@@ -203,6 +202,13 @@ class Op:
 
     def __repr__(self) -> str:
         return f"Op({self.name!r}, opcode={self.opcode})"
+
+
+def _by_input(row: type[Row] | None, rules: Any) -> tuple[Callable | None, Mapping[str, Any]]:
+    """A function of all inputs, if that is what the rules are, and by input its rule."""
+    if callable(rules):
+        return rules, dict.fromkeys(row.inputs if row is not None else (), rules)
+    return None, rules or {}
 
 
 def _numbers(row: type[Row] | None, saves: Mapping[str, str]) -> Iterator[tuple[int, ...]]:

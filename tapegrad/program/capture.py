@@ -328,7 +328,7 @@ class Capture:
             return convert(t, dtype)
         raise DtypeError(f"{user_line()}: a recording of {self.tape.dtype} cannot convert {t.dtype} to {dtype}")
 
-    def random_stream(self) -> tuple[int, int]:
-        """Stream number of one more random op, and where the recording keeps its key and step."""
+    def random_stream(self) -> tuple[int, int, int]:
+        """Of one more random op the key, its stream's number, and where the recording keeps its key and step."""
         self.draws += 1
-        return self.draws - 1, self.random_state.__array_interface__["data"][0] // 8
+        return 0, self.draws - 1, self.random_state.__array_interface__["data"][0] // 8

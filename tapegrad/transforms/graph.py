@@ -143,9 +143,9 @@ def _contributions(step: Step, g: Tensor, inputs: Iterable[int]) -> Iterator[tup
     if op.formula is not None:
         yield from _by_formula(step, g, inputs)
         return
-    if op.jointly is not None:
+    if op.pull is not None:
         wanted = {step.name(j): j for j in inputs}
-        for name, c in op.jointly(step, g, functions, wanted.keys()).items():
+        for name, c in op.pull(step, g, functions, wanted.keys()).items():
             yield wanted[name], sum_to(c, step.kinds[wanted[name]][0])
         return
     for j in inputs:
@@ -169,6 +169,9 @@ def _tangent(step: Step, moved: Mapping[int, Tensor]) -> Tensor | None:
     if op.formula is not None:
         y, sources = _formula(step, moved)
         return Graph([y], sources).push(list(moved.values()))[0]
+    if op.push is not None:
+        dy = op.push(step, {step.name(j): d for j, d in moved.items()}, functions)
+        return dy if dy.shape == step.shape else broadcast_to(dy, step.shape)
     rest = {}
     for j, d in moved.items():
         rule: Any = op.tangent.get(step.name(j)) or op.composition.get(step.name(j))

@@ -109,12 +109,15 @@ class Step:
         """Numbers of the inputs through which history flows from variables in `reached`."""
         return [j for j in self.inputs if self.operands[j][3] and self.operands[j][0] in reached]
 
-    def read_as(self, t: Tensor, operand: str, shape: tuple[int, ...], offset: int = 0) -> Tensor:
-        """`t`, which lies as an operand without gaps does, in the shape over which the row's nest goes."""
+    def strides_of(self, operand: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Strides of an operand over the shape over which the row's nest goes."""
         row: Any = self.op.row
         name, over = next(iter(row.nests.items()))
-        loops = getattr(self, name)
-        return view(contiguous(t), offset, shape, laid(loops, over.index(operand), shape))
+        return laid(getattr(self, name), over.index(operand), shape)
+
+    def read_as(self, t: Tensor, operand: str, shape: tuple[int, ...], offset: int = 0) -> Tensor:
+        """`t`, which lies as an operand without gaps does, in the shape over which the row's nest goes."""
+        return view(contiguous(t), offset, shape, self.strides_of(operand, shape))
 
     def shape_of(self, operand: str) -> tuple[int, ...]:
         """The shape of the output or an input."""

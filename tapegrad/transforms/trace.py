@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.caller import user_line
+from ..engine.random import dropout_key
 from ..errors import CaptureError
+from ..ops.dropout import Dropped
 from ..ops.table import Op
 from ..program.capture import Capture
 from ..program.known import Known
@@ -31,6 +33,11 @@ class Call(NamedTuple):
     added: int
     random: bool
     summed: int
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers, which are others for each of a batch."""
+        return self.random and self.op.row is not None and Dropped in self.op.row.kinds.values()
 
 
 class _Around:
@@ -148,10 +155,5 @@ class Trace(Capture):
         if self.outer is not None:
             self.outer.overwrites(t)
 
-    def random_stream(self) -> tuple[int, int]:
-        if self.outer is None:
-            raise CaptureError(f"{user_line()}: random numbers within vmap are drawn in a recording only (tg.compile, "
-                               "TrainStep); draw them outside and pass them as an argument")
-        return self.outer.random_stream()
-
-
+    def random_stream(self) -> tuple[int, int, int]:
+        return self.outer.random_stream() if self.outer is not None else (*dropout_key(), 0)

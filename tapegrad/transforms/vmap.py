@@ -106,12 +106,13 @@ def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size
     for call in reversed(calls):
         pairs = [seen(t) for t in call.inputs]
         operands, axes = [t for t, _ in pairs], [axis for _, axis in pairs]
-        if any(axes):
+        has_axis = any(axes) or call.draws
+        if has_axis:
             y = batch(call, size, operands, axes)
         else:
             y = record(call.op, operands, call.shape, call.attributes, dtype=call.dtype, out_dtype=call.out_dtype,
                        aux=call.aux, added=call.added, always=call.random, summed=call.summed)
-        known[call.variable] = _flat(y, any(axes)), any(axes)
+        known[call.variable] = _flat(y, has_axis), has_axis
         if call.variable in trace.given:
             attach(y, trace.given[call.variable].over(seen, size))
     return [seen(t) if isinstance(t, Tensor) else (t, False) for t in results]

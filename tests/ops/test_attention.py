@@ -10,6 +10,7 @@ from tapegrad.errors import ArgumentError, DtypeError, ShapeError
 from tapegrad.ops.attention import ATTENTION, BLOCK, LEAST_ROWS, MOST_ROWS, PARTS
 
 from .contract import Case, OpContract, close, uniform
+from .derivatives import Derivatives
 
 
 def weights(q, k, mask=None, causal=False, scale=None):
@@ -43,10 +44,15 @@ def draw(*shapes, seed=3):
 
 HOLES = np.array([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [1, 1, 1, 1, 1]], bool)
 PADDED = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], bool)[:, None, None, :]
+SOME = HOLES & [[True], [False], [True]]
 SDPA = F.scaled_dot_product_attention
 
 
-class TestAttention(OpContract):
+def by_token(x):
+    return x.swapaxes(-2, -3)
+
+
+class TestAttention(OpContract, Derivatives):
     cases = [
         Case("plain", SDPA, attention, draw((3, 4), (5, 4), (5, 2))),
         Case("one batch axis", SDPA, attention, draw((2, 3, 4), (2, 5, 4), (2, 5, 3))),
@@ -66,6 +72,18 @@ class TestAttention(OpContract):
         Case("grouped queries", lambda q, k, v: SDPA(q, k, v, HOLES, enable_gqa=True),
              lambda q, k, v: attention(q, np.repeat(k, 2, axis=-3), np.repeat(v, 2, axis=-3), HOLES),
              draw((4, 3, 2), (2, 5, 2), (2, 5, 3))),
+        Case("heads within tokens", lambda q, k, v: by_token(SDPA(*map(by_token, (q, k, v)), is_causal=True)),
+             lambda q, k, v: by_token(attention(*map(by_token, (q, k, v)), causal=True)),
+             draw((2, 3, 2, 4), (2, 5, 2, 4), (1, 5, 2, 1))),
+        Case("grouped queries within tokens", lambda q, k, v: by_token(SDPA(*map(by_token, (q, k, v)),
+                                                                            enable_gqa=True)),
+             lambda q, k, v: by_token(attention(*(np.repeat(by_token(x), 4 // x.shape[1], axis=-3)
+                                                  for x in (q, k, v)))), draw((3, 4, 2), (5, 2, 2), (5, 2, 3))),
+        Case("a row that may attend to nothing", lambda q, k, v: SDPA(q, k, v, SOME),
+             lambda q, k, v: attention(q, k, v, SOME), draw((3, 4), (5, 4), (5, 2))),
+        Case("a float mask that hides", lambda q, k, v: SDPA(q, k, v, np.where(SOME, 0.5, -np.inf).astype(q.dtype)),
+             lambda q, k, v: attention(q, k, v, np.where(SOME, 0.5, -np.inf)), draw((3, 4), (5, 4), (5, 2))),
+        Case("one query, one key", SDPA, attention, draw((2, 1, 3), (2, 1, 3), (2, 1, 2))),
     ]  # fmt: skip
 
 
@@ -80,13 +98,15 @@ def rotated(x, positions, dim, base=10000.0):
 PLACES = np.array([[3, 0, 7], [1, 1, 2]])
 
 
-class TestRotation(OpContract):
+class TestRotation(OpContract, Derivatives):
     cases = [
         Case("rotary", F.rotary_embedding, lambda x: rotated(x, np.arange(3), 4), draw((2, 2, 3, 4))),
         Case("rotary of some features", lambda x: F.rotary_embedding(x, 5, base=100.0, dim=4),
              lambda x: rotated(x, np.arange(5, 8), 4, 100.0), draw((3, 5))),
         Case("rotary at places", lambda x: F.rotary_embedding(x, PLACES), lambda x: rotated(x, PLACES, 2),
              draw((2, 3, 2))),
+        Case("rotary of heads within tokens", lambda x: by_token(F.rotary_embedding(by_token(x))),
+             lambda x: by_token(rotated(by_token(x), np.arange(3), 4)), draw((2, 3, 2, 4))),
     ]  # fmt: skip
 
 
@@ -263,6 +283,71 @@ def test_a_recorded_step_draws_new_masks_and_its_gradient_has_the_mask_of_its_va
         np.testing.assert_allclose(value, (gradient * v).sum(), rtol=1e-12)  # linear in v
         values.append(float(value))
     assert len(set(values)) == 3
+
+
+@pytest.mark.parametrize("keys", [5, 64, 150])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_derivatives_of_any_order_and_direction_have_the_mask_of_the_value(keys, recorded):
+    q, k, v, g = draw((2, 3, 4, 2), (2, 1, keys, 2), (3, keys, keys), (2, 3, 4, keys))
+    dq, dk, dv = draw(q.shape, k.shape, v.shape, seed=9)
+    v[:] = np.eye(keys)
+
+    def derivatives(q, k, v, dq, dk, dv, g):
+        def loss(q, k, v):
+            y = SDPA(q, k, v, dropout_p=0.5)
+            return (y * g).sum(), y
+
+        (_, y), tangent, _ = (*tg.jvp(lambda *a: loss(*a), (q, k, v), (dq, dk, dv)), None)
+        first, along, same = tg.jvp(tg.grad(loss, (0, 1, 2), has_aux=True), (q, k, v), (dq, dk, dv), has_aux=True)
+        return y, tangent[0], first, along, same
+
+    run = tg.compile(derivatives) if recorded else derivatives
+    for _ in range(2):
+        y, tangent, first, along, same = run(q, k, v, dq, dk, dv, g)
+        kept = np.asarray(y.numpy() if recorded else y) != 0.0
+        assert 0.35 < kept.mean() < 0.65
+        want = gradients(q, k, v, g, dropped=2.0 * kept)
+        slope = sum((_summed(w, d.shape) * d).sum() for w, d in zip(want, (dq, dk, dv)))
+        np.testing.assert_allclose(np.asarray(tangent.numpy() if recorded else tangent), slope, rtol=1e-10)
+        kept = np.asarray(same.numpy() if recorded else same) != 0.0
+        h = 1e-5
+        sides = [gradients(q + s * dq, k + s * dk, v + s * dv, g, dropped=2.0 * kept) for s in (h, -h)]
+        for found, moved, w, up, down in zip(first, along, gradients(q, k, v, g, dropped=2.0 * kept), *sides):
+            found, moved = (np.asarray(t.numpy() if recorded else t) for t in (found, moved))
+            close(found, _summed(w, found.shape), 1e-11)
+            close(moved, _summed((up - down) / (2 * h), moved.shape), 1e-7, floor=1.0)
+
+
+def _summed(x, shape):
+    """Over the axes along which `shape` is broadcast to that of x."""
+    x = x.sum(axis=tuple(range(x.ndim - len(shape))))
+    return x.sum(axis=tuple(d for d, n in enumerate(shape) if n == 1 != x.shape[d]), keepdims=True)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_each_of_a_batch_drops_weights_of_its_own_which_its_gradient_has(recorded):
+    q, k, v, g = draw((3, 2, 40, 4), (2, 40, 4), (2, 40, 40), (3, 2, 40, 40))
+    v[:] = np.eye(40)
+
+    def one(q, g):
+        return tg.value_and_grad(lambda v: (lambda y: ((y * g).sum(), y))(SDPA(q, k, v, dropout_p=0.5)),
+                                 has_aux=True)(tg.tensor(v))
+
+    run = tg.vmap(one)
+    (_, left), slopes = (tg.compile(run) if recorded else run)(q, g)
+    left, slopes = np.asarray(left), np.asarray(slopes)
+    kept = left != 0.0
+    close(left, 2.0 * kept * weights(q, k), 1e-12)
+    close(slopes, np.swapaxes(left, -1, -2) @ g, 1e-12)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert 0.4 < (kept[a] != kept[b]).mean() < 0.6
+
+
+@pytest.mark.parametrize(("tokens", "keys", "width", "out"), [(0, 3, 2, 2), (3, 0, 2, 2), (3, 4, 0, 2), (3, 4, 2, 0)])
+def test_empty_axes_have_derivatives_of_higher_order(tokens, keys, width, out):
+    inputs = draw((2, tokens, width), (2, keys, width), (2, keys, out))
+    for found, x in zip(tg.hvp(lambda *a: (SDPA(*a, scale=1.0) ** 2).sum(), inputs, inputs), inputs):
+        assert found.shape == x.shape and np.isfinite(found).all()
 
 
 #: relative errors of dq and dk by PyTorch 2.13, float32, CPU, with the same operands: by the logits' deviation, whether

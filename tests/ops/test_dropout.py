@@ -121,3 +121,78 @@ def test_dropout_keeps_no_mask():
             return tape.live_bytes
 
     assert held(lambda x: F.dropout(x, p=0.5)) == held(lambda x: -x)
+
+
+# ------------------------------------------------------------------ derivatives and batches
+
+
+def masks_of(values, p=0.5):
+    """Of dropout's results at ones: what it multiplied by."""
+    values = np.asarray(values)
+    assert set(np.unique(values)) <= {0.0, 1 / (1 - p)}
+    return values
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_derivatives_of_any_order_and_direction_have_the_mask_of_the_value(recorded):
+    c = uniform(200, 1.0, 2.0, 1)
+
+    def loss(x):
+        return (F.dropout(x, p=0.5) ** 3 * c).sum()
+
+    def every(x, d):
+        value, pull = tg.vjp(loss, x)
+        first, along = tg.jvp(tg.grad(loss), (x,), (d,))
+        return value, pull(np.ones(()))[0], first, along, tg.jvp(loss, (x,), (d,))
+
+    x, d = np.ones(200), uniform(200, -1.0, 1.0, 2)
+    every = tg.compile(every) if recorded else every
+    for _ in range(2):
+        value, slope, first, along, (other, tangent) = (np.asarray(getattr(t, "data", t)) if not isinstance(t, tuple)
+                                                        else [np.asarray(u) for u in t] for t in every(x, d))
+        mask = masks_of(np.cbrt(slope / (3 * c)))
+        assert 60 < (mask != 0).sum() < 140
+        np.testing.assert_allclose(value, (mask**3 * c).sum(), rtol=1e-12)
+        mask = masks_of(np.cbrt(first / (3 * c)).round(12))
+        np.testing.assert_allclose(along, 6 * mask**3 * c * d, rtol=1e-12)
+        assert abs(other - value) > 0 and abs(tangent) < 8 * 3 * (c * abs(d)).sum()
+
+
+def test_the_second_walk_over_a_graph_has_the_mask_of_the_first():
+    x = ones(300)
+    y = F.dropout(x, p=0.5)
+    mask = masks_of(y.numpy())
+    g, = tg.autograd.grad((y**3).sum(), [x], create_graph=True)
+    np.testing.assert_allclose(g.numpy(), 3 * mask**3, rtol=1e-12)
+    (g * g).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * 3 * 6 * mask**6, rtol=1e-12)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_each_of_a_batch_draws_its_own_mask_which_its_gradient_has(recorded):
+    c, w = uniform((4, 500), 1.0, 2.0, 1), np.ones(500)
+
+    def one(c):
+        def loss(w):
+            y = F.dropout(w, p=0.5)
+            return (y**2 * c).sum() + (F.dropout(w * 1.0, p=0.5) * 0.0).sum()
+
+        return tg.value_and_grad(loss)(tg.tensor(w))
+
+    run = tg.vmap(one)
+    run = tg.compile(run) if recorded else run
+    found = [[np.asarray(t) for t in run(c)] for _ in range(2)]
+    values, slopes = zip(*found)
+    masks = masks_of(np.sqrt(np.stack(slopes) / (2 * c)).round(12)).reshape(8, 500)
+    np.testing.assert_allclose(np.stack(values).ravel(), (masks**2 * np.tile(c, (2, 1))).sum(axis=1), rtol=1e-12)
+    for j in range(8):
+        for k in range(j):
+            assert 150 < (masks[j] != masks[k]).sum() < 350
+
+
+def test_a_batch_repeats_with_the_seed():
+    runs = []
+    for _ in range(2):
+        tg.manual_seed(4)
+        runs.append(tg.vmap(lambda x: F.dropout(x, p=0.5))(np.ones((3, 50))))
+    np.testing.assert_array_equal(runs[0], runs[1])
