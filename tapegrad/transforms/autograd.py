@@ -28,7 +28,8 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     ----------
     outputs : Tensor or sequence of Tensor
     inputs : Tensor or sequence of Tensor
-        Leaves or what was computed on the way.
+        Leaves or what was computed on the way. A view has no history of its own: its gradient is that of the elements
+        that it shows, however else they were used.
     grad_outputs : array_like, or a sequence of arrays or None, optional
         The adjoint of each output; None stands for 1, of an output of one element.
     retain_graph : bool, optional
@@ -84,18 +85,18 @@ def _seeds(outputs: Sequence[Tensor], given: Any) -> list[Tensor]:
     if given is None:
         listed = [None] * len(outputs)
     if len(listed) != len(outputs):
-        raise ArgumentError(f"autograd.grad: {len(listed)} grad_outputs for {len(outputs)} outputs")
+        raise ArgumentError(f"{user_line()}: autograd.grad: {len(listed)} grad_outputs for {len(outputs)} outputs")
     seeds = []
     for t, g in zip(outputs, listed):
         if not t.requires_grad:
             raise GradientError(f"{user_line()}: a tensor of shape {list(t.shape)} requires no gradient: nothing was "
                                 "recorded (is every parameter frozen, or was it computed under no_grad?)")
         if g is None and t.size != 1:
-            raise GradientError(f"a tensor of shape {list(t.shape)} needs its adjoint, an array of that shape; only "
-                                "one of a single element has an implied one of 1")
+            raise GradientError(f"{user_line()}: a tensor of shape {list(t.shape)} needs its adjoint, an array of that "
+                                "shape; only one of a single element has an implied one of 1")
         seed = Tensor(np.ones(t.shape, t.dtype)) if g is None else tensor_of(g, t.dtype, "the adjoint of an output")
         if seed.shape != t.shape:
-            raise ShapeError(f"an adjoint has shape {list(seed.shape)}, the output {list(t.shape)}")
+            raise ShapeError(f"{user_line()}: an adjoint has shape {list(seed.shape)}, the output {list(t.shape)}")
         seeds.append(seed)
     return seeds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..engine.caller import user_line
 from ..engine.tree import map_leaves, unflatten
 from ..errors import ArgumentError
 from ..tensor.tensor import Tensor
@@ -84,7 +85,7 @@ def linearize(f: Callable, *primals: Any, has_aux: bool = False) -> Any:
 def _like_primals(run: Evaluation, tangents: Sequence[Any]) -> list[Tensor | None]:
     """The leaves of the tangents of all primals."""
     if len(tangents) != len(run.structures):
-        raise ArgumentError(f"{len(tangents)} tangents do not fit {len(run.structures)} primals")
+        raise ArgumentError(f"{user_line()}: {len(tangents)} tangents do not fit {len(run.structures)} primals")
     found, rest = [], list(run.sources)
     for k, (tangent, structure, count) in enumerate(zip(tangents, run.structures, run.counts)):
         found += run.like(tangent, structure, rest[:count], f"tangent {k}")
@@ -119,7 +120,8 @@ def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
     """
     for what, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, (tuple, list)):
-            raise ArgumentError(f"jvp: {what} must be a tuple or list of arguments, not {type(given).__name__}")
+            raise ArgumentError(f"{user_line()}: jvp: {what} must be a tuple or list of arguments, not "
+                                f"{type(given).__name__}")
     value, push, *aux = linearize(f, *primals, has_aux=has_aux)
     return (value, push(*tangents), *aux)
 

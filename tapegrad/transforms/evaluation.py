@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.caller import user_line
 from ..engine.locks import computed_once
 from ..engine.tree import flatten, unflatten
 from ..errors import ArgumentError, DtypeError, GradientError
@@ -40,6 +41,8 @@ class Evaluation:
     aux : object
     sources : list of Tensor
         The leaves of the arguments by which it is differentiated.
+    dtype : numpy.dtype
+        Of the sources.
     """
 
     def __init__(self, function: Callable, args: Sequence[Any], kwargs: dict[str, Any], positions: Sequence[int],
@@ -49,8 +52,8 @@ class Evaluation:
         self.counts = [len(leaves) for leaves, _ in trees]
         dtype = dtype_of([leaf for leaves, _ in trees for leaf in leaves])
         given = [tensor_of(leaf, dtype, f"argument {k}") for k, (leaves, _) in zip(positions, trees) for leaf in leaves]
-        self._within = state.capture is not None or state.transforming > 0
-        self._records = state.grad_enabled
+        self.dtype, self._captured = dtype, state.capture is not None
+        self._within, self._records = _inside(), state.grad_enabled
         self._has_history = any([t.requires_grad for t in given])
         with enable_grad(), holding():
             self.sources = [fresh(t) for t in given]
@@ -61,28 +64,45 @@ class Evaluation:
                 result = function(*arguments, **kwargs)
         result, self.aux = split(result, has_aux)
         leaves, self.structure = flatten(result)
-        self.outputs = [_output(leaf, function) for leaf in leaves]
+        self._name = getattr(function, "__name__", "the function")
+        self.outputs = [self._output(leaf) for leaf in leaves]
 
     @computed_once
     def graph(self) -> Graph:
         """From the sources to the outputs."""
-        return Graph(self.outputs, self.sources)
+        graph = Graph(self.outputs, self.sources)
+        if not self._continues(graph):
+            graph.detach()
+        return graph
+
+    def _continues(self, graph: Graph) -> bool:
+        return self._records and (self._captured or self._has_history or graph.is_open)
 
     @computed_once
     def goes_on(self) -> bool:
         """Whether derivatives have a history of their own: by outer variables, or by leaves such as parameters."""
-        return self._records and (state.capture is not None or self._has_history or self.graph.is_open)
+        return self._continues(self.graph)
 
     @contextmanager
-    def walking(self) -> Iterator[None]:
+    def walking(self, seeds: Sequence[Tensor | None] = ()) -> Iterator[None]:
         """While cotangents or tangents are computed: they are recorded if anything can be differentiated by them."""
-        with enable_grad() if self.goes_on else no_grad():
+        recorded = state.grad_enabled and (self.goes_on or state.capture is not None or any(
+            [t.requires_grad for t in seeds if t is not None]))
+        with enable_grad() if recorded else no_grad():
             yield
 
     def given(self, t: Tensor) -> Any:
         """A result as the caller has it: a tensor within a transformation or a recording or where it has a history,
         else an array."""
-        return t if self._within or self.goes_on else t.detach().numpy()[()]
+        as_it_is = self._within or self.goes_on or t.requires_grad or _inside()
+        return t if as_it_is else t.detach().numpy()[()]
+
+    def check_outputs(self) -> None:
+        """Raise if an output has no derivative."""
+        for t in self.outputs:
+            if not t.is_floating:
+                raise GradientError(f"{user_line()}: {self._name}() returned {t.dtype} data of shape {list(t.shape)}, "
+                                    "which has no derivative; return it beside the value, with has_aux=True")
 
     def value(self) -> Any:
         """The function's result."""
@@ -105,13 +125,13 @@ class Evaluation:
 
     def pull(self, cotangents: Sequence[Tensor | None]) -> list[Any]:
         """The sources' cotangents, from the outputs'."""
-        with self.walking():
+        with self.walking(cotangents):
             found = self.graph.pull(cotangents)
             return [self.given(zeros(t) if g is None else g) for t, g in zip(self.sources, found)]
 
     def push(self, tangents: Sequence[Tensor | None]) -> list[Any]:
         """The outputs' tangents, from the sources'."""
-        with self.walking():
+        with self.walking(tangents):
             found = self.graph.push(tangents)
             return [self.given(zeros(t) if d is None else d) for t, d in zip(self.outputs, found)]
 
@@ -119,14 +139,32 @@ class Evaluation:
         """The leaves of a cotangent or tangent, checked against the tensors that it belongs to."""
         leaves, given = flatten(tree)
         if given != structure:
-            raise ArgumentError(f"{what} must have the structure of what it belongs to: {structure}, not {given}")
+            shown = [repr(unflatten(s, [Ellipsis] * len(own))).replace("Ellipsis", "*")
+                     for s, own in ((structure, of), (given, leaves))]
+            raise ArgumentError(f"{user_line()}: {what} must have the structure of what it belongs to: {shown[0]}, not "
+                                f"{shown[1]}")
         found: list[Tensor | None] = []
         for leaf, t in zip(leaves, of):
             d = tensor_of(leaf, t.dtype, what)
             if d.shape != t.shape:
-                raise ArgumentError(f"{what} has shape {list(d.shape)}, what it belongs to {list(t.shape)}")
+                raise ArgumentError(f"{user_line()}: {what} has shape {list(d.shape)}, what it belongs to "
+                                    f"{list(t.shape)}")
             found.append(d if t.is_floating else None)
         return found
+
+    def _output(self, leaf: Any) -> Tensor:
+        if isinstance(leaf, Tensor):
+            return leaf
+        try:
+            return Tensor(leaf, self.dtype if type(leaf) is float else None)
+        except (TypeError, ValueError):
+            raise GradientError(f"{user_line()}: {self._name}() returned a {type(leaf).__name__}, which has no "
+                                "derivative; return tensors, and anything else with has_aux=True") from None
+
+
+def _inside() -> bool:
+    """Whether a recording is made, or a function is being differentiated."""
+    return state.capture is not None or state.transforming > 0
 
 
 @contextmanager
@@ -170,14 +208,3 @@ def tensor_of(value: Any, dtype: np.dtype, what: str) -> Tensor:
         raise DtypeError(f"{what} holds {array.dtype} data, which has no gradient; make it float, or leave it out of "
                          "argnums")
     return value.astype(dtype) if isinstance(value, Tensor) else Tensor(array, dtype)
-
-
-def _output(leaf: Any, function: Callable) -> Tensor:
-    if isinstance(leaf, Tensor):
-        return leaf
-    try:
-        return Tensor(leaf)
-    except (TypeError, ValueError):
-        name = getattr(function, "__name__", "the function")
-        raise GradientError(f"{name}() returned a {type(leaf).__name__}, which has no derivative; return tensors, and "
-                            "anything else with has_aux=True") from None

@@ -128,6 +128,9 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bo
 
     Notes
     -----
+    Of NumPy arrays the gradient is NumPy's; it has no history by parameters or other tensors that `f` uses. Give a
+    tensor, ``tg.grad(f)(tg.tensor(x))``, or call it in a recording, and it has.
+
     Value and gradient are of the argument's dtype; float32 where all that is differentiated is. SciPy's minimisers go
     on in the dtype of the start, and not all of them do so in float32 (SciPy 1.17, ``minimize(..., jac=True)``):
 

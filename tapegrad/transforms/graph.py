@@ -38,24 +38,29 @@ class Graph:
     ----------
     outputs : sequence of Tensor
     sources : sequence of Tensor
-        Each a variable of its own.
+        Views of variables, of which some may have been computed from others.
     """
 
     def __init__(self, outputs: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
         self.outputs, self.sources = outputs, sources
-        own = {variable_of(t) for t in sources}
+        own = self._own = {variable_of(t) for t in sources}
         reached, made = set(own), set()
         self.steps: list[Step] = []
         ends = {variable_of(t) for t in outputs if t.requires_grad}
         for step in steps_to([t for t in outputs if t.requires_grad]):
             made.add(step.output)
             ends.update([step.operands[j][0] for j in step.inputs if step.operands[j][3]])
-            if step.output not in own and step.flows(reached):
+            if step.flows(reached):
                 reached.add(step.output)
                 self.steps.append(step)
         self._reached = reached
         #: whether the outputs depend on something else too that can be differentiated by
         self.is_open = bool(ends - made - own)
+
+    def detach(self) -> None:
+        """From now on what is computed from cotangents or tangents has a history by these alone."""
+        for step in self.steps:
+            step.detach()
 
     def pull(self, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
         """The cotangents of the sources from those of the outputs; None where no output depends on one."""
@@ -64,7 +69,7 @@ class Graph:
             if g is not None and variable_of(t) in self._reached:
                 totals.add(variable_of(t), elements_of(t), offset_of(t), t.shape, t.strides, g)
         for step in reversed(self.steps):
-            flat = totals.take(step.output)
+            flat = totals.take(step.output, step.output in self._own)
             if flat is None:
                 continue
             g = view(contiguous(flat), 0, step.shape, contiguous_strides(step.shape))
@@ -122,9 +127,9 @@ class _Cotangents:
         before = self._totals.get(key)
         self._totals[key] = flat if before is None else add(before, flat)
 
-    def take(self, key: Any) -> Tensor | None:
-        """What has been added up; it is forgotten."""
-        return self._totals.pop(key, None)
+    def take(self, key: Any, keeps: bool) -> Tensor | None:
+        """What has been added up; it is forgotten unless it will be asked for again."""
+        return self._totals.get(key) if keeps else self._totals.pop(key, None)
 
     def of(self, t: Tensor) -> Tensor | None:
         """What belongs to a view of a variable."""

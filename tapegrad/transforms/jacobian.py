@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.caller import user_line
 from ..engine.tree import unflatten
 from ..errors import GradientError
 from ..functions.layout import moveaxis, reshape
@@ -30,6 +31,7 @@ class Jacobian(Transformation):
         """The Jacobian at these arguments."""
         positions, again = self._argnums.positions(len(args))
         run = Evaluation(self._function, args, kwargs, positions, self._has_aux)
+        run.check_outputs()
         inputs, outputs = (sum([t.size for t in tensors]) for tensors in (run.sources, run.outputs))
         mode = self._mode or (FORWARD if inputs < outputs else REVERSE)
         with run.walking():
@@ -55,7 +57,7 @@ def _units(like: Sequence[Tensor]) -> list[Tensor]:
 def _reverse(run: Evaluation) -> list[list[Tensor]]:
     """By output and source a block of the Jacobian, from the cotangents of all unit vectors."""
     units = _units(run.outputs)
-    total, dtype = sum([t.size for t in run.outputs]), run.sources[0].dtype
+    total, dtype = sum([t.size for t in run.outputs]), run.dtype
 
     def pull(*cotangents: Tensor) -> list[Tensor]:
         found = run.graph.pull(cotangents)
@@ -73,7 +75,7 @@ def _reverse(run: Evaluation) -> list[list[Tensor]]:
 def _forward(run: Evaluation) -> list[list[Tensor]]:
     """The same from the tangents of all unit vectors."""
     units = _units(run.sources)
-    total, dtype = sum([t.size for t in run.sources]), run.sources[0].dtype
+    total, dtype = sum([t.size for t in run.sources]), run.dtype
 
     def push(*tangents: Tensor) -> list[Tensor]:
         found = run.graph.push(tangents)
@@ -121,11 +123,12 @@ class ElementwiseGrad(Transformation):
         """The derivatives at these arguments."""
         positions, again = self._argnums.positions(len(args))
         run = Evaluation(self._function, args, kwargs, positions)
+        run.check_outputs()
         for t in run.outputs:
             if any(s.shape != t.shape for s in run.sources):
                 given = ", ".join(str(list(s.shape)) for s in run.sources)
-                raise GradientError(f"elementwise_grad: {self._name}() gives shape {list(t.shape)} from arguments of "
-                                    f"{given}; it must act on each element by itself")
+                raise GradientError(f"{user_line()}: elementwise_grad: {self._name}() gives shape "
+                                    f"{list(t.shape)} from arguments of {given}; it must act on each element by itself")
         found = run.pull([Tensor(np.ones(t.shape, t.dtype)) for t in run.outputs])
         return self._argnums.arranged(run.by_argument(found), again)
 

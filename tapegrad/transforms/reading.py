@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..engine.caller import user_line
 from ..engine.walks.walk import WANTED
-from ..errors import GradientError, GraphReleasedError
+from ..errors import GradientError, GraphReleasedError, StaleTensorError
 from ..ops.table import OPS
 from ..tape.nodes import Leaf, Node
 from ..tape.recomputation import Again
@@ -22,7 +23,7 @@ from .steps import Operand, Step
 
 #: by the output of an instruction, what a user has given for its derivative
 RULES: WeakKeyDictionary[Node, Any] = WeakKeyDictionary()
-_RELEASED = ("this stretch of tape was walked already and given back; call the first backward() with "
+_RELEASED = ("a tensor whose stretch of tape was walked already and given back; call the first backward() with "
              "retain_graph=True or create_graph=True, or detach() what is used of it")
 
 
@@ -43,9 +44,14 @@ def steps_to(outputs: Sequence[Tensor]) -> list[Step]:
         steps += _off_tape(tape, [node for node in nodes if node.tape is tape])
     symbols = [t.node for t in outputs if isinstance(t.node, Symbol)]
     capture = state.capture
+    recordings = set()
     while symbols and capture is not None:
+        recordings.add(capture.tape)
         steps = [*_off_recording(capture, {node.variable for node in symbols if node.tape is capture.tape}), *steps]
         capture = capture.outer
+    if not recordings.issuperset([node.tape for node in symbols]):
+        raise StaleTensorError(f"{user_line()}: the derivative is asked of a recording or a vmap that is over; call "
+                               "what vjp and linearize return within it")
     return steps
 
 
@@ -55,7 +61,7 @@ def _off_tape(tape: Tape, roots: Sequence[Node]) -> list[Step]:
     while waiting:
         node = waiting.pop()
         if not node.on_tape:
-            raise GraphReleasedError(_RELEASED)
+            raise GraphReleasedError(f"{user_line()}: the derivative reaches {_RELEASED}")
         if node.variable not in nodes:
             nodes[node.variable] = node
             waiting += node.inputs
@@ -73,8 +79,11 @@ def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, 
     variables, offsets = tape._variable[first:last].tolist(), tape._offset[first:last].tolist()
     flags, sizes = tape._flags[first:last].tolist(), tape._nbytes[tape._variable[first:last]].tolist()
     if type(saved) is Again:
-        raise GradientError(f"{op.name}: a derivative that is differentiated again cannot pass through tg.checkpoint; "
-                            "call the function itself")
+        raise GradientError(f"{user_line()}: {op.name}: a derivative that is differentiated again cannot pass through "
+                            "tg.checkpoint; call the function itself")
+    for j in range(1, len(kinds)):
+        if flags[j] & WANTED and isinstance(sources.get(variables[j]), Node):
+            raise GraphReleasedError(f"{user_line()}: {op.name} of shape {list(kinds[0][0])} reads {_RELEASED}")
     held = dict(enumerate(saved)) if tape.keep else dict(zip(read, saved))
 
     def operand(j: int) -> Tensor:
@@ -82,12 +91,10 @@ def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, 
         source = sources.get(variables[j])
         if isinstance(source, Leaf):
             return Tensor._made(source.buffer, offsets[j], shape, strides, dtype, source, source.requires_grad)
-        if isinstance(source, Node):
-            raise GraphReleasedError(_RELEASED)
         if j not in held:
-            raise GradientError(f"{op.name}: its derivative of higher order reads operand {j} of shape {list(shape)}, "
-                                "which was not kept; compute the derivative with tg.grad or tg.jvp, or on a tape that "
-                                "keeps everything (with tg.Tape() as tape:)")
+            raise GradientError(f"{user_line()}: {op.name}: its derivative of higher order reads operand {j} of shape "
+                                f"{list(shape)}, which was not kept; compute the derivative with tg.grad or tg.jvp, or "
+                                "on a tape that keeps everything (with tg.Tape() as tape:)")
         buffer, node = held[j], nodes.get(variables[j])
         return Tensor._made(buffer, words[1 + 2 * j] - buffer.address // dtype.itemsize, shape, strides, dtype, node,
                             node is not None)

@@ -7,7 +7,9 @@ value does not read it, but its derivative is that function's.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import update_wrapper
 from typing import Any
 
@@ -63,6 +65,12 @@ class Rule:
             return None
         return self._pushed([zeros_like(t) if d is None else d for t, d in zip(self.primals, tangents)])
 
+    def detached(self) -> Rule:
+        """The same of constant arguments; the primals are still told by their variables."""
+        rule = copy(self)
+        rule.args = map_leaves(lambda t: t.detach() if isinstance(t, Tensor) else t, tuple(self.args))
+        return rule
+
     def _pulled(self, g: Tensor) -> list[Tensor | None]:
         return self.function.pulled(self.args, self.number, g)
 
@@ -103,8 +111,9 @@ class _BatchedRule(Rule):
         return [c if axis else broadcast_to(c, (self._size, *c.shape)) for c, axis in found]
 
     def _pushed(self, tangents: list[Tensor]) -> Tensor:
+        primals = self.function.primals(self.args)
         axes = [axis for leaf, axis in zip(flatten(tuple(self.args))[0], self._axes)
-                if any(leaf is t for t in self.primals)]
+                if any(leaf is t for t in primals)]
         (dy, has_axis), = self._mapped(lambda one, given: [one._pushed(list(given))], tangents, axes)
         return dy if has_axis else broadcast_to(dy, (self._size, *dy.shape))
 
@@ -125,10 +134,12 @@ class _Custom:
         update_wrapper(self, function, updated=())  # type: ignore[arg-type]
 
     def __reduce__(self) -> Any:
-        return by_name_or(self, (type(self), (self._function, self._fixed)))
+        return by_name_or(self, (_again, (type(self), self._function, self._fixed, self._given())))
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value, whose derivative is the rule's."""
+        if kwargs:
+            args = self._positional(args, kwargs)
         primals = self.primals(args)
         if not state.grad_enabled or not any(t.requires_grad for t in primals):
             return self._function(*args)
@@ -136,18 +147,30 @@ class _Custom:
         args = tuple(self._with(args, lift(*primals)))
         primals = self.primals(args)
         fixed = tuple(self._with(args, [t.detach() for t in primals]))
-        with no_grad():
-            values, structure = flatten(self._value(fixed))
+        values, structure = flatten(self._value(fixed))
         results = []
         for number, value in enumerate(values):
             if not (isinstance(value, Tensor) and value.is_floating):
                 results.append(value)
                 continue
+            if value.requires_grad:
+                raise GradientError(f"{user_line()}: {type(self).__name__}: {self._name} uses a tensor that requires a "
+                                    "gradient and is not one of its arguments, by which it would have none; pass it as "
+                                    "an argument, or detach() it")
             linear = self.pushed(fixed, number, [apply_unary(UNARY["nothing"], t) for t in primals])
-            y = apply_binary(BINARY["given"], value.detach(), linear)
+            y = apply_binary(BINARY["given"], value, linear)
             attach(y, Rule(self, args, number))
             results.append(y)
         return unflatten(structure, results)
+
+    def _positional(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments of a call with keywords, by position."""
+        bound = inspect.signature(self._function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        if bound.kwargs:
+            raise ArgumentError(f"{user_line()}: {type(self).__name__}: {self._name} has keyword-only arguments "
+                                f"{', '.join(bound.kwargs)}; rules have arguments by position")
+        return bound.args
 
     def primals(self, args: Sequence[Any]) -> list[Tensor]:
         """The float tensors among the arguments that are differentiated."""
@@ -169,6 +192,13 @@ class _Custom:
     def _value(self, args: Sequence[Any]) -> Any:
         return self._function(*args)
 
+    def _given(self) -> tuple[Any, ...]:
+        """The rules that were given."""
+        raise NotImplementedError
+
+    def _give(self, *rules: Any) -> None:
+        raise NotImplementedError
+
     def _check(self) -> None:
         raise NotImplementedError
 
@@ -183,6 +213,22 @@ class _Custom:
     @property
     def _name(self) -> str:
         return getattr(self._function, "__name__", "the function")
+
+
+def _again(kind: type[_Custom], function: Callable, fixed: Sequence[int], rules: Sequence[Any]) -> _Custom:
+    """A function with its rules, from a copy or a pickle."""
+    made = kind(function, fixed)
+    made._give(*rules)
+    return made
+
+
+def _like(found: Any, t: Tensor, what: str) -> Tensor:
+    """What a rule returned, which must have the shape of what it belongs to."""
+    tensor = lift(found)[0]
+    if tensor.shape != t.shape:
+        raise GradientError(f"{user_line()}: {what} has shape {list(tensor.shape)}, what it belongs to "
+                            f"{list(t.shape)}; they must be the same (tg.broadcast_to, or sum over what was broadcast)")
+    return tensor
 
 
 class custom_vjp(_Custom):  # noqa: N801  (a decorator)
@@ -219,6 +265,12 @@ class custom_vjp(_Custom):  # noqa: N801  (a decorator)
         """Give the rule."""
         self._forward, self._backward = fwd, bwd
 
+    def _given(self) -> tuple[Any, ...]:
+        return self._forward, self._backward
+
+    def _give(self, *rules: Any) -> None:
+        self._forward, self._backward = rules
+
     def _check(self) -> None:
         if self._backward is None:
             raise GradientError(f"{user_line()}: custom_vjp: {self._name} has no rule yet; give it with "
@@ -231,7 +283,8 @@ class custom_vjp(_Custom):  # noqa: N801  (a decorator)
         forward: Any = self._forward
         result = forward(*args)
         if not isinstance(result, tuple) or len(result) != 2:
-            raise GradientError(f"custom_vjp: the forward rule of {self._name} must return (value, residuals)")
+            raise GradientError(f"{user_line()}: custom_vjp: the forward rule of {self._name} must return "
+                                "(value, residuals)")
         return result
 
     def pulled(self, args: Sequence[Any], number: int, g: Tensor) -> list[Tensor | None]:
@@ -242,13 +295,18 @@ class custom_vjp(_Custom):  # noqa: N801  (a decorator)
         fixed, moving = self._moving(args)
         found = backward(*fixed, residuals, unflatten(structure, cotangents))
         if not isinstance(found, (tuple, list)) or len(found) != len(moving):
-            raise GradientError(f"custom_vjp: the backward rule of {self._name} must return a tuple of {len(moving)} "
-                                "cotangents, one for each argument that is differentiated")
+            raise GradientError(f"{user_line()}: custom_vjp: the backward rule of {self._name} must return a tuple of "
+                                f"{len(moving)} cotangents, one for each argument that is differentiated")
         contributions: list[Tensor | None] = []
         for argument, c in zip(moving, found):
             of_argument = [t for t in flatten(argument)[0]]
             parts = [None] * len(of_argument) if c is None else flatten(c)[0]
-            contributions += [None if part is None else lift(part)[0] for t, part in zip(of_argument, parts)
+            if len(parts) != len(of_argument):
+                raise GradientError(f"{user_line()}: custom_vjp: the backward rule of {self._name} must return "
+                                    f"cotangents in the structure of the argument, of {len(of_argument)} leaves, not "
+                                    f"{len(parts)}")
+            what = f"custom_vjp: a cotangent of {self._name}"
+            contributions += [None if part is None else _like(part, t, what) for t, part in zip(of_argument, parts)
                               if isinstance(t, Tensor) and t.is_floating]
         return contributions
 
@@ -298,6 +356,12 @@ class custom_jvp(_Custom):  # noqa: N801  (a decorator)
         self._rule = rule
         return rule
 
+    def _given(self) -> tuple[Any, ...]:
+        return (self._rule,)
+
+    def _give(self, *rules: Any) -> None:
+        self._rule, = rules
+
     def defjvps(self, *rules: Callable | None) -> None:
         """Give a rule for each argument."""
 
@@ -322,8 +386,12 @@ class custom_jvp(_Custom):  # noqa: N801  (a decorator)
         along = self._moving(self._with(args, tangents))[1]
         result = rule(*fixed, tuple(moving), tuple(along))
         if not isinstance(result, tuple) or len(result) != 2:
-            raise GradientError(f"custom_jvp: the rule of {self._name} must return (value, tangent)")
-        return lift(flatten(result[1])[0][number])[0]
+            raise GradientError(f"{user_line()}: custom_jvp: the rule of {self._name} must return (value, tangent)")
+        values, along = (flatten(tree)[0] for tree in result)
+        if len(values) != len(along):
+            raise GradientError(f"{user_line()}: custom_jvp: the rule of {self._name} must return a tangent in the "
+                                f"structure of the value, of {len(values)} leaves, not {len(along)}")
+        return _like(along[number], lift(values[number])[0], f"custom_jvp: the tangent of {self._name}")
 
     def pulled(self, args: Sequence[Any], number: int, g: Tensor) -> list[Tensor | None]:
         # the transpose of the rule, which is linear in the tangents

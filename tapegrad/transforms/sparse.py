@@ -99,7 +99,8 @@ class Sparse(Transformation):
         super().__init__(function, argnums, pattern, check, symmetric)
         self._argnums, self._check, self._symmetric = Argnums(argnums), check, symmetric
         self._derived = ValueAndGrad(function, argnums, False, True) if symmetric else function
-        self._given = None if pattern is None else plan_of(_as_pattern(pattern), symmetric)
+        self._given = None if pattern is None else plan_of(
+            _symmetric(_as_pattern(pattern)) if symmetric else _as_pattern(pattern), symmetric)
         self._plan: Plan | None = self._given
 
     @property
@@ -116,6 +117,7 @@ class Sparse(Transformation):
         if len(run.sources) != 1 or len(run.outputs) != 1:
             raise GradientError(f"{self._name}: a sparse matrix is of one array by one array, not of "
                                 f"{len(run.outputs)} by {len(run.sources)}; put them into one with tg.concatenate")
+        run.check_outputs()
         (source,), (output,) = run.sources, run.outputs
         plan = self._given
         if plan is None:
@@ -148,16 +150,20 @@ class Sparse(Transformation):
         """The matrix at these arguments."""
         run, plan = self._evaluated(args, kwargs)
         dtype = run.sources[0].dtype
-        found = self._products(run, plan, plan.seeds(dtype)).detach().numpy()
-        matrix = plan.matrix(found)
+        matrix = plan.matrix(self._products(run, plan, plan.seeds(dtype)).numpy())
         if self._check:
-            ends = run.outputs[0] if plan.by_rows else run.sources[0]
-            seed = np.random.default_rng(0).uniform(0.5, 1.5, (1, ends.size)).astype(dtype)
-            product = self._products(run, plan, seed).detach().numpy().ravel()
-            self._compare(matrix.T @ seed[0] if plan.by_rows else matrix @ seed[0], product)
+            seed = self._probe(run, plan)
+            self._compare(plan, matrix, seed, self._products(run, plan, seed).numpy())
         return matrix
 
-    def _compare(self, found: np.ndarray, expected: np.ndarray) -> None:
+    @staticmethod
+    def _probe(run: Evaluation, plan: Plan) -> np.ndarray:
+        """A vector whose product tells whether the pattern holds."""
+        size = (run.outputs if plan.by_rows else run.sources)[0].size
+        return np.random.default_rng(0).uniform(0.5, 1.5, (1, size)).astype(run.dtype)
+
+    def _compare(self, plan: Plan, matrix: Any, seed: np.ndarray, product: np.ndarray) -> None:
+        found, expected = matrix.T @ seed[0] if plan.by_rows else matrix @ seed[0], product.ravel()
         scale = float(np.abs(expected).max(initial=0.0))
         error = np.abs(found - expected)
         if not (error <= 1e4 * np.finfo(expected.dtype).eps * max(scale, 1e-30)).all():
@@ -171,8 +177,17 @@ class Sparse(Transformation):
         run, plan = self._evaluated(args, kwargs)
         dtype = run.sources[0].dtype
         products = self._products(run, plan, plan.seeds(dtype))
-        program = Program(capture, inputs, [products])
-        return program, lambda program: plan.matrix(program.array(products))
+        seed = self._probe(run, plan)
+        probes = [self._products(run, plan, seed)] if self._check else []
+        program = Program(capture, inputs, [products, *probes])
+
+        def present(program: Program) -> Any:
+            matrix = plan.matrix(program.array(products))
+            for product in probes:
+                self._compare(plan, matrix, seed, program.array(product))
+            return matrix
+
+        return program, present
 
 
 def _as_pattern(given: Any) -> Any:
@@ -196,7 +211,7 @@ def sparse_jacobian(f: Callable, argnums: int = 0, *, pattern: Any = None, check
     argnums : int, default 0
         The argument by which to differentiate, one array.
     pattern : sparse matrix or array_like of bool, (result.size, argument.size), optional
-        Which elements may differ from zero; by default it is found from the graph.
+        Which elements may differ from zero; by default it is found from the graph. Of a Hessian one triangle is enough.
     check : bool, default False
         Compare a product with a vector with that of the matrix, so that a wrong pattern is found out.
 

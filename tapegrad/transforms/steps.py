@@ -74,14 +74,21 @@ class Step:
                  where: str, operand: Callable[[int], Tensor], rule: Any = None,
                  auxiliary: Callable[[int], Buffer] | None = None) -> None:
         self.op, self.attributes, self.operands, self.kinds, self.where = op, tuple(attributes), operands, kinds, where
-        self.rule = rule
+        self.rule, self._is_constant = rule, False
         self._operand, self._tensors, self._auxiliary = operand, dict[int, Tensor](), auxiliary
 
     def tensor(self, j: int) -> Tensor:
         """Operand `j` with its history: 0 the output, then the inputs."""
         if j not in self._tensors:
-            self._tensors[j] = self._operand(j)
+            t = self._operand(j)
+            self._tensors[j] = t.detach() if self._is_constant else t
         return self._tensors[j]
+
+    def detach(self) -> None:
+        """From now on operands are constants."""
+        self._is_constant = True
+        if self.rule is not None:
+            self.rule = self.rule.detached()
 
     def kept(self, name: str, shape: tuple[int, ...], dtype: Any) -> Tensor | None:
         """What an auxiliary output holds; None in a recording, which has no tensor of it."""

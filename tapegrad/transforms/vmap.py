@@ -42,7 +42,7 @@ class Vmap(Transformation):
                                [axis is not None for axis in axes], size, dtype)
         outputs = axes_like(self._out_axes, result, "out_axes")
         history = any(t.requires_grad for t, _ in found if isinstance(t, Tensor))
-        arranged = [self._arranged(t, has_axis, axis, size, within or history)
+        arranged = [self._arranged(t, has_axis, axis, size, dtype, within or history)
                     for (t, has_axis), axis in zip(found, outputs)]
         return unflatten(flatten(result)[1], arranged)
 
@@ -50,9 +50,10 @@ class Vmap(Transformation):
         args, kwargs = unflatten(structure, list(leaves))
         return self._function(*args, **kwargs)
 
-    def _arranged(self, t: Any, has_axis: bool, axis: int | None, size: int, as_it_is: bool) -> Any:
+    def _arranged(self, t: Any, has_axis: bool, axis: int | None, size: int, dtype: np.dtype,
+                  as_it_is: bool) -> Any:
         if not isinstance(t, Tensor):
-            t = as_tensor(t)
+            t = Tensor(t, dtype) if type(t) is float else as_tensor(t)
         if axis is None:
             if has_axis:
                 raise ArgumentError(f"vmap: {self._name} gives a result for each, which out_axes=None does not hold")
