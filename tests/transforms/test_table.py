@@ -12,12 +12,16 @@ from tapegrad.transforms.batching import rule_of
 PLANNED = {*SCALED_TOTALS.values(), *SOFTMAXES_OF_SCALARS.values(), *TOTALS.values(), *MASKED.values()}
 
 
+#: floats that no adjoint reaches: working memory, and tables that a function makes of its arguments
+FIXED = {"scratch", "columns", "shares", "table"}
+
+
 def differentiable(op):
     """Names of the inputs that an adjoint reaches."""
     names = []
     for name in op.row.inputs:
         layout = op.row.layouts[name]
-        if not layout & (Layout.INT64 | Layout.BOOL | Layout.FIXED | Layout.OVERWRITTEN) and name != "scratch":
+        if not layout & (Layout.INT64 | Layout.BOOL | Layout.FIXED | Layout.OVERWRITTEN) and name not in FIXED:
             names.append(name)
     return names
 
