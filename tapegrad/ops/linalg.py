@@ -126,14 +126,22 @@ def matmul_to_b(r: Any, g: Any, t: Any) -> Any:
     return t.matmul(t.swapaxes(a, -1, -2), g)
 
 
+def matmul_each(r: Any, t: Any) -> Any:
+    """The batch as one more axis of the matrices'."""
+    ndim = len(r.call.shape)
+    a, b = (t.expand_dims(x, tuple(range(1, 1 + missing))) if missing else x for x, missing in (
+        (x, ndim + 1 - x.ndim if r.has_axis(name) else 0) for name, x in (("a", r.a), ("b", r.b))))
+    return t.matmul(a, b)
+
+
 _MATMUL = {"a": matmul_to_a, "b": matmul_to_b}
 _MATMUL_TANGENT = {"a": lambda r, d, t: t.matmul(d, r.b), "b": lambda r, d, t: t.matmul(r.a, d)}
 MATMUL = Op("matmul", matmul_forward, matmul_adjoint, row=Matmul, saves={"a": "b", "b": "a"}, stores=True,
             doc="matrix products over a batch", products=matmul_products, composition=_MATMUL,
-            tangent=_MATMUL_TANGENT)
+            tangent=_MATMUL_TANGENT, batching=matmul_each)
 LONG_MATMUL = Op("matmul", long_matmul_forward, long_matmul_adjoint, row=LongMatmul,
                  saves={"a": "b scratch", "b": "a scratch"}, stores=True, doc=MATMUL.doc, products=matmul_products,
-                 form="long", composition=_MATMUL, tangent=_MATMUL_TANGENT)
+                 form="long", composition=_MATMUL, tangent=_MATMUL_TANGENT, batching=matmul_each)
 
 
 class LinearMap(Words):
@@ -209,11 +217,25 @@ def linear_to_w(r: Any, g: Any, t: Any) -> Any:
     return t.matmul(t.swapaxes(g, 0, 1), x)
 
 
+def linear_each(r: Any, t: Any) -> Any:
+    """All of the batch through one W; of a W each, the loop over the op itself adds its b on the way."""
+    if r.has_axis("w"):
+        return None
+    biased = r.map.has_bias
+    if not biased or not r.has_axis("bias"):
+        return t.linear(r.x, r.w, r.bias if biased else None)
+    features = r.w.shape[0]
+    b = t.reshape(r.bias, (r.size, *(1,) * (len(r.call.shape) - 1), features))
+    return t.linear(r.x, r.w) + b
+
+
 _LINEAR = {"x": lambda r, g, t: t.matmul(g, r.w), "w": linear_to_w, "bias": lambda r, g, t: g}
 _LINEAR_TANGENT = {"x": lambda r, d, t: t.linear(d, r.w), "w": lambda r, d, t: t.linear(r.x, d),
                    "bias": lambda r, d, t: d}
 LINEAR = Op("linear", linear_forward, linear_adjoint, row=Linear, saves={"x": "w", "w": "x"}, stores=True,
-            doc="x W^T + b", in_turn=True, products=matmul_products, composition=_LINEAR, tangent=_LINEAR_TANGENT)
+            doc="x W^T + b", in_turn=True, products=matmul_products, composition=_LINEAR, tangent=_LINEAR_TANGENT,
+            batching=linear_each)
 LONG_LINEAR = Op("linear", long_linear_forward, long_linear_adjoint, row=LongLinear,
                  saves={"x": "w scratch", "w": "x scratch"}, stores=True, doc=LINEAR.doc, in_turn=True,
-                 products=matmul_products, form="long", composition=_LINEAR, tangent=_LINEAR_TANGENT)
+                 products=matmul_products, form="long", composition=_LINEAR, tangent=_LINEAR_TANGENT,
+                 batching=linear_each)

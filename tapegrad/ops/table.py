@@ -112,8 +112,8 @@ class Op:
         t)`` of all that move. By default it follows from `composition`, which is linear in ``g``.
     batching : str or callable, optional
         ``(r, t)`` is the op for each of a batch, along a leading axis; "rows" if its row tells of ``rows``, ``outer``
-        or ``elements`` as many for each, "nest" if its nest has one axis more. By default, and where the function gives
-        None, its kernels run in a loop.
+        or ``elements`` as many for each, and behind it the inputs that all rows share, "nest" if its nest has one axis
+        more. By default, and where the function gives None, its kernels run in a loop.
     strided : int
         Bit `j`: the row holds the strides of input `j`. Of other inputs it holds the address only, so that `record`
         copies them to C order if need be.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from .. import functions
 from ..engine.caller import user_line
+from ..engine.row import Layout
 from ..engine.storage import contiguous_strides
 from ..errors import CaptureError
 from ..functions.elementwise import apply_binary, apply_unary
@@ -15,6 +17,7 @@ from ..functions.layout import broadcast_to
 from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.mapped import mapped, mapped_words
 from ..ops.nest import nest
+from ..ops.reduction import ROW_SUM, SUM
 from ..ops.table import Op
 from ..tensor.recording import contiguous, record
 from ..tensor.tensor import Tensor, view
@@ -69,7 +72,7 @@ def batch(call: Call, size: int, operands: Sequence[Tensor], axes: Sequence[bool
     rule = rule_of(op)
     y = None if rule is None else rule(r, functions)
     if y is None:
-        y = _each(r, functions)
+        y = _each(r)
     return y if y.shape == (size, *call.shape) else functions.reshape(y, (size, *call.shape))
 
 
@@ -77,7 +80,10 @@ def rule_of(op: Op) -> Callable | None:
     """The batching rule of an op, None where its kernels run in a loop."""
     if op.name in _RULES and _of_elements(op):
         return _RULES[op.name]
-    return _BY_NAME[op.batching] if isinstance(op.batching, str) else op.batching
+    if not isinstance(op.batching, str):
+        return op.batching
+    kind, *shared = op.batching.split()
+    return _by_nest if kind == "nest" else partial(_by_rows, shared=shared)
 
 
 # ------------------------------------------------------------------ elementwise ops
@@ -118,47 +124,58 @@ _RULES: dict[str, Callable] = {**dict.fromkeys(UNARY, _unary), **dict.fromkeys(B
 # ------------------------------------------------------------------ rules of many ops
 
 
+#: an op of one form, and that of every form
+_GENERAL = {ROW_SUM: SUM}
+
+
 def _by_nest(r: Batched, t: Any) -> Tensor:
-    """A leading axis in the nest, and as many elements for each of the batch."""
+    """A leading axis in the nest, and as many elements for each of the batch; inputs outside the nest have the axis."""
     call, row = r.call, r.call.op.row
     assert row is not None
-    values = {name: getattr(r, name) for name in row.kinds if name not in row.operands}
-    if "elements" in values:
-        values["elements"] *= r.size
+    values = _values(r, ("elements",))
+    within = {name for operands in row.nests.values() for name in operands}
+    inputs = {}
+    for name in row.inputs:
+        x = _aligned(getattr(r, name), r.has_axis(name), len(call.shape)) if name in within else r.whole(name)
+        inputs[name] = contiguous(x) if Layout.CONTIGUOUS in row.layouts[name] else x
     for name, operands in row.nests.items():
         loops = values[name]
         shape = (*loops[3:3 + loops[2]], loops[1])
         strides = []
         for k, operand in enumerate(operands):
-            own = laid(loops, k, shape)
-            if operand == row.operands[0]:
-                first = math.prod(call.shape)
-            else:
-                x = getattr(r, operand)
-                first = x.strides[0] if r.has_axis(operand) else 0
-            strides.append((first, *own))
+            first = math.prod(call.shape)
+            if operand != row.operands[0]:
+                first = inputs[operand].strides[0] if r.has_axis(operand) or operand not in within else 0
+            strides.append((first, *laid(loops, k, shape)))
         values[name] = nest((r.size, *shape), tuple(strides))
-    added = call.added | sum(2 << k for k, axis in enumerate(r.axes) if not axis)
-    return record(call.op, r.operands, (r.size, *call.shape), row.words(**values), dtype=call.dtype,
+    added = call.added | sum(2 << k for k, (name, axis) in enumerate(zip(row.inputs, r.axes))
+                             if not axis and name in within)
+    return _recorded(r, _GENERAL.get(call.op, call.op), list(inputs.values()), values, added)
+
+
+def _by_rows(r: Batched, t: Any, shared: Sequence[str]) -> Tensor | None:
+    """As many rows for each of the batch; all operands have them but those that all rows share."""
+    row = r.call.op.row
+    assert row is not None
+    if any(r.has_axis(name) for name in shared):
+        return None
+    operands = [getattr(r, name) if name in shared else contiguous(r.whole(name)) for name in row.inputs]
+    return _recorded(r, r.call.op, operands, _values(r, ("rows", "outer", "elements")), r.call.added)
+
+
+def _values(r: Batched, multiplied: Sequence[str]) -> dict[str, Any]:
+    """The attributes by name, of which some are `multiplied` by the size of the batch."""
+    row: Any = r.call.op.row
+    values = {name: getattr(r, name) for name in row.kinds if name not in row.operands}
+    return {name: value * r.size if name in multiplied else value for name, value in values.items()}
+
+
+def _recorded(r: Batched, op: Op, operands: Sequence[Tensor], values: dict[str, Any], added: int) -> Tensor:
+    """One instruction for all of the batch."""
+    call = r.call
+    return record(op, operands, (r.size, *call.shape), _words(op.row, values), dtype=call.dtype,
                   out_dtype=call.out_dtype, aux=[(n * r.size, one) for n, one in call.aux], added=added,
                   always=call.random, summed=call.summed)
-
-
-def _by_rows(r: Batched, t: Any) -> Tensor:
-    """As many rows for each of the batch; all operands have them."""
-    call, row = r.call, r.call.op.row
-    assert row is not None
-    values = {name: getattr(r, name) for name in row.kinds if name not in row.operands}
-    for name in ("rows", "outer", "elements"):
-        if name in values:
-            values[name] *= r.size
-    operands = [contiguous(r.whole(name)) for name in row.inputs]
-    return record(call.op, operands, (r.size, *call.shape), _words(row, values), dtype=call.dtype,
-                  out_dtype=call.out_dtype, aux=[(n * r.size, one) for n, one in call.aux], added=call.added,
-                  always=call.random, summed=call.summed)
-
-
-_BY_NAME: dict[str, Callable] = {"nest": _by_nest, "rows": _by_rows}
 
 
 def _words(row: Any, values: dict[str, Any]) -> tuple[int, ...]:
@@ -167,7 +184,7 @@ def _words(row: Any, values: dict[str, Any]) -> tuple[int, ...]:
                         for name, value in values.items()})
 
 
-def _each(r: Batched, t: Any) -> Tensor:
+def _each(r: Batched) -> Tensor:
     """The op's own kernels in a loop over the batch."""
     call, inner = r.call, r.call.op
     operands = [x if inner.strided >> j & 1 or not axis or x.strides[1:] == contiguous_strides(x.shape[1:])

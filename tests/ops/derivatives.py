@@ -37,6 +37,29 @@ def near(actual, expected, tolerance, floor=1.0):
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
 
 
+def agree_at(f, *inputs):
+    """Composition and tangent are those of the compiled adjoint, also at points where differences say nothing.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        A second derivative along a direction, by each input.
+    """
+    inputs = [np.asarray(x, np.float64) for x in inputs]
+    y, pull = tg.vjp(f, *inputs)
+    g = np.random.default_rng(5).uniform(0.5, 1.5, y.shape)
+
+    def total(*inputs):
+        return (f(*inputs) * g).sum()
+
+    first = gradients(total, inputs)
+    for actual, expected in zip(pull(g), first):
+        near(actual, expected, 1e-12)
+    moves = tuple(np.random.default_rng(6).uniform(0.5, 1.5, x.shape) for x in inputs)
+    near(np.sum(tg.jvp(f, inputs, moves)[1] * g), sum(np.sum(a * d) for a, d in zip(first, moves)), 1e-12)
+    return tg.hvp(total, inputs, moves)
+
+
 class Derivatives:
     """The tests; `smooth` is the tolerance of second derivatives against differences of first ones."""
 
@@ -104,3 +127,20 @@ class Derivatives:
                     for actual, wanted in zip(found, expected) if isinstance(expected, tuple) else [(found, expected)]:
                         near(np.asarray(actual)[b], wanted.numpy() if isinstance(wanted, tg.Tensor) else wanted,
                              tolerance)
+
+    def test_derivatives_of_a_batch_are_those_of_each(self, case):
+        pairs = [np.stack([x, y]) for x, y in zip(case.inputs, case.other_inputs)]
+        count = len(pairs)
+        moves = directions(case)
+        for which in {tuple(k == j for k in range(count)) for j in range(count)} | {(True,) * count}:
+            mapped = tg.vmap(case.function, tuple(0 if is_mapped else None for is_mapped in which))
+            inputs = [pair if is_mapped else x for pair, x, is_mapped in zip(pairs, case.inputs, which)]
+            along = [np.stack([d, d]) if is_mapped else d for d, is_mapped in zip(moves, which)]
+            first, second = tg.jvp(tg.grad(lambda *xs, f=mapped: (f(*xs) ** 2 * case.cotangent).sum(),
+                                           tuple(range(count))), inputs, along)
+            each = [tg.jvp(tg.grad(lambda *xs: (case.function(*xs) ** 2 * case.cotangent).sum(), tuple(range(count))),
+                           [x[b] if is_mapped else x for x, is_mapped in zip(inputs, which)], moves) for b in range(2)]
+            for k, is_mapped in enumerate(which):
+                for found, one in ((first, 0), (second, 1)):
+                    both = [np.asarray(result[one][k]) for result in each]
+                    near(found[k], np.stack(both) if is_mapped else both[0] + both[1], 1e-10)

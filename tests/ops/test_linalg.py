@@ -13,6 +13,7 @@ from tapegrad.ops.nest import nest
 from tapegrad.tensor.recording import record
 
 from .contract import Case, OpContract, close, shown, uniform
+from .derivatives import Derivatives
 
 MATMUL_SHAPES = [
     ((3,), (3,)),
@@ -47,7 +48,7 @@ def product(name, function, reference, *shapes):
     return Case(f"{name}-{'-'.join(map(str, shapes))}", function, reference, inputs, single=1e-5)
 
 
-class TestMatmul(OpContract):
+class TestMatmul(OpContract, Derivatives):
     cases = [product("matmul", tg.matmul, np.matmul, *shapes) for shapes in MATMUL_SHAPES] + [
         product("x @ x.T", lambda x: x @ x.T, lambda x: x @ x.T, (2, 3)),
         product("x @ x", lambda x: x @ x, lambda x: x @ x, (3, 3)),
@@ -61,7 +62,7 @@ def linear(x, w, b=0.0):
     return np.matmul(x, w.T) + b
 
 
-class TestLinear(OpContract):
+class TestLinear(OpContract, Derivatives):
     cases = [
         product("linear", lambda *a: F.linear(*a), linear, *shapes)
         for shapes in [
@@ -78,7 +79,7 @@ class TestLinear(OpContract):
     ]
 
 
-class TestDotAndOuter(OpContract):
+class TestDotAndOuter(OpContract, Derivatives):
     cases = [
         product("dot", tg.dot, np.dot, (3,), (3,)),
         product("dot", tg.dot, np.dot, (2, 3), (3, 4)),
@@ -135,7 +136,7 @@ EINSUMS = [
 ]
 
 
-class TestEinsum(OpContract):
+class TestEinsum(OpContract, Derivatives):
     cases = [
         product(
             f"einsum({spec})",
