@@ -28,16 +28,20 @@ from .dropout import dropped  # noqa: F401
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .embedding import __all__ as _embedding
+from .embedding import spread_bags  # noqa: F401
 from .formulas import *  # noqa: F403
 from .gathering import *  # noqa: F403
+from .gathering import gather_along, scatter_along  # noqa: F401
 from .indexing import At, getitem, take  # noqa: F401
 from .layout import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .losses import *  # noqa: F403
+from .losses import target_rows  # noqa: F401
 from .normalization import *  # noqa: F403
 from .padding import pad  # noqa: F401
 from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
+from .reductions import linear_recurrence  # noqa: F401
 from .sorting import *  # noqa: F403
 from .truth import *  # noqa: F403
 

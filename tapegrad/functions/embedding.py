@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.embedding import EMBEDDING, EMBEDDING_BAG, EMBEDDING_BAG_MAX, LONG_EMBEDDING, ONE_HOT, Bags, Lookup
+from ..ops.embedding import (
+    BAG_CHOICE,
+    BAG_SPREAD,
+    EMBEDDING,
+    EMBEDDING_BAG,
+    EMBEDDING_BAG_MAX,
+    LONG_EMBEDDING,
+    ONE_HOT,
+    Bags,
+    Lookup,
+)
 from ..ops.indexed import hot_elements, places_of_hot
 from ..tape.nodes import Leaf
 from ..tape.sparse import list_rows_of
@@ -143,14 +153,23 @@ def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: None =
                        starts=starts.size, mean=mode == "mean", weighted=given)
     flat = reshape(index, (-1,))
     if mode == "max":
-        return recorder(EMBEDDING_BAG_MAX)((bags, width), dtype=table.dtype, w=table, index=flat, starts=starts,
-                                           chosen=(8 * bags * width, 8), bags=words)
+        chosen = recorder(BAG_CHOICE)((bags, width), dtype=table.dtype, out_dtype=INT64, w=table, index=flat,
+                                      starts=starts, bags=words)
+        return recorder(EMBEDDING_BAG_MAX)((bags, width), dtype=table.dtype, w=table, chosen=chosen, bags=words)
     factors = lift(table, per_sample_weights)[1] if given else None
     if factors is not None and factors.shape != index.shape:
         raise ShapeError(f"embedding_bag: per_sample_weights of shape {list(factors.shape)} do not fit indices of "
                          f"{list(index.shape)}")
     return recorder(EMBEDDING_BAG)((bags, width), dtype=table.dtype, w=table, index=flat, starts=starts,
                                    c=None if factors is None else reshape(factors, (-1,)), bags=words)
+
+
+def spread_bags(x: Tensor, starts: Tensor, places: int) -> Tensor:
+    """Rows of bags (bags, width), for each of so many places that of its bag, and 0 behind the last."""
+    bags, width = x.shape
+    words = Bags.words(count=bags, rows=0, width=width, padding=-1, listed=0, indices=places, starts=starts.size,
+                       mean=False, weighted=False)
+    return recorder(BAG_SPREAD)((places, width), dtype=x.dtype, x=x, starts=starts, bags=words)
 
 
 def _starts(index: Tensor, offsets: Any) -> Tensor:

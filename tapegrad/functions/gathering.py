@@ -10,7 +10,7 @@ import numpy as np
 from ..engine.caller import user_line
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, CaptureError, DtypeError, ShapeError
-from ..ops.gathering import GATHER, SCATTER
+from ..ops.gathering import GATHER, GATHER_LAST, SCATTER
 from ..ops.layout import PUT
 from ..ops.nest import broadcast_strides, nest
 from ..tensor.arrays import INT64
@@ -41,10 +41,46 @@ def _without(values: tuple[int, ...], d: int, given: int) -> tuple[int, ...]:
     return (*values[:d], given, *values[d + 1:])
 
 
-def _gather(name: str, x: Tensor, d: int, index: Tensor, strides: tuple[int, ...], shape: tuple[int, ...],
-            index_strides: tuple[int, ...], wraps: bool) -> Tensor:
-    return recorder(GATHER)(shape, dtype=x.dtype, x=x, index=index, extent=x.shape[d], stride=x.strides[d],
-                            wraps=wraps, nest=nest(shape, (_without(strides, d, 0), index_strides)))
+def gather_along(x: Tensor, d: int, index: Tensor, shape: tuple[int, ...], wraps: bool,
+                 last: bool = False) -> Tensor:
+    """Elements of `x` along axis `d`, by an index each: of `shape`, to which the index and the other axes broadcast.
+
+    Those axes of `x` may be longer. Negative indices count from the end where it `wraps`. Where it is the `last`, 0 is
+    read at a place that a later index has too, which makes it the transpose of writing.
+    """
+    index = _over(index, shape)
+    if last:
+        kept = contiguous_strides(x.shape)
+        return recorder(GATHER_LAST)(shape, dtype=x.dtype, x=x, index=index, owner=(8 * max(x.size, 1), 8),
+                                     elements=x.size, extent=x.shape[d], stride=kept[d], axis=d, wraps=wraps,
+                                     nest=nest(shape, (_along(x.shape, kept, d, shape), index.strides)))
+    return recorder(GATHER)(shape, dtype=x.dtype, x=x, index=index, extent=x.shape[d], stride=x.strides[d], axis=d,
+                            wraps=wraps, nest=nest(shape, (_along(x.shape, x.strides, d, shape), index.strides)))
+
+
+def scatter_along(x: Any, d: int, index: Tensor, shape: tuple[int, ...], src: Any, wraps: bool, adds: bool) -> Tensor:
+    """A copy of `x` with `src` written along axis `d`, or added, at an index each: as many as `shape` has elements.
+
+    The index and `src` broadcast to that shape, but `src` may be longer too; the other axes of `x` are as in
+    `gather_along`.
+    """
+    x, s = lift(x, src)
+    index, s = _over(index, shape), _over(s, shape)
+    kept = contiguous_strides(x.shape)
+    return recorder(SCATTER)(x.shape, dtype=x.dtype, added=0b1000, x=x, index=index, s=s,
+                             owner=(8 if adds else 8 * max(x.size, 1), 8), elements=x.size, extent=x.shape[d],
+                             stride=kept[d], axis=d, wraps=wraps, adds=adds,
+                             nest=nest(shape, (_along(x.shape, kept, d, shape), index.strides, s.strides)))
+
+
+def _over(t: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A view of a tensor over a shape, repeated where it is shorter."""
+    return t if t.shape == shape else view(t, 0, shape, broadcast_strides(t.shape, t.strides, shape))
+
+
+def _along(shape: tuple[int, ...], strides: tuple[int, ...], d: int, to: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of an array whose axis `d` is indexed, over the shape of what is read there."""
+    return tuple(0 if k == d or n == 1 and m != 1 else s for k, (n, s, m) in enumerate(zip(shape, strides, to)))
 
 
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, *, dim: int | None = None) -> Tensor:
@@ -78,8 +114,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, *, dim: int |
                          f"axes besides {d}") from None
     if not x.is_floating:
         return Tensor(np.take_along_axis(*_plain("take_along_axis", x, index), axis=d))
-    return _gather("take_along_axis", x, d, index, broadcast_strides(one, x.strides, _without(shape, d, 1)), shape,
-                   broadcast_strides(index.shape, index.strides, shape), True)
+    return gather_along(x, d, index, shape, True)
 
 
 def _plain(name: str, x: Tensor, index: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +150,7 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
         values, places = _plain("gather", x, at)
         return Tensor(np.take_along_axis(values[tuple(slice(None) if k == d else slice(n) for k, n
                                                       in enumerate(at.shape))], places, axis=d))
-    return _gather("gather", x, d, at, x.strides, at.shape, at.strides, False)
+    return gather_along(x, d, at, at.shape, False)
 
 
 def _fitting(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, what: str) -> int:
@@ -134,17 +169,8 @@ def _fitting(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, what
 def _scatter(name: str, input: Any, dim: int, index: Any, src: Any, adds: bool) -> Tensor:
     x, source = lift(input, src)
     at = _indices(name, index)
-    if source.ndim == 0 and not adds:
-        d = _fitting(name, x, dim, at, at, "src")
-        strides: tuple[int, ...] = (0,) * at.ndim
-    else:
-        d = _fitting(name, x, dim, at, source, "src")
-        strides = source.strides
-    kept = contiguous_strides(x.shape)
-    return recorder(SCATTER)(x.shape, dtype=x.dtype, added=0b1000, x=x, index=at, s=source,
-                             owner=(8 if adds else 8 * max(x.size, 1), 8), elements=x.size, extent=x.shape[d],
-                             stride=kept[d], adds=adds,
-                             nest=nest(at.shape, (_without(kept, d, 0), at.strides, strides)))
+    d = _fitting(name, x, dim, at, at if source.ndim == 0 and not adds else source, "src")
+    return scatter_along(x, d, at, at.shape, source, False, adds)
 
 
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS
+from ..ops.loss import CROSS_ENTROPY, NLL, REDUCTIONS, TARGETS
 from ..ops.table import Op
 from ..tensor.arrays import INT64
 from ..tensor.recording import as_tensor, lift, lift_to, recorder
@@ -48,3 +48,11 @@ def cross_entropy_rows(x: Any, target: Any, weight: Any = None, ignore_index: in
 def nll_rows(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "none") -> Tensor:
     """``-weight[t] * x[row, t]`` for log-probabilities `x` (rows, classes) and class indices (rows,)."""
     return _rows(NLL, x, target, weight, ignore_index, 0.0, reduction)
+
+
+def target_rows(targets: Tensor, classes: int, weight: Tensor | None, ignore_index: int, smoothing: float,
+                reduction: int, dtype: Any) -> Tensor:
+    """What the scores (rows, classes) of a classification loss are held against, divided as its reduction has it."""
+    return recorder(TARGETS)((targets.size, classes), dtype=dtype, targets=targets, weights=weight, rows=targets.size,
+                             classes=classes, ignored=ignore_index, smoothing=smoothing, reduction=reduction,
+                             weighted=weight is not None)

@@ -11,6 +11,7 @@ from ..errors import ArgumentError, ShapeError
 from ..ops.few import SOFTMAXES
 from ..ops.nest import nest
 from ..ops.reduction import ROW_SUM, ROWS, SUM
+from ..ops.running import RECURRENCE
 from ..tensor.recording import lift, record, recorder
 from ..tensor.tensor import Tensor
 from .layout import one_axis, permute, reshape
@@ -194,3 +195,16 @@ def _running(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
     return _along(name, x, axis, dim)
 
 
+def linear_recurrence(a: Any, x: Any, back: bool) -> Tensor:
+    """``y[..., k] = x[..., k] + a[..., k] * y[..., k - 1]``, or from the last to the first the transpose of it.
+
+    Parameters
+    ----------
+    a, x : array_like, (..., n)
+        ``a[..., 0]`` is not read.
+    back : bool
+        ``y[..., k] = x[..., k] + a[..., k + 1] * y[..., k + 1]``.
+    """
+    a, x = lift(a, x)
+    return recorder(RECURRENCE)(x.shape, dtype=x.dtype, a=a, x=x, rows=math.prod(x.shape[:-1]), n=x.shape[-1],
+                                back=back)

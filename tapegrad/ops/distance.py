@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from ..engine.language import cast, device, plus, wide
 from ..engine.mathematics import vecmath as m
@@ -117,7 +120,27 @@ def norm_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, st
     return slope_pass(f, x, x, dx, n, p, f[y], f[g], store, False)
 
 
-NORM = rows("norm", norm_row, norm_row_adjoint, "y x", True, "p-norm; its gradient is 0 at 0")
+def slopes(d: Any, r: Any, p: float, t: Any) -> Any:
+    """dr/dd as `slope_pass` has it: sign(d) (|d| / r)^(p - 1), 0 where d or r is 0; None where it is 0 everywhere."""
+    if p == 0.0:
+        return None
+    if p == 1.0:
+        return t.sign(d)
+    if p == 2.0:
+        nought = t.equal(r, 0.0)
+        return t.where(nought, 0.0, d / t.where(nought, 1.0, r))
+    size = t.abs(d)
+    if math.isinf(p):
+        extremes = t.equal(size, r)
+        ties = t.sum(t.where(extremes, np.ones(1, d.dtype), 0.0), -1, keepdims=True)
+        return t.where(extremes, t.sign(d) / ties, 0.0)
+    usual = t.logical_and(t.not_equal(d, 0.0), t.not_equal(r, 0.0))
+    ratio = t.where(usual, size, 1.0) / t.where(t.equal(r, 0.0), 1.0, r)
+    return t.where(usual, t.sign(d) * t.power(ratio, p - 1.0), 0.0)
+
+
+NORM = rows("norm", norm_row, norm_row_adjoint, "y x", True, "p-norm; its gradient is 0 at 0",
+            weights=lambda r, t: slopes(r.x, r.y, r.p, t))
 
 
 class Cdist(Row):
@@ -164,5 +187,32 @@ def cdist_adjoint(op: Cdist, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def of_pairs(r: Any, t: Any) -> Any:
+    """w_ij = dy_ij/d(x_i - z_j)."""
+    return slopes(t.expand_dims(r.x, -2) - t.expand_dims(r.z, -3), t.expand_dims(r.y, -1), r.p, t)
+
+
+def cdist_to(axis: int, sign: float) -> Callable:
+    """dx_i = sum_j g_ij w_ij, dz_j = -sum_i g_ij w_ij."""
+
+    def contribution(r: Any, g: Any, t: Any) -> Any:
+        w = of_pairs(r, t)
+        return 0 if w is None else t.sum(t.expand_dims(g, -1) * w, axis) * sign
+
+    return contribution
+
+
+def cdist_by(axis: int, sign: float) -> Callable:
+    """dy_ij = w_ij (dx_i - dz_j)."""
+
+    def tangent(r: Any, d: Any, t: Any) -> Any:
+        w = of_pairs(r, t)
+        return 0 if w is None else t.sum(t.expand_dims(d, axis) * w, -1) * sign
+
+    return tangent
+
+
 CDIST = Op("cdist", cdist_forward, cdist_adjoint, row=Cdist, saves={"x": "y x z", "z": "y x z"},
-           doc="p-norms of all differences of rows")
+           doc="p-norms of all differences of rows", batching="nest",
+           composition={"x": cdist_to(-2, 1.0), "z": cdist_to(-3, -1.0)},
+           tangent={"x": cdist_by(-2, 1.0), "z": cdist_by(-3, -1.0)})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..engine.language import cast, device, doubles_at, plus, read, wide, write
 from ..engine.mathematics.sums import COLUMNS, clear_totals, give_totals
-from ..engine.row import At, Aux, Input, Output, Row, Words, absent, contiguous, int64
+from ..engine.row import At, Input, Output, Row, Words, absent, contiguous, int64
 from ..engine.tiles.tile import stack
 from ..engine.walks.touched import clear_rows, list_row
 from ..errors import ArgumentError, IndexRangeError
@@ -103,12 +105,32 @@ def long_embedding_adjoint(op: LongEmbedding, f: Any, i: Any, b: Any) -> int:
                            op.hot_places, op.lookup.padding)
 
 
+def embedding_to(r: Any, g: Any, t: Any) -> Any:
+    """dw[index[j], :] = sum g[j, :], but not in the row of padding."""
+    at = r.lookup
+    found = t.index_add(np.zeros((at.rows, at.width)), 0, t.reshape(r.index, (at.count,)),
+                        t.reshape(g, (at.count, at.width)))
+    return found if at.padding < 0 else t.where(_but_padding(at, bool), found, 0.0)
+
+
+def embedding_by(r: Any, d: Any, t: Any) -> Any:
+    """dy[j, :] = d[index[j], :], the row of padding being fixed."""
+    return t.embedding(r.index, d if r.lookup.padding < 0 else t.where(_but_padding(r.lookup, bool), d, 0.0))
+
+
+def embedding_each(r: Any, t: Any) -> Any:
+    """More indices of one table."""
+    return None if r.has_axis("w") else t.embedding(r.index, r.w, r.lookup.padding if r.lookup.padding >= 0 else None)
+
+
+_RULES: dict[str, Any] = {"composition": {"w": embedding_to}, "tangent": {"w": embedding_by},
+                          "batching": embedding_each}
 _OUTSIDE_TABLE: Errors = {1: (IndexRangeError, "index {index} lies outside the {lookup[rows]} rows of the table")}
 EMBEDDING = Op("embedding", embedding_forward, embedding_adjoint, row=Embedding, saves={"w": "index"}, stores=True,
-               lists="lookup.listed", errors=_OUTSIDE_TABLE, doc="rows of a table, by index")
+               lists="lookup.listed", errors=_OUTSIDE_TABLE, doc="rows of a table, by index", **_RULES)
 LONG_EMBEDDING = Op("embedding", long_embedding_forward, long_embedding_adjoint, row=LongEmbedding,
                     saves={"w": "index scratch"}, stores=True, lists="lookup.listed", errors=_OUTSIDE_TABLE,
-                    doc=EMBEDDING.doc, form="long")
+                    doc=EMBEDDING.doc, form="long", **_RULES)
 
 
 class Bags(Words):
@@ -135,22 +157,33 @@ class EmbeddingBag(Row):
 
 
 class EmbeddingBagMax(Row):
-    """Its starts and bags are the words that they are in an `EmbeddingBag`."""
+    y: Output
+    w: Input = contiguous
+    chosen: Input = contiguous | int64
+    bags: Bags
 
+
+class BagChoice(Row):
     y: Output
     w: Input = contiguous
     index: Input = contiguous | int64
     starts: Input = contiguous | int64
-    chosen: Aux  # for each element of y the row that it is from, or -1
+    bags: Bags
+
+
+class BagSpread(Row):
+    y: Output
+    x: Input = contiguous  # a row for each bag
+    starts: Input = contiguous | int64
     bags: Bags
 
 
 @device
-def bag_end(op: EmbeddingBag, j: int, i: Any) -> int:
-    """End (exclusive) of bag `j`, of either row; -1 if the starts are invalid."""
-    begin = i[op.starts + j]
-    end = i[op.starts + j + 1] if j + 1 < op.bags.starts else op.bags.indices
-    return end if 0 <= begin <= end <= op.bags.indices and (j > 0 or begin == 0) else -1
+def bag_end(op: Any, at: At[Bags], starts: int, j: int, i: Any) -> int:
+    """End (exclusive) of bag `j`; -1 if the starts are invalid."""
+    begin = i[starts + j]
+    end = i[starts + j + 1] if j + 1 < at.starts else at.indices
+    return end if 0 <= begin <= end <= at.indices and (j > 0 or begin == 0) else -1
 
 
 @device
@@ -196,7 +229,7 @@ def bags_to_few_rows(op: EmbeddingBag, f: Any, i: Any, together: int) -> int:
         columns = min(together, n - left)
         clear_totals(f, totals, rows * columns)
         for j in range(op.bags.count):
-            begin, end, g = i[op.starts + j], bag_end(op, j, i), op.g + j * n + left
+            begin, end, g = i[op.starts + j], bag_end(op, op.bags, op.starts, j, i), op.g + j * n + left
             count = bag_count(op, i, begin, end)
             for place in range(begin, end):
                 at = i[op.index + place]
@@ -215,7 +248,7 @@ def embedding_bag_forward(op: EmbeddingBag, f: Any, i: Any, b: Any) -> int:
     """y[j, :] = the sum, or mean, of c[l] w[index[l], :] over the places l of bag j."""
     n, padding, weighted = op.bags.width, op.bags.padding, op.bags.weighted
     for j in range(op.bags.count):
-        y, count, end = op.y + j * n, 0, bag_end(op, j, i)
+        y, count, end = op.y + j * n, 0, bag_end(op, op.bags, op.starts, j, i)
         if end < 0:
             return 2
         for k in range(n):
@@ -246,7 +279,7 @@ def embedding_bag_adjoint(op: EmbeddingBag, f: Any, i: Any, b: Any) -> int:
     if op.d.w != 0 and op.stores.w:
         clear_rows(op.bags.listed, op.d.w, op.bags.rows * n, f, i, b)
     for j in range(op.bags.count):
-        begin, end, g = i[op.starts + j], bag_end(op, j, i), op.g + j * n
+        begin, end, g = i[op.starts + j], bag_end(op, op.bags, op.starts, j, i), op.g + j * n
         count = bag_count(op, i, begin, end)
         for place in range(begin, end):
             at, total = i[op.index + place], cast(0.0, f)
@@ -270,32 +303,126 @@ _BAG_ERRORS: Errors = {
     1: (IndexRangeError, "index {index} lies outside the {bags[rows]} rows of the table"),
     2: (ArgumentError, "offsets must begin at 0, not fall, and not exceed the {bags[indices]} indices"),
 }
-EMBEDDING_BAG = Op("embedding_bag", embedding_bag_forward, embedding_bag_adjoint, row=EmbeddingBag,
-                   saves={"w": "index starts c", "c": "w index starts"}, stores=True, lists="bags.listed",
-                   errors=_BAG_ERRORS, doc="sums or means of rows of a table")
+def bag_spread_forward(op: BagSpread, f: Any, i: Any, b: Any) -> int:
+    """y[l, :] = x[j, :] at each place l of bag j, and 0 behind the last."""
+    n, last = op.bags.width, 0
+    for j in range(op.bags.count):
+        x, end = op.x + j * n, bag_end(op, op.bags, op.starts, j, i)
+        if end < 0:
+            return 2
+        for place in range(i[op.starts + j], end):
+            for k in range(n):
+                f[op.y + place * n + k] = f[x + k]
+        last = end
+    for k in range(last * n, op.bags.indices * n):
+        f[op.y + k] = 0.0
+    return 0
 
 
-def embedding_bag_max_forward(op: EmbeddingBagMax, f: Any, i: Any, b: Any) -> int:
-    """y[j, k] = the maximum w[index[l], k] of bag j, 0 if it is empty; remembers the row. NaN counts as maximum."""
+def bag_spread_adjoint(op: BagSpread, f: Any, i: Any, b: Any) -> int:
+    """dx[j, :] += the sum of g[l, :] over the places l of bag j."""
     n = op.bags.width
     for j in range(op.bags.count):
-        y, chosen, end, found = op.y + j * n, op.chosen + j * n, bag_end(op, j, i), 0
+        for place in range(i[op.starts + j], bag_end(op, op.bags, op.starts, j, i)):
+            for k in range(n):
+                f[op.d.x + j * n + k] += f[op.g + place * n + k]
+    return 0
+
+
+BAG_SPREAD = Op("bag_spread", bag_spread_forward, bag_spread_adjoint, row=BagSpread, saves={"x": "starts"},
+                errors=_BAG_ERRORS, doc="rows of bags, for each of their places",
+                composition={"x": lambda r, g, t: bag_sums(r, g, t)},
+                tangent={"x": lambda r, d, t: t.spread_bags(d, r.starts, r.bags.indices)})
+
+
+def bag_sums(r: Any, x: Any, t: Any) -> Any:
+    """Sums of the rows of `x`, one for each place, over the bags."""
+    return t.embedding_bag(np.arange(r.bags.indices), x, r.starts, mode="sum",
+                           include_last_offset=r.bags.starts > r.bags.count)
+
+
+def bag_factors(r: Any, t: Any) -> Any:
+    """Factor of the row at each place besides c: (places, 1), or 1.0."""
+    factors: Any = 1.0
+    if r.bags.padding >= 0:
+        factors = t.take(_but_padding(r.bags, r.kinds[0][1]), t.reshape(r.index, (r.bags.indices,)), 0)
+    if r.bags.mean:
+        count = bag_sums(r, factors if r.bags.padding >= 0 else np.ones((r.bags.indices, 1), r.kinds[0][1]), t)
+        factors = t.spread_bags(1.0 / t.maximum(count, 1.0), r.starts, r.bags.indices) * factors
+    return factors
+
+
+def _but_padding(at: Any, dtype: Any) -> Any:
+    """1 for each row of a table, 0 for that of padding."""
+    ones = np.ones((at.rows, 1), dtype)
+    if at.padding >= 0:
+        ones[at.padding] = 0.0
+    return ones
+
+
+def bag_to_w(r: Any, g: Any, t: Any) -> Any:
+    """dw[index[l], :] = sum c[l] g[j, :], divided by the count for means."""
+    rows = t.spread_bags(g, r.starts, r.bags.indices) * bag_factors(r, t)
+    if r.bags.weighted:
+        rows = rows * t.reshape(r.c, (r.bags.indices, 1))
+    return t.index_add(np.zeros(r.shape_of("w")), 0, t.reshape(r.index, (r.bags.indices,)), rows)
+
+
+def bag_to_c(r: Any, g: Any, t: Any) -> Any:
+    """dc[l] = g[j, :] . w[index[l], :]."""
+    rows = t.take(r.w, t.reshape(r.index, (r.bags.indices,)), 0)
+    if r.bags.padding >= 0:
+        rows = t.where(t.equal(bag_factors(r, t), 0.0), 0.0, rows)
+    return t.sum(t.spread_bags(g, r.starts, r.bags.indices) * rows, 1)
+
+
+def bag_of(r: Any, w: Any, c: Any, t: Any) -> Any:
+    """The op of another table, or other factors."""
+    return t.embedding_bag(t.reshape(r.index, (r.bags.indices,)), w, r.starts, mode="mean" if r.bags.mean else "sum",
+                           include_last_offset=r.bags.starts > r.bags.count, per_sample_weights=c,
+                           padding_idx=r.bags.padding if r.bags.padding >= 0 else None)
+
+
+EMBEDDING_BAG = Op("embedding_bag", embedding_bag_forward, embedding_bag_adjoint, row=EmbeddingBag,
+                   saves={"w": "index starts c", "c": "w index starts"}, stores=True, lists="bags.listed",
+                   errors=_BAG_ERRORS, doc="sums or means of rows of a table",
+                   composition={"w": bag_to_w, "c": bag_to_c},
+                   tangent={"w": lambda r, d, t: bag_of(r, d, r.c if r.bags.weighted else None, t),
+                            "c": lambda r, d, t: bag_of(r, r.w, d, t)})
+
+
+def bag_choice_forward(op: BagChoice, f: Any, i: Any, b: Any) -> int:
+    """y[j, k] = the index[l] of bag j with the maximum w[index[l], k], -1 if it is empty. NaN counts as maximum."""
+    n = op.bags.width
+    for j in range(op.bags.count):
+        y, end, found = op.y + j * n, bag_end(op, op.bags, op.starts, j, i), 0
         if end < 0:
             return 2
         for k in range(n):
-            f[y + k] = 0.0
-            i[chosen + k] = -1
+            i[y + k] = -1
         for place in range(i[op.starts + j], end):
             at = i[op.index + place]
             if at < 0 or at >= op.bags.rows:
                 return outside(at)
             if at != op.bags.padding:
                 for k in range(n):
-                    x, best = f[op.w + at * n + k], f[y + k]
-                    if found == 0 or (best == best and not x <= best):
-                        f[y + k] = x
-                        i[chosen + k] = at
+                    best = f[op.w + max(i[y + k], 0) * n + k]
+                    if found == 0 or (best == best and not f[op.w + at * n + k] <= best):
+                        i[y + k] = at
                 found = 1
+    return 0
+
+
+BAG_CHOICE = Op("bag_choice", bag_choice_forward, row=BagChoice, errors=_BAG_ERRORS,
+                doc="the rows of a table that have the maxima of a bag")
+
+
+def embedding_bag_max_forward(op: EmbeddingBagMax, f: Any, i: Any, b: Any) -> int:
+    """y[j, k] = w[chosen[j, k], k], or 0."""
+    n = op.bags.width
+    for j in range(op.bags.count * n):
+        row = i[op.chosen + j]
+        f[op.y + j] = f[op.w + row * n + j % n] if row >= 0 else cast(0.0, f)
     return 0
 
 
@@ -313,9 +440,25 @@ def embedding_bag_max_adjoint(op: EmbeddingBagMax, f: Any, i: Any, b: Any) -> in
     return 0
 
 
+def bag_max_to(r: Any, g: Any, t: Any) -> Any:
+    """dw[chosen[j, k], k] = sum g[j, k]."""
+    if r.bags.rows == 0:
+        return 0
+    return t.scatter_along(np.zeros(r.shape_of("w")), 0, r.chosen, r.shape, t.where(t.less(r.chosen, 0), 0.0, g), True,
+                           True)
+
+
+def bag_max_by(r: Any, d: Any, t: Any) -> Any:
+    """dy[j, k] = d[chosen[j, k], k], or 0."""
+    if r.bags.rows == 0:
+        return 0
+    return t.where(t.less(r.chosen, 0), 0.0, t.gather_along(d, 0, r.chosen, r.shape, True))
+
+
 EMBEDDING_BAG_MAX = Op("embedding_bag_max", embedding_bag_max_forward, embedding_bag_max_adjoint, row=EmbeddingBagMax,
                        saves={"w": "chosen"}, stores=True, lists="bags.listed", errors=_BAG_ERRORS,
-                       doc="greatest elements of rows of a table")
+                       doc="greatest elements of rows of a table", composition={"w": bag_max_to},
+                       tangent={"w": bag_max_by})
 
 
 class OneHot(Row):
@@ -340,4 +483,5 @@ def one_hot_forward(op: OneHot, f: Any, i: Any, b: Any) -> int:
 
 ONE_HOT = Op("one_hot", one_hot_forward, row=OneHot,
              errors={1: (IndexRangeError, "index {index} lies outside the {classes} classes")},
-             doc="a 1 at the place of each index")
+             doc="a 1 at the place of each index",
+             batching=lambda r, t: t.one_hot_rows(r.index, r.classes, r.call.dtype))

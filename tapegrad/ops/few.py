@@ -15,6 +15,7 @@ import numpy as np
 from ..engine.language import bits_float, cast, device, device_pair, float_bits
 from ..engine.mathematics import vecmath as m
 from ..engine.row import contiguous, declared
+from .softmax import through_softmax
 from .table import Op, kernel_of
 
 MOST = 8  # numbers
@@ -43,7 +44,7 @@ _SCOPE = {"cast": cast, "kept": kept, "where": m.where, "exp": m.exp, "minus": m
 
 
 def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Iterable[str], saves: Mapping[str, str],
-         doc: str, straight: bool = False) -> Op:
+         doc: str, straight: bool = False, **rules: Any) -> Op:
     names = [f"x{j}" for j in range(inputs)]
     row = declared("Few", {"y": "Output", **dict.fromkeys(names, "Input")}, **dict.fromkeys(names, contiguous))
     # all loads before any store, for LLVM cannot rule out aliasing
@@ -54,7 +55,7 @@ def _few(name: str, form: str, inputs: int, forward: Iterable[str], adjoint: Ite
         return partial(kernel_of, source, "few", {**_SCOPE, "Few": row})
 
     return Op(name, kernel(forward), kernel(adjoint), row=row, saves=saves, stores=True, doc=doc, in_turn=True,
-              form=form, straight=straight)
+              form=form, straight=straight, **rules)
 
 
 def _added(target: str, bit: int, value: str) -> str:
@@ -86,7 +87,18 @@ def stack(count: int) -> Op:
     """Define y = x1, x2, ..."""
     numbers = range(count)
     return _few("stack", str(count), count, [f"f[y + {j}] = f[x{j}]" for j in numbers],
-                _given([f"f[g + {j}]" for j in numbers]), {}, "scalars side by side")
+                _given([f"f[g + {j}]" for j in numbers]), {}, "scalars side by side",
+                composition={f"x{j}": _part(j) for j in numbers}, batching=partial(_stacks, count=count))
+
+
+def _part(j: int) -> Callable:
+    """dx_j = g_j."""
+    return lambda r, g, t: t.reshape(t.reshape(g, (-1,))[j], r.shape_of(f"x{j}"))
+
+
+def _stacks(r: Any, t: Any, count: int) -> Any:
+    """The scalars of each side by side."""
+    return t.stack([t.reshape(r.whole(f"x{j}"), (r.size,)) for j in range(count)], 1)
 
 
 def softmax(count: int, gathers: bool) -> Op:
@@ -102,8 +114,10 @@ def softmax(count: int, gathers: bool) -> Op:
     adjoint = [*(f"y{k}, g{k} = f[y + {k}], f[g + {k}]" for k in numbers), f"inner = {inner}",
                *(_given(slopes) if gathers else [_added(f"dx0 + {k}", 1, slope) for k, slope in enumerate(slopes)])]
     inputs, form = (count, f"of{count}") if gathers else (1, str(count))
+    rules = {} if gathers else {"composition": {"x0": through_softmax}, "tangent": {"x0": through_softmax},
+                                "batching": lambda r, t: t.softmax(r.x0, -1)}
     return _few("softmax", form, inputs, forward, adjoint, {f"x{j}": "y" for j in range(inputs)}, "e^x / sum e^x",
-                straight=True)
+                straight=True, **rules)
 
 
 def total(count: int, scaled: bool) -> Op:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..engine.language import cast, device
 from ..engine.row import Aux, Input, Nest, Output, Row, contiguous, int64
 from .indexed import add_by_index, rows_together, wrapped
@@ -26,6 +28,7 @@ class Gather(Row):
     index: Input = int64
     extent: int  # of the axis
     stride: int  # of x along it
+    axis: int
     wraps: bool  # whether negative indices count from the end
     nest: Nest = Nest.over("x", "index")
 
@@ -60,8 +63,21 @@ def gather_adjoint(op: Gather, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def gather_to(r: Any, g: Any, t: Any) -> Any:
+    """dx at the place of y, with index along the axis = sum g."""
+    return t.scatter_along(np.zeros(r.shape_of("x")), r.axis, r.index, r.shape, g, r.wraps, True)
+
+
+def gather_each(r: Any, t: Any) -> Any:
+    """One more axis before the one that is indexed."""
+    last = r.call.op is not GATHER
+    x = r.x if r.has_axis("x") else r.whole("x") if last else t.expand_dims(r.x, 0)
+    return t.gather_along(x, r.axis + 1, r.index, (r.size, *r.call.shape), r.wraps, last)
+
+
 GATHER = Op("gather", gather_forward, gather_adjoint, row=Gather, saves={"x": "index"}, errors=OUT_OF_RANGE,
-            doc="an element for each index along an axis")
+            doc="an element for each index along an axis", composition={"x": gather_to}, batching=gather_each,
+            tangent={"x": lambda r, d, t: t.gather_along(d, r.axis, r.index, r.shape, r.wraps)})
 
 
 class Scatter(Row):
@@ -75,6 +91,8 @@ class Scatter(Row):
     elements: int  # of y
     extent: int  # of the axis
     stride: int  # of y along it
+    axis: int
+    wraps: bool  # whether negative indices count from the end
     adds: bool
     nest: Nest = Nest.over("y", "index", "s")
 
@@ -93,9 +111,9 @@ def scatter_forward(op: Scatter, f: Any, i: Any, b: Any) -> int:
         to, index = row_offset(op, op.nest, 0, row), op.index + row_offset(op, op.nest, 1, row)
         s = row_offset(op, op.nest, 2, row)
         for k in range(columns):
-            at = i[index + k * by]
-            if at < 0 or at >= extent:
-                return outside(at)
+            at = position(i[index + k * by], extent, op.wraps)
+            if at < 0:
+                return outside(i[index + k * by])
             place, value = to + k * along + at * stride, f[op.s + s + k * step]
             if not adds:
                 f[op.y + place] = value
@@ -121,11 +139,94 @@ def scatter_adjoint(op: Scatter, f: Any, i: Any, b: Any) -> int:
             to, index = row_offset(op, op.nest, 0, row), op.index + row_offset(op, op.nest, 1, row)
             ds = row_offset(op, op.nest, 2, row)
             for k in range(columns):
-                place = to + k * along + i[index + k * by] * stride
+                place = to + k * along + wrapped(i[index + k * by], op.extent) * stride
                 if adds or i[owner + place] == row * columns + k:
                     f[op.d.s + ds + k * step] += f[op.g + place]
     return 0
 
 
-SCATTER = Op("scatter", scatter_forward, scatter_adjoint, row=Scatter, saves={"x": "owner", "s": "index owner"},
-             stores=True, errors=OUT_OF_RANGE, doc="a copy with elements replaced, or added to, by an index each")
+def scatter_through(r: Any, g: Any, t: Any) -> Any:
+    """g, 0 where it was overwritten: of dx and of its tangent."""
+    return g if r.adds else t.scatter_along(g, r.axis, r.index, r.shape_of("index"), 0.0, r.wraps, False)
+
+
+def scatter_to_s(r: Any, g: Any, t: Any) -> Any:
+    """ds = g at the place of s with index along the axis, of what was overwritten later 0."""
+    return t.gather_along(g, r.axis, r.index, r.shape_of("s"), r.wraps, not r.adds)
+
+
+def scatter_by_s(r: Any, d: Any, t: Any) -> Any:
+    """Zeros with d put as s is."""
+    return t.scatter_along(np.zeros(r.shape), r.axis, r.index, r.shape_of("index"), d, r.wraps, r.adds)
+
+
+def scatter_each(r: Any, t: Any) -> Any:
+    """One more axis before the one that is indexed."""
+    shape = r.call.inputs[1].shape
+    return t.scatter_along(r.whole("x"), r.axis + 1, r.index, (r.size, *shape), r.s, r.wraps, r.adds)
+
+
+SCATTER = Op("scatter", scatter_forward, scatter_adjoint, row=Scatter, saves={"x": "owner index", "s": "index owner"},
+             stores=True, errors=OUT_OF_RANGE, doc="a copy with elements replaced, or added to, by an index each",
+             composition={"x": scatter_through, "s": scatter_to_s}, batching=scatter_each,
+             tangent={"x": scatter_through, "s": scatter_by_s})
+
+
+class GatherLast(Row):
+    """Its nest is that of x without the axis, and of the index."""
+
+    y: Output
+    x: Input = contiguous
+    index: Input = int64
+    owner: Aux  # which element of y read an element of x last, or -1
+    elements: int  # of x
+    extent: int  # of the axis
+    stride: int  # of x along it
+    axis: int
+    wraps: bool  # whether negative indices count from the end
+    nest: Nest = Nest.over("x", "index")
+
+
+def gather_last_forward(op: GatherLast, f: Any, i: Any, b: Any) -> int:
+    """y = x at the place of y, with index along the axis, if no later element of y has that place; else 0."""
+    columns, extent, stride, owner, zero = op.nest.columns, op.extent, op.stride, op.owner, cast(0.0, f)
+    along, by = column_stride(op, op.nest, 0), column_stride(op, op.nest, 1)
+    for k in range(op.elements):
+        i[owner + k] = -1
+    for last in range(2):
+        for row in range(op.nest.rows):
+            to, index = row_offset(op, op.nest, 0, row), op.index + row_offset(op, op.nest, 1, row)
+            for k in range(columns):
+                at = position(i[index + k * by], extent, op.wraps)
+                if at < 0:
+                    return outside(i[index + k * by])
+                place, y = to + k * along + at * stride, row * columns + k
+                if last == 0:
+                    i[owner + place] = y
+                else:
+                    f[op.y + y] = f[op.x + place] if i[owner + place] == y else zero
+    return 0
+
+
+def gather_last_adjoint(op: GatherLast, f: Any, i: Any, b: Any) -> int:
+    """dx += g at the place that it was read from."""
+    columns, extent, stride, owner = op.nest.columns, op.extent, op.stride, op.owner
+    along, by = column_stride(op, op.nest, 0), column_stride(op, op.nest, 1)
+    for row in range(op.nest.rows):
+        to, index = row_offset(op, op.nest, 0, row), op.index + row_offset(op, op.nest, 1, row)
+        for k in range(columns):
+            place, y = to + k * along + wrapped(i[index + k * by], extent) * stride, row * columns + k
+            if i[owner + place] == y:
+                f[op.d.x + place] += f[op.g + y]
+    return 0
+
+
+def gather_last_to(r: Any, g: Any, t: Any) -> Any:
+    """Zeros with g written at the places."""
+    return t.scatter_along(np.zeros(r.shape_of("x")), r.axis, r.index, r.shape, g, r.wraps, False)
+
+
+GATHER_LAST = Op("gather_last", gather_last_forward, gather_last_adjoint, row=GatherLast, saves={"x": "index owner"},
+                 errors=OUT_OF_RANGE, doc="what each element written by an index gets of the adjoint",
+                 composition={"x": gather_last_to}, batching=gather_each,
+                 tangent={"x": lambda r, d, t: t.gather_along(d, r.axis, r.index, r.shape, r.wraps, True)})

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ..engine.language import cast, device, doubles_at, plus, read, wide
 from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals
 from ..engine.mathematics.sums import ROWS as TOGETHER
@@ -124,7 +126,7 @@ WHERE = Op("where", where_forward, where_adjoint, row=Where, saves={"u": "condit
            composition={"u": lambda r, g, t: t.where(r.condition, g, 0.0),
                         "v": lambda r, g, t: t.where(r.condition, 0.0, g)},
            tangent={"u": lambda r, d, t: t.where(r.condition, d, 0.0),
-                    "v": lambda r, d, t: t.where(r.condition, 0.0, d)})
+                    "v": lambda r, d, t: t.where(r.condition, 0.0, d)}, batching="nest")
 
 
 # ------------------------------------------------------------------ conversions and copies of other dtypes
@@ -150,7 +152,8 @@ def convert(op: Conversion, f, i, b):
 def conversion(name: str, element: str, doc: str) -> Op:
     """Define an op that does `element` for each element ``x + k * step``."""
     scope = {"cast": cast, "column_stride": column_stride, "row_offset": row_offset, "Conversion": Conversion}
-    return Op(name, partial(kernel_of, _CONVERSION.format(element=element), "convert", scope), row=Conversion, doc=doc)
+    return Op(name, partial(kernel_of, _CONVERSION.format(element=element), "convert", scope), row=Conversion, doc=doc,
+              batching="nest")
 
 
 FROM_INT64 = conversion("from_int64", "f[y + k] = cast(i[x + k * step], f)", "int64 to float")
@@ -238,9 +241,15 @@ def concatenate_to(j: int) -> Callable:
     return contribution
 
 
+def concatenate_each(r: Any, t: Any) -> Any:
+    """As many rows for each of the batch."""
+    widths = {f"x{j}": r.widths[j] for j in range(JOINED)}
+    return t.concatenate([t.reshape(r.whole(x), (r.size * r.rows, n)) for x, n in widths.items() if n], 1)
+
+
 CONCATENATE = Op("concatenate", concatenate_forward, concatenate_adjoint, row=Concatenate, saves={}, stores=True,
                  doc="arrays side by side along an axis", shares=joined_parts, in_turn=True,
-                 composition={f"x{j}": concatenate_to(j) for j in range(JOINED)})
+                 composition={f"x{j}": concatenate_to(j) for j in range(JOINED)}, batching=concatenate_each)
 
 
 # ------------------------------------------------------------------ take and put
@@ -300,8 +309,19 @@ def take_adjoint(op: Take, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+def take_to(r: Any, g: Any, t: Any) -> Any:
+    """dx[o, index[j], :] = sum g[o, j, :]."""
+    return t.reshape(t.index_add(np.zeros((r.outer, r.extent, r.inner)), 1, t.reshape(r.index, (r.count,)),
+                                 t.reshape(g, (r.outer, r.count, r.inner))), r.shape_of("x"))
+
+
+def take_by(r: Any, d: Any, t: Any) -> Any:
+    """dy[o, j, :] = d[o, index[j], :]."""
+    return t.reshape(t.take(t.reshape(d, (r.outer, r.extent, r.inner)), t.reshape(r.index, (r.count,)), 1), r.shape)
+
+
 TAKE = Op("take", take_forward, take_adjoint, row=Take, saves={"x": "index"}, errors=OUT_OF_RANGE,
-          doc="slices of an axis, by index")
+          doc="slices of an axis, by index", composition={"x": take_to}, tangent={"x": take_by}, batching="rows index")
 
 
 class Put(Row):
@@ -359,8 +379,39 @@ def put_adjoint(op: Put, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-PUT = Op("put", put_forward, put_adjoint, row=Put, saves={"x": "owner", "v": "index owner"}, errors=OUT_OF_RANGE,
-         doc="a copy with slices of an axis replaced or added to")
+def put_through(r: Any, g: Any, t: Any) -> Any:
+    """g, 0 where it was overwritten: of dx and of its tangent."""
+    if r.adds:
+        return g
+    whole = t.reshape(g, (r.outer, r.extent, r.inner))
+    return t.reshape(t.scatter_along(whole, 1, *_put_index(r, t), 0.0, True, False), r.shape)
+
+
+def put_to_v(r: Any, g: Any, t: Any) -> Any:
+    """dv[o, j, :] = g[o, index[j], :], of what was overwritten later 0."""
+    whole = t.reshape(g, (r.outer, r.extent, r.inner))
+    if r.adds:
+        return t.reshape(t.take(whole, t.reshape(r.index, (r.count,)), 1), r.shape_of("v"))
+    return t.reshape(t.gather_along(whole, 1, *_put_index(r, t), True, True), r.shape_of("v"))
+
+
+def put_by_v(r: Any, d: Any, t: Any) -> Any:
+    """Zeros with d put as v is."""
+    nothing, d = np.zeros((r.outer, r.extent, r.inner)), t.reshape(d, (r.outer, r.count, r.inner))
+    if r.adds:
+        return t.reshape(t.index_add(nothing, 1, t.reshape(r.index, (r.count,)), d), r.shape)
+    return t.reshape(t.scatter_along(nothing, 1, *_put_index(r, t), d, True, False), r.shape)
+
+
+def _put_index(r: Any, t: Any) -> tuple[Any, tuple[int, int, int]]:
+    """The index of slices, and the shape in which there is one for each element."""
+    return t.reshape(r.index, (1, r.count, 1)), (r.outer, r.count, r.inner)
+
+
+PUT = Op("put", put_forward, put_adjoint, row=Put, saves={"x": "owner index", "v": "index owner"},
+         errors=OUT_OF_RANGE, doc="a copy with slices of an axis replaced or added to",
+         composition={"x": put_through, "v": put_to_v}, tangent={"x": put_through, "v": put_by_v},
+         batching="rows index")
 
 
 class Ravel(Row):
@@ -420,4 +471,4 @@ def pad_adjoint(op: Pad, f: Any, i: Any, b: Any) -> int:
 
 
 PAD = Op("pad", pad_forward, pad_adjoint, row=Pad, saves={}, doc="a constant frame around an array",
-         composition={"x": lambda r, g, t: r.read_as(g, "y", r.shape_of("x"), r.offset)})
+         composition={"x": lambda r, g, t: r.read_as(g, "y", r.shape_of("x"), r.offset)}, batching="nest")

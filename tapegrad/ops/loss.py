@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from ..engine.language import apart, cast, device, plus, read, wide, write
 from ..engine.mathematics import vecmath as m
@@ -180,9 +183,102 @@ def cross_entropy_adjoint(op: RowLoss, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+class Targets(Row):
+    y: Output
+    targets: Input = contiguous | int64
+    weights: Input = contiguous | absent  # of the classes
+    rows: int
+    classes: int
+    ignored: int  # ignore_index
+    smoothing: float
+    reduction: int
+    weighted: bool
+
+
+def targets_forward(op: Targets, f: Any, i: Any, b: Any) -> int:
+    """Q_c = ((1 - s) w_t [c = t] + s/n w_c) / divisor, 0 in rows that are ignored: the loss is sum_c Q_c (L - x_c)."""
+    n, smoothing, one = op.classes, op.smoothing, cast(1.0, f)
+    total, soft = wide(cast(0.0, f)), smoothing / cast(n, f)
+    for row in range(op.rows):
+        target, y = i[op.targets + row], op.y + row * n
+        for k in range(n):
+            f[y + k] = 0.0
+        if target != op.ignored:
+            if target < 0 or target >= n:
+                return outside(target)
+            for k in range(n):
+                f[y + k] = soft * (f[op.weights + k] if op.weighted != 0 else one)
+            own = f[op.weights + target] if op.weighted != 0 else one
+            f[y + target] += (1.0 - smoothing) * own
+            total += wide(own)
+    if op.reduction == MEAN:
+        for row in range(op.rows):
+            if i[op.targets + row] != op.ignored:
+                for k in range(op.y + row * n, op.y + row * n + n):
+                    f[k] *= cast(1.0 / total, f)
+    return 0
+
+
+TARGETS = Op("targets", targets_forward, row=Targets, errors=BAD_TARGET,
+             doc="what the scores of a classification are held against")
+
+
+def row_loss_each(r: Any, t: Any) -> Any:
+    """As many rows for each of the batch, and the reduction over those of each."""
+    if r.has_axis("weights") or not r.has_axis("x"):
+        return None
+    weights, rows = r.weights if r.weighted else None, r.size * r.rows
+    x, targets = t.reshape(r.x, (rows, r.classes)), t.reshape(r.whole("targets"), (rows,))
+    if r.call.op is NLL:
+        losses = t.nll_rows(x, targets, weights, r.ignored)
+    else:
+        losses = t.cross_entropy_rows(x, targets, weights, r.ignored, r.smoothing)
+    if r.reduction == NONE:
+        return losses
+    total = t.sum(t.reshape(losses, (r.size, r.rows)), 1)
+    if r.reduction == SUM:
+        return total
+    ones = t.nll_rows(np.full((rows, r.classes), -1.0, r.call.dtype), targets, weights, r.ignored)
+    return total / t.sum(t.reshape(ones, (r.size, r.rows)), 1)
+
+
+def held_against(r: Any, t: Any, smoothing: float) -> Any:
+    """Q, of the targets."""
+    return t.target_rows(r.targets, r.classes, r.weights if r.weighted else None, r.ignored, smoothing, r.reduction,
+                         r.kinds[0][1])
+
+
+def of_rows(r: Any, g: Any, t: Any) -> Any:
+    """The adjoint of each row's loss, as a column."""
+    return t.reshape(g, (r.rows, 1)) if r.reduction == NONE else g
+
+
+def of_losses(r: Any, losses: Any, t: Any) -> Any:
+    """The losses of the rows, reduced."""
+    return t.sum(losses, 1) if r.reduction == NONE else t.sum(losses)
+
+
+def cross_entropy_slopes(r: Any, t: Any) -> Any:
+    """p sum Q - Q, p = softmax x."""
+    q = held_against(r, t, r.smoothing)
+    total = t.sum(q, 1, keepdims=True)
+    return t.softmax(t.where(t.equal(total, 0.0), 0.0, r.x), 1) * total - q
+
+
+def nll_slopes(r: Any, t: Any) -> Any:
+    """-Q."""
+    return -held_against(r, t, 0.0)
+
+
+def row_loss_rules(slopes: Callable) -> dict[str, Any]:
+    """dx = g w and its transpose, w the slopes; and the rule of batching."""
+    return {"composition": {"x": lambda r, g, t: of_rows(r, g, t) * slopes(r, t)},
+            "tangent": {"x": lambda r, d, t: of_losses(r, d * slopes(r, t), t)}, "batching": row_loss_each}
+
+
 CROSS_ENTROPY = Op("cross_entropy", cross_entropy_forward, cross_entropy_adjoint, row=RowLoss, stores=True,
                    saves={"x": "x targets weights log_sums"}, errors=BAD_TARGET,
-                   doc="-ln softmax(x)_t, weighted and smoothed")
+                   doc="-ln softmax(x)_t, weighted and smoothed", **row_loss_rules(cross_entropy_slopes))
 
 
 def nll_forward(op: RowLoss, f: Any, i: Any, b: Any) -> int:
@@ -216,4 +312,4 @@ def nll_adjoint(op: RowLoss, f: Any, i: Any, b: Any) -> int:
 
 
 NLL = Op("nll", nll_forward, nll_adjoint, row=RowLoss, saves={"x": "targets weights"}, errors=BAD_TARGET,
-         doc="-x_t, weighted")
+         doc="-x_t, weighted", **row_loss_rules(nll_slopes))

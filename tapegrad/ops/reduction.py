@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..engine.language import cast, device, doubles_at, frame, plus, wide
 from ..engine.mathematics import vecmath as m
 from ..engine.mathematics.sums import (
@@ -138,10 +140,10 @@ def row_sum_adjoint(op: Sum, f: Any, i: Any, b: Any) -> int:
 
 _SUM = {"x": lambda r, g, t: r.read_as(g, "y", r.shape_of("x")) * r.scale}
 SUM = Op("sum", sum_forward, sum_adjoint, row=Sum, saves={}, stores=True,
-         doc="sum over axes, times a number (mean: 1/n)", composition=_SUM)
+         doc="sum over axes, times a number (mean: 1/n)", composition=_SUM, batching="nest")
 #: of one row without gaps to one number
 ROW_SUM = Op("sum", row_sum_forward, row_sum_adjoint, row=Sum, saves={}, stores=True, doc=SUM.doc, form="row",
-             composition=_SUM)
+             composition=_SUM, batching="nest")
 
 
 # The same of one contiguous row in strips of whole blocks: equal to the bit, for the blocks are added in order.
@@ -198,10 +200,32 @@ class Along(Row):
 ROWS: dict[str, Op] = {}
 
 
-def rows(name: str, forward: Callable, adjoint: Callable, saves: str, reduces: bool, doc: str) -> Op:
+class InRows:
+    """An instruction of an op along an axis whose operands are seen as matrices, for its composition."""
+
+    def __init__(self, r: Any, t: Any, width: int) -> None:
+        self._r, self._t, self._width = r, t, width
+
+    @property
+    def x(self) -> Any:
+        return self._t.reshape(self._r.x, (self._r.rows, self._r.n))
+
+    @property
+    def y(self) -> Any:
+        return self._t.reshape(self._r.y, (self._r.rows, self._width))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._r, name)
+
+
+def rows(name: str, forward: Callable, adjoint: Callable, saves: str, reduces: bool, doc: str,
+         contribution: Callable | None = None, tangent: Callable | None = None,
+         weights: Callable | None = None) -> Op:
     """Define an op over rows: ``forward(f, y, x, n, p)`` and ``adjoint(f, y, g, x, dx, n, p, store)``.
 
-    A reducing op has one output element a row, the others `n`.
+    A reducing op has one output element a row, the others `n`. Its composition is over matrices (rows, n) or
+    (rows, 1): ``contribution(r, g, t)`` and ``tangent(r, d, t)``, of a reducing op else ``g w`` and ``sum d w`` with
+    the slopes ``w = weights(r, t)``, None for 0.
     """
     device(forward)
     device(adjoint)
@@ -220,8 +244,35 @@ def rows(name: str, forward: Callable, adjoint: Callable, saves: str, reduces: b
             adjoint(f, op.y + row * out, op.g + row * out, op.x + row * n, op.d.x + row * n, n, p, op.stores.x)
         return 0
 
-    op = ROWS[name] = Op(name, run, run_adjoint, row=Along, saves={"x": saves}, stores=True, doc=doc)
+    def over_rows(rule: Callable, forwards: bool) -> Callable:
+        def found(r: Any, moved: Any, t: Any) -> Any:
+            width = 1 if reduces else r.n
+            given = t.reshape(moved, (r.rows, r.n if forwards else width))
+            result = rule(InRows(r, t, width), given, t)
+            return 0 if result is None else t.reshape(result, r.shape if forwards else r.shape_of("x"))
+
+        return found
+
+    if weights is not None:
+        contribution, tangent = weighted(weights)
+    op = ROWS[name] = Op(name, run, run_adjoint, row=Along, saves={"x": saves}, stores=True, doc=doc, batching="rows",
+                         composition={"x": over_rows(contribution, False)} if contribution else None,
+                         tangent={"x": over_rows(tangent, True)} if tangent else None)
     return op
+
+
+def weighted(weights: Callable) -> tuple[Callable, Callable]:
+    """dx = g w and dy = sum w d, where a row's slopes w are not 0 altogether."""
+
+    def contribution(r: Any, g: Any, t: Any) -> Any:
+        w = weights(r, t)
+        return None if w is None else g * w
+
+    def tangent(r: Any, d: Any, t: Any) -> Any:
+        w = weights(r, t)
+        return None if w is None else t.sum(d * w, 1)
+
+    return contribution, tangent
 
 
 @device
@@ -304,30 +355,6 @@ def tie_row(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool
     return 0
 
 
-def prod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    result = wide(cast(1.0, f))  # a product may leave the range of float32 and return to it
-    for k in range(n):
-        result *= wide(f[x + k])
-    f[y] = cast(result, f)
-    return 0
-
-
-def prod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
-    """dx_k += g * product of the others: y / x_k where that is safe, else multiplied out (zeros, overflow)."""
-    result = f[y]
-    size = m.abs(result)
-    safe = size > 1e-30 and size < 1e30
-    for k in range(n):
-        others = wide(cast(1.0, f))
-        if safe:
-            others = wide(result / f[x + k])
-        else:
-            for j in range(n):
-                others *= wide(f[x + j]) if j != k else 1.0
-        accumulate(f, dx + k, cast(wide(f[g]) * others, f), store)
-    return 0
-
-
 @device
 def mean_of(f: Any, x: int, n: int) -> Any:
     """Mean of a row, corrected by the mean of the residuals; exact for equal numbers."""
@@ -387,117 +414,42 @@ def std_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, sto
     return 0
 
 
-def logsumexp_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    """max + ln sum e^(x - max)."""
-    if n == 0:
-        f[y] = -INFINITY
-        return 0
-    top = greatest(f, x, n)
-    if m.abs(top) == INFINITY:
-        f[y] = top
-        return 0
-    f[y] = top + m.log(cast(exponential_sum(f, x, n, top), f))
-    return 0
+def of_ties(r: Any, t: Any) -> tuple[Any, Any]:
+    """Which elements equal the result, and how many: all NaN where one is."""
+    ties = t.logical_or(t.equal(r.x, r.y), t.not_equal(r.x, r.x))
+    return ties, t.sum(t.where(ties, np.ones(1, r.x.dtype), 0.0), 1, keepdims=True)
 
 
-def logsumexp_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
-    result = f[y]
-    for k in range(n):
-        share = m.exp(f[x + k] - result)
-        accumulate(f, dx + k, f[g] * (0.0 if result == -INFINITY else share), store)
-    return 0
+def to_ties(r: Any, g: Any, t: Any) -> Any:
+    """dx = g shared among the ties."""
+    ties, count = of_ties(r, t)
+    return t.where(ties, g / count, 0.0)
 
 
-def softmax_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    """e^(x - max) / sum."""
-    if n == 0:
-        return 0
-    top = greatest(f, x, n)
-    total = wide(cast(0.0, f))
-    for first in range(0, n, SUMMED):
-        part = cast(0.0, f)
-        for k in range(first, min(first + SUMMED, n)):
-            e = m.exp(f[x + k] - top)
-            f[y + k] = e
-            part = plus(part, e)
-        total += wide(part)
-    scale = 1.0 / cast(total, f)
-    for k in range(n):
-        f[y + k] *= scale
-    return 0
+def by_ties(r: Any, d: Any, t: Any) -> Any:
+    """dy = the mean of d over the ties."""
+    ties, count = of_ties(r, t)
+    return t.sum(t.where(ties, d / count, 0.0), 1)
 
 
-def softmax_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
-    """dx += y (g - sum g y)."""
-    inner = cast(product_sum(f, g, y, n), f)
-    for k in range(n):
-        accumulate(f, dx + k, f[y + k] * (f[g + k] - inner), store)
-    return 0
+def deviations(r: Any, t: Any) -> Any:
+    """x - mean."""
+    return r.x - t.mean(r.x, 1, keepdims=True)
 
 
-def log_softmax_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    """x - max - ln sum e^(x - max)."""
-    if n == 0:
-        return 0
-    top = greatest(f, x, n)
-    shift = m.log(cast(exponential_sum(f, x, n, top), f))
-    for k in range(n):
-        f[y + k] = (f[x + k] - top) - shift
-    return 0
+def var_slopes(r: Any, t: Any) -> Any:
+    """2 (x - mean) / p."""
+    return deviations(r, t) * (2.0 / r.p if r.p else INFINITY)
 
 
-def log_softmax_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
-    """dx += g - e^y sum g."""
-    inner = cast(row_total(f, g, n), f)
-    for k in range(n):
-        accumulate(f, dx + k, f[g + k] - m.exp(f[y + k]) * inner, store)
-    return 0
+def std_slopes(r: Any, t: Any) -> Any:
+    """(x - mean) / (p y), and 0 where all are equal."""
+    alike = t.equal(r.y, 0.0)
+    return t.where(alike, 0.0, deviations(r, t) / t.where(alike, 1.0, r.y)) * (1.0 / r.p if r.p else INFINITY)
 
 
-def cumsum_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    total = wide(cast(0.0, f))
-    for k in range(n):
-        total += wide(f[x + k])
-        f[y + k] = cast(total, f)
-    return 0
-
-
-def cumsum_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
-    """dx_k += sum of g from k on."""
-    total = wide(cast(0.0, f))
-    for back in range(n):
-        k = n - 1 - back
-        total += wide(f[g + k])
-        accumulate(f, dx + k, cast(total, f), store)
-    return 0
-
-
-def cumprod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
-    product = wide(cast(1.0, f))
-    for k in range(n):
-        product *= wide(f[x + k])
-        f[y + k] = cast(product, f)
-    return 0
-
-
-def cumprod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
-    """dx_k += y_(k-1) s_k, s_k = g_k + x_(k+1) s_(k+1): no division, so that zeros are not special."""
-    rest, one = wide(cast(0.0, f)), cast(1.0, f)
-    for back in range(n):
-        k = n - 1 - back
-        rest += wide(f[g + k])
-        accumulate(f, dx + k, cast(rest * wide(f[y + k - 1] if k > 0 else one), f), store)
-        rest *= wide(f[x + k])
-    return 0
-
-
-rows("max", max_row, tie_row, "y x", True, "greatest; ties share the gradient equally")
-rows("min", min_row, tie_row, "y x", True, "least; ties share the gradient equally")
-rows("prod", prod_row, prod_row_adjoint, "y x", True, "product")
-rows("var", var_row, var_row_adjoint, "x", True, "sum (x - mean)^2 / p")
-rows("std", std_row, std_row_adjoint, "y x", True, "root of sum (x - mean)^2 / p; slope 0 where all are equal")
-rows("logsumexp", logsumexp_row, logsumexp_row_adjoint, "y x", True, "ln sum e^x")
-rows("softmax", softmax_row, softmax_row_adjoint, "y", False, "e^x / sum e^x")
-rows("log_softmax", log_softmax_row, log_softmax_row_adjoint, "y", False, "ln softmax")
-rows("cumsum", cumsum_row, cumsum_row_adjoint, "", False, "running sum")
-rows("cumprod", cumprod_row, cumprod_row_adjoint, "y x", False, "running product")
+MAX = rows("max", max_row, tie_row, "y x", True, "greatest; ties share the gradient equally", to_ties, by_ties)
+MIN = rows("min", min_row, tie_row, "y x", True, "least; ties share the gradient equally", to_ties, by_ties)
+VAR = rows("var", var_row, var_row_adjoint, "x", True, "sum (x - mean)^2 / p", weights=var_slopes)
+STD = rows("std", std_row, std_row_adjoint, "y x", True,
+           "root of sum (x - mean)^2 / p; slope 0 where all are equal", weights=std_slopes)

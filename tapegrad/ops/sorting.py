@@ -81,7 +81,7 @@ def argsort_forward(op: Argsort, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-ARGSORT = Op("argsort", argsort_forward, row=Argsort, doc="indices that sort each row")
+ARGSORT = Op("argsort", argsort_forward, row=Argsort, doc="indices that sort each row", batching="rows")
 
 
 class Top(Row):
@@ -109,7 +109,7 @@ def top_forward(op: Top, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-TOP = Op("top", top_forward, row=Top, doc="indices of the best few of each row, in order")
+TOP = Op("top", top_forward, row=Top, doc="indices of the best few of each row, in order", batching="rows")
 
 
 class Argextreme(Row):
@@ -136,4 +136,4 @@ def argextreme_forward(op: Argextreme, f: Any, i: Any, b: Any) -> int:
 
 
 ARGEXTREME = Op("argextreme", argextreme_forward, row=Argextreme,
-                doc="index of the greatest or least of each row")
+                doc="index of the greatest or least of each row", batching="rows")

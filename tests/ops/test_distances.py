@@ -7,6 +7,7 @@ import tapegrad as tg
 from tapegrad.errors import ArgumentError, ShapeError
 
 from .contract import Case, OpContract, close, grid
+from .derivatives import Derivatives, agree_at
 
 INF = np.inf
 
@@ -15,11 +16,11 @@ def pairs(x, z, p):
     return np.linalg.norm(x[..., :, None, :] - z[..., None, :, :], p, axis=-1)
 
 
-X = (grid((3, 5), 1, 0.35, 0.7),)
+X = (grid((3, 5), 1, 0.3, 0.7),)
 TWO = (grid((3, 2), 2, 0.013), grid((4, 2), 3, 0.051, 0.13))
 
 
-class TestDistances(OpContract):
+class TestDistances(OpContract, Derivatives):
     cases = [
         *(Case(f"norm {p}", lambda x, p=p: tg.norm(x, p, 1), lambda x, p=p: np.linalg.norm(x, p, axis=1), X, ties=False,
                single=1e-5)
@@ -77,6 +78,16 @@ def test_gradient_of_a_norm_of_zero_is_zero(p):
     if p >= 0:
         tg.cdist(z, np.ones((4, 3)), p).sum().backward()
         np.testing.assert_array_equal(z.grad.numpy(), np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("p", [0, 0.5, 1, 1.5, 2, 3, INF, -INF, -2])
+def test_rules_of_norms_at_zeros_and_ties_are_those_of_the_adjoint_and_second_derivatives_finite(p):
+    (second,) = agree_at(lambda x: tg.norm(x, p, 1), [[0.0, 0.0, 0.0], [0.0, 2.0, -2.0], [1.0, -1.0, 0.5]])
+    assert np.isfinite(second).all() and not second[0].any()
+    if p >= 0:
+        for second in agree_at(lambda x, z: tg.cdist(x, z, p), [[0.0, 0.0], [1.0, 2.0]],
+                               [[0.0, 0.0], [1.0, 3.0], [2.0, 2.0]]):
+            assert np.isfinite(second).all()
 
 
 def test_equal_extremes_share_the_gradient_and_zeros_count_not():

@@ -8,6 +8,7 @@ import tapegrad.nn.functional as F
 from tapegrad.errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
 
 from .contract import Case, OpContract, uniform
+from .derivatives import Derivatives, agree_at
 
 INDEX = np.array([[2, 0, 2], [3, 3, 2]])
 
@@ -26,7 +27,39 @@ LONG, STARTS, ENDS = np.array([4, 0, 0, 2, 4, 1]), np.array([0, 2, 2]), ((0, 2),
 TABLE = (uniform((5, 3), -1, 1, 4),)
 
 
-class TestEmbedding(OpContract):
+PADDED = (
+    lambda w: F.embedding(INDEX, w, padding_idx=2) ** 2,
+    lambda w: tg.embedding_bag(INDEX, w, mode="mean", padding_idx=2) ** 2,
+    lambda w: tg.embedding_bag(INDEX, w, mode="max", padding_idx=2) ** 2,
+    lambda w: tg.embedding_bag(LONG, w, STARTS, mode="sum", include_last_offset=True) ** 2,
+    lambda w: tg.embedding_bag(LONG[:0], w, [0, 0], mode="mean") ** 2,
+    lambda w: tg.embedding_bag(LONG[:0], w[:0], [0, 0], mode="max") ** 2,
+)
+
+
+@pytest.mark.parametrize("f", PADDED)
+def test_rules_of_lookups_leave_padding_alone(f):
+    (second,) = agree_at(f, TABLE[0])
+    assert np.isfinite(second).all()
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_lookups_of_each_of_a_batch_are_those_of_one(mode):
+    w, index = uniform((2, 5, 3), -1, 1, 4), np.stack([INDEX, INDEX[::-1]])
+    for table_axis, index_axis in ((0, 0), (0, None), (None, 0)):
+        def one(w, k):
+            return tg.embedding_bag(k, w, mode=mode, padding_idx=3) * F.embedding(k[0, :2], w)
+
+        tables, indices = w if table_axis == 0 else w[0], index if index_axis == 0 else index[0]
+        for f in (one, tg.grad(lambda w, k: (one(w, k) ** 2).sum())):
+            found = tg.vmap(f, (table_axis, index_axis))(tables, indices)
+            for b in range(2):
+                alone = f(tg.tensor(w[b] if table_axis == 0 else w[0]), index[b] if index_axis == 0 else index[0])
+                np.testing.assert_allclose(found[b], alone.numpy() if isinstance(alone, tg.Tensor) else alone,
+                                           atol=1e-14)
+
+
+class TestEmbedding(OpContract, Derivatives):
     cases = [
         Case("rows", lambda w: F.embedding(INDEX, w), lambda w: w[INDEX], TABLE),
         Case("one row", lambda w: F.embedding(3, w), lambda w: w[3], TABLE),

@@ -8,6 +8,7 @@ import tapegrad.nn.functional as F
 from tapegrad.errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
 
 from .contract import Case, OpContract, uniform
+from .derivatives import Derivatives, agree_at
 
 TABLE = np.arange(15.0).reshape(5, 3)
 BY_INDEX = {
@@ -79,7 +80,7 @@ def draw(*shapes):
     return tuple(uniform(s, -1.0, 2.0, 20 + k) for k, s in enumerate(shapes))
 
 
-class TestByIndex(OpContract):
+class TestByIndex(OpContract, Derivatives):
     cases = [
         Case("gather rows", lambda x: tg.gather(x, 0, I0), lambda x: gathered(x, I0, 0), draw((4, 3))),
         Case("gather columns", lambda x: tg.gather(x, -1, I1), lambda x: gathered(x, I1, 1), draw((4, 3))),
@@ -128,6 +129,16 @@ def test_triangles_replace_infinities_by_zeros():
     leaf = tg.tensor(x, requires_grad=True)
     tg.triu(leaf).backward(np.ones((2, 2)))
     np.testing.assert_array_equal(leaf.grad.numpy(), [[1.0, 1.0], [0.0, 1.0]])
+
+
+def test_of_several_writes_to_an_element_the_last_has_the_derivatives_in_both_directions():
+    x, v = uniform((3, 2), 1, 2, 1), uniform((4, 2), 1, 2, 2)
+    where = np.array([0, -1, 0, 2])
+    for f in (lambda x, v: x.at[where].set(v) ** 2, lambda x, v: x.at[tg.tensor(where)].set(v) ** 2,
+              lambda x, v: tg.scatter(x, 0, np.repeat(where % 3, 2).reshape(4, 2), v) ** 2):
+        by_x, by_v = agree_at(f, x, v)
+        assert not by_x[[0, 2]].any() and by_x[1].all()
+        assert not by_v[:2].any() and by_v[2:].all()
 
 
 def test_scatter_of_a_number_and_of_nothing():

@@ -6,6 +6,7 @@ import pytest
 import tapegrad as tg
 
 from .contract import Case, OpContract, close, uniform
+from .derivatives import Derivatives
 
 
 def same_code(name, function, *shapes, reference=None):
@@ -14,7 +15,7 @@ def same_code(name, function, *shapes, reference=None):
     return Case(name, function, reference or function, inputs)
 
 
-class TestShapes(OpContract):
+class TestShapes(OpContract, Derivatives):
     cases = [
         same_code("reshape(6)", lambda x: x.reshape(6), (2, 3)),
         same_code("reshape((3, 2))", lambda x: x.reshape((3, 2)), (2, 3)),
@@ -121,7 +122,7 @@ INDICES = {
 }
 
 
-class TestSlices(OpContract):
+class TestSlices(OpContract, Derivatives):
     cases = [same_code(name, lambda x, key=key: x[key], shape) for name, (key, shape) in SLICES.items()] + [
         same_code("slice of a slice", lambda x: x[1:][::2], (7,)),
         same_code("slice of a reversed slice", lambda x: x[::-1][1:3], (6,)),
@@ -131,7 +132,7 @@ class TestSlices(OpContract):
     ]
 
 
-class TestIndices(OpContract):
+class TestIndices(OpContract, Derivatives):
     cases = [
         same_code(name, lambda x, key=key: x[key[0] if len(key) == 1 else key], shape)
         for name, (key, shape) in INDICES.items()
@@ -147,7 +148,7 @@ class TestIndices(OpContract):
     ]
 
 
-class TestJoins(OpContract):
+class TestJoins(OpContract, Derivatives):
     cases = [
         same_code("concatenate", lambda x, y: np.concatenate([x, y]), (2, 3), (1, 3)),
         same_code("concatenate(axis=1)", lambda x, y: np.concatenate((x, y), axis=1), (2, 3), (2, 1)),
@@ -172,7 +173,7 @@ class TestJoins(OpContract):
     ]
 
 
-class TestPad(OpContract):
+class TestPad(OpContract, Derivatives):
     cases = [
         same_code("pad(1)", lambda x: np.pad(x, 1), (2, 3)),
         same_code("pad((1, 2))", lambda x: np.pad(x, (1, 2)), (3,)),

@@ -11,6 +11,7 @@ import tapegrad.nn.functional as F
 from tapegrad.errors import GradientError
 
 from .contract import Case, OpContract, grid, leaves, shown, uniform
+from .derivatives import Derivatives, agree_at
 
 REDUCTIONS = ["mean", "sum", "none"]
 SHAPES = [(), (3,), (2, 3), (2, 1, 3)]
@@ -30,7 +31,7 @@ def pairwise(name, step=0.1, **options):
     ]
 
 
-class TestElementwiseLosses(OpContract):
+class TestElementwiseLosses(OpContract, Derivatives):
     cases = [
         *pairwise("mse_loss"),
         *pairwise("l1_loss"),
@@ -68,7 +69,7 @@ IMAGE_LABELS = np.random.default_rng(5).integers(0, 3, (2, 2, 3))
 PROBABILITIES = naive.softmax(uniform((4, 3), -1, 1, 6), axis=1)
 
 
-class TestCrossEntropy(OpContract):
+class TestCrossEntropy(OpContract, Derivatives):
     cases = [
         classification(
             "cross_entropy",
@@ -96,7 +97,7 @@ class TestCrossEntropy(OpContract):
     ]
 
 
-class TestNegativeLogLikelihood(OpContract):
+class TestNegativeLogLikelihood(OpContract, Derivatives):
     cases = [
         classification("nll_loss", log_probabilities, (4, 3), LABELS, reduction=r, weight=w, ignore_index=i)
         for r, w, i in itertools.product(REDUCTIONS, (None, WEIGHT), (-100, 0))
@@ -110,7 +111,7 @@ BITS = np.array([[1.0, 0.0, 0.3], [0.0, 1.0, 0.8]])
 BIT_WEIGHT = np.array([[0.5, 1.0, 2.0], [1.0, 3.0, 0.25]])
 
 
-class TestBinaryCrossEntropy(OpContract):
+class TestBinaryCrossEntropy(OpContract, Derivatives):
     cases = [
         Case(
             f"binary_cross_entropy-{r}-weight={w is not None}",
@@ -133,7 +134,7 @@ class TestBinaryCrossEntropy(OpContract):
 TARGET = np.array([[0.5, 0.0, 0.5], [0.2, 0.3, 0.5]])
 
 
-class TestDivergence(OpContract):
+class TestDivergence(OpContract, Derivatives):
     cases = [
         Case(
             f"kl_div-{r}",
@@ -193,6 +194,31 @@ def test_a_mean_over_only_ignored_rows_is_nan_and_their_sum_is_zero():
     ignored = np.array([-100, -100])
     assert np.isnan(float(F.cross_entropy(x, ignored)))
     assert float(F.cross_entropy(x, ignored, reduction="sum")) == 0.0
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_rules_of_losses_leave_ignored_rows_alone_whatever_their_scores(loss, reduction):
+    x = [[1.0, 2.0, -np.inf], [np.nan, np.inf, 0.0], [0.5, 1.0, 2.0]]
+    for target in (np.array([1, -100, 0]), np.array([-100, -100, -100])):
+        (second,) = agree_at(lambda x, target=target: loss(x, target, reduction=reduction), x)
+        assert not second[1].any() and np.isfinite(second).all()
+
+
+def test_second_derivatives_of_cross_entropy_are_the_covariance_of_its_probabilities():
+    x = uniform((1, 4), -1, 1, 0)
+    p = naive.softmax(x, axis=1)[0]
+    hessian = tg.hessian(lambda x: F.cross_entropy(x, np.array([2]), label_smoothing=0.1))(x)[0, :, 0]
+    np.testing.assert_allclose(hessian, np.diag(p) - np.outer(p, p), atol=1e-15)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_losses_of_each_of_a_batch_are_divided_by_their_own_weights(name, reduction):
+    x, labels = uniform((2, 4, 3), -2, 2, 1), np.array([[0, 1, 2, 1], [2, 2, 0, -100]])
+    mapped = tg.vmap(lambda x, t: getattr(F, name)(x, t, WEIGHT, reduction=reduction))
+    expected = [getattr(naive, name)(a, t, weight=WEIGHT, reduction=reduction) for a, t in zip(x, labels)]
+    np.testing.assert_allclose(mapped(x, labels), expected, rtol=1e-12)
 
 
 def test_ignored_rows_get_a_zero_gradient():

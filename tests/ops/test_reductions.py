@@ -9,6 +9,7 @@ import pytest
 import tapegrad as tg
 
 from .contract import Case, OpContract, close, grid, leaves, same, uniform
+from .derivatives import Derivatives, agree_at
 
 AXES = [
     ((), None),
@@ -61,7 +62,7 @@ def positive(shape, seed):
 SPREAD = [row for row in AXES if row[1] != ()]
 
 
-class TestReductions(OpContract):
+class TestReductions(OpContract, Derivatives):
     cases = [
         *reduction("sum", np.sum, values, AXES + EMPTY),
         *reduction("mean", np.mean, values),
@@ -80,7 +81,7 @@ class TestReductions(OpContract):
     ]
 
 
-class TestDegreesOfFreedom(OpContract):
+class TestDegreesOfFreedom(OpContract, Derivatives):
     cases = [
         Case(
             f"{name}-ddof={ddof}-axis={axis}",
@@ -95,7 +96,7 @@ class TestDegreesOfFreedom(OpContract):
     ]
 
 
-class TestCumsum(OpContract):
+class TestCumsum(OpContract, Derivatives):
     cases = [
         Case(
             f"cumsum-{shape}-axis={axis}",
@@ -191,6 +192,45 @@ def test_the_gradient_of_logsumexp_is_zero_at_minus_infinity():
     x = tg.tensor(np.array([-np.inf, 0.0, 0.0]), requires_grad=True)
     tg.logsumexp(x).backward()
     assert x.grad.numpy().tolist() == [0.0, 0.5, 0.5]
+
+
+EDGE_ROWS = [
+    [1.0, 2.0, 2.0], [np.nan, 1.0, 0.0], [np.nan, np.nan, 3.0], [np.inf, np.inf, 1.0], [-np.inf] * 3, [0.0, -0.0, 0.0],
+    [-np.inf, 0.0, 1.0],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", EDGE_ROWS)
+@pytest.mark.parametrize("name", ["max", "min", "logsumexp"])
+def test_rules_of_reductions_at_ties_and_infinities_are_those_of_the_adjoint(name, row):
+    (second,) = agree_at(lambda x: getattr(tg, name)(x, 1), [row, [1.0, 2.0, 3.0]])
+    if name != "logsumexp" or np.isnan(row).any() or np.inf in row:
+        np.testing.assert_array_equal(second, 0.0 if name != "logsumexp" else second)
+    else:
+        np.testing.assert_allclose(second.sum(axis=1), 0.0, atol=1e-15)  # shares of a whole
+
+
+def test_second_derivatives_of_products_are_exact_at_zeros():
+    a, b, c = 2.0, 3.0, 5.0
+    for x, hessian in (
+        ([a, b, c], [[0, c, b], [c, 0, a], [b, a, 0]]),
+        ([0.0, b, c], [[0, c, b], [c, 0, 0], [b, 0, 0]]),
+        ([0.0, 0.0, c], [[0, c, 0], [c, 0, 0], [0, 0, 0]]),
+        ([0.0, 0.0, 0.0], np.zeros((3, 3))),
+    ):
+        agree_at(lambda x: tg.prod(x), x)
+        for function in (tg.prod, lambda x: tg.cumprod(x)[2]):
+            np.testing.assert_array_equal(tg.hessian(function)(np.array(x)), hessian)
+    third = tg.jacobian(tg.hessian(lambda x: tg.prod(x)))(np.zeros(3))
+    np.testing.assert_array_equal(third, np.abs(np.linalg.det(np.eye(3)[np.indices((3, 3, 3)).transpose(1, 2, 3, 0)])))
+
+
+@pytest.mark.parametrize("ddof", [0, 3])
+@pytest.mark.parametrize("name", ["var", "std"])
+def test_rules_of_spreads_of_equal_numbers_and_of_none_are_those_of_the_adjoint(name, ddof):
+    for x in ([[2.0, 2.0, 2.0], [1.0, 2.0, 4.0]], np.zeros((2, 0))):
+        (second,) = agree_at(lambda x: getattr(tg, name)(x, 1, ddof=ddof), x)
+        assert name != "std" or ddof or not second[:1].any()
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-12), (np.float32, 1e-5)])

@@ -8,6 +8,7 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 
 from .contract import Case, OpContract, close, same, uniform
+from .derivatives import Derivatives, agree_at
 
 SHAPES = [
     ((5,), 0),
@@ -22,7 +23,7 @@ SHAPES = [
 ]
 
 
-class TestSoftmax(OpContract):
+class TestSoftmax(OpContract, Derivatives):
     cases = [
         Case(
             f"{name}-{shape}-axis={axis}",
@@ -66,6 +67,13 @@ def test_a_nan_makes_its_row_nan_and_no_other():
     for name in ("softmax", "log_softmax"):
         out = getattr(tg, name)(tg.tensor(x), axis=1).numpy()
         assert np.isnan(out[0]).all() and np.isfinite(out[1]).all()
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("row", [[-np.inf, 0.0, 1.0], [1e300, -1e300, 0.0], [np.nan, 1.0, 2.0], [np.inf, 0.0, 0.0]])
+def test_rules_of_softmax_at_infinities_are_those_of_the_adjoint(name, row):
+    (second,) = agree_at(lambda x: getattr(tg, name)(x, 1)[:, 1:], [row, [1.0, 2.0, 3.0]])
+    assert np.isfinite(second[1]).all() and np.isfinite(second[0]).all() == (-np.inf in row or 1e300 in row)
 
 
 def test_softmax_is_reached_as_function_method_and_in_functional():

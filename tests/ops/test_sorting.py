@@ -7,13 +7,14 @@ import tapegrad as tg
 from tapegrad.errors import ArgumentError, CaptureError, IndexRangeError, ShapeError
 
 from .contract import Case, OpContract, grid, uniform
+from .derivatives import Derivatives
 
 
 def best(x, k, axis, sign=-1.0):
     return np.take(np.sort(sign * x, axis=axis), range(k), axis) * sign
 
 
-class TestOrder(OpContract):
+class TestOrder(OpContract, Derivatives):
     cases = [
         Case("sort", tg.sort, lambda x: np.sort(x), (grid((3, 5), 1),), ties=False),
         Case("sort first axis", lambda x: tg.sort(x, 0), lambda x: np.sort(x, 0), (grid((14, 2), 2),), ties=False),

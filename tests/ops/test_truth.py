@@ -34,3 +34,10 @@ def test_the_message_on_truth_recommends_what_exists():
     with pytest.raises(ValueError, match=r"\.all\(\) or \.any\(\)"):
         bool(tg.tensor(X) > 0)
     assert not (tg.tensor(X) > 0).all() and (tg.tensor(X) > 0).any()
+
+
+@pytest.mark.parametrize("name", ["all", "any"])
+def test_all_and_any_of_each_of_a_batch_are_those_of_one(name):
+    x = np.array([[[1.0, 0.0], [2.0, 3.0]], [[0.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    np.testing.assert_array_equal(tg.vmap(lambda x: getattr(tg, name)(x > 0.5))(x), getattr(x > 0.5, name)((1, 2)))
+    np.testing.assert_array_equal(tg.vmap(lambda x: getattr(tg, name)(x, 1))(x), getattr(x > 0.5, name)(2))

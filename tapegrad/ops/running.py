@@ -1,0 +1,169 @@
+"""Products, running sums and products, and linear recurrences along the last axis of contiguous rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.language import cast, wide
+from ..engine.mathematics import vecmath as m
+from ..engine.row import Input, Output, Row, contiguous
+from .reduction import accumulate, rows
+from .table import Op
+
+
+def prod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
+    result = wide(cast(1.0, f))  # a product may leave the range of float32 and return to it
+    for k in range(n):
+        result *= wide(f[x + k])
+    f[y] = cast(result, f)
+    return 0
+
+
+def prod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
+    """dx_k += g * product of the others: y / x_k where that is safe, else multiplied out (zeros, overflow)."""
+    result = f[y]
+    size = m.abs(result)
+    safe = size > 1e-30 and size < 1e30
+    for k in range(n):
+        others = wide(cast(1.0, f))
+        if safe:
+            others = wide(result / f[x + k])
+        else:
+            for j in range(n):
+                others *= wide(f[x + j]) if j != k else 1.0
+        accumulate(f, dx + k, cast(wide(f[g]) * others, f), store)
+    return 0
+
+
+def cumsum_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
+    total = wide(cast(0.0, f))
+    for k in range(n):
+        total += wide(f[x + k])
+        f[y + k] = cast(total, f)
+    return 0
+
+
+def cumsum_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
+    """dx_k += sum of g from k on."""
+    total = wide(cast(0.0, f))
+    for back in range(n):
+        k = n - 1 - back
+        total += wide(f[g + k])
+        accumulate(f, dx + k, cast(total, f), store)
+    return 0
+
+
+def cumprod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
+    product = wide(cast(1.0, f))
+    for k in range(n):
+        product *= wide(f[x + k])
+        f[y + k] = cast(product, f)
+    return 0
+
+
+def cumprod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
+    """dx_k += y_(k-1) s_k, s_k = g_k + x_(k+1) s_(k+1): no division, so that zeros are not special."""
+    rest, one = wide(cast(0.0, f)), cast(1.0, f)
+    for back in range(n):
+        k = n - 1 - back
+        rest += wide(f[g + k])
+        accumulate(f, dx + k, cast(rest * wide(f[y + k - 1] if k > 0 else one), f), store)
+        rest *= wide(f[x + k])
+    return 0
+
+
+# ------------------------------------------------------------------ linear recurrences
+
+
+class Recurrence(Row):
+    y: Output
+    a: Input = contiguous
+    x: Input = contiguous
+    rows: int
+    n: int  # elements of a row
+    back: bool  # from the last element to the first
+
+
+def recurrence_forward(op: Recurrence, f: Any, i: Any, b: Any) -> int:
+    """y_k = x_k + a_k y_(k-1); back: y_k = x_k + a_(k+1) y_(k+1)."""
+    n = op.n
+    for row in range(op.rows):
+        y, a, x, before = op.y + row * n, op.a + row * n, op.x + row * n, wide(cast(0.0, f))
+        for step in range(n):
+            k = n - 1 - step if op.back != 0 else step
+            if step != 0:
+                before *= wide(f[a + k + 1] if op.back != 0 else f[a + k])
+            before += wide(f[x + k])
+            f[y + k] = cast(before, f)
+    return 0
+
+
+def recurrence_adjoint(op: Recurrence, f: Any, i: Any, b: Any) -> int:
+    """The recurrence z of g in the other direction: dx_k += z_k, and da_k += z_k y_(k-1); back: da_k += z_(k-1) y_k."""
+    n, zero = op.n, cast(0.0, f)
+    for row in range(op.rows):
+        y, g, a = op.y + row * n, op.g + row * n, op.a + row * n
+        dx, da, z = op.d.x + row * n, op.d.a + row * n, wide(zero)
+        for step in range(n):
+            k = step if op.back != 0 else n - 1 - step
+            if step != 0:
+                at = k if op.back != 0 else k + 1
+                if op.d.a != 0:
+                    accumulate(f, da + at, cast(z * wide(f[y + at] if op.back != 0 else f[y + k]), f), op.stores.a)
+                z *= wide(f[a + at])
+            z += wide(f[g + k])
+            if op.d.x != 0:
+                accumulate(f, dx + k, cast(z, f), op.stores.x)
+        if op.d.a != 0 and n > 0:
+            accumulate(f, da, zero, op.stores.a)
+    return 0
+
+
+def before(y: Any, first: float, t: Any) -> Any:
+    """Of each element of a row the one before it; before the first is a number."""
+    return t.pad(y, [*[(0, 0)] * (y.ndim - 1), (1, 0)], constant_values=first)[..., :-1]
+
+
+def recurrence_to_a(r: Any, g: Any, t: Any) -> Any:
+    z = t.linear_recurrence(r.a, g, not r.back)
+    return before(z, 0.0, t) * r.y if r.back else z * before(r.y, 0.0, t)
+
+
+def recurrence_by_a(r: Any, d: Any, t: Any) -> Any:
+    if r.back:
+        return t.linear_recurrence(r.a, t.pad(d * r.y, [*[(0, 0)] * (d.ndim - 1), (0, 1)])[..., 1:], True)
+    return t.linear_recurrence(r.a, d * before(r.y, 0.0, t), False)
+
+
+RECURRENCE = Op("recurrence", recurrence_forward, recurrence_adjoint, row=Recurrence, saves={"a": "a y", "x": "a"},
+                stores=True, doc="x_k + a_k y_(k-1)", batching="rows",
+                composition={"a": recurrence_to_a, "x": lambda r, g, t: t.linear_recurrence(r.a, g, not r.back)},
+                tangent={"a": recurrence_by_a, "x": lambda r, d, t: t.linear_recurrence(r.a, d, r.back)})
+
+
+# ------------------------------------------------------------------ their slopes
+
+
+def reversed_(x: Any) -> Any:
+    return x[:, ::-1]
+
+
+def others(r: Any, t: Any) -> Any:
+    """Product of those before, times that of those behind: no division, so that zeros are not special."""
+    return before(t.cumprod(r.x, 1), 1.0, t) * reversed_(before(t.cumprod(reversed_(r.x), 1), 1.0, t))
+
+
+def to_cumprod(r: Any, g: Any, t: Any) -> Any:
+    """dx_k = y_(k-1) s_k, s_k = g_k + x_(k+1) s_(k+1)."""
+    return before(r.y, 1.0, t) * t.linear_recurrence(r.x, g, True)
+
+
+def by_cumprod(r: Any, d: Any, t: Any) -> Any:
+    """dy_k = y_(k-1) d_k + x_k dy_(k-1)."""
+    return t.linear_recurrence(r.x, before(r.y, 1.0, t) * d, False)
+
+
+PROD = rows("prod", prod_row, prod_row_adjoint, "y x", True, "product", weights=others)
+CUMSUM = rows("cumsum", cumsum_row, cumsum_row_adjoint, "", False, "running sum",
+              lambda r, g, t: reversed_(t.cumsum(reversed_(g), 1)), lambda r, d, t: t.cumsum(d, 1))
+CUMPROD = rows("cumprod", cumprod_row, cumprod_row_adjoint, "y x", False, "running product", to_cumprod, by_cumprod)
