@@ -35,12 +35,13 @@ class Leaf:
     """Accumulator of a leaf's gradient, shared by the leaf and its views."""
 
     __slots__ = ("buffer", "shape", "dtype", "gradient", "home", "nbytes", "requires_grad", "touched", "derived",
-                 "__weakref__")
+                 "is_private", "__weakref__")
 
     def __init__(self, buffer: Buffer, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> None:
         self.buffer, self.shape, self.dtype, self.nbytes = buffer, shape, dtype, nbytes
         self.gradient: Buffer | None = None
         self.requires_grad = True
         self.home: Buffer | None = None  # buffer that the gradient must be written to, if an optimiser owns one
+        self.is_private = False  # whether no derivative but that which made it is asked for by it
         self.derived: Any = None  # the gradient as a tensor with a history, as `backward(create_graph=True)` leaves it
         self.touched: TouchedRows | None = None  # rows of the gradient that are not zero, if they are listed

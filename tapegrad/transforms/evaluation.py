@@ -60,7 +60,7 @@ class Evaluation:
             arguments, rest = list(args), iter(self.sources)
             for k, count, structure in zip(positions, self.counts, self.structures):
                 arguments[k] = unflatten(structure, [next(rest) for _ in range(count)])
-            with differentiating(t.node for t in self.sources if isinstance(t.node, Leaf)):
+            with _variables([t.node for t in self.sources if isinstance(t.node, Leaf)]):
                 result = function(*arguments, **kwargs)
         result, self.aux = split(result, has_aux)
         leaves, self.structure = flatten(result)
@@ -165,6 +165,19 @@ class Evaluation:
 def _inside() -> bool:
     """Whether a recording is made, or a function is being differentiated."""
     return state.capture is not None or state.transforming > 0
+
+
+@contextmanager
+def _variables(leaves: Sequence[Leaf]) -> Iterator[None]:
+    """While a function is evaluated: what is differentiated within it has a history by these leaves."""
+    for leaf in leaves:
+        leaf.is_private = False
+    try:
+        with differentiating(leaves):
+            yield
+    finally:
+        for leaf in leaves:
+            leaf.is_private = True
 
 
 @contextmanager

@@ -54,8 +54,8 @@ def gradcheck(f: Callable, *args: Any, order: int = 1, modes: Sequence[str] = ("
     """
     if not modes or not set(modes) <= _MODES.keys():
         raise ArgumentError(f"gradcheck: modes are 'rev' and 'fwd', not {modes!r}")
-    if order < 1:
-        raise ArgumentError(f"gradcheck: order is 1 or more, not {order}")
+    if order != int(order) or order < 1:
+        raise ArgumentError(f"gradcheck: order is a whole number from 1 on, not {order}")
     arrays = [np.array(a.detach()._array() if isinstance(a, Tensor) else a) for a in args]
     arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
     checked = tuple(k for k, a in enumerate(arrays) if a.dtype.kind == "f")

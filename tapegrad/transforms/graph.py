@@ -19,6 +19,7 @@ from ..errors import GradientError
 from ..functions.elementwise import add
 from ..functions.layout import broadcast_to, reshape
 from ..ops.mapped import Mapped
+from ..tape.nodes import Leaf
 from ..tape.state import enable_grad
 from ..tensor.recording import contiguous
 from ..tensor.tensor import Tensor, view
@@ -55,7 +56,7 @@ class Graph:
                 self.steps.append(step)
         self._reached = reached
         #: whether the outputs depend on something else too that can be differentiated by
-        self.is_open = bool(ends - made - own)
+        self.is_open = any(not (isinstance(end, Leaf) and end.is_private) for end in ends - made - own)
 
     def detach(self) -> None:
         """From now on what is computed from cotangents or tangents has a history by these alone."""

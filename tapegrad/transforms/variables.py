@@ -14,7 +14,9 @@ from ..tensor.tensor import Tensor
 def fresh(t: Tensor) -> Tensor:
     """The value of `t` as a variable of its own that requires a gradient; its history goes on to that of `t`."""
     if state.capture is None and not t.requires_grad:
-        return Tensor(t, t.dtype, True)
+        variable = Tensor(t, t.dtype, True)
+        variable.node.is_private = True
+        return variable
     copy = _copied(t)
     if state.capture is not None:
         state.capture.has_variables = True

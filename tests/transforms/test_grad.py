@@ -1,4 +1,4 @@
-"""The transformations: grad, value_and_grad, gradcheck."""
+"""grad and value_and_grad."""
 
 import naive
 import numpy as np
@@ -261,52 +261,3 @@ def test_an_exception_inside_the_function_passes_through_and_leaves_the_state_cl
     x = tg.tensor(A, requires_grad=True)
     (x * 2.0).sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), np.full((2, 3), 2.0))
-
-
-# ------------------------------------------------------------------
-# gradcheck
-
-
-def test_gradcheck_accepts_right_gradients_of_several_inputs():
-    assert tg.gradcheck(lambda a, b: tg.tanh(a * b) + tg.exp(a), A, B)
-
-
-def test_gradcheck_takes_float32_inputs_in_float64():
-    assert tg.gradcheck(lambda a: tg.sin(a) * a, A.astype(np.float32))
-
-
-def test_gradcheck_leaves_integers_and_masks_alone():
-    assert tg.gradcheck(lambda a, k: a[:, np.asarray(k)], A, np.array([0, 2, 2]))
-
-
-def test_gradcheck_reports_the_worst_element_of_a_wrong_gradient():
-    only = np.array([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    # detach() hides a path of the element [1, 1] = 3, whose adjoint 1 stands against the slope 1 + 2 * 3
-    with pytest.raises(AssertionError) as caught:
-        tg.gradcheck(lambda a: (a + a.detach() * a.detach() * only).sum(), A)
-    assert isinstance(caught.value, tg.TapegradError)
-    assert "1, 1" in str(caught.value)
-    assert not tg.gradcheck(lambda a: a + a.detach() * only, A, raise_exception=False)
-
-
-def test_gradcheck_catches_a_wrong_adjoint_of_a_custom_op_and_passes_the_right_one():
-    def cube(x, y):
-        for k in range(x.size):
-            y[k] = x[k] ** 3
-
-    def right(g, x, dx):
-        for k in range(x.size):
-            dx[k] += 3.0 * g[k] * x[k] * x[k]
-
-    def wrong(g, x, dx):
-        for k in range(x.size):
-            dx[k] += 2.0 * g[k] * x[k] * x[k]
-
-    assert tg.gradcheck(tg.custom_op(cube, right), B)
-    with pytest.raises(AssertionError, match="argument 0"):
-        tg.gradcheck(tg.custom_op(cube, wrong), B)
-
-
-def test_gradcheck_works_on_empty_and_scalar_inputs():
-    assert tg.gradcheck(lambda a: a * 2.0, np.zeros((0, 3)))
-    assert tg.gradcheck(lambda a: a * a, np.float64(1.5))

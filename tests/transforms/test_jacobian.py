@@ -157,6 +157,16 @@ def test_the_derivative_of_a_compiled_function_is_right():
     np.testing.assert_allclose(tg.jacfwd(tg.compile(tg.grad(f)))(B), np.diag(-np.sin(B)))
 
 
+@pytest.mark.parametrize("outer", [tg.jacfwd, tg.jacrev, tg.hessian, lambda f: lambda x: tg.jvp(f, (x,), (x,))[1],
+                                   lambda f: lambda x: tg.vjp(f, x)[1](1.0)[0], tg.grad])
+def test_of_arrays_the_result_is_an_array_whatever_is_differentiated_within(outer):
+    """Variables of derivatives within are none of the caller's."""
+    for inner in (lambda x: tg.grad(lambda x, y: (x ** 3 * y ** 2).sum(), (0, 1))(x, V)[1].sum(),
+                  lambda x: tg.jvp(lambda x, y: (x ** 3 * y ** 2).sum(), (x, V), (x, V))[1],
+                  lambda x: tg.vjp(lambda y: (x ** 3 * y ** 2).sum(), V)[1](1.0)[0].sum()):
+        assert type(outer(inner)(B)) in (np.ndarray, np.float64)
+
+
 @WAYS
 def test_results_belong_to_the_caller(through):
     for transform, f in ((tg.hessian, bowl), (tg.jacrev, lambda x: x), (tg.jacfwd, lambda x: x * 2.0)):
