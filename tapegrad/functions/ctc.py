@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.ctc import CTC
+from ..ops.ctc import CTC, CTC_BOUNDS, CTC_CLASSES
 from ..ops.loss import REDUCTIONS
 from ..tape.state import state
 from ..tensor.arrays import INT64
@@ -112,3 +112,14 @@ def _check_lengths(lengths: list[Tensor], steps: int, labels: Tensor) -> None:
     if labels.ndim == 1 and not lengths[1].is_symbolic and sum(values) != labels.size:
         raise ArgumentError(f"ctc_loss: the target lengths add up to {sum(values)}, but there are {labels.size} "
                             "targets")
+
+
+def lattice(step: Any) -> tuple[Tensor, Tensor]:
+    """The classes of the states of alignments, (N, states), and where alignments may go; see `CTC_BOUNDS`."""
+    most, samples = step.padded if step.padded >= 0 else step.labels, step.samples
+    states = 2 * max(most, 1) + 1
+    words: dict[str, Any] = {name: getattr(step, name) for name in (
+        "targets", "input_lengths", "target_lengths", "steps", "samples", "padded", "labels", "blank")}
+    dtype = step.x.dtype
+    classes = recorder(CTC_CLASSES)((samples, states), dtype=dtype, out_dtype=INT64, **words, states=states)
+    return classes, recorder(CTC_BOUNDS)((samples, 2 * states + 1 + step.steps), dtype=dtype, **words, states=states)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..engine.language import cast, device, plus, wide
 from ..engine.mathematics import vecmath as m
 from ..engine.row import Aux, Input, Output, Row, contiguous, int64
@@ -228,6 +230,113 @@ def ctc_adjoint(op: Ctc, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+# ------------------------------------------------------------------ the loss as a composition
+
+
+class Lattice(Row):
+    """What the labels and lengths say of the states, of which samples with fewer labels have more than they need."""
+
+    y: Output
+    targets: Input = contiguous | int64
+    input_lengths: Input = contiguous | int64
+    target_lengths: Input = contiguous | int64
+    steps: int
+    samples: int
+    padded: int
+    labels: int
+    blank: int
+    states: int
+
+
+@device
+def known_labels(op: Lattice, start: int, labels: int) -> int:
+    """Labels of a sample, which `ctc_forward` has checked if it was run."""
+    return max(min(labels, op.labels - start, op.states // 2), 0)
+
+
+def classes_forward(op: Lattice, f: Any, i: Any, b: Any) -> int:
+    """y[n, s] = the class of a state."""
+    start = 0
+    for sample in range(op.samples):
+        if op.padded >= 0:
+            start = sample * op.padded
+        for s in range(op.states):
+            i[op.y + sample * op.states + s] = op.blank
+        labels = i[op.target_lengths + sample]
+        for k in range(known_labels(op, start, labels)):
+            i[op.y + sample * op.states + 2 * k + 1] = i[op.targets + start + k]
+        start += labels
+    return 0
+
+
+def bounds_forward(op: Lattice, f: Any, i: Any, b: Any) -> int:
+    """y[n] = where states may be entered from that before the last (0, else minus infinity), where an alignment may end
+    (likewise), 1 / labels, and which steps count (1, else 0)."""
+    start, states = 0, op.states
+    for sample in range(op.samples):
+        if op.padded >= 0:
+            start = sample * op.padded
+        y, labels = op.y + sample * (2 * states + 1 + op.steps), i[op.target_lengths + sample]
+        count = known_labels(op, start, labels)
+        for s in range(2 * states):
+            f[y + s] = -_INFINITY
+        for k in range(1, count):
+            if i[op.targets + start + k] != i[op.targets + start + k - 1]:
+                f[y + 2 * k + 1] = 0.0
+        for s in range(max(2 * count - 1, 0), 2 * count + 1):
+            f[y + states + s] = 0.0
+        f[y + 2 * states] = 1.0 / cast(max(labels, 1), f)
+        for t in range(op.steps):
+            f[y + 2 * states + 1 + t] = 1.0 if t < i[op.input_lengths + sample] else 0.0
+        start += labels
+    return 0
+
+
+CTC_CLASSES = Op("ctc_classes", classes_forward, row=Lattice, doc="classes of the states of alignments")
+CTC_BOUNDS = Op("ctc_bounds", bounds_forward, row=Lattice, doc="where alignments may go")
+
+
+def log_total(x: Any, axis: int, t: Any) -> Any:
+    """ln of the sum of e^x, minus infinity of such alone, with slopes of 0 there."""
+    top = t.max(x, axis, keepdims=True).detach()
+    top = t.where(top > -_INFINITY, top, 0.0)
+    total = t.sum(t.exp(x - top), axis)
+    lives = total > 0.0
+    return t.where(lives, t.log(t.where(lives, total, 1.0)) + t.reshape(top, total.shape), -_INFINITY)
+
+
+def ctc_formula(r: Any, t: Any) -> Any:
+    """Alphas of all samples from step to step, over as many states as the longest row of labels has.
+
+    The sum of e^x is added, less 1 a step: that is nothing where x are log-probabilities, and has the slope that the
+    adjoint gives.
+    """
+    classes, bounds = t.ctc.lattice(r)
+    states = classes.shape[1]
+    enter, end, share = bounds[:, :states], bounds[:, states:2 * states], bounds[:, 2 * states]
+    running = t.swapaxes(bounds[:, 2 * states + 1:], 0, 1)
+    emitted = t.take_along_axis(r.x, t.expand_dims(classes, 0), -1)
+
+    def later(alphas: Any, by: int) -> Any:
+        return t.pad(alphas[:, :states - by], ((0, 0), (by, 0)), constant_values=-_INFINITY)
+
+    alphas = t.where(np.arange(states) == 0, t.zeros_like(end), -_INFINITY)
+    for step in range(r.steps):
+        before = t.stack([alphas, later(alphas, 1), later(alphas, 2) + enter])
+        after = log_total(before, 0, t) + emitted[step]
+        alphas = t.where(running[step][:, None] > 0.0, after, alphas)
+    total = log_total(alphas + end, 1, t)
+    possible = total > -_INFINITY
+    excess = t.sum(t.sum(t.exp(r.x), 2) * running - running, 0)
+    loss = t.where(possible, excess - total, 0.0)
+    if not r.zero_infinity:
+        nothing = t.where(possible, 0.0, t.where(running > 0.0, math.nan, 0.0))
+        loss = loss + t.sum(t.sum(r.x, 2) * nothing, 0)
+    if r.reduction == NONE:
+        return loss
+    return t.sum(loss * share) / r.samples if r.reduction == MEAN else t.sum(loss)
+
+
 CTC = Op("ctc_loss", ctc_forward, ctc_adjoint, row=Ctc, stores=True,
          saves={"x": "x targets input_lengths target_lengths alphas losses scratch"},
          errors={1: (IndexRangeError, "target index {index} lies outside the {classes} classes"),
@@ -235,4 +344,4 @@ CTC = Op("ctc_loss", ctc_forward, ctc_adjoint, row=Ctc, stores=True,
                  3: (ArgumentError, "input length {index} lies outside 0 to {steps}, the number of steps"),
                  4: (ArgumentError, "target length {index} lies outside 0 to {padded}, the width of the targets"),
                  5: (ArgumentError, "the target lengths reach to {index}, but there are {labels} targets")},
-         doc="-ln p(labels) over all alignments")
+         doc="-ln p(labels) over all alignments", formula=ctc_formula)

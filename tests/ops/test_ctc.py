@@ -11,6 +11,7 @@ from tapegrad import nn, optim
 from tapegrad.errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
 
 from .contract import Case, OpContract, close, uniform
+from .derivatives import Derivatives
 
 
 def log_softmax(x):
@@ -48,7 +49,7 @@ def case(name, targets, lengths, counts, **options):
         (uniform((4, len(lengths), 3), -1.0, 1.0, 3),), double=1e-12)  # fmt: skip
 
 
-class TestCtc(OpContract):
+class TestCtc(OpContract, Derivatives):
     cases = [
         case("padded", PADDED, (4, 3, 2), (2, 2, 1)),
         case("in a row, sum", ROW, (4, 4, 1), (2, 2, 1), reduction="sum"),
@@ -84,6 +85,40 @@ def test_a_probability_of_zero_takes_no_part():
     close(loss, expected, 1e-12)
     close(slope, near, 1e-12)
     assert slope[1, 0, 1] == 0.0
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_the_composition_has_the_gradients_of_infinite_losses_and_of_probabilities_of_zero(zero):
+    x = log_softmax(uniform((4, 2, 3), -1.0, 1.0, 5))
+    arguments = PADDED[:2], (2, 2), (2, 2)
+    _, pull = tg.vjp(lambda x: F.ctc_loss(x, *arguments, zero_infinity=zero, reduction="sum"), x)
+    found, = pull(1.0)
+    np.testing.assert_allclose(found, loss_and_gradient(x, *arguments, zero_infinity=zero)[1] * 4, atol=1e-13)
+    x[1, 0, 1], few = -np.inf, x.copy()
+    few[1, 0, 1] = -1e3
+    moves = uniform(x.shape, -1.0, 1.0, 6)
+
+    def curvature(x):
+        return tg.hvp(lambda x: F.ctc_loss(x, [[1, 2], [2, 1]], [4, 3], [2, 2]), (x,), (moves,))[0]
+
+    close(curvature(x), curvature(few), 1e-12)
+    assert np.isfinite(curvature(x)).all() and curvature(x)[1, 0, 1] == 0.0
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_recorded_second_derivatives_take_other_labels_and_lengths(padded):
+    x, moves = (uniform((5, 2, 4), -1.0, 1.0, seed) for seed in (7, 8))
+
+    def curvature(x, moves, *arguments):
+        return tg.hvp(lambda x: F.ctc_loss(F.log_softmax(x, -1), *arguments), (x,), (moves,))[0]
+
+    recorded = tg.compile(curvature)
+    for rows, lengths, counts in (([[1, 2], [3, 3]], [5, 4], [2, 2]), ([[2, 2], [1, 0]], [4, 5], [2, 1])):
+        labels = np.array(rows if padded else sum(([*row[:k]] for row, k in zip(rows, counts)), []))
+        arguments = labels, np.array(lengths), np.array(counts)
+        step, gradient = 1e-4 * moves, tg.grad(lambda x, *rest: F.ctc_loss(F.log_softmax(x, -1), *rest))
+        ahead, behind = (gradient(y, *arguments) for y in (x + step, x - step))
+        close(recorded(x, moves, *arguments).numpy(), (ahead - behind) * 5e3, 1e-6)
 
 
 def test_gradients_hold_over_long_sequences_in_float32():

@@ -8,6 +8,7 @@ import tapegrad.nn.functional as F
 from tapegrad.errors import ArgumentError, ShapeError
 
 from .contract import Case, OpContract, uniform
+from .derivatives import Derivatives
 
 #: PyTorch's names of NumPy's modes
 MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -24,7 +25,7 @@ def _torch(mode, pad, shape):
                 (uniform(shape, -1, 1, 2),))  # fmt: skip
 
 
-class TestPadding(OpContract):
+class TestPadding(OpContract, Derivatives):
     cases = [
         _numpy("reflect", ((1, 2), (0, 3)), (3, 2)),
         _numpy("symmetric", ((4, 0), (0, 0), (1, 1)), (2, 1, 2)),

@@ -8,6 +8,7 @@ import tapegrad.nn.functional as F
 from tapegrad.errors import ArgumentError, ShapeError
 
 from .contract import Case, OpContract, uniform
+from .derivatives import Derivatives
 
 
 def naive_resample(x, size, mode, aligned=False, scales=None):
@@ -36,7 +37,7 @@ def _case(mode, shape, size, aligned=None, scales=None):
                 lambda x: naive_resample(x, size, mode, bool(aligned), scales), inputs)  # fmt: skip
 
 
-class TestUpsampling(OpContract):
+class TestUpsampling(OpContract, Derivatives):
     cases = [
         _case("nearest", (2, 1, 3), (7,)),
         _case("nearest", (1, 2, 3, 2), (2, 5)),
