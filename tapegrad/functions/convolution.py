@@ -226,10 +226,10 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor | None, groups: int, stride:
     if x.shape[0] > _MANY and not (direct or tiles.respond):
         totals = max(_whole(elements, 8), 8)
         elements = totals + 8 * w.size // x.dtype.itemsize
-    columns = scratch(op, elements, x, w, *(() if b is None else (b,))) if elements else None
+    working = scratch(op, elements, x, w, *(() if b is None else (b,))) if elements else None
     windows = window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before, dilation, response)
     shape = (w.shape[0], *response) if op is CONV else (inputs * groups, *image)
-    y = recorder(op)((x.shape[0], *shape), dtype=x.dtype, x=x, weight=w, bias=b, columns=columns,
+    y = recorder(op)((x.shape[0], *shape), dtype=x.dtype, x=x, weight=w, bias=b, scratch=working,
                      gemm=gemm_address(x.dtype), windows=windows, biased=b is not None, rows=rows, across=across,
                      direct=direct, pixel=pixel, tiles=tiles.words, totals=totals)
     return reshape(y, shape) if single else y

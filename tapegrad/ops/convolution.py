@@ -175,8 +175,8 @@ def respond(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, 
                 for left in range(0, op.windows.response.width, op.across):
                     right = min(left + op.across, op.windows.response.width)
                     count = rows * (right - left)
-                    gather_columns(op, op.windows, f, source, op.columns, first, rows, left, right, 0)
-                    status |= gemm(op.gemm, 0, 0, outputs, count, depth, w, depth, op.columns, count, add,
+                    gather_columns(op, op.windows, f, source, op.scratch, first, rows, left, right, 0)
+                    status |= gemm(op.gemm, 0, 0, outputs, count, depth, w, depth, op.scratch, count, add,
                                    to + first * op.windows.response.width + left, pixels, f)
     return status
 
@@ -210,15 +210,15 @@ def spread(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, a
                     right = min(left + op.across, op.windows.response.width)
                     count = rows * (right - left)
                     status |= gemm(op.gemm, 1, 0, depth, count, outputs, w, depth,
-                                   source + first * op.windows.response.width + left, pixels, 0, op.columns, count, f)
-                    scatter_columns(op, op.windows, f, to, op.columns, first, rows, left, right)
+                                   source + first * op.windows.response.width + left, pixels, 0, op.scratch, count, f)
+                    scatter_columns(op, op.windows, f, to, op.scratch, first, rows, left, right)
     return status
 
 
 @device
 def move_to_totals(op: Convolution, f: Any, n: int) -> int:
     """Accumulate the weight's adjoint into its totals, and clear it."""
-    add_row(f, doubles_at(f, op.columns + op.totals), n, op.d.weight, 1)
+    add_row(f, doubles_at(f, op.scratch + op.totals), n, op.d.weight, 1)
     return clear(f, op.d.weight, n)
 
 
@@ -236,7 +236,7 @@ def weight_adjoint(op: Convolution, f: Any, i: Any, b: Any, response: int, image
     if op.direct:
         return weigh_directly(op, f, response, image)
     if op.totals:
-        clear_totals(f, doubles_at(f, op.columns + op.totals), size)
+        clear_totals(f, doubles_at(f, op.scratch + op.totals), size)
         move_to_totals(op, f, size)
     for sample in range(op.windows.samples):
         for group in range(groups):
@@ -251,15 +251,15 @@ def weight_adjoint(op: Convolution, f: Any, i: Any, b: Any, response: int, image
                 for left in range(0, op.windows.response.width, op.across):
                     right = min(left + op.across, op.windows.response.width)
                     count = rows * (right - left)
-                    gather_columns(op, op.windows, f, patches, op.columns, first, rows, left, right, 0)
+                    gather_columns(op, op.windows, f, patches, op.scratch, first, rows, left, right, 0)
                     status |= gemm(op.gemm, 0, 1, outputs, depth, count,
-                                   source + first * op.windows.response.width + left, pixels, op.columns, count, 1,
+                                   source + first * op.windows.response.width + left, pixels, op.scratch, count, 1,
                                    dw, depth, f)
         if op.totals and sample % TOGETHER == TOGETHER - 1:
             move_to_totals(op, f, size)
     if op.totals:
         move_to_totals(op, f, size)
-        give_totals(f, doubles_at(f, op.columns + op.totals), size, wide(cast(1.0, f)), op.d.weight, 1, False)
+        give_totals(f, doubles_at(f, op.scratch + op.totals), size, wide(cast(1.0, f)), op.d.weight, 1, False)
     return status
 
 
@@ -365,7 +365,7 @@ def batched(op: Callable[[], Op], outputs: int) -> Callable:
 
 
 CONV: Op = Op("conv", conv_forward, conv_adjoint, row=Convolution,
-          saves={"x": "weight columns", "weight": "x columns"}, stores=True,
+          saves={"x": "weight scratch", "weight": "x scratch"}, stores=True,
           doc="cross-correlation over up to three axes, by groups of channels",
           products=lambda shapes: math.prod(shapes[0]) * math.prod(shapes[2][1:]),
           composition={"x": conv_to_x, "weight": conv_to_weight, "bias": _over_pixels},
@@ -401,7 +401,7 @@ def transpose_to_weight(r: Any, g: Any, t: Any) -> Any:
 
 
 CONV_TRANSPOSE: Op = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, row=Convolution,
-                    saves={"x": "weight columns", "weight": "x columns"}, stores=True,
+                    saves={"x": "weight scratch", "weight": "x scratch"}, stores=True,
                     doc="the adjoint of cross-correlation as a map of its own",
                     products=lambda shapes: math.prod(shapes[1]) * math.prod(shapes[2][1:]),
                     composition={"x": transpose_to_x, "weight": transpose_to_weight, "bias": _over_pixels},

@@ -251,7 +251,7 @@ def see_image(op: Convolution, view: View, response: int, image: int) -> int:
         op.windows.stride.height, op.windows.stride.width, op.windows.padding.height, op.windows.padding.width,
         op.windows.dilation.height, op.windows.dilation.width)
     view.block.rows, view.block.lines, view.block.pixels, view.room, view.begin = (
-        op.tiles.responding.rows, op.tiles.responding.lines, op.tiles.responding.pixels, op.tiles.room, op.columns)
+        op.tiles.responding.rows, op.tiles.responding.lines, op.tiles.responding.pixels, op.tiles.room, op.scratch)
     view.weight_step, view.backwards, view.table, view.copied, view.turned = (
         op.windows.channels * op.windows.kernel.height * op.windows.kernel.width, 0, op.tiles.table, op.tiles.copied,
         op.tiles.turned)
@@ -284,7 +284,7 @@ def spread_by_tiles(op: Convolution, f: Any, i: Any, b: Any, image: int, respons
         (op.windows.kernel.height - 1) * op.windows.dilation.height - op.windows.padding.height,
         (op.windows.kernel.width - 1) * op.windows.dilation.width - op.windows.padding.width)
     view.block.rows, view.block.lines, view.block.pixels, view.room, view.begin = (
-        op.tiles.spreading.rows, op.tiles.spreading.lines, op.tiles.spreading.pixels, op.tiles.room, op.columns)
+        op.tiles.spreading.rows, op.tiles.spreading.lines, op.tiles.spreading.pixels, op.tiles.room, op.scratch)
     view.weight_step, view.backwards, view.table = (
         op.windows.kernel.height * op.windows.kernel.width, 1, op.tiles.table)
     return share(op.tiles.team, op.tiles.result_part, view, op.tiles.parts, f, i, b)

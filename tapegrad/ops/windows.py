@@ -68,13 +68,13 @@ class Tiles(Words):
 
 
 class Convolution(Row):
-    """A convolution or its transpose; `columns` is scratch for a block of columns or for the tiles' parts."""
+    """A convolution or its transpose; `scratch` is for a block of columns or for the tiles' parts."""
 
     y: Output
     x: Input = contiguous
     weight: Input = contiguous
     bias: Input = contiguous | absent
-    columns: Input = contiguous | absent
+    scratch: Input = contiguous | absent
     gemm: int
     windows: Windows
     biased: bool
@@ -83,4 +83,4 @@ class Convolution(Row):
     direct: bool  # whether to loop directly
     pixel: bool  # 1 x 1 kernel: the image is its own columns
     tiles: Tiles
-    totals: int  # offset in `columns` of the float64 totals of the weight's adjoint; 0 for none
+    totals: int  # offset in `scratch` of the float64 totals of the weight's adjoint; 0 for none
