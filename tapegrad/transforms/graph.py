@@ -8,6 +8,7 @@ those of a view are the same view.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,15 +18,15 @@ from .. import functions
 from ..engine.storage import contiguous_strides
 from ..errors import GradientError
 from ..functions.elementwise import add
-from ..functions.layout import broadcast_to, reshape
+from ..functions.layout import broadcast_to, concatenate, reshape
 from ..ops.mapped import Mapped
 from ..tape.nodes import Leaf
 from ..tape.state import enable_grad
 from ..tensor.recording import contiguous
 from ..tensor.tensor import Tensor, view
 from .elementwise import evaluate
-from .placing import placed, sum_to
-from .reading import steps_to
+from .placing import is_block, placed, sum_to
+from .reading import recorded, steps_to
 from .steps import Step, elements_of, offset_of, variable_of
 from .trace import Trace
 from .variables import fresh
@@ -40,15 +41,17 @@ class Graph:
     outputs : sequence of Tensor
     sources : sequence of Tensor
         Views of variables, of which some may have been computed from others.
+    since : int, optional
+        Of the present recording the instruction before which nothing depends on the sources; none before it is walked.
     """
 
-    def __init__(self, outputs: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    def __init__(self, outputs: Sequence[Tensor], sources: Sequence[Tensor], since: int | None = None) -> None:
         self.outputs, self.sources = outputs, sources
         own = self._own = {variable_of(t) for t in sources}
         reached, made = set(own), set()
         self.steps: list[Step] = []
         ends = {variable_of(t) for t in outputs if t.requires_grad}
-        for step in steps_to([t for t in outputs if t.requires_grad]):
+        for step in steps_to([t for t in outputs if t.requires_grad], since):
             made.add(step.output)
             ends.update([step.operands[j][0] for j in step.inputs if step.operands[j][3]])
             if step.flows(reached):
@@ -116,25 +119,66 @@ class Graph:
 
 
 class _Cotangents:
-    """By variable a flat tensor of all its elements, to which the contributions of views are added up."""
+    """By variable a flat tensor of all its elements, to which the contributions of views are added up.
+
+    Blocks that do not overlap are put side by side in the end, rather than each into zeros at once: a variable that is
+    used row by row is made once, not for every row.
+    """
 
     def __init__(self) -> None:
         self._totals: dict[Any, Tensor] = {}
+        self._blocks: dict[Any, dict[int, Tensor]] = {}  # by variable, then by where they begin
+        self._begins: dict[Any, list[int]] = {}  # the same, in order
+        self._elements: dict[Any, int] = {}
 
     def add(self, key: Any, elements: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
             contribution: Tensor) -> None:
         """Add what belongs to a view of a variable of so many elements."""
-        flat = placed(contribution, elements, offset, shape, strides)
+        if 0 < contribution.size < elements and is_block(shape, strides):
+            blocks, count = self._blocks.setdefault(key, {}), contribution.size
+            block = view(contiguous(contribution), 0, (count,), (1,))
+            if offset in blocks and blocks[offset].size == count:
+                blocks[offset] = add(blocks[offset], block)
+                return
+            begins = self._begins.setdefault(key, [])
+            k = bisect_left(begins, offset)
+            if (k == 0 or begins[k - 1] + blocks[begins[k - 1]].size <= offset) and (
+                    k == len(begins) or offset + count <= begins[k]):
+                begins.insert(k, offset)
+                blocks[offset], self._elements[key] = block, elements
+                return
+        self._add(key, placed(contribution, elements, offset, shape, strides))
+
+    def _add(self, key: Any, flat: Tensor) -> None:
         before = self._totals.get(key)
         self._totals[key] = flat if before is None else add(before, flat)
 
+    def _whole(self, key: Any) -> Tensor | None:
+        """What has been added up, with the blocks."""
+        blocks, begins, at, parts = self._blocks.pop(key, {}), self._begins.pop(key, []), 0, []
+        if len(blocks) == 1:
+            (first, block), = blocks.items()
+            self._add(key, placed(block, self._elements[key], first, block.shape, (1,)))
+        elif blocks:
+            for first in begins:
+                if first > at:
+                    parts.append(Tensor(np.zeros(first - at, blocks[first].dtype)))
+                parts.append(blocks[first])
+                at = first + blocks[first].size
+            if at < self._elements[key]:
+                parts.append(Tensor(np.zeros(self._elements[key] - at, parts[-1].dtype)))
+            self._add(key, concatenate(parts))
+        return self._totals.get(key)
+
     def take(self, key: Any, keeps: bool) -> Tensor | None:
         """What has been added up; it is forgotten unless it will be asked for again."""
-        return self._totals.get(key) if keeps else self._totals.pop(key, None)
+        flat = self._whole(key)
+        return flat if keeps else self._totals.pop(key, None)
 
     def of(self, t: Tensor) -> Tensor | None:
         """What belongs to a view of a variable."""
-        return Graph.seen(self._totals, t)
+        flat = self._whole(variable_of(t))
+        return None if flat is None else view(contiguous(flat), offset_of(t), t.shape, t.strides)
 
 
 # ------------------------------------------------------------------ one instruction
@@ -201,10 +245,11 @@ def _tangent(step: Step, moved: Mapping[int, Tensor]) -> Tensor | None:
 def _transposed(step: Step, moved: Mapping[int, Tensor]) -> Tensor | None:
     """The tangent where no rule is given: the adjoint is linear in the cotangent, and its transpose is the tangent."""
     shape, dtype, _ = step.kinds[0]
+    since = recorded()
     with enable_grad():
         u = fresh(Tensor(np.zeros(shape, dtype)))
         found = dict(_contributions(step, u, moved))
-    return Graph(list(found.values()), [u]).pull([moved[j] for j in found])[0]
+    return Graph(list(found.values()), [u], since).pull([moved[j] for j in found])[0]
 
 
 class _One:

@@ -41,6 +41,13 @@ def _order(shape: tuple[int, ...], strides: tuple[int, ...], elements: int) -> t
 
 
 @lru_cache(maxsize=4096)
+def is_block(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether a view's elements lie in C order without gaps."""
+    axes = [d for d, n in enumerate(shape) if n != 1]
+    return tuple(strides[d] for d in axes) == contiguous_strides(tuple(shape[d] for d in axes))
+
+
+@lru_cache(maxsize=4096)
 def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Whether two of the view's elements are one."""
     reach = 0

@@ -35,8 +35,16 @@ def attach(t: Tensor, rule: Any) -> None:
         RULES[t.node] = rule
 
 
-def steps_to(outputs: Sequence[Tensor]) -> list[Step]:
-    """The instructions through which history flows to `outputs`, in the order of computation."""
+def recorded() -> int | None:
+    """How many instructions the present recording has, if there is one."""
+    return None if state.capture is None else len(state.capture.rows.instructions)
+
+
+def steps_to(outputs: Sequence[Tensor], since: int | None = None) -> list[Step]:
+    """The instructions through which history flows to `outputs`, in the order of computation.
+
+    Those of the present recording that come before the one of number `since` are left out, if it is given.
+    """
     steps: list[Step] = []
     nodes = [t.node for t in outputs if isinstance(t.node, Node)]
     tapes: Any = dict.fromkeys([node.tape for node in nodes])
@@ -47,9 +55,10 @@ def steps_to(outputs: Sequence[Tensor]) -> list[Step]:
     recordings = set()
     while symbols and capture is not None:
         recordings.add(capture.tape)
-        steps = [*_off_recording(capture, {node.variable for node in symbols if node.tape is capture.tape}), *steps]
-        capture = capture.outer
-    if not recordings.issuperset([node.tape for node in symbols]):
+        needed = {node.variable for node in symbols if node.tape is capture.tape}
+        steps = [*_off_recording(capture, needed, since or 0), *steps]
+        capture = None if since is not None else capture.outer
+    if since is None and not recordings.issuperset([node.tape for node in symbols]):
         raise StaleTensorError(f"{user_line()}: the derivative is asked of a recording or a vmap that is over; call "
                                "what vjp and linearize return within it")
     return steps
@@ -107,11 +116,11 @@ def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, 
                 held.__getitem__)
 
 
-def _off_recording(capture: Any, needed: set[int]) -> list[Step]:
+def _off_recording(capture: Any, needed: set[int], since: int) -> list[Step]:
     rows = capture.rows
     sources, found = {v: source for source, v in rows.externals.items()}, []
     moved: frozenset[int] = frozenset()  # variables that a later instruction overwrites
-    for opcode, attributes, operands, note in reversed(rows.instructions):
+    for opcode, attributes, operands, note in reversed(rows.instructions[since:]):
         if operands[0][0] in needed:
             needed.update([v for v, _, flags in operands[1:] if flags & WANTED])
             found.append(_recorded(capture, opcode, attributes, operands, note, sources, moved))
