@@ -100,7 +100,8 @@ def adjoints(of: Of, r: Any, g: Any, t: Any, wanted: Set[str]) -> dict[str, Any]
 def tangent(of: Of, r: Any, moved: Mapping[str, Any], t: Any) -> Any:
     """dy = w times the Jacobian of z times dx + z dw + dbias."""
     laid, standard = of(r, t)
-    made, parts = standard() if moved.keys() & {"x", "weight"} else None, []
+    made: Any = standard() if moved.keys() & {"x", "weight"} else None
+    parts = []
     if "x" in moved:
         dz = made.slope(t.reshape(moved["x"], laid.shape))
         parts.append(dz * t.reshape(r.weight, laid.affine) if r.has_weight else dz)
