@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import Any
@@ -135,44 +136,94 @@ class CustomOp:
     def _make_op(self, kinds: tuple[tuple[int, bool], ...], out_ndim: int) -> Op:
         """The op for inputs of these numbers of axes and kinds; its kernels are generated source around the user's
         functions, for numba must see each array's rank."""
-        count = len(self.inputs)
-        fields: dict[str, Any] = {"y": "Output", **{f"x{j}": "Input" for j in range(count)}}
-        if self._adjoint is not None:
-            fields.update({f"spare{j}": "Aux" for j in range(count)})
-        shapes: list[str] = []
-        for name, ndim in zip((*(f"extents_{name}" for name in self.inputs), "extents"),
-                              (*(ndim for ndim, _ in kinds), out_ndim)):
-            fields[name] = _extents(ndim)
-            shapes.append("(" + "".join(f"op[op.{name} + {d}], " for d in range(ndim)) + ")")
-        fields.update({f"scalar_{name}": "float" for name in self.scalars})
-        row = declared("Custom", fields, **{f"x{j}": contiguous | (int64 if whole else 0)
-                                            for j, (_, whole) in enumerate(kinds)})
-        arguments = {}
-        for j, (name, (_, whole)) in enumerate(zip(self.inputs, kinds)):
-            memory = "i" if whole else "f"
-            arguments[name] = f"array_of({memory}, op.x{j}, {shapes[j]})"
-            arguments["d" + name] = f"array_of(f, op.d.x{j} if op.d.x{j} != 0 else op.spare{j}, {shapes[j]})"
-        arguments[self._output] = f"array_of(f, op.y, {shapes[-1]})"
-        arguments["g"] = f"array_of(f, op.g, {shapes[-1]})"
-        for name in self.scalars:
-            arguments[name] = f"op.scalar_{name}"
-
-        prepare = as_written.compiled if enabled() else as_written.twin
-
-        def kernel(function: Callable, names: tuple[str, ...], label: str) -> Callable:
-            called = f"user({', '.join(arguments[n] for n in names)})"
-            return kernel_of(f"def {label}(op: Custom, f, i, b):\n    {called}\n    return 0\n", label,
-                             {"user": prepare(function), "array_of": array_of, "Custom": row})
-
+        inputs = [f"x{j}" for j in range(len(self.inputs))]
         for name, (_, whole) in zip(self.inputs, kinds):
             if whole and name in self.differentiable:
                 raise DtypeError(f"{self.name}: input {name} is integer and has no adjoint")
-        forward = kernel(self._forward, (*self.inputs, self._output, *self.scalars), "forward")
-        adjoint = None if self._adjoint is None else kernel(self._adjoint, self._given, "adjoint")
-        read = [operand for name, operand in zip((self._output, *self.inputs), row.operands) if name in self._given]
-        suffix = "_".join(f"{n}{'i' if w else ''}" for n, w in kinds)
-        return Op(f"{self.name}#{self._serial}.{suffix}", forward, adjoint, row=row,
-                  saves=dict.fromkeys(row.inputs, " ".join([*read, *row.operands[1 + count:]])), own=False)
+        of_int64 = {x: contiguous | (int64 if whole else 0) for x, (_, whole) in zip(inputs, kinds)}
+        attributes: dict[str, Any] = {f"extents_{name}": _extents(ndim) for name, (ndim, _) in zip(self.inputs, kinds)}
+        attributes.update({"extents": _extents(out_ndim), **{f"scalar_{name}": "float" for name in self.scalars}})
+        spares = {f"spare{j}": "Aux" for j in range(len(inputs))} if self._adjoint is not None else {}
+        row = declared("Custom", {"y": "Output", **dict.fromkeys(inputs, "Input"), **spares, **attributes}, **of_int64)
+        arrays = {self._output: ("f", "op.y", "extents"), "g": ("f", "op.g", "extents")}
+        for name, x, (_, whole) in zip(self.inputs, inputs, kinds):
+            spare = x.replace("x", "spare")
+            arrays[name] = "i" if whole else "f", f"op.{x}", f"extents_{name}"
+            arrays["d" + name] = "f", f"op.d.{x} if op.d.{x} != 0 else op.{spare}", f"extents_{name}"
+        forward = self._kernel(self._forward, (*self.inputs, self._output, *self.scalars), row, arrays)
+        name = f"{self.name}#{self._serial}.{'_'.join(f'{n}i' if whole else str(n) for n, whole in kinds)}"
+        if self._adjoint is None:
+            return Op(name, forward, row=row, own=False)
+        read = {operand: given for given, operand in zip((self._output, *self.inputs), row.operands)
+                if given in self._given}
+        composition: dict[str, Callable] = {}
+        for j, given in enumerate(self.inputs):
+            if given in self.differentiable:
+                slope = self._slope(f"{name}.d{given}", j, read, arrays, {**spares, **attributes}, of_int64)
+                composition[f"x{j}"] = self._contribution(j, [row.number(operand) for operand in read], slope)
+            elif given in self.nondiff:
+                composition[f"x{j}"] = lambda r, g, t: 0
+        return Op(name, forward, self._kernel(self._adjoint, self._given, row, arrays), row=row, own=False,
+                  saves=dict.fromkeys(row.inputs, " ".join([*read, *spares])), composition=composition)
+
+    def _slope(self, name: str, j: int, read: dict[str, str], arrays: dict[str, tuple[str, str, str]],
+               fields: dict[str, Any], layouts: dict[str, Any]) -> Op:
+        """The user's adjoint of input `j` as an op of the cotangent and of the operands that it reads."""
+        given, extents = self.inputs[j], f"extents_{self.inputs[j]}"
+        inputs = {f"read_{operand}": "Input" for operand in read}
+        row = declared("Slope", {"y": "Output", "cotangent": "Input", **inputs, **fields}, cotangent=contiguous,
+                       **{f"read_{operand}": layouts.get(operand, contiguous) for operand in read})
+        places = {"d" + other: ("f", f"op.spare{k}", f"extents_{other}") for k, other in enumerate(self.inputs)}
+        places.update({of: (arrays[of][0], f"op.read_{operand}", arrays[of][2]) for operand, of in read.items()})
+        places.update({"g": ("f", "op.cotangent", "extents"), "d" + given: ("f", "op.y", extents)})
+        assert self._adjoint is not None
+        kernel = self._kernel(self._adjoint, self._given, row, places, extents)
+        return Op(name, kernel, _refused, row=row, own=False, errors={1: (GradientError, self._alone)},
+                  composition=dict.fromkeys(row.inputs, self._refuse_again))
+
+    def _kernel(self, function: Callable, names: tuple[str, ...], row: Any, arrays: dict[str, tuple[str, str, str]],
+                clears: str = "") -> Callable:
+        """A kernel that calls a user's function; by parameter the memory, the address and the extents of an array.
+
+        `clears` names the extents of the output, if the function adds to it.
+        """
+        given = {name: f"op.scalar_{name}" for name in self.scalars}
+        for name, (memory, address, extents) in arrays.items():
+            shape = "".join(f"op[op.{extents} + {d}], " for d in range(row.kinds[extents].size))
+            given[name] = f"array_of({memory}, {address}, ({shape}))"
+        lines = [f"user({', '.join(given[name] for name in names)})", "return 0"]
+        if clears:
+            count = " * ".join([f"op[op.{clears} + {d}]" for d in range(row.kinds[clears].size)] or ["1"])
+            lines.insert(0, f"for k in range({count}):\n        f[op.y + k] = 0.0")
+        prepare = as_written.compiled if enabled() else as_written.twin
+        return kernel_of("def kernel(op: Custom, f, i, b):\n    " + "\n    ".join(lines) + "\n", "kernel",
+                         {"user": prepare(function), "array_of": array_of, "Custom": row})
+
+    def _contribution(self, j: int, read: Sequence[int], slope: Op) -> Callable:
+        """A rule of composition: the user's adjoint of input `j` as an op, which reads operands of these numbers."""
+
+        def contribution(r: Any, g: Tensor, t: Any) -> Tensor:
+            shape, dtype, _ = r.kinds[1 + j]
+            spare = [(max(math.prod(kind[0]), 1) * dtype.itemsize if name in self.differentiable and k != j else 1,
+                      dtype.itemsize if name in self.differentiable and k != j else 1)
+                     for k, (name, kind) in enumerate(zip(self.inputs, r.kinds[1:]))]
+            return record(slope, [g, *map(r.tensor, read)], shape, r.attributes, dtype=dtype, aux=spare)
+
+        return contribution
+
+    @property
+    def _alone(self) -> str:
+        return (f"custom_op {self.name} has an adjoint, and nothing that says its derivative: neither a derivative of "
+                "higher order nor forward mode passes through it; compute it by tapegrad's functions, give them as its "
+                "derivative with tg.custom_jvp or tg.custom_vjp, or detach() what it uses")
+
+    def _refuse_again(self, r: Any, g: Any, t: Any) -> Any:
+        raise GradientError(f"{r.at()}: {self._alone}")
+
+
+def _refused(op: Any, f: Any, i: Any, b: Any) -> int:
+    """The adjoint of an adjoint, which no one has given."""
+    return 1
 
 
 def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Callable | None = None,
@@ -212,6 +263,10 @@ def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Call
     of NumPy, an infinity or NaN, while an ``@njit`` helper that they call keeps its own options and raises, unless it
     has ``error_model="numpy"``. An integer to a negative power is an integer (``2 ** -1`` is 0), and 0.0 to one is an
     error, as numba has them. With ``NUMBA_DISABLE_JIT=1`` they mean the same, and need their source.
+
+    The adjoint serves wherever a gradient is taken once: in a recording, in a batch (`vmap`), for `vjp`. Derivatives of
+    higher order and forward mode need a derivative of the adjoint, and raise `GradientError` naming the op; give them
+    with `custom_jvp` or `custom_vjp` around a function that calls the op.
 
     A user's function lies outside the package, so its machine code is not cached on disk. Subscripts are not checked
     for bounds, as in every function compiled by numba.
