@@ -229,6 +229,34 @@ class Replay:
                 tape._words[at + 2 * j] = buffer.address // size + offset
 
 
+def rematerialized(tape: Tape, numbers: Sequence[int]) -> dict[int, list[Buffer]]:
+    """Of those of the instructions that belong to segments the buffers of all operands; what is gone is computed again.
+
+    Who reads them keeps them alive.
+    """
+    if not any(type(tape.saved[n]) is Again for n in numbers):
+        return {}
+    replay = Replay(tape, numbers[-1] + 1, True)
+    own = [n for n in numbers if replay.again[n] is not None]
+    makers = {slot: n for n in replay.present if replay.again[n] is not None for slot in replay._of(n).outputs()}
+    waiting = [source for n in own for source in replay._of(n).sources if isinstance(source, Slot)]
+    run: set[int] = set()
+    while waiting:
+        slot = waiting.pop()
+        if slot.present() is None and makers[slot] not in run:
+            run.add(makers[slot])
+            waiting += replay._of(makers[slot]).inputs()
+    try:
+        for n in sorted(run):
+            replay._run(n)
+        return {n: [source.present() if isinstance(source, Slot) else source  # type: ignore[misc]
+                    for source in replay._of(n).sources] for n in own}
+    finally:
+        for n in run:
+            for slot in replay._of(n).outputs():
+                slot.buffer = None
+
+
 def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """``function(*args, **kwargs)``, whose intermediate values are recomputed in the reverse walk instead of kept.
 
@@ -237,7 +265,8 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     too.
 
     `function` is called once. The reverse walk runs the recorded instructions again, with the same random numbers and
-    without updating running statistics a second time: gradients are those without `checkpoint`, to the bit. On a tape
+    without updating running statistics a second time: gradients are those without `checkpoint`, to the bit. Where a
+    derivative is itself differentiated, all of the segment is computed again when the first one is taken. On a tape
     that keeps everything for inspection (``with tg.Tape()``) it has no effect.
 
     Parameters

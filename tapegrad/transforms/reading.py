@@ -9,11 +9,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..engine.caller import user_line
+from ..engine.storage import Buffer
 from ..engine.walks.walk import WANTED
 from ..errors import GradientError, GraphReleasedError, StaleTensorError
 from ..ops.table import OPS
 from ..tape.nodes import Leaf, Node
-from ..tape.recomputation import Again
+from ..tape.recomputation import rematerialized
 from ..tape.reverse import check_unchanged
 from ..tape.rows import Symbol
 from ..tape.state import state
@@ -77,23 +78,22 @@ def _off_tape(tape: Tape, roots: Sequence[Node]) -> list[Step]:
     numbers = np.array(sorted(int(tape._producer[v]) for v in nodes), np.int64)
     check_unchanged(tape, numbers)
     sources = {v: source for source, v in tape._externals.items()}
-    return [_taped(tape, n, nodes, sources) for n in numbers.tolist()]
+    again = rematerialized(tape, numbers.tolist())
+    return [_taped(tape, n, nodes, sources, again.get(n)) for n in numbers.tolist()]
 
 
-def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, Any]) -> Step:
-    """Instruction `n` of a tape; all that is needed of the tape is read now, for it moves on."""
+def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, Any],
+           again: Sequence[Buffer] | None) -> Step:
+    """Instruction `n` of a tape; all that is needed of the tape is read now, for it moves on.
+
+    `again` are the buffers of its operands, if they were computed again.
+    """
     op, (kinds, read, *_), saved = OPS[tape._opcode[n]], tape.notes[n], tape.saved[n]
     words = tape._words[tape._start[n]:tape._start[n + 1]].tolist()
     first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
     variables, offsets = tape._variable[first:last].tolist(), tape._offset[first:last].tolist()
     flags, sizes = tape._flags[first:last].tolist(), tape._nbytes[tape._variable[first:last]].tolist()
-    if type(saved) is Again:
-        raise GradientError(f"{user_line()}: {op.name}: a derivative that is differentiated again cannot pass through "
-                            "tg.checkpoint; call the function itself")
-    for j in range(1, len(kinds)):
-        if flags[j] & WANTED and isinstance(sources.get(variables[j]), Node):
-            raise GraphReleasedError(f"{user_line()}: {op.name} of shape {list(kinds[0][0])} reads {_RELEASED}")
-    held = dict(enumerate(saved)) if tape.keep else dict(zip(read, saved))
+    held = dict(enumerate(saved if again is None else again)) if tape.keep or again else dict(zip(read, saved))
 
     def operand(j: int) -> Tensor:
         shape, dtype, strides = kinds[j]
@@ -105,8 +105,8 @@ def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, 
                                 f"{list(shape)}, which was not kept; compute the derivative with tg.grad or tg.jvp, or "
                                 "on a tape that keeps everything (with tg.Tape() as tape:)")
         buffer, node = held[j], nodes.get(variables[j])
-        return Tensor._made(buffer, words[1 + 2 * j] - buffer.address // dtype.itemsize, shape, strides, dtype, node,
-                            node is not None)
+        begin = saved.offsets[j] if again else words[1 + 2 * j] - buffer.address // dtype.itemsize
+        return Tensor._made(buffer, begin, shape, strides, dtype, node, node is not None)
 
     operands: list[Operand] = [
         (sources[v] if isinstance(sources.get(v), Leaf) else (id(tape), v),

@@ -1,4 +1,4 @@
-"""Derivatives through `custom_op`: its adjoint serves wherever a gradient is taken once, and what asks for more raises."""
+"""Derivatives through `custom_op`: its adjoint serves wherever a gradient is taken once; what asks for more raises."""
 
 import numpy as np
 import pytest

@@ -269,3 +269,87 @@ def test_the_walks_find_a_kernel_whoever_asked_for_it_first():
         assert FORWARD[dtype][op.opcode] == ADJOINT[dtype][op.opcode] == 0
         assert op.forward.address(dtype) == FORWARD[dtype][op.opcode] != 0
         assert op.adjoint.address(dtype) == ADJOINT[dtype][op.opcode] != 0
+
+
+# ------------------------------------------------------------------ derivatives of derivatives
+
+
+def smooth(dtype=np.float64):
+    tg.manual_seed(3)
+    blocks = [nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Dropout(0.25)) for _ in range(4)]
+    return nn.ModuleList(blocks).to(dtype)
+
+
+def penalized(model, walk, x):
+    """A loss with a gradient's norm in it."""
+    def loss(x):
+        return (walk(list(model), x) ** 2).mean()
+
+    return loss(x) + (tg.grad(loss)(x) ** 2).sum()
+
+
+SMALL = np.random.default_rng(1).normal(size=(7, 5))
+DIRECTION = np.random.default_rng(2).normal(size=(7, 5))
+HIGHER = {
+    "gradient penalty": lambda model, walk: tg.grad(lambda x: penalized(model, walk, x))(SMALL),
+    "jvp": lambda model, walk: tg.jvp(lambda x: walk(list(model), x), (SMALL,), (DIRECTION,))[1],
+    "hvp": lambda model, walk: tg.hvp(lambda x: (walk(list(model), x) ** 2).mean(), SMALL, DIRECTION),
+    "hvp of a recording": lambda model, walk: tg.compile(
+        lambda x: tg.hvp(lambda x: (walk(list(model), x) ** 2).mean(), x, DIRECTION))(SMALL),
+    "gradient of each": lambda model, walk: tg.vmap(
+        tg.grad(lambda x: (walk(list(model.eval()), x) ** 2).sum()))(SMALL[:, None]),
+}
+
+
+@pytest.mark.parametrize("walk", [in_stretches, nested])
+@pytest.mark.parametrize("what", HIGHER)
+def test_higher_derivatives_are_those_without_checkpoints(what, walk):
+    found = []
+    for way in (plain, walk):
+        model = smooth()
+        model.freeze()
+        found.append((np.asarray(HIGHER[what](model, way)), {k: np.asarray(v) for k, v in model.state_dict().items()}))
+    (value, state), (other, other_state) = found
+    np.testing.assert_allclose(other, value, rtol=1e-12, atol=1e-14)
+    for name, array in state.items():
+        np.testing.assert_array_equal(other_state[name], array)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("walk", [in_stretches, nested])
+def test_a_gradient_penalty_trains_as_without_checkpoints(walk, recorded):
+    found = []
+    for way in (plain, walk):
+        model = smooth()
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def loss(x, model=model, way=way):
+            return penalized(model, way, x)
+
+        if recorded:
+            step = tg.TrainStep(loss, optimizer)
+            values = [step(SMALL) for _ in range(3)]
+        else:
+            values = []
+            for _ in range(3):
+                x = tg.tensor(SMALL, requires_grad=True)
+                y = (way(list(model), x) ** 2).mean()
+                g, = tg.autograd.grad(y, [x], create_graph=True)
+                total = y + (g**2).sum()
+                optimizer.zero_grad()
+                total.backward()
+                optimizer.step()
+                values.append(total.item())
+        found.append((values, [p.numpy() for p in model.parameters()]))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-12)
+    for a, b in zip(found[0][1], found[1][1]):
+        np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-14)
+
+
+def test_a_parameter_that_moved_since_is_found_when_a_segment_is_computed_again_for_a_derivative():
+    w = tg.tensor([1.0, 2.0], dtype="float64", requires_grad=True)
+    y = tg.checkpoint(lambda w: tg.exp(tg.sin(w) * w), w).sum()
+    with tg.no_grad():
+        w.copy_(np.array([3.0, 4.0]))
+    with pytest.raises(InPlaceError):
+        tg.autograd.grad(y, [w], create_graph=True)
