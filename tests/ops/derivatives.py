@@ -65,12 +65,14 @@ class Derivatives:
 
     smooth = 1e-5
 
+    @pytest.mark.grid
     def test_the_composition_is_the_adjoint(self, case):
         value, pull = tg.vjp(case.function, *case.inputs)
         assert value.dtype == np.float64
         for actual, expected in zip(pull(case.cotangent), gradients(weighted(case), case.inputs)):
             near(actual, expected, 1e-11)
 
+    @pytest.mark.grid
     def test_forward_mode_is_the_transpose_of_reverse_mode(self, case):
         moves = directions(case)
         _, tangent = tg.jvp(case.function, case.inputs, moves)
@@ -87,6 +89,7 @@ class Derivatives:
             near(forward, difference, self.smooth)
             near(replayed.numpy(), forward, 1e-12)
 
+    @pytest.mark.grid
     def test_reverse_over_reverse_equals_forward_over_reverse(self, case):
         moves = directions(case)
         every = tuple(range(len(case.inputs)))
@@ -97,6 +100,7 @@ class Derivatives:
         for reverse, forward in zip(gradients(along, case.inputs), tg.hvp(weighted(case), case.inputs, moves)):
             near(reverse, forward, 1e-10)
 
+    @pytest.mark.grid
     def test_gradients_with_a_graph_read_only_what_was_saved(self, case):
         moves = directions(case)
         inputs = [tg.tensor(x, requires_grad=True) for x in case.inputs]
@@ -111,7 +115,7 @@ class Derivatives:
                 found, = tg.autograd.grad(total, [leaf], retain_graph=True, allow_unused=True)
             near(np.zeros(leaf.shape) if found is None else found.numpy(), expected, 1e-10)
 
-    @pytest.mark.parametrize("recorded", [False, True])
+    @pytest.mark.parametrize("recorded", [False, pytest.param(True, marks=pytest.mark.grid)])
     def test_a_batch_is_each_of_it(self, case, recorded):
         pairs = [np.stack([x, y]) for x, y in zip(case.inputs, case.other_inputs)]
         count = len(pairs)
@@ -128,6 +132,7 @@ class Derivatives:
                         near(np.asarray(actual)[b], wanted.numpy() if isinstance(wanted, tg.Tensor) else wanted,
                              tolerance)
 
+    @pytest.mark.grid
     def test_derivatives_of_a_batch_are_those_of_each(self, case):
         pairs = [np.stack([x, y]) for x, y in zip(case.inputs, case.other_inputs)]
         count = len(pairs)
