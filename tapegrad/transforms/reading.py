@@ -93,6 +93,9 @@ def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, 
     first, last = int(tape._operand_start[n]), int(tape._operand_start[n + 1])
     variables, offsets = tape._variable[first:last].tolist(), tape._offset[first:last].tolist()
     flags, sizes = tape._flags[first:last].tolist(), tape._nbytes[tape._variable[first:last]].tolist()
+    for j in range(1, len(kinds)):
+        if flags[j] & WANTED and isinstance(sources.get(variables[j]), Node):
+            raise GraphReleasedError(f"{user_line()}: {op.name} of shape {list(kinds[0][0])} reads {_RELEASED}")
     held = dict(enumerate(saved if again is None else again)) if tape.keep or again else dict(zip(read, saved))
 
     def operand(j: int) -> Tensor:
