@@ -16,6 +16,7 @@ SCRIPTS = sorted(path.name for path in PERF.glob("*.py") if "report.parser(" in 
 SMALLEST = {
     "calls.py": ["--repeats", "2", "--steps", "256"],
     "compare.py": ["--list"],
+    "derivatives.py": ["--quick", "--only", "Jacobian, MLP"],
     "embedding.py": ["--rows", "50", "--width", "4", "--batch", "4", "--repeats", "2", "--seconds", "0.001"],
     "growth.py": ["--calls", "200"],
     "memory_budget.py": ["--depth", "4", "--rows", "64", "--width", "32", "--repeats", "2", "--no-measure"],

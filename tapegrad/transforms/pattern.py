@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from ..tape.state import no_grad
 from ..tensor.recording import record
@@ -32,6 +31,8 @@ def pattern_of(graph: Graph, source: Tensor, output: Tensor) -> Sets:
     -------
     scipy.sparse.csr_array of bool, (output.size, source.size)
     """
+    import scipy.sparse  # not with the package, for it takes its time
+
     n = source.size
     own = numbers(offset_of(source), source.shape, source.strides).ravel()
     first = scipy.sparse.coo_array((np.ones(n, bool), (own, np.arange(n))), (elements_of(source), n)).tocsr()
@@ -56,6 +57,8 @@ def pattern_of(graph: Graph, source: Tensor, output: Tensor) -> Sets:
 
 def _dependence(step: Step, j: int) -> Sets:
     """The elements of the output by those of operand `j` on which they depend."""
+    import scipy.sparse
+
     op, name = step.op, step.name(j)
     rule = _RULES.get(op.name)
     rows, columns = math.prod(step.shape), math.prod(step.kinds[j][0])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from ..engine.locks import computed_once
 from ..engine.tree import unflatten
@@ -191,6 +190,8 @@ class Sparse(Transformation):
 
 
 def _as_pattern(given: Any) -> Any:
+    import scipy.sparse
+
     pattern = scipy.sparse.csr_array(given).astype(bool)
     pattern.sum_duplicates()
     pattern.sort_indices()
