@@ -60,7 +60,7 @@ class _Squares(ast.NodeTransformer):
 @cache
 def _code(rule: str) -> CodeType:
     tree = _Squares().visit(ast.parse(rule, mode="eval"))
-    return compile(ast.fix_missing_locations(tree), "<rule>", "eval")
+    return compile(ast.fix_missing_locations(tree), __file__, "eval")
 
 
 def evaluate(rule: str, step: Step, g: Any) -> Any:

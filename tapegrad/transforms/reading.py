@@ -14,7 +14,7 @@ from ..engine.walks.walk import WANTED
 from ..errors import GradientError, GraphReleasedError, StaleTensorError
 from ..ops.table import OPS
 from ..tape.nodes import Leaf, Node
-from ..tape.recomputation import rematerialized
+from ..tape.recomputation import Again, rematerialized
 from ..tape.reverse import check_unchanged
 from ..tape.rows import Symbol
 from ..tape.state import state
@@ -75,11 +75,11 @@ def _off_tape(tape: Tape, roots: Sequence[Node]) -> list[Step]:
         if node.variable not in nodes:
             nodes[node.variable] = node
             waiting += node.inputs
-    numbers = np.array(sorted(int(tape._producer[v]) for v in nodes), np.int64)
-    check_unchanged(tape, numbers)
     sources = {v: source for source, v in tape._externals.items()}
-    again = rematerialized(tape, numbers.tolist())
-    return [_taped(tape, n, nodes, sources, again.get(n)) for n in numbers.tolist()]
+    numbers = sorted(int(tape._producer[v]) for v in nodes)
+    check_unchanged(tape, np.array([n for n in numbers if type(tape.saved[n]) is Again], np.int64))
+    again = rematerialized(tape, numbers)
+    return [_taped(tape, n, nodes, sources, again.get(n)) for n in numbers]
 
 
 def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, Any],
@@ -116,7 +116,7 @@ def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, 
          nbytes // kinds[j][1].itemsize if j < len(kinds) else 0, offset, flag & WANTED != 0)
         for j, (v, offset, flag, nbytes) in enumerate(zip(variables, offsets, flags, sizes))]
     return Step(op, words[1 + 2 * len(operands):], operands, kinds, "", operand, RULES.get(nodes[variables[0]]),
-                held.__getitem__)
+                held.__getitem__, int(tape._stamp[n]))
 
 
 def _off_recording(capture: Any, needed: set[int], since: int) -> list[Step]:

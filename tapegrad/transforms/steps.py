@@ -8,7 +8,8 @@ from typing import Any
 
 from ..engine.caller import user_line
 from ..engine.row import Nest, Words
-from ..engine.storage import Buffer, contiguous_strides
+from ..engine.storage import Buffer, Changes, contiguous_strides
+from ..errors import InPlaceError
 from ..ops.table import Op
 from ..tape.nodes import Leaf
 from ..tensor.recording import contiguous
@@ -66,15 +67,15 @@ class Step:
         Of the output and the inputs.
     where : str
         The user's line, where it is known.
-    rule : object
-        What a user has given for the derivative, in place of that of the op (see `rules.Rule`), or None.
+    stamp : int, optional
+        Version of buffers when it was computed; what is read must not be of a later one.
     """
 
     def __init__(self, op: Op, attributes: Sequence[int], operands: Sequence[Operand], kinds: Sequence[Kind],
                  where: str, operand: Callable[[int], Tensor], rule: Any = None,
-                 auxiliary: Callable[[int], Buffer] | None = None) -> None:
+                 auxiliary: Callable[[int], Buffer] | None = None, stamp: int | None = None) -> None:
         self.op, self.attributes, self.operands, self.kinds, self.where = op, tuple(attributes), operands, kinds, where
-        self.rule, self._is_constant = rule, False
+        self._rule, self._is_constant, self._stamp = rule, False, stamp
         self._operand, self._tensors, self._auxiliary = operand, dict[int, Tensor](), auxiliary
 
     def tensor(self, j: int) -> Tensor:
@@ -82,13 +83,31 @@ class Step:
         if j not in self._tensors:
             t = self._operand(j)
             self._tensors[j] = t.detach() if self._is_constant else t
+        self._check_unchanged(self._tensors[j])
         return self._tensors[j]
+
+    @property
+    def rule(self) -> Any:
+        """What a user has given for the derivative, in place of that of the op (see `rules.Rule`), or None."""
+        if self._rule is not None and self._stamp is not None:
+            for t in self._rule.operands:
+                self._check_unchanged(t)
+        return self._rule
+
+    def _check_unchanged(self, t: Tensor) -> None:
+        """Raise if what is read was overwritten since (version counters)."""
+        if self._stamp is not None and self._stamp != Changes.count and t.buffer is not None:
+            Changes.settle()
+            if t.buffer.version > self._stamp:
+                raise InPlaceError(f"{user_line()}: {self.op.name} of shape {list(self.shape)}: a value that its "
+                                   "derivative reads was changed in place after it was computed with (an optimiser's "
+                                   "step, copy_ or load_state_dict); compute the function again")
 
     def detach(self) -> None:
         """From now on operands are constants."""
         self._is_constant = True
-        if self.rule is not None:
-            self.rule = self.rule.detached()
+        if self._rule is not None:
+            self._rule = self._rule.detached()
 
     def kept(self, name: str, shape: tuple[int, ...], dtype: Any) -> Tensor | None:
         """What an auxiliary output holds; None in a recording, which has no tensor of it."""

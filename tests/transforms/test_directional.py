@@ -219,6 +219,40 @@ def test_a_function_that_is_no_longer_on_the_tape_is_refused():
         tg.jvp(lambda z: z * y, (B,), (V,))
 
 
+@pytest.mark.parametrize("called_before", [False, True])
+def test_a_product_that_would_read_what_was_overwritten_is_refused(called_before):
+    w = tg.tensor(W.copy(), requires_grad=True)
+    value, pull = tg.vjp(lambda x: tg.exp(x) * w + w, B)
+    if called_before:
+        np.testing.assert_allclose(plain(pull(V)[0]), np.exp(B) * W * V)
+    with tg.no_grad():
+        w.copy_(V)
+    with pytest.raises(tg.InPlaceError, match=r"test_directional.*multiply of shape \[3\].*compute the function again"):
+        pull(V)
+    value, pull = tg.vjp(lambda x: tg.exp(x) + w, B)  # whose derivative does not read w
+    with tg.no_grad():
+        w.copy_(W)
+    np.testing.assert_allclose(plain(pull(V)[0]), np.exp(B) * V)
+
+
+def test_a_custom_rule_that_would_read_what_was_overwritten_is_refused():
+    f = tg.custom_vjp(lambda x, y: x * y)
+    f.defvjp(lambda x, y: (f(x, y), (x, y)), lambda kept, g: (g * kept[1], g * kept[0]))
+    w = tg.tensor(W.copy(), requires_grad=True)
+    value, pull = tg.vjp(lambda x: f(x, w), B)
+    with tg.no_grad():
+        w.copy_(V)
+    with pytest.raises(tg.InPlaceError, match="test_directional"):
+        pull(V)
+
+
+def test_a_message_from_within_a_rule_has_the_line_of_the_user():
+    w = 2.0 * tg.tensor(W, requires_grad=True)
+    push = tg.linearize(lambda x: x * w, B)[1]
+    with pytest.raises(tg.CaptureError, match="test_directional.*computed outside"):
+        tg.compile(push)(V)
+
+
 @pytest.mark.parametrize("through", [tg.compile, tg.vmap])
 @pytest.mark.parametrize("used_within", [False, True])
 def test_a_recording_that_is_over_has_no_products(through, used_within):
