@@ -10,7 +10,7 @@ import numpy as np
 from ..engine.caller import user_line
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, GradientError, ShapeError
-from ..functions.elementwise import add
+from ..functions.elementwise import add, ones_like
 from ..tape.nodes import Leaf
 from ..tape.state import enable_grad, no_grad
 from ..tensor.tensor import Tensor
@@ -94,7 +94,7 @@ def _seeds(outputs: Sequence[Tensor], given: Any) -> list[Tensor]:
         if g is None and t.size != 1:
             raise GradientError(f"{user_line()}: a tensor of shape {list(t.shape)} needs its adjoint, an array of that "
                                 "shape; only one of a single element has an implied one of 1")
-        seed = Tensor(np.ones(t.shape, t.dtype)) if g is None else tensor_of(g, t.dtype, "the adjoint of an output")
+        seed = ones_like(t) if g is None else tensor_of(g, t.dtype, "the adjoint of an output")
         if seed.shape != t.shape:
             raise ShapeError(f"{user_line()}: an adjoint has shape {list(seed.shape)}, the output {list(t.shape)}")
         seeds.append(seed)

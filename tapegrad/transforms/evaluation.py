@@ -12,6 +12,7 @@ from ..engine.caller import user_line
 from ..engine.locks import computed_once
 from ..engine.tree import flatten, unflatten
 from ..errors import ArgumentError, DtypeError, GradientError
+from ..functions.elementwise import zeros_like
 from ..tape.history import differentiating
 from ..tape.nodes import Leaf
 from ..tape.state import enable_grad, no_grad, state
@@ -19,6 +20,7 @@ from ..tensor.arrays import FLOAT32, FLOAT64, foreign_array
 from ..tensor.tensor import Tensor
 from .graph import Graph
 from .variables import fresh
+from .vmap import mapped, with_axis
 
 
 class Evaluation:
@@ -127,13 +129,29 @@ class Evaluation:
         """The sources' cotangents, from the outputs'."""
         with self.walking(cotangents):
             found = self.graph.pull(cotangents)
-            return [self.given(zeros(t) if g is None else g) for t, g in zip(self.sources, found)]
+            return [self.given(zeros_like(t) if g is None else g) for t, g in zip(self.sources, found)]
 
     def push(self, tangents: Sequence[Tensor | None]) -> list[Any]:
         """The outputs' tangents, from the sources'."""
         with self.walking(tangents):
             found = self.graph.push(tangents)
-            return [self.given(zeros(t) if d is None else d) for t, d in zip(self.outputs, found)]
+            return [self.given(zeros_like(t) if d is None else d) for t, d in zip(self.outputs, found)]
+
+    def products(self, seeds: Sequence[Tensor], reverse: bool) -> list[Tensor]:
+        """The Jacobian's product with each of some vectors, along a leading axis: in the order of the outputs.
+
+        With `reverse` that of its transpose: the seeds are cotangents of the outputs, the results those of the sources.
+        """
+        walk, ends = (self.graph.pull, self.sources) if reverse else (self.graph.push, self.outputs)
+        size = len(seeds[0]) if seeds else 0
+        if not size:
+            return [Tensor(np.zeros((0, *t.shape), t.dtype)) for t in ends]
+
+        def product(*vectors: Tensor) -> list[Tensor]:
+            return [zeros_like(t) if d is None else d for t, d in zip(ends, walk(vectors))]
+
+        found, _ = mapped(product, seeds, [True] * len(seeds), size, self.dtype)
+        return [with_axis(t, has_axis, size) for t, has_axis in found]
 
     def like(self, tree: Any, structure: Any, of: Sequence[Tensor], what: str) -> list[Tensor | None]:
         """The leaves of a cotangent or tangent, checked against the tensors that it belongs to."""
@@ -188,11 +206,6 @@ def holding() -> Iterator[None]:
         yield
     finally:
         state.holds = before
-
-
-def zeros(t: Tensor) -> Tensor:
-    """Zeros of the shape and dtype of `t`."""
-    return Tensor(np.zeros(t.shape, t.dtype))
 
 
 def split(result: Any, has_aux: bool) -> tuple[Any, Any]:

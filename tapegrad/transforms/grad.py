@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine.tree import flatten, map_leaves, own, unflatten
 from ..errors import DtypeError
+from ..functions.elementwise import ones_like
 from ..program.capture import Capture
 from ..program.running.program import Program, scalar_seed
 from ..tape.history import differentiating
@@ -66,7 +67,7 @@ class ValueAndGrad(Transformation):
         """The same by compositions of ops, which may be differentiated again."""
         run = Evaluation(self._function, args, kwargs, positions, self._has_aux)
         scalar_seed(unflatten(run.structure, run.outputs), f"{self._name}()")
-        gradients = run.pull([Tensor(np.ones(t.shape, t.dtype)) for t in run.outputs])
+        gradients = run.pull([ones_like(t) for t in run.outputs])
         return self._arranged(run.value(), run.auxiliary(), run.by_argument(gradients), again)
 
     def trace(self, capture: Capture, inputs: list[Tensor], structure: Any) -> tuple[Program, Callable]:

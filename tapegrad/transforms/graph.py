@@ -30,7 +30,7 @@ from .reading import recorded, steps_to
 from .steps import Step, elements_of, offset_of, variable_of
 from .trace import Trace
 from .variables import fresh
-from .vmap import run
+from .vmap import run, with_axis
 
 
 class Graph:
@@ -97,7 +97,7 @@ class Graph:
                 flat[variable_of(t)] = placed(d, elements_of(t), offset_of(t), t.shape, t.strides)
         for step in self.steps:
             if step.rule is not None:
-                dy = step.rule.push(lambda t: self.seen(flat, t))
+                dy = step.rule.push(lambda t: _part(flat.get(variable_of(t)), t))
                 if dy is not None:
                     flat[step.output] = reshape(dy, (dy.size,))
                 continue
@@ -109,13 +109,12 @@ class Graph:
                 dy = _tangent(step, moved)
                 if dy is not None:
                     flat[step.output] = reshape(dy, (dy.size,))
-        return [self.seen(flat, t) for t in self.outputs]
+        return [_part(flat.get(variable_of(t)), t) for t in self.outputs]
 
-    @staticmethod
-    def seen(flat: Mapping[Any, Tensor], t: Tensor) -> Tensor | None:
-        """Of flat tensors of all elements of variables, the view that a tensor is."""
-        whole = flat.get(variable_of(t)) if t.node is not None else None
-        return None if whole is None else view(contiguous(whole), offset_of(t), t.shape, t.strides)
+
+def _part(flat: Tensor | None, t: Tensor) -> Tensor | None:
+    """Of a flat tensor of all elements of a variable, the view that `t` is of the variable."""
+    return None if flat is None else view(contiguous(flat), offset_of(t), t.shape, t.strides)
 
 
 class _Cotangents:
@@ -177,8 +176,7 @@ class _Cotangents:
 
     def of(self, t: Tensor) -> Tensor | None:
         """What belongs to a view of a variable."""
-        flat = self._whole(variable_of(t))
-        return None if flat is None else view(contiguous(flat), offset_of(t), t.shape, t.strides)
+        return _part(self._whole(variable_of(t)), t)
 
 
 # ------------------------------------------------------------------ one instruction
@@ -283,7 +281,7 @@ class _One:
 
     def results(self, found: Sequence[Tensor]) -> list[Tensor]:
         """What was found for one, for all of the batch along a leading axis."""
-        return [t if has_axis else broadcast_to(t, (self._size, *t.shape))
+        return [with_axis(t, has_axis, self._size)
                 for t, has_axis in run(self._trace, found, self._values, self._size)]
 
 

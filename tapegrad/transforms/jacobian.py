@@ -10,12 +10,12 @@ import numpy as np
 from ..engine.caller import user_line
 from ..engine.tree import unflatten
 from ..errors import GradientError
+from ..functions.elementwise import ones_like
 from ..functions.layout import moveaxis, reshape
 from ..tensor.tensor import Tensor
-from .evaluation import Evaluation, zeros
-from .grad import ValueAndGrad
+from .evaluation import Evaluation
+from .grad import grad
 from .transformation import Argnums, Transformation
-from .vmap import mapped
 
 FORWARD, REVERSE = "forward", "reverse"
 
@@ -37,8 +37,7 @@ class Jacobian(Transformation):
         with run.walking():
             blocks = (_forward if mode == FORWARD else _reverse)(run)
             given = [[run.given(block) for block in row] for row in blocks]
-        by_output = [self._argnums.arranged(run.by_argument(row), again)
-                     for row in given]
+        by_output = [self._argnums.arranged(run.by_argument(row), again) for row in given]
         jacobian = unflatten(run.structure, by_output)
         return (jacobian, run.auxiliary()) if self._has_aux else jacobian
 
@@ -56,16 +55,7 @@ def _units(like: Sequence[Tensor]) -> list[Tensor]:
 
 def _reverse(run: Evaluation) -> list[list[Tensor]]:
     """By output and source a block of the Jacobian, from the cotangents of all unit vectors."""
-    units = _units(run.outputs)
-    total, dtype = sum([t.size for t in run.outputs]), run.dtype
-
-    def pull(*cotangents: Tensor) -> list[Tensor]:
-        found = run.graph.pull(cotangents)
-        return [zeros(t) if g is None else g for t, g in zip(run.sources, found)]
-
-    rows = _mapped(pull, units, total, dtype) if total else [
-        Tensor(np.zeros((0, *s.shape), dtype)) for s in run.sources]
-    blocks, first = [], 0
+    rows, blocks, first = run.products(_units(run.outputs), True), [], 0
     for t in run.outputs:
         blocks.append([reshape(r[first:first + t.size], (*t.shape, *s.shape)) for r, s in zip(rows, run.sources)])
         first += t.size
@@ -74,17 +64,8 @@ def _reverse(run: Evaluation) -> list[list[Tensor]]:
 
 def _forward(run: Evaluation) -> list[list[Tensor]]:
     """The same from the tangents of all unit vectors."""
-    units = _units(run.sources)
-    total, dtype = sum([t.size for t in run.sources]), run.dtype
-
-    def push(*tangents: Tensor) -> list[Tensor]:
-        found = run.graph.push(tangents)
-        return [zeros(t) if d is None else d for t, d in zip(run.outputs, found)]
-
-    columns = _mapped(push, units, total, dtype) if total else [
-        Tensor(np.zeros((0, *t.shape), dtype)) for t in run.outputs]
     blocks = []
-    for t, c in zip(run.outputs, columns):
+    for t, c in zip(run.outputs, run.products(_units(run.sources), False)):
         first, row = 0, []
         for s in run.sources:
             part = moveaxis(reshape(c[first:first + s.size], (s.size, t.size)), 0, 1)
@@ -92,24 +73,6 @@ def _forward(run: Evaluation) -> list[list[Tensor]]:
             first += s.size
         blocks.append(row)
     return blocks
-
-
-def _mapped(function: Callable, units: Sequence[Tensor], total: int, dtype: np.dtype) -> list[Tensor]:
-    """A linear function of all unit vectors, the results along a leading axis."""
-    found, _ = mapped(function, units, [True] * len(units), total, dtype)
-    return [t if has_axis else Tensor(np.zeros((total, *t.shape), t.dtype)) for t, has_axis in found]
-
-
-class Hessian(Transformation):
-    """``hessian(f)``; call it, nest it, or give it to `compile`."""
-
-    def __init__(self, function: Callable, argnums: int | Sequence[int], has_aux: bool) -> None:
-        super().__init__(function, argnums, has_aux)
-        self._jacobian = Jacobian(ValueAndGrad(function, argnums, has_aux, True), argnums, has_aux, FORWARD)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The Hessian at these arguments."""
-        return self._jacobian(*args, **kwargs)
 
 
 class ElementwiseGrad(Transformation):
@@ -129,7 +92,7 @@ class ElementwiseGrad(Transformation):
                 given = ", ".join(str(list(s.shape)) for s in run.sources)
                 raise GradientError(f"{user_line()}: elementwise_grad: {self._name}() gives shape "
                                     f"{list(t.shape)} from arguments of {given}; it must act on each element by itself")
-        found = run.pull([Tensor(np.ones(t.shape, t.dtype)) for t in run.outputs])
+        found = run.pull([ones_like(t) for t in run.outputs])
         return self._argnums.arranged(run.by_argument(found), again)
 
 
@@ -170,7 +133,7 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = F
     return Jacobian(f, argnums, has_aux, None)
 
 
-def hessian(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Hessian:
+def hessian(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False) -> Jacobian:
     """A function that returns the matrix of second derivatives of a scalar `f`: forward mode over reverse mode.
 
     Parameters
@@ -192,7 +155,7 @@ def hessian(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = Fa
     >>> tg.hessian(lambda x: x[0] ** 2 * x[1])(np.array([2.0, 3.0])).tolist()
     [[6.0, 4.0], [4.0, 0.0]]
     """
-    return Hessian(f, argnums, has_aux)
+    return Jacobian(grad(f, argnums, has_aux=has_aux), argnums, has_aux, FORWARD)
 
 
 def elementwise_grad(f: Callable, argnums: int | Sequence[int] = 0) -> ElementwiseGrad:

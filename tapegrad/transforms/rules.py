@@ -13,13 +13,10 @@ from copy import copy
 from functools import update_wrapper
 from typing import Any
 
-import numpy as np
-
 from ..engine.caller import user_line
 from ..engine.tree import flatten, map_leaves, unflatten
 from ..errors import ArgumentError, GradientError
-from ..functions.elementwise import apply_binary, apply_unary
-from ..functions.layout import broadcast_to
+from ..functions.elementwise import apply_binary, apply_unary, zeros_like
 from ..ops.elementwise import BINARY, UNARY
 from ..tape.state import enable_grad, no_grad, state
 from ..tensor.copies import by_name_or
@@ -28,7 +25,7 @@ from ..tensor.tensor import Tensor
 from .graph import Graph
 from .reading import attach
 from .variables import fresh
-from .vmap import mapped
+from .vmap import mapped, with_axis
 
 
 class Rule:
@@ -108,19 +105,14 @@ class _BatchedRule(Rule):
     def _pulled(self, g: Tensor) -> list[Tensor | None]:
         found = self._mapped(lambda one, given: [zeros_like(t) if c is None else c for t, c in zip(
             one.primals, one._pulled(given[0]))], [g], [True])
-        return [c if axis else broadcast_to(c, (self._size, *c.shape)) for c, axis in found]
+        return [with_axis(c, axis, self._size) for c, axis in found]
 
     def _pushed(self, tangents: list[Tensor]) -> Tensor:
         primals = self.function.primals(self.args)
         axes = [axis for leaf, axis in zip(flatten(tuple(self.args))[0], self._axes)
                 if any(leaf is t for t in primals)]
         (dy, has_axis), = self._mapped(lambda one, given: [one._pushed(list(given))], tangents, axes)
-        return dy if has_axis else broadcast_to(dy, (self._size, *dy.shape))
-
-
-def zeros_like(t: Tensor) -> Tensor:
-    """Zeros of the shape and dtype of `t`."""
-    return Tensor(np.zeros(t.shape, t.dtype))
+        return with_axis(dy, has_axis, self._size)
 
 
 class _Custom:

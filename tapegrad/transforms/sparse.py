@@ -16,12 +16,11 @@ from ..program.capture import Capture
 from ..program.running.program import Program
 from ..tensor.tensor import Tensor
 from .coloring import column_colors, star_colors
-from .evaluation import Evaluation, zeros
+from .evaluation import Evaluation
 from .grad import ValueAndGrad
 from .gradcheck import GradcheckError
 from .pattern import pattern_of
 from .transformation import Argnums, Transformation
-from .vmap import mapped
 
 
 @dataclass
@@ -130,20 +129,9 @@ class Sparse(Transformation):
 
     def _products(self, run: Evaluation, plan: Plan, seeds: np.ndarray) -> Tensor:
         """The product of the matrix, or of its transpose, with each of some vectors."""
-        ends = run.outputs if plan.by_rows else run.sources
-        walk = run.graph.pull if plan.by_rows else run.graph.push
-        to = run.sources[0] if plan.by_rows else run.outputs[0]
-
-        def product(seed: Tensor) -> Tensor:
-            found = walk([seed])[0]
-            return zeros(to) if found is None else found
-
-        if not len(seeds):
-            return Tensor(np.zeros((0, to.size), to.dtype))
+        end = (run.outputs if plan.by_rows else run.sources)[0]
         with run.walking():
-            whole = Tensor(seeds.reshape(len(seeds), *ends[0].shape))
-            (found, has_axis), = mapped(product, [whole], [True], len(seeds), to.dtype)[0]
-        return found if has_axis else Tensor(np.zeros((len(seeds), *to.shape), to.dtype))
+            return run.products([Tensor(seeds.reshape(len(seeds), *end.shape))], plan.by_rows)[0]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The matrix at these arguments."""

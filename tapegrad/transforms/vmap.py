@@ -57,9 +57,8 @@ class Vmap(Transformation):
         if axis is None:
             if has_axis:
                 raise ArgumentError(f"vmap: {self._name} gives a result for each, which out_axes=None does not hold")
-        elif not has_axis:
-            t = broadcast_to(t, (size, *t.shape))
-        if axis is not None:
+        else:
+            t = with_axis(t, has_axis, size)
             t = moveaxis(t, 0, _within(axis, t.ndim, "out_axes"))
         return t if as_it_is else t.detach().numpy()[()]
 
@@ -80,6 +79,11 @@ def mapped(function: Callable, leaves: Sequence[Any], axes: Sequence[bool], size
         result = function(*symbols)
     values = {s.node.variable: t for s, t, axis in zip(symbols, leaves, axes) if axis}
     return run(trace, [t for t in flatten(result)[0]], values, size), result
+
+
+def with_axis(t: Tensor, has_axis: bool, size: int) -> Tensor:
+    """A result of `mapped` for all of the batch: one that has no axis for it is the same for each."""
+    return t if has_axis else broadcast_to(t, (size, *t.shape))
 
 
 def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size: int) -> list[tuple[Any, bool]]:
