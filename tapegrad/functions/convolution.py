@@ -14,13 +14,13 @@ from ..engine.processor import VECTOR
 from ..engine.products.product import gemm_address
 from ..engine.threads.team import team_address
 from ..errors import ArgumentError, ShapeError
-from ..ops.convolution import BLOCK, CONV, CONV_TRANSPOSE
+from ..ops.convolution import BLOCK, CONV, CONV_TRANSPOSE, CORRELATE
 from ..ops.correlation import RESULT_PART, WEIGHT_PART
 from ..ops.table import Op
 from ..ops.windows import Block, Tiles, Windows
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
-from .layout import expand_dims, permute, reshape, swapaxes
+from .layout import expand_dims, reshape
 from .scratch import scratch
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"]
@@ -206,12 +206,13 @@ def _three(extents: tuple[int, ...]) -> tuple[int, ...]:
 
 def _record(op: Op, x: Tensor, w: Tensor, b: Tensor | None, groups: int, stride: tuple[int, ...],
             before: tuple[int, ...], dilation: tuple[int, ...], image: tuple[int, ...],
-            response: tuple[int, ...]) -> Tensor:
+            response: tuple[int, ...], weight: tuple[int, ...] = ()) -> Tensor:
+    weight = weight or w.shape
     single = x.ndim == len(image) + 1
     if single:
         x = expand_dims(x, 0)
-    kernel, inputs, outputs = w.shape[2:], w.shape[1], w.shape[0] // groups
-    depth, width = math.prod(w.shape[1:]), response[-1]
+    kernel, inputs, outputs = weight[2:], weight[1], weight[0] // groups
+    depth, width = math.prod(weight[1:]), response[-1]
     pixel = math.prod(kernel) == 1 and set(stride) == {1} and set(before) == {0} and response == image
     direct = not pixel and depth * outputs <= _DIRECT
     pixels = max(BLOCK // depth, _PIXELS)
@@ -225,13 +226,14 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor | None, groups: int, stride:
     totals = 0
     if x.shape[0] > _MANY and not (direct or tiles.respond):
         totals = max(_whole(elements, 8), 8)
-        elements = totals + 8 * w.size // x.dtype.itemsize
+        elements = totals + 8 * math.prod(weight) // x.dtype.itemsize
     working = scratch(op, elements, x, w, *(() if b is None else (b,))) if elements else None
     windows = window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before, dilation, response)
-    shape = (w.shape[0], *response) if op is CONV else (inputs * groups, *image)
-    y = recorder(op)((x.shape[0], *shape), dtype=x.dtype, x=x, weight=w, bias=b, scratch=working,
-                     gemm=gemm_address(x.dtype), windows=windows, biased=b is not None, rows=rows, across=across,
-                     direct=direct, pixel=pixel, tiles=tiles.words, totals=totals)
+    shape = (weight[0], *response) if op is CONV else (inputs * groups, *image)
+    whole = weight if op is CORRELATE else (x.shape[0], *shape)
+    y = recorder(op)(whole, dtype=x.dtype, x=x, weight=w, bias=b, scratch=working, gemm=gemm_address(x.dtype),
+                     windows=windows, biased=b is not None, rows=rows, across=across, direct=direct, pixel=pixel,
+                     tiles=tiles.words, totals=totals)
     return reshape(y, shape) if single else y
 
 
@@ -259,20 +261,18 @@ def through(windows: Any, op: Op, x: Tensor, w: Tensor, b: Tensor | None = None)
 
 
 def correlate(windows: Any, response: Tensor, image: Tensor) -> Tensor:
-    """The weight's adjoint: ``dw[o, c, k] = sum over n, p of response[n, o, p] image[n, c, p stride + k dilation]``.
+    """The adjoint of a convolution's weight: ``sum over n, p of response[n, o, p] image[n, c, p stride + k dilation]``.
 
-    That is a convolution of images of one channel a sample: the channels are samples, the samples channels, the
-    response is the kernel, stride and dilation change places.
+    Returns
+    -------
+    Tensor, (O, C / groups, depth, height, width)
     """
     samples, groups = image.shape[0], windows.groups
     seen, given = _extents(windows.image), _extents(windows.response)
-    channels, outputs = image.shape[1] // groups, response.shape[1]
-    x = reshape(image, (samples, groups, channels, *seen))
-    x = reshape(permute(x, (2, 1, 0, 3, 4, 5)), (channels, groups * samples, *seen))
-    w = swapaxes(reshape(response, (samples, outputs, *given)), 0, 1)
-    y = _record(CONV, x, w, None, groups, _extents(windows.dilation), _extents(windows.padding),
-                _extents(windows.stride), seen, _extents(windows.kernel))
-    return swapaxes(y, 0, 1)
+    weight = response.shape[1], image.shape[1] // groups, *_extents(windows.kernel)
+    return _record(CORRELATE, reshape(image, (samples, image.shape[1], *seen)),
+                   reshape(response, (samples, weight[0], *given)), None, groups, _extents(windows.stride),
+                   _extents(windows.padding), _extents(windows.dilation), seen, given, weight)
 
 
 class _Tiles(NamedTuple):

@@ -120,7 +120,7 @@ def weigh_slab(op: Any, windows: At[Windows], f: Any, response: int, image: int,
 
 
 @device
-def weigh_directly(op: Convolution, f: Any, response: int, image: int) -> int:
+def weigh_directly(op: Convolution, f: Any, response: int, image: int, dw: int) -> int:
     """dw += response image; the totals, of a group, are few, and float64."""
     inputs, outputs, taps = op.windows.channels, op.windows.outputs, op.windows.kernel.height * op.windows.kernel.width
     depth = patch_size(op, op.windows)
@@ -143,16 +143,16 @@ def weigh_directly(op: Convolution, f: Any, response: int, image: int) -> int:
                                        image + (seen * op.windows.image.depth
                                                 + d * op.windows.stride.depth + deep) * pixels,
                                        totals, out * depth + (c * op.windows.kernel.depth + kh) * taps)
-        give_totals(f, totals, outputs * depth, one, op.d.weight + group * outputs * depth, 1, True)
+        give_totals(f, totals, outputs * depth, one, dw + group * outputs * depth, 1, True)
     return 0
 
 
 @device
-def respond(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, add: int) -> int:
+def respond(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, weight: int, add: int) -> int:
     """response = w * image, or +=, where `add` is not 0."""
     status = 0
     if op.tiles.respond:
-        return respond_by_tiles(op, f, i, b, response, image, add)
+        return respond_by_tiles(op, f, i, b, response, image, weight, add)
     groups, outputs = op.windows.groups, op.windows.outputs
     pixels, depth = response_pixels(op, op.windows), patch_size(op, op.windows)
     plane = op.windows.channels * image_pixels(op, op.windows)
@@ -161,10 +161,10 @@ def respond(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, 
     for sample in range(op.windows.samples):
         if op.direct:
             direct_sample(op, op.windows, f, response + sample * groups * outputs * pixels,
-                          image + sample * groups * plane, op.weight, 0)
+                          image + sample * groups * plane, weight, 0)
             continue
         for group in range(groups):
-            w = op.weight + group * outputs * depth
+            w = weight + group * outputs * depth
             to = response + (sample * groups + group) * outputs * pixels
             source = image + (sample * groups + group) * plane
             if op.pixel:
@@ -182,11 +182,11 @@ def respond(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, 
 
 
 @device
-def spread(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, add: int) -> int:
+def spread(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, weight: int, add: int) -> int:
     """image = w^T * response, or += if `add` is not 0: col2im of the columns w^T response."""
     status = 0
     if op.tiles.spread:
-        return spread_by_tiles(op, f, i, b, image, response, add)
+        return spread_by_tiles(op, f, i, b, image, response, weight, add)
     groups, outputs = op.windows.groups, op.windows.outputs
     pixels, depth = response_pixels(op, op.windows), patch_size(op, op.windows)
     plane = op.windows.channels * image_pixels(op, op.windows)
@@ -195,10 +195,10 @@ def spread(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, a
     for sample in range(op.windows.samples):
         if op.direct:
             direct_sample(op, op.windows, f, response + sample * groups * outputs * pixels,
-                          image + sample * groups * plane, op.weight, 1)
+                          image + sample * groups * plane, weight, 1)
             continue
         for group in range(groups):
-            w = op.weight + group * outputs * depth
+            w = weight + group * outputs * depth
             source = response + (sample * groups + group) * outputs * pixels
             to = image + (sample * groups + group) * plane
             if op.pixel:
@@ -216,35 +216,35 @@ def spread(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, a
 
 
 @device
-def move_to_totals(op: Convolution, f: Any, n: int) -> int:
+def move_to_totals(op: Convolution, f: Any, dw: int, n: int) -> int:
     """Accumulate the weight's adjoint into its totals, and clear it."""
-    add_row(f, doubles_at(f, op.scratch + op.totals), n, op.d.weight, 1)
-    return clear(f, op.d.weight, n)
+    add_row(f, doubles_at(f, op.scratch + op.totals), n, dw, 1)
+    return clear(f, dw, n)
 
 
 @device
-def weight_adjoint(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int) -> int:
-    """dw += response columns^T."""
+def weigh(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, dw: int, store: bool) -> int:
+    """dw += response columns^T, or = that."""
     status = 0
     groups, outputs = op.windows.groups, op.windows.outputs
     pixels, depth = response_pixels(op, op.windows), patch_size(op, op.windows)
     plane, size = op.windows.channels * image_pixels(op, op.windows), groups * outputs * depth
-    if op.stores.weight:
-        clear(f, op.d.weight, size)
+    if store:
+        clear(f, dw, size)
     if op.tiles.respond:
-        return weigh_by_tiles(op, f, i, b, response, image)
+        return weigh_by_tiles(op, f, i, b, response, image, dw)
     if op.direct:
-        return weigh_directly(op, f, response, image)
+        return weigh_directly(op, f, response, image, dw)
     if op.totals:
         clear_totals(f, doubles_at(f, op.scratch + op.totals), size)
-        move_to_totals(op, f, size)
+        move_to_totals(op, f, dw, size)
     for sample in range(op.windows.samples):
         for group in range(groups):
-            dw = op.d.weight + group * outputs * depth
+            to = dw + group * outputs * depth
             source = response + (sample * groups + group) * outputs * pixels
             patches = image + (sample * groups + group) * plane
             if op.pixel:
-                status |= gemm(op.gemm, 0, 1, outputs, depth, pixels, source, pixels, patches, pixels, 1, dw, depth, f)
+                status |= gemm(op.gemm, 0, 1, outputs, depth, pixels, source, pixels, patches, pixels, 1, to, depth, f)
                 continue
             for first in range(0, op.windows.response.depth * op.windows.response.height, op.rows):
                 rows = min(op.rows, op.windows.response.depth * op.windows.response.height - first)
@@ -254,12 +254,12 @@ def weight_adjoint(op: Convolution, f: Any, i: Any, b: Any, response: int, image
                     gather_columns(op, op.windows, f, patches, op.scratch, first, rows, left, right, 0)
                     status |= gemm(op.gemm, 0, 1, outputs, depth, count,
                                    source + first * op.windows.response.width + left, pixels, op.scratch, count, 1,
-                                   dw, depth, f)
+                                   to, depth, f)
         if op.totals and sample % TOGETHER == TOGETHER - 1:
-            move_to_totals(op, f, size)
+            move_to_totals(op, f, dw, size)
     if op.totals:
-        move_to_totals(op, f, size)
-        give_totals(f, doubles_at(f, op.scratch + op.totals), size, wide(cast(1.0, f)), op.d.weight, 1, False)
+        move_to_totals(op, f, dw, size)
+        give_totals(f, doubles_at(f, op.scratch + op.totals), size, wide(cast(1.0, f)), dw, 1, False)
     return status
 
 
@@ -291,16 +291,16 @@ def bias_adjoint(op: Convolution, f: Any, channels: int, pixels: int) -> int:
 def conv_forward(op: Convolution, f: Any, i: Any, b: Any) -> int:
     """y[n, o] = bias[o] + sum over c, i, j of w[o, c, i, j] x[n, c, . stride - padding + (i, j) dilation]."""
     fill_bias(op, f, op.windows.groups * op.windows.outputs, response_pixels(op, op.windows))
-    return respond(op, f, i, b, op.y, op.x, op.biased)
+    return respond(op, f, i, b, op.y, op.x, op.weight, op.biased)
 
 
 def conv_adjoint(op: Convolution, f: Any, i: Any, b: Any) -> int:
     """dx += w^T * g, dw += g * x, dbias += sum of g."""
     status = 0
     if op.d.x != 0:
-        status |= spread(op, f, i, b, op.d.x, op.g, 0 if op.stores.x else 1)
+        status |= spread(op, f, i, b, op.d.x, op.g, op.weight, 0 if op.stores.x else 1)
     if op.d.weight != 0:
-        status |= weight_adjoint(op, f, i, b, op.g, op.x)
+        status |= weigh(op, f, i, b, op.g, op.x, op.d.weight, op.stores.weight)
     if op.d.bias != 0:
         bias_adjoint(op, f, op.windows.groups * op.windows.outputs, response_pixels(op, op.windows))
     return status
@@ -322,8 +322,8 @@ def conv_to_x(r: Any, g: Any, t: Any) -> Any:
 
 
 def conv_to_weight(r: Any, g: Any, t: Any) -> Any:
-    """dW = dY * X, with the samples as channels."""
-    return t.reshape(t.convolution.correlate(r.windows, g, r.x), r.shape_of("weight")) if g.size else 0.0
+    """dW = dY X over the pixels."""
+    return t.reshape(t.convolution.correlate(r.windows, g, r.x), r.shape_of("weight"))
 
 
 def _tangents(op: Callable[[], Op]) -> dict[str, Callable]:
@@ -375,16 +375,16 @@ CONV: Op = Op("conv", conv_forward, conv_adjoint, row=Convolution,
 def conv_transpose_forward(op: Convolution, f: Any, i: Any, b: Any) -> int:
     """y[n, c, p stride - padding + (i, j) dilation] = bias[c] + the sum of w[o, c, i, j] x[n, o, p] that meet there."""
     fill_bias(op, f, op.windows.groups * op.windows.channels, image_pixels(op, op.windows))
-    return spread(op, f, i, b, op.y, op.x, op.biased)
+    return spread(op, f, i, b, op.y, op.x, op.weight, op.biased)
 
 
 def conv_transpose_adjoint(op: Convolution, f: Any, i: Any, b: Any) -> int:
     """dx += w * g, dw += x * g, dbias += sum of g."""
     status = 0
     if op.d.x != 0:
-        status |= respond(op, f, i, b, op.d.x, op.g, 0 if op.stores.x else 1)
+        status |= respond(op, f, i, b, op.d.x, op.g, op.weight, 0 if op.stores.x else 1)
     if op.d.weight != 0:
-        status |= weight_adjoint(op, f, i, b, op.x, op.g)
+        status |= weigh(op, f, i, b, op.x, op.g, op.d.weight, op.stores.weight)
     if op.d.bias != 0:
         bias_adjoint(op, f, op.windows.groups * op.windows.channels, image_pixels(op, op.windows))
     return status
@@ -396,8 +396,8 @@ def transpose_to_x(r: Any, g: Any, t: Any) -> Any:
 
 
 def transpose_to_weight(r: Any, g: Any, t: Any) -> Any:
-    """dW = X * dY, with the samples as channels."""
-    return t.reshape(t.convolution.correlate(r.windows, r.x, g), r.shape_of("weight")) if g.size else 0.0
+    """dW = X dY over the pixels."""
+    return t.reshape(t.convolution.correlate(r.windows, r.x, g), r.shape_of("weight"))
 
 
 CONV_TRANSPOSE: Op = Op("conv_transpose", conv_transpose_forward, conv_transpose_adjoint, row=Convolution,
@@ -406,3 +406,41 @@ CONV_TRANSPOSE: Op = Op("conv_transpose", conv_transpose_forward, conv_transpose
                     products=lambda shapes: math.prod(shapes[1]) * math.prod(shapes[2][1:]),
                     composition={"x": transpose_to_x, "weight": transpose_to_weight, "bias": _over_pixels},
                     tangent=_tangents(lambda: CONV_TRANSPOSE), batching=batched(lambda: CONV_TRANSPOSE, 1))
+
+
+def correlate_forward(op: Convolution, f: Any, i: Any, b: Any) -> int:
+    """y[o, c, i, j] = sum over n and the pixels of weight[n, o] x[n, c, . stride - padding + (i, j) dilation].
+
+    The second input is a response, in place of the weight, which is the result.
+    """
+    return weigh(op, f, i, b, op.weight, op.x, op.y, True)
+
+
+def correlate_adjoint(op: Convolution, f: Any, i: Any, b: Any) -> int:
+    """dx += g^T * response, dresponse += g * x."""
+    status = 0
+    if op.d.x != 0:
+        status |= spread(op, f, i, b, op.d.x, op.weight, op.g, 0 if op.stores.x else 1)
+    if op.d.weight != 0:
+        status |= respond(op, f, i, b, op.d.weight, op.x, op.g, 0 if op.stores.weight else 1)
+    return status
+
+
+def correlate_to_x(r: Any, g: Any, t: Any) -> Any:
+    """dX = dY^T * response."""
+    return t.reshape(t.convolution.through(r.windows, CONV_TRANSPOSE, r.weight, g), r.shape_of("x"))
+
+
+def correlate_to_response(r: Any, g: Any, t: Any) -> Any:
+    """dresponse = dY * X."""
+    return t.reshape(t.convolution.through(r.windows, CONV, r.x, g), r.shape_of("weight"))
+
+
+CORRELATE: Op = Op("correlate", correlate_forward, correlate_adjoint, row=Convolution,
+                   saves={"x": "weight scratch", "weight": "x scratch"}, stores=True,
+                   doc="the adjoint of a convolution's weight as a map of its own",
+                   products=lambda shapes: math.prod(shapes[2]) * math.prod(shapes[0][1:]),
+                   composition={"x": correlate_to_x, "weight": correlate_to_response,
+                                "bias": lambda r, g, t: 0.0},  # there is none
+                   tangent={"x": lambda r, d, t: t.convolution.correlate(r.windows, r.weight, d),
+                            "weight": lambda r, d, t: t.convolution.correlate(r.windows, d, r.x)})

@@ -260,20 +260,21 @@ def see_image(op: Convolution, view: View, response: int, image: int) -> int:
 
 
 @device
-def respond_by_tiles(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, add: int) -> int:
+def respond_by_tiles(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, w: int,
+                     add: int) -> int:
     """response = w * image, or +=."""
     view: View = frame()
     see_image(op, view, response, image)
-    view.add, view.weight = add, op.weight
+    view.add, view.weight = add, w
     return share(op.tiles.team, op.tiles.result_part, view, op.tiles.parts, f, i, b)
 
 
 @device
-def spread_by_tiles(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, add: int) -> int:
+def spread_by_tiles(op: Convolution, f: Any, i: Any, b: Any, image: int, response: int, w: int, add: int) -> int:
     """image = w^T * response, or +=, for stride 1: `respond_by_tiles` in the other direction."""
     view: View = frame()
     (view.result, view.source, view.add, view.weight, view.samples, view.groups) = (
-        image, response, add, op.weight, op.windows.samples, op.windows.groups)
+        image, response, add, w, op.windows.samples, op.windows.groups)
     (view.channels, view.outputs, view.seen.height, view.seen.width, view.made.height, view.made.width) = (
         op.windows.outputs, op.windows.channels, op.windows.response.height, op.windows.response.width,
         op.windows.image.height, op.windows.image.width)
@@ -291,9 +292,9 @@ def spread_by_tiles(op: Convolution, f: Any, i: Any, b: Any, image: int, respons
 
 
 @device
-def weigh_by_tiles(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int) -> int:
+def weigh_by_tiles(op: Convolution, f: Any, i: Any, b: Any, response: int, image: int, dw: int) -> int:
     """dw += response image^T."""
     view: View = frame()
     see_image(op, view, response, image)
-    view.weight = op.d.weight
+    view.weight = dw
     return share(op.tiles.team, op.tiles.weight_part, view, op.tiles.weight_parts, f, i, b)

@@ -471,4 +471,5 @@ def pad_adjoint(op: Pad, f: Any, i: Any, b: Any) -> int:
 
 
 PAD = Op("pad", pad_forward, pad_adjoint, row=Pad, saves={}, doc="a constant frame around an array",
-         composition={"x": lambda r, g, t: r.read_as(g, "y", r.shape_of("x"), r.offset)}, batching="nest")
+         composition={"x": lambda r, g, t: r.read_as(g, "y", r.shape_of("x"), r.offset)},
+         tangent={"x": lambda r, d, t: t.reshape(r.placed_as(d, "y", r.elements, r.offset), r.shape)}, batching="nest")

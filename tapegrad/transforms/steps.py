@@ -14,7 +14,7 @@ from ..ops.table import Op
 from ..tape.nodes import Leaf
 from ..tensor.recording import contiguous
 from ..tensor.tensor import Tensor, view
-from .placing import laid
+from .placing import laid, placed
 
 #: shape, dtype, strides
 Kind = tuple[tuple[int, ...], Any, tuple[int, ...]]
@@ -144,6 +144,10 @@ class Step:
     def read_as(self, t: Tensor, operand: str, shape: tuple[int, ...], offset: int = 0) -> Tensor:
         """`t`, which lies as an operand without gaps does, in the shape over which the row's nest goes."""
         return view(contiguous(t), offset, shape, self.strides_of(operand, shape))
+
+    def placed_as(self, t: Tensor, operand: str, elements: int, offset: int) -> Tensor:
+        """The flat tensor of so many elements that holds `t` where the nest has an operand, and 0 elsewhere."""
+        return placed(t, elements, offset, t.shape, self.strides_of(operand, t.shape))
 
     def shape_of(self, operand: str) -> tuple[int, ...]:
         """The shape of the output or an input."""

@@ -13,7 +13,7 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
 from tapegrad.engine.storage import array_at
-from tapegrad.functions import pooling, upsampling
+from tapegrad.functions import convolution, pooling, upsampling
 from tapegrad.functions.apply import apply_binary, apply_unary
 from tapegrad.functions.attention import rotary_embedding
 from tapegrad.functions.embedding import embedding_bag, spread_bags
@@ -26,6 +26,7 @@ from tapegrad.ops.masked import MASKED
 from tapegrad.ops.pooling import AVG_UNPOOL, BY_WINDOW, PICK, UNPOOL, Means, Pool
 from tapegrad.ops.table import OPS
 from tapegrad.ops.upsampling import COLLECT, UNBLEND, Resampling
+from tapegrad.ops.windows import Windows
 from tapegrad.program.running.account import account
 from tapegrad.tape.tape import Tape
 from tapegrad.transforms.steps import Attributes
@@ -190,11 +191,13 @@ FUNCTIONS = {
     "nll weighted": (lambda x: F.nll_loss(x, np.array([1, 3, 2]), weight=tg.tensor(ROW.astype("f"))), [X]),
 }
 
+SEEN = Attributes(Windows, convolution.window_words(2, 1, 4, 3, (6, 5), (2, 3), (1, 1), (0, 0), (1, 1), (5, 3)))
 SIZES = Attributes(Resampling, Resampling.words(planes=8, height=6, width=5, rows=3, columns=2))
 TABLES = {"table": tg.tensor(np.array([0, 2, 5, 1, 3]))}
 PAIRS = {"table": tg.tensor(np.array([0, 2, 4, 1, 3, 5, 1, 3, 2, 4])), "shares": tg.tensor(np.full(10, 0.4, "f"))}
 FUNCTIONS |= {
     "collect": (lambda x: upsampling.resampled(COLLECT, x, TABLES, SIZES, (2, 4, 6, 5)), [draw(2, 4, 3, 2)]),
+    "correlate": (lambda a, b: convolution.correlate(SEEN, a, b), [draw(2, 3, 5, 3), IMAGE]),
     "unblend": (lambda x: upsampling.resampled(UNBLEND, x, PAIRS, SIZES, (2, 4, 6, 5)), [draw(2, 4, 3, 2)]),
 }
 
@@ -234,8 +237,8 @@ def call(case):
 
 
 #: operands that adjoints use as room, not for what is in them, and one that only says whether a loss is infinite
-ROOM = {("conv", 4), ("conv_transpose", 4), ("rnn", 8), ("lstm", 8), ("gru", 8), ("attention", 5), ("batch_norm", 9),
-        ("batch_norm_fixed", 9), ("ctc_loss", 7), ("ctc_loss", 6)}
+ROOM = {("conv", 4), ("conv_transpose", 4), ("correlate", 4), ("rnn", 8), ("lstm", 8), ("gru", 8), ("attention", 5),
+        ("batch_norm", 9), ("batch_norm_fixed", 9), ("ctc_loss", 7), ("ctc_loss", 6)}
 # What the tests below have found, for the last of them.
 NEEDED: dict[tuple[str, int], bool] = {}
 EXAMINED: set[str] = set()

@@ -294,7 +294,7 @@ def test_an_operand_all_of_whose_elements_along_an_axis_are_one_in_memory_is_rea
 
 #: ops that no function records: they are made by plans, by optimisers, by walks, by derivatives of other ops
 MADE_OTHERWISE = ("strips", "scratch", "block_sums", "ordered_sum", "total", "scaled_total", "unblend", "unpool",
-                  "pick", "collect", "avg_unpool")
+                  "pick", "collect", "avg_unpool", "correlate")
 
 
 def test_every_op_that_a_function_records_is_among_the_cases():

@@ -266,3 +266,30 @@ def test_a_recording_that_is_over_has_no_products(through, used_within):
     through(f)(np.stack([B, V]) if through is tg.vmap else B)
     with pytest.raises(tg.StaleTensorError, match="test_directional|recording"):
         kept[0](V)
+
+
+def test_parts_of_a_variable_that_meet_touch_or_leave_gaps_each_get_their_own():
+    parts = [slice(0, 2), slice(4, 7), slice(2, 3), slice(0, 2), slice(1, 5), slice(8, 9)]
+    x, v = np.linspace(0.5, 1.5, 10), np.linspace(-1.0, 1.0, 10)
+
+    def f(x):
+        y = 1.0 * x
+        return sum((y[part] ** (3 + k)).sum() for k, part in enumerate(parts))
+
+    expected = np.zeros(10)
+    for k, part in enumerate(parts):
+        expected[part] += (3 + k) * (2 + k) * x[part] ** (1 + k) * v[part]
+    for run in (lambda g: g, tg.compile):
+        moved, = run(lambda x, v: tg.hvp(f, (x,), (v,)))(x, v)
+        np.testing.assert_allclose(np.asarray(moved), expected, rtol=1e-12)
+
+
+def test_a_variable_that_is_used_row_by_row_has_its_cotangent_made_once():
+    counts = []
+    for rows in (4, 8):
+        x = np.ones((rows, 3))
+        recorded = tg.compile(lambda x: tg.hvp(lambda x: sum((row ** 3).sum() for row in tg.sin(x)), (x,), (x,)))
+        recorded(x)
+        listing = str(recorded.tape).split("\n")
+        counts.append(sum(" pad " in line for line in listing))
+    assert counts == [0, 0]
