@@ -68,10 +68,12 @@ def device(function: Callable) -> Callable:
 
 
 def device_pair(name: str, single: Callable, double: Callable) -> Callable:
-    """One device function of two bodies: `single` for float32 arguments, `double` for float64."""
+    """One device function of two bodies: `single` where an argument is a float32 or memory of such, else `double`."""
+    if PLAIN:
+        single, double = resolved(single), resolved(double)
 
     def pair(*args: Any) -> Any:
-        return single(*args) if any(type(a) is np.float32 for a in args) else double(*args)
+        return single(*args) if any(getattr(a, "dtype", None) == np.float32 for a in args) else double(*args)
 
     pair.__name__ = pair.__qualname__ = name
     pair.__doc__ = double.__doc__

@@ -126,8 +126,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, kind: int, batch: tupl
     grain = _shared_heads(batch, adding)
     parts = min(max(math.prod(batch) // grain, 1), PARTS)
     size, features = q.dtype.itemsize, q.shape[-1] + width
-    totalled = room_for_totals(math.prod(batch), parts, tokens, keys, features, rows, size)
-    stretched = scratch_elements(rows, max(q.shape[-1], width), keys, q.dtype)
+    totalled = room_for_totals(math.prod(batch), parts, tokens, keys, features, rows)
+    stretched = scratch_elements(rows, max(q.shape[-1], width), keys)
     room = rows * (2 * keys + 1)
     if totalled or stretched:
         room = totalled + stretched + room + room % 2  # alignment: the next part's float64 totals follow

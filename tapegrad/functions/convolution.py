@@ -226,7 +226,7 @@ def _record(op: Op, x: Tensor, w: Tensor, b: Tensor | None, groups: int, stride:
     totals = 0
     if x.shape[0] > _MANY and not (direct or tiles.respond):
         totals = max(_whole(elements, 8), 8)
-        elements = totals + 8 * math.prod(weight) // x.dtype.itemsize
+        elements = totals + 2 * math.prod(weight)
     working = scratch(op, elements, x, w, *(() if b is None else (b,))) if elements else None
     windows = window_words(x.shape[0], groups, inputs, outputs, image, kernel, stride, before, dilation, response)
     shape = (weight[0], *response) if op is CONV else (inputs * groups, *image)
@@ -326,7 +326,7 @@ def _tiles(samples: int, groups: int, inputs: int, outputs: int, image: tuple[in
     table, copied, turned = 16 * places // dtype.itemsize, copied + lanes, turned + lanes
     table, copied, turned, sums = (_whole(n, 2 * unit) for n in (table, copied, turned, sums))
     totalled = sums if respond and samples * -(-height_out // rows) > _MANY else 0
-    part = table + copied + turned + sums + 8 * totalled // dtype.itemsize
+    part = table + copied + turned + sums + 2 * totalled
     parts = max(min(samples * groups * -(-height_out // rows), MOST_PARTS), 1)
     # each part of the weight's adjoint copies all rows: few parts if there is little work
     weight_parts = min(parts, max(inputs * kh * kw // 32, 2))

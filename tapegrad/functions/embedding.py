@@ -7,17 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.embedding import (
-    BAG_CHOICE,
-    BAG_SPREAD,
-    EMBEDDING,
-    EMBEDDING_BAG,
-    EMBEDDING_BAG_MAX,
-    LONG_EMBEDDING,
-    ONE_HOT,
-    Bags,
-    Lookup,
-)
+from ..ops.bags import BAG_CHOICE, BAG_SPREAD, EMBEDDING_BAG, EMBEDDING_BAG_MAX, Bags
+from ..ops.embedding import EMBEDDING, LONG_EMBEDDING, ONE_HOT, Lookup
 from ..ops.indexed import hot_elements, places_of_hot
 from ..tape.nodes import Leaf
 from ..tape.sparse import list_rows_of

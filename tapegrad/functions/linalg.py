@@ -83,7 +83,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     op, operands = MATMUL, [u, v]
     if max(rows, n, k) > STRETCH:
         for_a, for_b = ((k, rows) if ta else (rows, k)), ((n, k) if tb else (k, n))
-        if needed := _totals(u.dtype, (rows, n, k), (*for_a, n), (*for_b, rows)):
+        if needed := _totals((rows, n, k), (*for_a, n), (*for_b, rows)):
             op, operands = LONG_MATMUL, [u, v, scratch(LONG_MATMUL, needed, u, v)]
     words = Products.words(gemm=gemm_address(u.dtype), m=rows, n=n, k=k, ta=ta, lda=lda, tb=tb, ldb=ldb,
                            batch=nest(batch, outer))
@@ -94,9 +94,9 @@ def matmul(a: Any, b: Any) -> Tensor:
     return y
 
 
-def _totals(dtype: np.dtype, *products: tuple[int, int, int]) -> int:
+def _totals(*products: tuple[int, int, int]) -> int:
     """Elements of a workspace that serves each of the products."""
-    return max([scratch_elements(m, n, k, dtype) for m, n, k in products])
+    return max([scratch_elements(m, n, k) for m, n, k in products])
 
 
 def _repeats(strides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -129,7 +129,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     n, k = w.shape
     m = math.prod(x.shape[:-1])
     op, operands = LINEAR, [x, w, bias_operand]
-    if (m > STRETCH or n > STRETCH or k > STRETCH) and (needed := _totals(w.dtype, (m, n, k), (m, k, n), (n, k, m))):
+    if (m > STRETCH or n > STRETCH or k > STRETCH) and (needed := _totals((m, n, k), (m, k, n), (n, k, m))):
         op, operands = LONG_LINEAR, [*operands, scratch(LONG_LINEAR, needed, *operands)]
     words = LinearMap.words(gemm=gemm_address(w.dtype), m=m, n=n, k=k, has_bias=bias is not None)
     return record(op, operands, (*x.shape[:-1], n), words, dtype=w.dtype)

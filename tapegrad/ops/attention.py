@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..engine.kernels import Kernel
-from ..engine.language import cast, device, doubles_at, plus, read, wide, words_at, write
+from ..engine.language import cast, device, doubles_at, plus, read, wide, words_at
 from ..engine.mathematics import vecmath as m
-from ..engine.mathematics.sums import clear_totals
+from ..engine.mathematics.sums import add_to_total, clear_totals, grown, restored, total_at
 from ..engine.philox import philox, random_word
 from ..engine.products.blas import product_and_row, scaled_gemm
 from ..engine.row import Aux, Input, Nest, Output, Part, Row, contiguous
@@ -98,14 +98,13 @@ def rows_of_block(tokens: int, keys: int, causal: bool) -> int:
     return max(min(max(BLOCK // max(keys, 1), LEAST_ROWS), most, tokens), 1)
 
 
-def room_for_totals(heads: int, parts: int, tokens: int, keys: int, features: int, rows: int, itemsize: int) -> int:
+def room_for_totals(heads: int, parts: int, tokens: int, keys: int, features: int, rows: int) -> int:
     """Elements of a part for the totals of a head's dkey and dvalue, of `features` columns in all; 0: none.
 
     `rows` are those of a block.
     """
-    nbytes = 8 * keys * features
-    operands = heads * (tokens + keys) * features * itemsize
-    return nbytes // itemsize if tokens > MANY * rows and parts * nbytes <= AFFORDED * operands else 0
+    elements, operands = 2 * keys * features, heads * (tokens + keys) * features
+    return elements if tokens > MANY * rows and parts * elements <= AFFORDED * operands else 0
 
 
 @device
@@ -223,14 +222,15 @@ def drop_weights(op: Attention, f: Any, i: Any, row: int, p: int, to: int, n: in
 def exponentials(f: Any, s: int, n: int, shift: Any) -> Any:
     """s = e^(s - shift) of a row; their sum."""
     total = wide(cast(0.0, f))
+    lost = total
     for first in range(0, n, SUMMED):
         part = cast(0.0, f)
         for k in range(first, min(first + SUMMED, n)):
             e = m.exp(f[s + k] - shift)
             f[s + k] = e
             part = plus(part, e)
-        total += wide(part)
-    return cast(total, f)
+        total, lost = grown(f, total, lost, wide(part))
+    return cast(restored(f, total, lost), f)
 
 
 def forward_part(part: Part, f: Any, i: Any, b: Any) -> int:
@@ -307,6 +307,7 @@ def scores_adjoint(op: Attention, f: Any, block: int, first: int, count: int, ke
     other, scale = block + op.block * op.keys, op.dropped.scale
     for row in range(count):
         p, d, n, total = block + row * keys, other + row * keys, visible(op, first + row, keys), wide(cast(0.0, f))
+        lost = total
         for begin in range(0, n, SUMMED):
             end, part = min(begin + SUMMED, n), cast(0.0, f)
             if op.drops != 0:
@@ -317,8 +318,8 @@ def scores_adjoint(op: Attention, f: Any, block: int, first: int, count: int, ke
             else:
                 for k in range(begin, end):
                     part = plus(part, f[p + k] * f[d + k])
-            total += wide(part)
-        inner = cast(total, f)
+            total, lost = grown(f, total, lost, wide(part))
+        inner = cast(restored(f, total, lost), f)
         for k in range(n):
             f[p + k] = m.abs(f[p + k]) * (f[d + k] - inner)
     return 0
@@ -340,7 +341,7 @@ def move_rows(f: Any, totals: Any, first: int, at: int, step: int, rows: int, co
     for row in range(rows):
         x, to = at + row * step, first + row * columns
         for k in range(columns):
-            write(totals, to + k, totals[to + k] + wide(read(f, x + k)))
+            add_to_total(f, totals, to + k, wide(read(f, x + k)))
         for k in range(columns):
             f[x + k] = 0.0
     return 0
@@ -351,7 +352,7 @@ def add_total_rows(f: Any, totals: Any, first: int, at: int, step: int, rows: in
     """Accumulate totals into their rows."""
     for row in range(rows):
         for k in range(columns):
-            f[at + row * step + k] += cast(totals[first + row * columns + k], f)
+            f[at + row * step + k] += cast(total_at(f, totals, first + row * columns + k), f)
     return 0
 
 

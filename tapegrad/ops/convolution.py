@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engine.language import cast, device, doubles_at, plus, wide
-from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals, row_total
+from ..engine.mathematics.sums import COLUMNS, add_row, add_to_total, clear_totals, give_totals, row_total
 from ..engine.products.blas import gemm
 from ..engine.row import At
 from ..engine.tiles.tile import stack
@@ -115,7 +115,7 @@ def weigh_slab(op: Any, windows: At[Windows], f: Any, response: int, image: int,
                     for k in range(low, high):
                         part = plus(part, f[out + k] * f[source + k * stride])
                 total += wide(part)
-            totals[place + ki * windows.kernel.width + kj] += total
+            add_to_total(f, totals, place + ki * windows.kernel.width + kj, total)
     return 0
 
 
@@ -283,7 +283,7 @@ def bias_adjoint(op: Convolution, f: Any, channels: int, pixels: int) -> int:
         clear_totals(f, totals, n)
         for sample in range(op.windows.samples):
             for c in range(n):
-                totals[c] += row_total(f, op.g + (sample * channels + left + c) * pixels, pixels)
+                add_to_total(f, totals, c, row_total(f, op.g + (sample * channels + left + c) * pixels, pixels))
         give_totals(f, totals, n, one, op.d.bias + left, 1, not op.stores.bias)
     return 0
 

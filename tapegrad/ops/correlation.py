@@ -17,7 +17,7 @@ from typing import Any
 
 from ..engine.kernels import Kernel
 from ..engine.language import cast, device, doubles_at, frame, words_at
-from ..engine.mathematics.sums import add_row, clear_totals
+from ..engine.mathematics.sums import add_row, clear_totals, total_at
 from ..engine.processor import VECTOR
 from ..engine.row import Part, Words
 from ..engine.threads.team import share
@@ -227,7 +227,7 @@ def weight_part(part: Part, f: Any, i: Any, b: Any) -> int:
                         f[k] = 0.0
             if view.totalled != 0:
                 for k in range(size):
-                    f[sums + k] = cast(totals[k], f)
+                    f[sums + k] = cast(total_at(f, totals, k), f)
             for channel in range(view.outputs):
                 to = weight + channel * view.channels * taps
                 for p in range(low * across, high * across):

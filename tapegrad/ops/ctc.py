@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine.language import cast, device, plus, wide
 from ..engine.mathematics import vecmath as m
+from ..engine.mathematics.sums import grown, restored
 from ..engine.row import Aux, Input, Output, Row, contiguous, int64
 from ..errors import ArgumentError, IndexRangeError
 from .layout import outside
@@ -133,6 +134,7 @@ def sample_loss(op: Ctc, f: Any, i: Any, sample: int, start: int, length: int, l
 def ctc_forward(op: Ctc, f: Any, i: Any, b: Any) -> int:
     """-ln of the sum over the alignments of the products of their probabilities; the mean of loss / labels, or sum."""
     start, total, zero = 0, wide(cast(0.0, f)), cast(0.0, f)
+    lost = total
     for sample in range(op.samples):
         length, labels = i[op.input_lengths + sample], i[op.target_lengths + sample]
         if length < 0 or length > op.steps:
@@ -154,9 +156,11 @@ def ctc_forward(op: Ctc, f: Any, i: Any, b: Any) -> int:
         loss = zero if op.zero_infinity != 0 and loss == _INFINITY else loss
         if op.reduction == NONE:
             f[op.loss + sample] = loss
-        total += wide(loss) / wide(max(labels, 1)) if op.reduction == MEAN else wide(loss)
+        own = wide(loss) / wide(max(labels, 1)) if op.reduction == MEAN else wide(loss)
+        total, lost = grown(f, total, lost, own)
         start += labels
     if op.reduction != NONE:
+        total = restored(f, total, lost)
         f[op.loss] = cast(total / wide(op.samples) if op.reduction == MEAN else total, f)
     return 0
 

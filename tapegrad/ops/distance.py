@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine.language import cast, device, plus, wide
 from ..engine.mathematics import vecmath as m
+from ..engine.mathematics.sums import grown, restored
 from ..engine.row import Input, Nest, Output, Row, contiguous
 from .nest import column_stride, row_offset
 from .reduction import LARGE, SMALL, SUMMED, rows
@@ -46,13 +47,15 @@ def p_norm(f: Any, x: int, z: int, n: int, p: Any, paired: bool) -> Any:
     if n == 0:
         return zero
     total = wide(zero)
+    lost = total
     if p == 2.0:
         for first in range(0, n, SUMMED):
             part = zero
             for k in range(first, min(first + SUMMED, n)):
                 d = component(f, x, z, k, paired)
                 part = plus(part, d * d)
-            total += wide(part)
+            total, lost = grown(f, total, lost, wide(part))
+        total = restored(f, total, lost)
         if total > SMALL and total < LARGE:
             return cast(m.sqrt(total), f)
     elif p == 1.0:
@@ -60,8 +63,8 @@ def p_norm(f: Any, x: int, z: int, n: int, p: Any, paired: bool) -> Any:
             part = zero
             for k in range(first, min(first + SUMMED, n)):
                 part = plus(part, m.abs(component(f, x, z, k, paired)))
-            total += wide(part)
-        return cast(total, f)
+            total, lost = grown(f, total, lost, wide(part))
+        return cast(restored(f, total, lost), f)
     elif p == 0.0:
         for k in range(n):
             total += 1.0 if component(f, x, z, k, paired) != 0.0 else 0.0
@@ -70,9 +73,10 @@ def p_norm(f: Any, x: int, z: int, n: int, p: Any, paired: bool) -> Any:
     if m.abs(p) == INFINITY or top == 0.0 or top == INFINITY or top != top:
         return top
     total = wide(zero)
+    lost = total
     for k in range(n):
-        total += wide(m.power(m.abs(component(f, x, z, k, paired)) / top, p))
-    return top * m.power(cast(total, f), one / p)
+        total, lost = grown(f, total, lost, wide(m.power(m.abs(component(f, x, z, k, paired)) / top, p)))
+    return top * m.power(cast(restored(f, total, lost), f), one / p)
 
 
 @device

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..engine.language import cast, device
 from ..engine.row import Aux, Input, Nest, Output, Row, contiguous, int64
-from .indexed import add_by_index, rows_together, wrapped
+from ..engine.tiles.tile import stack
+from .indexed import add_by_index, add_elements, may_be_hot, rows_together, wrapped
 from .layout import OUT_OF_RANGE, outside
 from .nest import column_stride, row_offset
 from .table import Op
@@ -54,6 +55,8 @@ def gather_adjoint(op: Gather, f: Any, i: Any, b: Any) -> int:
     together = rows_together(op, op.nest, extent)
     if together != 0:
         return add_by_index(op, f, i, op.nest, extent, stride, together, op.d.x, op.index, op.g, -1)
+    if may_be_hot(f, op.nest.rows * columns):
+        return add_elements(op, f, i, op.nest, extent, stride, op.d.x, op.index, op.g, -1, -extent, stack(f))
     along, by = column_stride(op, op.nest, 0), column_stride(op, op.nest, 1)
     for row in range(op.nest.rows):
         g, dx = op.g + row * columns, op.d.x + row_offset(op, op.nest, 0, row)
@@ -107,6 +110,8 @@ def scatter_forward(op: Scatter, f: Any, i: Any, b: Any) -> int:
         for k in range(op.elements):
             i[owner + k] = -1
     together = rows_together(op, op.nest, extent) if adds else 0
+    if adds and together == 0 and may_be_hot(f, op.nest.rows * columns):
+        return add_elements(op, f, i, op.nest, extent, stride, op.y, op.index, op.s, 2, 0, stack(f))
     for row in range(op.nest.rows):
         to, index = row_offset(op, op.nest, 0, row), op.index + row_offset(op, op.nest, 1, row)
         s = row_offset(op, op.nest, 2, row)

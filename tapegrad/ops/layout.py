@@ -8,13 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.language import cast, device, doubles_at, plus, read, wide
-from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals
+from ..engine.language import cast, device, device_pair, doubles_at, plus, read, wide
+from ..engine.mathematics.sums import (
+    BLOCK,
+    COLUMNS,
+    add_row,
+    clear_totals,
+    give_totals,
+    grown,
+    restored,
+)
 from ..engine.mathematics.sums import ROWS as TOGETHER
 from ..engine.row import Aux, Input, Nest, Output, Row, Words, boolean, contiguous, int64
 from ..engine.tiles.tile import stack
 from ..errors import IndexRangeError
-from .indexed import add_rows_by_index, columns_together, wrapped
+from .indexed import add_rows_by_index, outside, wrapped
 from .nest import alike_rows, column_stride, is_summed, row_of, row_offset
 from .table import Errors, Op, Shares, kernel_of
 
@@ -63,6 +71,19 @@ def kept_sum(f: Any, b: Any, g: int, c: int, n: int, step: int, chosen: int) -> 
     return total
 
 
+def _kept_total_double(f: Any, b: Any, g: int, c: int, n: int, step: int, chosen: int) -> Any:
+    """`kept_sum`, in blocks where terms are float64s."""
+    total = wide(cast(0.0, f))
+    lost = total
+    for first in range(0, n, BLOCK):
+        part = kept_sum(f, b, g + first, c + first * step, min(BLOCK, n - first), step, chosen)
+        total, lost = grown(f, total, lost, part)
+    return restored(f, total, lost)
+
+
+kept_total = device_pair("kept_total", kept_sum, _kept_total_double)
+
+
 @device
 def where_sums(op: Where, f: Any, b: Any, operand: int, target: int, chosen: int) -> int:
     """`where_pass` of an operand that is broadcast: eight terms in the tape's dtype, those sums in float64."""
@@ -74,12 +95,14 @@ def where_sums(op: Where, f: Any, b: Any, operand: int, target: int, chosen: int
         return 0
     for place in range(rows // alike):
         d, total = target + row_offset(op, op.nest, operand, row_of(op, op.nest, operand, place, 0, alike)), wide(zero)
+        lost = total
         if sd == 0:
             for r in range(alike):
                 row = row_of(op, op.nest, operand, place, r, alike)
-                total += kept_sum(f, b, op.g + row * columns, op.condition + row_offset(op, op.nest, 0, row), columns,
+                part = kept_total(f, b, op.g + row * columns, op.condition + row_offset(op, op.nest, 0, row), columns,
                                   sc, chosen)
-            f[d] += cast(total, f)
+                total, lost = grown(f, total, lost, part)
+            f[d] += cast(restored(f, total, lost), f)
             continue
         for begin in range(0, columns, COLUMNS):
             n = min(COLUMNS, columns - begin)
@@ -254,14 +277,6 @@ CONCATENATE = Op("concatenate", concatenate_forward, concatenate_adjoint, row=Co
 
 # ------------------------------------------------------------------ take and put
 
-_WIDEST = 2**55 - 1
-
-
-@device
-def outside(index: int) -> int:
-    """Status 1 with an index out of range, which the message names, clipped to 56 bits."""
-    return min(max(index, -_WIDEST - 1), _WIDEST) * 256 + 1
-
 
 #: errors of ops that index an axis of so many elements
 OUT_OF_RANGE: Errors = {1: (IndexRangeError, "index {index} is out of range for an axis of extent {extent}")}
@@ -294,18 +309,9 @@ def take_forward(op: Take, f: Any, i: Any, b: Any) -> int:
 def take_adjoint(op: Take, f: Any, i: Any, b: Any) -> int:
     """dx[o, index[j], :] += g[o, j, :]."""
     count, extent, inner = op.count, op.extent, op.inner
-    together = columns_together(count, extent, inner)
-    if together != 0:
-        for o in range(op.outer):
-            add_rows_by_index(f, i, op.d.x + o * extent * inner, op.g + o * count * inner, op.index, count, extent,
-                              inner, together, extent)
-        return 0
     for o in range(op.outer):
-        for j in range(count):
-            g = op.g + (o * count + j) * inner
-            dx = op.d.x + (o * extent + wrapped(i[op.index + j], extent)) * inner
-            for k in range(inner):
-                f[dx + k] += f[g + k]
+        add_rows_by_index(f, i, op.d.x + o * extent * inner, op.g + o * count * inner, op.index, count, extent, inner,
+                          extent)
     return 0
 
 
@@ -342,21 +348,21 @@ def put_forward(op: Put, f: Any, i: Any, b: Any) -> int:
     count, extent, inner, whole, source = op.count, op.extent, op.inner, op.y, op.x
     for k in range(op.outer * extent * inner):
         f[whole + k] = f[source + k]
-    for e in range(extent):
+    for e in range(extent if op.adds == 0 else 0):
         i[op.owner + e] = -1
-    together = columns_together(count, extent, inner) if op.adds != 0 else 0
     for j in range(count):
         at = wrapped(i[op.index + j], extent)
         if at < 0:
             return outside(i[op.index + j])
-        i[op.owner + at] = j
-        for o in range(op.outer if together == 0 else 0):
-            y, v = op.y + (o * extent + at) * inner, op.v + (o * count + j) * inner
-            for k in range(inner):
-                f[y + k] = f[v + k] + (f[y + k] if op.adds != 0 else cast(0.0, f))
-    for o in range(op.outer if together != 0 else 0):
+        if op.adds == 0:
+            i[op.owner + at] = j
+            for o in range(op.outer):
+                y, v = op.y + (o * extent + at) * inner, op.v + (o * count + j) * inner
+                for k in range(inner):
+                    f[y + k] = f[v + k]
+    for o in range(op.outer if op.adds != 0 else 0):
         add_rows_by_index(f, i, whole + o * extent * inner, op.v + o * count * inner, op.index, count, extent, inner,
-                          together, extent)
+                          extent)
     return 0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.language import apart, cast, device, plus, read, wide, write
 from ..engine.mathematics import vecmath as m
-from ..engine.mathematics.sums import row_total
+from ..engine.mathematics.sums import grown, restored, row_total
 from ..engine.row import Aux, Input, Output, Row, absent, contiguous, fixed, int64
 from ..engine.tiles.tile import stack
 from ..errors import IndexRangeError
@@ -52,9 +52,10 @@ def divisor(op: RowLoss, f: Any, i: Any) -> Any:
     if op.reduction != MEAN:
         return wide(cast(1.0, f))
     total = wide(cast(0.0, f))
+    lost = total
     for row in range(op.rows):
-        total += wide(weight_of(op, f, i[op.targets + row]))
-    return total
+        total, lost = grown(f, total, lost, wide(weight_of(op, f, i[op.targets + row])))
+    return restored(f, total, lost)
 
 
 @device
@@ -108,6 +109,7 @@ def cross_entropy_forward(op: RowLoss, f: Any, i: Any, b: Any) -> int:
     """(1 - s) w_t (L - x_t) + s/n sum_c w_c (L - x_c), L = ln sum e^x kept in the auxiliary output."""
     n, smoothing, reduction, sums = op.classes, op.smoothing, op.reduction, stack(f)
     total = wide(cast(0.0, f))
+    lost = total
     for row in range(op.rows):
         target, x, level = i[op.targets + row], op.x + row * n, op.log_sums + row
         if target != op.ignored and (target < 0 or target >= n):
@@ -127,9 +129,9 @@ def cross_entropy_forward(op: RowLoss, f: Any, i: Any, b: Any) -> int:
                 loss += smoothing * cast(spread / wide(n), f)
         if reduction == NONE:
             f[op.loss + row] = loss
-        total += wide(loss)
+        total, lost = grown(f, total, lost, wide(loss))
     if reduction != NONE:
-        f[op.loss] = cast(total / divisor(op, f, i), f)
+        f[op.loss] = cast(restored(f, total, lost) / divisor(op, f, i), f)
     return 0
 
 
@@ -199,6 +201,7 @@ def targets_forward(op: Targets, f: Any, i: Any, b: Any) -> int:
     """Q_c = ((1 - s) w_t [c = t] + s/n w_c) / divisor, 0 in rows that are ignored: the loss is sum_c Q_c (L - x_c)."""
     n, smoothing, one = op.classes, op.smoothing, cast(1.0, f)
     total, soft = wide(cast(0.0, f)), smoothing / cast(n, f)
+    lost = total
     for row in range(op.rows):
         target, y = i[op.targets + row], op.y + row * n
         for k in range(n):
@@ -210,7 +213,8 @@ def targets_forward(op: Targets, f: Any, i: Any, b: Any) -> int:
                 f[y + k] = soft * (f[op.weights + k] if op.weighted != 0 else one)
             own = f[op.weights + target] if op.weighted != 0 else one
             f[y + target] += (1.0 - smoothing) * own
-            total += wide(own)
+            total, lost = grown(f, total, lost, wide(own))
+    total = restored(f, total, lost)
     if op.reduction == MEAN:
         for row in range(op.rows):
             if i[op.targets + row] != op.ignored:
@@ -284,6 +288,7 @@ CROSS_ENTROPY = Op("cross_entropy", cross_entropy_forward, cross_entropy_adjoint
 def nll_forward(op: RowLoss, f: Any, i: Any, b: Any) -> int:
     """-w_t x_t."""
     n, reduction, total = op.classes, op.reduction, wide(cast(0.0, f))
+    lost = total
     for row in range(op.rows):
         target = i[op.targets + row]
         if target != op.ignored and (target < 0 or target >= n):
@@ -293,9 +298,9 @@ def nll_forward(op: RowLoss, f: Any, i: Any, b: Any) -> int:
             loss = -weight_of(op, f, target) * f[op.x + row * n + target]
         if reduction == NONE:
             f[op.loss + row] = loss
-        total += wide(loss)
+        total, lost = grown(f, total, lost, wide(loss))
     if reduction != NONE:
-        f[op.loss] = cast(total / divisor(op, f, i), f)
+        f[op.loss] = cast(restored(f, total, lost) / divisor(op, f, i), f)
     return 0
 
 

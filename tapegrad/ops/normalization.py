@@ -9,7 +9,18 @@ from typing import Any
 from ..engine.kernels import Kernel
 from ..engine.language import cast, device, doubles_at, held, plus, read, wide, words_at, write
 from ..engine.mathematics import vecmath as m
-from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals, row_total, sum_rows
+from ..engine.mathematics.sums import (
+    COLUMNS,
+    add_row,
+    add_to_total,
+    clear_totals,
+    give_totals,
+    grown,
+    restored,
+    row_total,
+    sum_rows,
+    total_at,
+)
 from ..engine.row import Aux, Input, Output, Part, Row, absent, contiguous, double, fixed, int64, overwritten
 from ..engine.threads.team import share
 from ..engine.tiles.tile import stack
@@ -110,13 +121,13 @@ def row_norm_affine(op: RowNorm, f: Any, low: int, high: int) -> int:
                         g, x, mean, rstd = op.g + row * n, op.x + row * n, f[op.mean + row], f[op.rstd + row]
                         for c in range(count):
                             at = (left + c) * s
-                            totals[c] += deviation_sum(f, g + at, x + at, s, mean, rstd)
+                            add_to_total(f, totals, c, deviation_sum(f, g + at, x + at, s, mean, rstd))
                 give_totals(f, totals, count, one, to_w + first + left, 1, add_w)
             if to_bias != 0 and s != 1:
                 clear_totals(f, totals, count)
                 for row in range(group, op.rows, groups):
                     for c in range(count):
-                        totals[c] += row_total(f, op.g + row * n + (left + c) * s, s)
+                        add_to_total(f, totals, c, row_total(f, op.g + row * n + (left + c) * s, s))
                 give_totals(f, totals, count, one, to_bias + first + left, 1, add_bias)
         if to_bias != 0 and s == 1:
             sum_rows(f, to_bias + first + low, op.g + group * n + low, groups * n, op.rows // groups, high - low, one,
@@ -162,13 +173,14 @@ def row_norm_step(f: Any, dx: int, x: int, g: int, n: int, slope: Any, a: Any, c
 def slope_sums(f: Any, g: int, x: int, n: int, mean: Any, rstd: Any) -> Any:
     """The sums of g and of g (x - mean) rstd, as float64s."""
     total, inner = wide(cast(0.0, f)), wide(cast(0.0, f))
+    total_lost, inner_lost = total, inner
     for first in range(0, n, SUMMED):
         part, product = cast(0.0, f), cast(0.0, f)
         for k in range(first, min(first + SUMMED, n)):
             part, product = plus(part, f[g + k]), plus(product, f[g + k] * ((f[x + k] - mean) * rstd))
-        total += wide(part)
-        inner += wide(product)
-    return total, inner
+        total, total_lost = grown(f, total, total_lost, wide(part))
+        inner, inner_lost = grown(f, inner, inner_lost, wide(product))
+    return restored(f, total, total_lost), restored(f, inner, inner_lost)
 
 
 @device
@@ -178,20 +190,21 @@ def row_norm_sums(op: RowNorm, f: Any, x: int, g: int, w: int, mean: Any, rstd: 
     if op.has_weight == 0:
         return slope_sums(f, g, x, n, mean, rstd)
     total, inner = wide(cast(0.0, f)), wide(cast(0.0, f))
+    total_lost, inner_lost = total, inner
     if s == 1:
         for first in range(0, n, SUMMED):
             part, product = cast(0.0, f), cast(0.0, f)
             for k in range(first, min(first + SUMMED, n)):
                 h = f[w + k] * f[g + k]
                 part, product = plus(part, h), plus(product, h * ((f[x + k] - mean) * rstd))
-            total += wide(part)
-            inner += wide(product)
-        return total, inner
+            total, total_lost = grown(f, total, total_lost, wide(part))
+            inner, inner_lost = grown(f, inner, inner_lost, wide(product))
+        return restored(f, total, total_lost), restored(f, inner, inner_lost)
     for c in range(n // s):
         part, product = slope_sums(f, g + c * s, x + c * s, s, mean, rstd)
-        total += wide(f[w + c]) * part
-        inner += wide(f[w + c]) * product
-    return total, inner
+        total, total_lost = grown(f, total, total_lost, wide(f[w + c]) * part)
+        inner, inner_lost = grown(f, inner, inner_lost, wide(f[w + c]) * product)
+    return restored(f, total, total_lost), restored(f, inner, inner_lost)
 
 
 def row_norm_adjoint(op: RowNorm, f: Any, i: Any, b: Any) -> int:
@@ -290,7 +303,7 @@ def batch_statistics(op: BatchNorm, f: Any, i: Any) -> int:
             clear_totals(f, totals, n)
             for sample in range(op.samples):
                 for c in range(n):
-                    totals[c] += row_total(f, op.x + (sample * channels + left + c) * s, s)
+                    add_to_total(f, totals, c, row_total(f, op.x + (sample * channels + left + c) * s, s))
             give_totals(f, totals, n, each, mean + left, 1, False)
         clear_totals(f, totals, n)
         if s == 1:
@@ -299,10 +312,11 @@ def batch_statistics(op: BatchNorm, f: Any, i: Any) -> int:
             for sample in range(op.samples):
                 for c in range(n):
                     x = op.x + (sample * channels + left + c) * s
-                    totals[c] += square_deviation(f, x, s, f[mean + left + c])
+                    add_to_total(f, totals, c, square_deviation(f, x, s, f[mean + left + c]))
         for c in range(n):
-            f[op.rstd + left + c] = inverse_deviation(totals[c], count, eps, f)
-            f[op.sums + left + c] = cast(totals[c] / (wide(count) - 1.0), f)
+            square = total_at(f, totals, c)
+            f[op.rstd + left + c] = inverse_deviation(square, count, eps, f)
+            f[op.sums + left + c] = cast(square / (wide(count) - 1.0), f)
     return 0
 
 
@@ -323,14 +337,14 @@ def batch_squares(op: BatchNorm, f: Any, totals: Any, parts: int, left: int, n: 
         if sample % TOGETHER == TOGETHER - 1 or sample == op.samples - 1:
             add_row(f, totals, n, parts, 1)
     for c in range(n):
-        safe = safe and totals[c] > SMALL and totals[c] < LARGE
+        safe = safe and total_at(f, totals, c) > SMALL and total_at(f, totals, c) < LARGE
     if not safe:
         clear_totals(f, totals, n)
         for sample in range(op.samples):
             x = op.x + sample * channels + left
             for c in range(n):
                 d = wide(f[x + c]) - wide(f[mean + c])
-                totals[c] += d * d
+                add_to_total(f, totals, c, d * d)
     return 0
 
 
@@ -391,10 +405,10 @@ def batch_norm_sums(op: BatchNorm, f: Any, second: bool) -> int:
                     if second:
                         total, product = slope_sums(f, op.g + at, op.x + at, s, f[op.mean + left + c],
                                                     f[op.rstd + left + c])
-                        totals[c] += total
-                        products[c] += product
+                        add_to_total(f, totals, c, total)
+                        add_to_total(f, products, c, product)
                     else:
-                        totals[c] += row_total(f, op.g + at, s)
+                        add_to_total(f, totals, c, row_total(f, op.g + at, s))
             give_totals(f, totals, n, one, sums + left, 1, False)
         give_totals(f, products, n, one, sums + channels + left, 1, False)
     return 0

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..engine.language import cast, device, floats_at, plus, wide
+from ..engine.mathematics.sums import grown, restored
 from ..engine.mathematics.vecmath import where
 from ..engine.row import At, Aux, Input, Output, Row, Words, boolean, contiguous
 from .columns import first_inside, last_inside
@@ -361,13 +362,14 @@ def means(op: Any, at: At[Means], f: Any, image: int, result: int, store: bool) 
             share = share_of(op, at, f, (bottom - top) * (right - left), inside)
             for plane in range(at.planes):
                 total = wide(cast(0.0, f))
+                lost = total
                 for h in range(first, last):
                     part, x = cast(0.0, f), image + (plane * height + h) * width
                     for w in range(low, high):
                         part = plus(part, f[x + w])
-                    total += wide(part)
+                    total, lost = grown(f, total, lost, wide(part))
                 y = result + (plane * ho + row) * wo + column
-                mean = cast(total, f) * share
+                mean = cast(restored(f, total, lost), f) * share
                 f[y] = mean if store else f[y] + mean
     return 0
 

@@ -15,11 +15,15 @@ from ..engine.mathematics.sums import (
     COLUMNS,
     add_eight_rows,
     add_row,
+    add_to_total,
     block_sum,
     clear_totals,
     exact_sum,
     give_totals,
+    grown,
+    restored,
     row_total,
+    total_at,
     total_of,
 )
 from ..engine.mathematics.sums import ROWS as TOGETHER
@@ -53,6 +57,12 @@ def sum_nest(op: Any, f: Any, at: At[Nest], operand: int, to: int, source: int, 
     places, totals, zero, shift = rows // alike, doubles_at(f, stack(f)), cast(0.0, f), frame()
     if other >= 0:
         along = column_stride(op, at, other)
+    if step == 0 and alike == 1:
+        for place in range(places):
+            total = total_of(f, source + source_at(op, at, other, place), columns, along)
+            y = to + row_offset(op, at, operand, place)
+            f[y] = (f[y] if add else zero) + cast(total * scale, f)
+        return 0
     if step == 0:
         for first in range(0, places, COLUMNS):
             n = min(COLUMNS, places - first)
@@ -60,10 +70,10 @@ def sum_nest(op: Any, f: Any, at: At[Nest], operand: int, to: int, source: int, 
             for r in range(alike):
                 for k in range(n):
                     x = source + source_at(op, at, other, row_of(op, at, operand, first + k, r, alike))
-                    totals[k] += total_of(f, x, columns, along)
+                    add_to_total(f, totals, k, total_of(f, x, columns, along))
             for k in range(n):
                 y = to + row_offset(op, at, operand, row_of(op, at, operand, first + k, 0, alike))
-                f[y] = (f[y] if add else zero) + cast(totals[k] * scale, f)
+                f[y] = (f[y] if add else zero) + cast(total_at(f, totals, k) * scale, f)
         return 0
     for place in range(places):
         y = to + row_offset(op, at, operand, row_of(op, at, operand, place, 0, alike))
@@ -173,9 +183,10 @@ def block_sums_forward(op: BlockSums, f: Any, i: Any, b: Any) -> int:
 def ordered_sum_forward(op: OrderedSum, f: Any, i: Any, b: Any) -> int:
     """y = scale * sum x, x float64s, from first to last."""
     total, sums = wide(cast(0.0, f)), doubles_at(f, op.x)
+    lost = total
     for k in range(op.blocks):
-        total += sums[k]
-    f[op.y] = cast(total * op.scale, f)
+        total, lost = grown(f, total, lost, sums[k])
+    f[op.y] = cast(restored(f, total, lost) * op.scale, f)
     return 0
 
 
@@ -286,36 +297,39 @@ def accumulate(f: Any, at: int, value: Any, store: bool) -> int:
 def exponential_sum(f: Any, x: int, n: int, top: Any) -> Any:
     """Sum of e^(x - top), as a float64."""
     total = wide(cast(0.0, f))
+    lost = total
     for first in range(0, n, SUMMED):
         part = cast(0.0, f)
         for k in range(x + first, x + min(first + SUMMED, n)):
             part = plus(part, m.exp(f[k] - top))
-        total += wide(part)
-    return total
+        total, lost = grown(f, total, lost, wide(part))
+    return restored(f, total, lost)
 
 
 @device
 def product_sum(f: Any, x: int, z: int, n: int) -> Any:
     """Sum of x z, as a float64."""
     total = wide(cast(0.0, f))
+    lost = total
     for first in range(0, n, SUMMED):
         part = cast(0.0, f)
         for k in range(first, min(first + SUMMED, n)):
             part = plus(part, f[x + k] * f[z + k])
-        total += wide(part)
-    return total
+        total, lost = grown(f, total, lost, wide(part))
+    return restored(f, total, lost)
 
 
 @device
 def deviation_sum(f: Any, g: Any, x: int, n: int, mean: Any, rstd: Any) -> Any:
     """Sum of g (x - mean) rstd, as a float64."""
     total = wide(cast(0.0, f))
+    lost = total
     for first in range(0, n, SUMMED):
         part = cast(0.0, f)
         for k in range(first, min(first + SUMMED, n)):
             part = plus(part, f[g + k] * ((f[x + k] - mean) * rstd))
-        total += wide(part)
-    return total
+        total, lost = grown(f, total, lost, wide(part))
+    return restored(f, total, lost)
 
 
 @device
@@ -371,12 +385,14 @@ def mean_of(f: Any, x: int, n: int) -> Any:
 def square_deviation(f: Any, x: int, n: int, mean: Any) -> Any:
     """Sum of (x - mean)^2 as a float64, also where the squares overflow or underflow in the dtype of `f`."""
     total = wide(cast(0.0, f))
+    lost = total
     for first in range(0, n, SUMMED):
         part = cast(0.0, f)
         for k in range(x + first, x + min(first + SUMMED, n)):
             d = f[k] - mean
             part = plus(part, d * d)
-        total += wide(part)
+        total, lost = grown(f, total, lost, wide(part))
+    total = restored(f, total, lost)
     if total > SMALL and total < LARGE:
         return total
     total = wide(cast(0.0, f))

@@ -6,9 +6,13 @@ from typing import Any
 
 from ..engine.language import cast, wide
 from ..engine.mathematics import vecmath as m
+from ..engine.mathematics.sums import grown, parts_of_total, restored
 from ..engine.row import Input, Output, Row, contiguous
 from .reduction import accumulate, rows
 from .table import Op
+
+#: elements of a running sum of float64 numbers that are added up before they are added to what comes before
+RUN = 32
 
 
 def prod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
@@ -37,19 +41,38 @@ def prod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, st
 
 def cumsum_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
     total = wide(cast(0.0, f))
-    for k in range(n):
-        total += wide(f[x + k])
-        f[y + k] = cast(total, f)
+    if parts_of_total(f) == 1:
+        for k in range(n):
+            total += wide(f[x + k])
+            f[y + k] = cast(total, f)
+        return 0
+    lost = total
+    for first in range(0, n, RUN):
+        before, part = restored(f, total, lost), wide(cast(0.0, f))
+        for k in range(first, min(first + RUN, n)):
+            part += wide(f[x + k])
+            f[y + k] = cast(before + part, f)
+        total, lost = grown(f, total, lost, part)
     return 0
 
 
 def cumsum_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
     """dx_k += sum of g from k on."""
     total = wide(cast(0.0, f))
-    for back in range(n):
-        k = n - 1 - back
-        total += wide(f[g + k])
-        accumulate(f, dx + k, cast(total, f), store)
+    if parts_of_total(f) == 1:
+        for back in range(n):
+            k = n - 1 - back
+            total += wide(f[g + k])
+            accumulate(f, dx + k, cast(total, f), store)
+        return 0
+    lost = total
+    for first in range(0, n, RUN):
+        before, part = restored(f, total, lost), wide(cast(0.0, f))
+        for back in range(first, min(first + RUN, n)):
+            k = n - 1 - back
+            part += wide(f[g + k])
+            accumulate(f, dx + k, cast(before + part, f), store)
+        total, lost = grown(f, total, lost, part)
     return 0
 
 

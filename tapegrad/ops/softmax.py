@@ -6,7 +6,7 @@ from typing import Any
 
 from ..engine.language import cast, plus, wide
 from ..engine.mathematics import vecmath as m
-from ..engine.mathematics.sums import row_total
+from ..engine.mathematics.sums import grown, restored, row_total
 from .reduction import INFINITY, SUMMED, accumulate, exponential_sum, greatest, product_sum, rows
 
 
@@ -37,14 +37,15 @@ def softmax_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
         return 0
     top = greatest(f, x, n)
     total = wide(cast(0.0, f))
+    lost = total
     for first in range(0, n, SUMMED):
         part = cast(0.0, f)
         for k in range(first, min(first + SUMMED, n)):
             e = m.exp(f[x + k] - top)
             f[y + k] = e
             part = plus(part, e)
-        total += wide(part)
-    scale = 1.0 / cast(total, f)
+        total, lost = grown(f, total, lost, wide(part))
+    scale = 1.0 / cast(restored(f, total, lost), f)
     for k in range(n):
         f[y + k] *= scale
     return 0

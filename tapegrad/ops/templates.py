@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ..engine.language import apart, cast, device, doubles_at, held, plus, read, wide, write
 from ..engine.mathematics import vecmath
-from ..engine.mathematics.sums import COLUMNS, add_row, clear_totals, give_totals
+from ..engine.mathematics.sums import COLUMNS, add_row, add_to_total, clear_totals, give_totals, total_at
 from ..engine.row import Input, Nest, Output, Row
 from ..engine.tiles.tile import stack
 from . import rules
@@ -50,8 +50,8 @@ class Binary(Row):
     nest: Nest = Nest.over("a", "b")
 
 
-_FUNCTIONS = (add_row, alike_rows, apart, cast, clear_totals, column_stride, doubles_at, give_totals, held, is_summed,
-              plus, read, row_of, row_offset, stack, sum_nest, wide, write)
+_FUNCTIONS = (add_row, add_to_total, alike_rows, apart, cast, clear_totals, column_stride, doubles_at, give_totals,
+              held, is_summed, plus, read, row_of, row_offset, stack, sum_nest, total_at, wide, write)
 #: what the kernels' source calls
 _SCOPE = {**{name: value for module in (vecmath, rules) for name, value in vars(module).items()
              if not name.startswith("_")},
@@ -251,10 +251,10 @@ def binary_sums_{letter}(op: Binary, f):
                         at = row * columns + begin
                         row_to_{letter}(f, parts, 1, op.g + at, op.y + at, to_a + begin * left, left,
                                         to_b + begin * right, right, min(COLUMNS, columns - begin), p, True)
-                        totals[k] += wide(f[parts])
+                        add_to_total(f, totals, k, wide(f[parts]))
             for k in range(count):
                 d = op.d.{letter} + row_offset(op, nest, {operand}, row_of(op, nest, {operand}, first + k, 0, alike))
-                f[d] = (f[d] if add else zero) + cast(totals[k], f)
+                f[d] = (f[d] if add else zero) + cast(total_at(f, totals, k), f)
         return 0
     for place in range(places):
         d = op.d.{letter} + row_offset(op, nest, {operand}, row_of(op, nest, {operand}, place, 0, alike))

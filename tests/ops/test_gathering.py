@@ -152,6 +152,24 @@ def test_scatter_of_a_number_and_of_nothing():
     np.testing.assert_array_equal(tg.gather(np.zeros((2, 0)), 0, np.zeros((2, 0), int)).shape, (2, 0))
 
 
+@pytest.mark.parametrize("dtype, limit", [(np.float32, 3e-5), (np.float64, 1e-14)])
+@pytest.mark.parametrize("rows, width", [(3, 1), (3, 20), (130, 20), (2600, 2)])
+def test_many_contributions_to_one_row(rows, width, dtype, limit):
+    rng, count = np.random.default_rng(0), 1200
+    index, g = rng.integers(0, rows, count), rng.random((count, width)).astype(dtype)
+    index[::2] = 1
+    each, expected = np.repeat(index[:, None], width, 1), np.zeros((rows, width))
+    np.add.at(expected, index, g)
+    for f in (lambda x: F.embedding(index, x), lambda x: tg.take(x, index, axis=0),
+              lambda x: tg.embedding_bag(index, x, np.arange(count), mode="sum"), lambda x: tg.gather(x, 0, each),
+              lambda x: tg.gather(x.T, 1, each.T).T):
+        x = tg.tensor(np.zeros((rows, width), dtype), requires_grad=True)
+        f(x).backward(gradient=g)
+        np.testing.assert_allclose(x.grad.numpy(), expected, rtol=limit)
+    for y in (tg.scatter_add(x, 0, each, g), tg.index_add(x, 0, index, g), x.at[index].add(g)):
+        np.testing.assert_allclose(y.detach().numpy(), expected, rtol=limit)
+
+
 def test_shapes_that_do_not_fit_are_named():
     x = tg.tensor(np.ones((4, 3)))
     with pytest.raises(ShapeError, match=r"gather.*\[4, 3\].*\[2\]"):

@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import providers
 from ..kernels import Kernel
-from ..language import call, cast, device, doubles_at, enabled, frame, read, row_address, wide, words_at, write
-from ..mathematics.sums import sum_rows
+from ..language import call, cast, device, doubles_at, enabled, frame, read, row_address, wide, words_at
+from ..mathematics.sums import add_to_total, clear_totals, sum_rows, total_at
 from ..row import Part, Words
 from ..storage import address_of, aligned_bytes
 from ..threads.team import publish, replace, run_part, share, team_address
@@ -214,6 +214,7 @@ def add_stretches(op: Product, f: Any, i: Any, b: Any, totals: Any, stretch: int
     for word in range(Product.scratch):
         row[word] = op[word]
     row.m, row.add, row.c, row.ldc, row.bias, row.scratch = m, 0, part, across, 0, 0
+    clear_totals(f, totals, m * n)
     for r in range(m):
         for j in range(n):
             before = zero
@@ -221,7 +222,7 @@ def add_stretches(op: Product, f: Any, i: Any, b: Any, totals: Any, stretch: int
                 before = wide(f[c + r * op.ldc + j])
             elif op.bias != 0:
                 before = wide(f[op.bias + j])
-            totals[r * n + j] = before
+            add_to_total(f, totals, r * n + j, before)
     by_library = library_serves(op, i)
     for first in range(0, k, stretch):
         row.k = min(stretch, k - first)
@@ -231,10 +232,10 @@ def add_stretches(op: Product, f: Any, i: Any, b: Any, totals: Any, stretch: int
             return status
         for r in range(m):
             for j in range(n):
-                write(totals, r * n + j, totals[r * n + j] + wide(read(f, part + r * across + j)))
+                add_to_total(f, totals, r * n + j, wide(read(f, part + r * across + j)))
     for r in range(m):
         for j in range(n):
-            f[c + r * op.ldc + j] = cast(totals[r * n + j], f)
+            f[c + r * op.ldc + j] = cast(total_at(f, totals, r * n + j), f)
     return 0
 
 
@@ -262,6 +263,6 @@ def gemm_address(dtype: np.dtype) -> int:
     return kept[2]
 
 
-def scratch_elements(m: int, n: int, k: int, dtype: np.dtype) -> int:
+def scratch_elements(m: int, n: int, k: int) -> int:
     """Elements of working memory for the totals of a product (m, n) of `k` terms each; 0 where it needs none."""
-    return min(m, TOTALLED) * n * 8 // dtype.itemsize if k > STRETCH and m * n > SMALL else 0
+    return min(m, TOTALLED) * n * 2 if k > STRETCH and m * n > SMALL else 0

@@ -19,6 +19,8 @@ from ..storage import address_of, aligned_bytes
 
 #: rows of a tile at most: what registers hold, and enough to hide the latency of dependent multiply-adds
 ROWS = 8 if VECTOR == 64 else 6
+#: elements of a `stack` at least
+STACKED = 4224
 #: rows of a panel, the part of B that all rows of A are multiplied with before the next: half of a first cache
 PANEL = 192 if VECTOR == 64 else 320
 
@@ -94,13 +96,13 @@ def prefetch(f: Any, at: int) -> int:
 
 
 def stack(f: Any) -> int:
-    """Element address of `PANEL` rows of `lanes_of` elements that belong to this call of the compiled function."""
+    """Element address of `PANEL` rows of `lanes_of` elements, or `STACKED`, of this call of the compiled function."""
     return address_of(_memory(f.dtype, get_ident())) // f.dtype.itemsize
 
 
 @cache
 def _memory(dtype: np.dtype, thread: int) -> np.ndarray:
-    return aligned_bytes(PANEL * 2 * VECTOR).view(dtype)
+    return aligned_bytes(max(PANEL * 2 * VECTOR, STACKED * dtype.itemsize)).view(dtype)
 
 
 @device

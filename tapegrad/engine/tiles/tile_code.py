@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from ..processor import VECTOR
-from .tile import PANEL, ROWS
+from .tile import PANEL, ROWS, STACKED
 
 _i64, _i1 = ir.IntType(64), ir.IntType(1)
 
@@ -267,6 +267,6 @@ def stack_code(builder: Any, element: Any, args: Sequence[Any]) -> Any:
     """Code of `stack`."""
     size = _Code(builder, element, None, None).size
     with builder.goto_entry_block():
-        slot = builder.alloca(ir.ArrayType(element, PANEL * 2 * VECTOR // size))
+        slot = builder.alloca(ir.ArrayType(element, max(PANEL * 2 * VECTOR // size, STACKED)))
         slot.align = 64
     return builder.sdiv(builder.ptrtoint(slot, _i64), _number(size))

@@ -46,7 +46,7 @@ def check(dtype, m, n, k, ta, tb, add, spare=0, kernel=GEMM):
     left, right = (a[:, :m].T if ta else a[:, :k]), (b[:, :k].T if tb else b[:, :n])
     expected = alpha * (left.astype(np.float64) @ right.astype(np.float64))
     expected += bias if kernel is WITH_ROW else add * before[:, :n]
-    scratch = np.full(product.scratch_elements(m, n, k, dtype) + 1, 7.0, dtype)
+    scratch = np.full(product.scratch_elements(m, n, k) + 1, 7.0, dtype)
     row = np.array([product.gemm_address(dtype), ta, tb, m, n, k, bits(alpha), at(a), a.shape[1], at(b), b.shape[1],
                     add, at(c), c.shape[1], at(bias), at(scratch)], np.int64)
     assert kernel(address_of(row), dtype) == 0
@@ -178,6 +178,6 @@ def test_what_blas_would_only_complain_of_is_a_status_and_writes_nothing(which, 
 @pytest.mark.parametrize("ta, tb, add", [(1, 0, 0), (1, 0, 1), (0, 1, 1), (0, 0, 0), (1, 1, 1)])
 @pytest.mark.parametrize("m, n", [(40, 30), (product.TOTALLED + 3, 6), (1100, 1)])
 def test_long_ones_with_scratch(dtype, m, n, ta, tb, add):
-    assert product.scratch_elements(m, n, product.STRETCH, dtype) == 0
+    assert product.scratch_elements(m, n, product.STRETCH) == 0
     for k in (product.STRETCH + 1, 2 * product.STRETCH + 700):
         check(dtype, m, n, k, ta, tb, add, spare=2, kernel=WITH_SCRATCH)
