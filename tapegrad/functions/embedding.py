@@ -76,7 +76,8 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     -----
     Accuracy of the gradient: small tables (of 2048 elements or 128 rows, with at least 8 times as many indices) are
     accumulated in float64. So are rows to which many of a thousand indices or more point; these are looked for in an
-    eighth of the indices. Other rows are running sums of some hundred contributions at most.
+    eighth of the indices. Other rows are running sums of some hundred contributions at most. Of a float64 table all
+    these sums are compensated, and in a large table those of rows that get a thirtieth of the indices.
     """
     if max_norm is not None or scale_grad_by_freq:
         raise ArgumentError("embedding: max_norm and scale_grad_by_freq are not supported")

@@ -8,10 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.language import cast, device, plus, wide
+from ..engine.language import apart, cast, device, doubles_at, plus, wide
 from ..engine.mathematics import vecmath as m
-from ..engine.mathematics.sums import grown, restored
+from ..engine.mathematics.sums import (
+    COLUMNS,
+    add_row,
+    clear_totals,
+    give_totals,
+    grown,
+    parts_of_total,
+    restored,
+)
+from ..engine.mathematics.sums import ROWS as TOGETHER
 from ..engine.row import Input, Nest, Output, Row, contiguous
+from ..engine.tiles.tile import stack
 from .nest import column_stride, row_offset
 from .reduction import LARGE, SMALL, SUMMED, rows
 from .rules import sign
@@ -147,6 +157,10 @@ NORM = rows("norm", norm_row, norm_row_adjoint, "y x", True, "p-norm; its gradie
             weights=lambda r, t: slopes(r.x, r.y, r.p, t))
 
 
+#: distances of a point below which their contributions are added up as they come
+FEW = 32
+
+
 class Cdist(Row):
     y: Output
     x: Input = contiguous
@@ -172,19 +186,44 @@ def cdist_forward(op: Cdist, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
+@device
+def cdist_sums(f: Any, x: int, z: int, y: int, g: int, dx: int, left: int, right: int, by_x: int, by_z: int, n: int,
+               p: Any) -> int:
+    """dx_i += sum_j g_ij dy_ij/dx_i, of rows of at most `COLUMNS`; y_ij lies at ``y + i by_x + j by_z``."""
+    apart()
+    totals, part, one = doubles_at(f, stack(f)), stack(f) + 2 * COLUMNS, wide(cast(1.0, f))
+    for u in range(left):
+        clear_totals(f, totals, n)
+        for v in range(right):
+            at = u * by_x + v * by_z
+            slope_pass(f, x + u * n, z + v * n, part, n, p, f[y + at], f[g + at], v % TOGETHER == 0, True)
+            if v % TOGETHER == TOGETHER - 1 or v == right - 1:
+                add_row(f, totals, n, part, 1)
+        give_totals(f, totals, n, one, dx + u * n, 1, True)
+    return 0
+
+
 def cdist_adjoint(op: Cdist, f: Any, i: Any, b: Any) -> int:
     """dx_i += g_ij dy_ij/d(x_i - z_j), dz_j -= the same; nothing where both are equal."""
     left, right, n, p = op.left, op.right, op.n, op.p
+    totals = parts_of_total(f) == 2 and n <= COLUMNS
+    many = totals and op.d.x != 0 and right >= FEW, totals and op.d.z != 0 and left >= FEW
     for row in range(op.nest.rows):
         for column in range(op.nest.columns):
             pair = row_offset(op, op.nest, 0, row) + column * column_stride(op, op.nest, 0)
             to_x = row_offset(op, op.nest, 1, row) + column * column_stride(op, op.nest, 1)
             to_z = row_offset(op, op.nest, 2, row) + column * column_stride(op, op.nest, 2)
+            if many[0]:
+                cdist_sums(f, op.x + to_x, op.z + to_z, op.y + pair, op.g + pair, op.d.x + to_x, left, right, right, 1,
+                           n, p)
+            if many[1]:
+                cdist_sums(f, op.z + to_z, op.x + to_x, op.y + pair, op.g + pair, op.d.z + to_z, right, left, 1, right,
+                           n, p)
             for u in range(left):
                 for v in range(right):
                     at, xu, zv = pair + u * right + v, to_x + u * n, to_z + v * n
                     for side in range(2):
-                        if op[op.place.x + 1 + 2 * side] != 0:  # op.d.x, op.d.z
+                        if op[op.place.x + 1 + 2 * side] != 0 and not many[side]:  # op.d.x, op.d.z
                             target = op.d.x + xu if side == 0 else op.d.z + zv
                             g = f[op.g + at] if side == 0 else -f[op.g + at]
                             slope_pass(f, op.x + xu, op.z + zv, target, n, p, f[op.y + at], g, False, True)

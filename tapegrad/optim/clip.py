@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..engine.language import cast, doubles_at, plus
+from ..engine.mathematics.sums import grown, restored
 from ..engine.row import Words, double
 from ..engine.storage import address_of
 from ..engine.walks.touched import stretch_length, stretch_start, stretches
 from ..engine.walks.walk import run_rows
 from ..errors import ArgumentError, DtypeError, GradientError
 from ..functions.creation import tensor
+from ..ops.reduction import SUMMED
 from ..ops.table import Op
 from ..tensor.tensor import Tensor
 from .lists import list_address
@@ -82,15 +84,23 @@ def norm(op: Norm, f: Any, i: Any, b: Any) -> int:
         g = op.g + stretch_start(op.listed, s, i)
         if order == 2.0:
             part = 0.0 * one
-            for k in range(n):
-                x = f[g + k] * one
-                part = plus(part, x * x)
-            total = math.sqrt(total * total + part)
+            lost = part
+            for first in range(0, n, SUMMED):
+                block = 0.0 * one
+                for k in range(first, min(first + SUMMED, n)):
+                    x = f[g + k] * one
+                    block = plus(block, x * x)
+                part, lost = grown(f, part, lost, block)
+            total = math.sqrt(total * total + restored(f, part, lost))
         elif order == 1.0:
             part = 0.0 * one
-            for k in range(n):
-                part = plus(part, math.fabs(f[g + k] * one))
-            total += part
+            lost = part
+            for first in range(0, n, SUMMED):
+                block = 0.0 * one
+                for k in range(first, min(first + SUMMED, n)):
+                    block = plus(block, math.fabs(f[g + k] * one))
+                part, lost = grown(f, part, lost, block)
+            total += restored(f, part, lost)
         elif order == math.inf:
             for k in range(n):
                 x = math.fabs(f[g + k] * one)
@@ -98,9 +108,10 @@ def norm(op: Norm, f: Any, i: Any, b: Any) -> int:
                     total = x
         else:
             part = total ** order
+            lost = 0.0 * one
             for k in range(n):
-                part += math.fabs(f[g + k] * one) ** order
-            total = part ** (1.0 / order)
+                part, lost = grown(f, part, lost, math.fabs(f[g + k] * one) ** order)
+            total = restored(f, part, lost) ** (1.0 / order)
     doubles_at(f, op.total)[0] = total
     return 0
 

@@ -186,6 +186,26 @@ def test_adjoints_of_a_number(operation, equal):
     assert_near(w.grad, exact(g.ravel()))
 
 
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
+def test_distances_of_a_point_to_many(p, equal):
+    far, point = tg.tensor(SPREAD + [[1.0, 2.0]]), leaf([[0.0, 0.0]])
+    distances, g = tg.cdist(point, far, p=p), terms((1, COUNT), equal)
+    distances.backward(gradient=g)
+    slopes = -((far.numpy() / distances.numpy().T) ** (p - 1))
+    assert_near(point.grad[0], exact(g.T * slopes))
+    other = leaf([[0.0, 0.0]])
+    tg.cdist(far, other, p=p).backward(gradient=g.T)
+    assert_near(other.grad, point.grad)
+
+
+@pytest.mark.parametrize("order", [1.0, 2.0, 3.0])
+def test_the_norm_of_a_gradient(order, equal):
+    p, g = leaf(ZEROS), terms((COUNT, 2), equal)
+    p.grad = g
+    expected = math.fsum((g.ravel() ** order).tolist()) ** (1.0 / order)
+    assert_near(nn.utils.clip_grad_norm_([p], 1e9, order), expected)
+
+
 def test_losses(equal):
     x, target = terms((COUNT, 2), equal), np.zeros(COUNT, np.int64)
     total = exact(x[:, 0])
