@@ -13,6 +13,10 @@ from .program import LEAF, Array, Program
 NOISE = 1e-6  # relative, of every result, to find out how far errors carry
 RUNS, MORE_RUNS = 2, 12  # with noise; where two that are small by chance would find fault with a rounding
 SAFETY = 40.0  # an op's own error may be some roundings, and no run has the worst of them
+#: with more runs there are some in which the terms of a sum have errors of one sign, for a constant that is added to
+#: numbers of few digits is rounded alike in all of them; a term is rounded once, and in three sums of `sums.eight`:
+#: the error of a sum is within 4 u sum |x_k|, u = eps / 2
+ALIKE, ALIKE_RUNS, ROUNDINGS = 1e-9, 8, 4
 LARGEST = 1e4
 ILL = 0.03  # errors of this part of the largest element, and nothing is judged
 SEED = 20261129  # of what the programs draw
@@ -20,12 +24,16 @@ SEED = 20261129  # of what the programs draw
 
 @dataclass
 class Expected:
-    """Loss, gradients by leaf, buffers as they are left, and how far each moves with errors of `NOISE`."""
+    """Loss, gradients by leaf, buffers as they are left, and how far each moves with errors of `NOISE`.
+
+    `shifts` says how far each moves with the errors of sums all of whose terms are rounded the same way, of 1 part.
+    """
 
     loss: np.ndarray
     gradients: dict[str, np.ndarray]
     buffers: dict[str, np.ndarray]
     moves: dict[str, float]
+    shifts: dict[str, float]
 
     def of(self, name: str) -> np.ndarray:
         """The loss, a leaf's gradient or a buffer."""
@@ -35,6 +43,7 @@ class Expected:
         """The absolute error that `what` may have; None if that is too large to judge by."""
         eps, largest = float(np.finfo(dtype).eps), float(np.max(np.abs(value), initial=0.0))
         error = SAFETY * self.moves[what] * eps / NOISE + 8.0 * eps * largest + float(np.finfo(dtype).tiny)
+        error += ROUNDINGS * eps / 2.0 * self.shifts[what]
         return error if error <= ILL * largest or error == 0.0 else None
 
 
@@ -76,20 +85,19 @@ class Judge:
         return self.kept[key]
 
     def _find(self, batch, leaves, buffers, step):
-        found, first = [], None
-        for k in range(1 + self.runs):
-            with naive.Run(NOISE if k else 0.0, k, Masks(step)) as run, np.errstate(all="ignore"):
+        found, first, closely = [], None, ALIKE_RUNS if self.runs > RUNS else 0
+        for k in range(1 + self.runs + closely):
+            noise, alike = (NOISE if 0 < k <= self.runs else 0.0), (ALIKE if k > self.runs else 0.0)
+            with naive.Run(noise, k, Masks(step), alike) as run, np.errstate(all="ignore"):
                 found.append(self._walk(batch, leaves, buffers))
             if first is None:
                 first = run
             if not run.largest <= LARGEST or run.decisions != first.decisions:
                 return None
         loss, gradients, kept = found[0]
-        moves = {"loss": max(float(np.abs(f[0] - loss)) for f in found[1:])}
-        for part in (1, 2):
-            for name, value in found[0][part].items():
-                moves[name] = max(float(np.max(np.abs(f[part][name] - value), initial=0.0)) for f in found[1:])
-        return Expected(loss, gradients, kept, moves)
+        noisy, alike = found[1:1 + self.runs], found[1 + self.runs:]
+        return Expected(loss, gradients, kept, _moves(found[0], noisy), {name: move / ALIKE for name, move in
+                                                                         _moves(found[0], alike).items()})
 
     def _walk(self, batch, leaves, buffers):
         program = self.program
@@ -104,3 +112,14 @@ class Judge:
                      for a in program.arrays.values() if a.role == LEAF}
         kept = {a.name: np.array(arrays[a.name].value) for a in program.of("buffer")}
         return np.array(loss.value), gradients, kept
+
+
+def _moves(exact, others) -> dict[str, float]:
+    """By name how far others of these results are off the first."""
+    def off(value, *found):
+        return max((float(np.max(np.abs(f - value), initial=0.0)) for f in found), default=0.0)
+
+    moves = {"loss": off(exact[0], *[f[0] for f in others])}
+    for part in (1, 2):
+        moves.update({name: off(value, *[f[part][name] for f in others]) for name, value in exact[part].items()})
+    return moves

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from .generate import generate
-from .judge import Judge
+from .judge import MORE_RUNS, Judge
 from .program import Array, Line, Program
 from .run import Setup, as_script, attempt, shrunk, try_seed
 from .world import Wrong
@@ -62,3 +62,14 @@ def test_a_program_near_a_kink_is_not_judged():
     near = program(("v0", "{0} - {0} * 1.0000001", ("p0",)), ("v1", "tg.relu({0})", ("v0",)),
                    ("v2", "tg.sum({0})", ("v1",)))
     assert Judge(near).expected(0) is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sum_may_be_off_by_the_roundings_of_its_terms_all_of_one_sign(dtype):
+    """d/dp of sum(p c) + mean(p): to each c, of 24 bits, the same is added, and rounded alike where c is as large."""
+    p, c = Array("p0", "leaf", (1,), seed=1), Array("c0", "constant", (100_001,), seed=2)
+    lines = [Line(("v0",), "tg.broadcast_to({0}, (100_001,))", ("p0",)), Line(("v1",), "{0} * {1}", ("v0", "c0")),
+             Line(("v2",), "tg.sum({0})", ("v1",)), Line(("v3",), "tg.mean({0})", ("v0",))]
+    judge = Judge(Program({"p0": p, "c0": c}, lines, ["v2", "v3"]), MORE_RUNS)
+    gradient, tolerance = judge.expected(0).of("p0"), 2.0 * np.finfo(dtype).eps * np.sum(np.abs(c.value()))
+    assert judge.expected(0).tolerance("p0", gradient, dtype) > tolerance

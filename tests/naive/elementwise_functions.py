@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from . import functions as formulas
-from .tape import Run, Var, as_var, binary, decided, reduction, rounded, total, unary, unbroadcast
+from .tape import Run, Var, as_var, binary, decided, of_terms, reduction, total, unary, unbroadcast
 
 # ------------------------------------------------------------------ elementwise
 
@@ -250,7 +250,7 @@ def log_softmax(a, axis=-1):
 def cumsum(a, axis):
 
     def running(x):
-        return np.cumsum(rounded(x), axis, dtype=np.longdouble).astype(np.float64)
+        return of_terms(lambda x: np.cumsum(x, axis, dtype=np.longdouble), x)
 
     a = as_var(a)
     return Var(running(a.value), [(a, lambda g: np.flip(running(np.flip(g, axis)), axis))])

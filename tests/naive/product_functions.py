@@ -8,17 +8,15 @@ import numpy as np
 
 from .elementwise_functions import add, multiply
 from .layout_functions import concatenate, expand_dims, reshape, split, transpose
-from .tape import Var, as_var, rounded, unbroadcast
+from .tape import Var, as_var, of_terms, unbroadcast
 
 
 def _einsum(subscripts, x, y):
     """NumPy's, of long doubles; where that would take long the library's products, which sum in blocks."""
     extents = {**dict(zip(subscripts.split(",")[0], x.shape)),
                **dict(zip(subscripts.split("->")[0].split(",")[1], y.shape))}
-    x = rounded(x)
-    if math.prod(extents.values()) > 5_000_000:
-        return np.einsum(subscripts, x, y, optimize=True)
-    return np.einsum(subscripts, x, y, dtype=np.longdouble).astype(np.float64)
+    how = {"optimize": True} if math.prod(extents.values()) > 5_000_000 else {"dtype": np.longdouble}
+    return of_terms(lambda x, y: np.einsum(subscripts, x, y, **how), x, y)
 
 
 def _contract(subscripts, a, b):
@@ -58,8 +56,9 @@ def matmul(a, b):
     u = expand_dims(a, 0) if a.value.ndim == 1 else a
     v = expand_dims(b, 1) if b.value.ndim == 1 else b
     x, y = u.value, v.value
-    out = Var(rounded(x) @ y, [(u, lambda g: unbroadcast(rounded(g) @ np.swapaxes(y, -1, -2), x.shape)),
-                               (v, lambda g: unbroadcast(np.swapaxes(x, -1, -2) @ rounded(g), y.shape))])
+    out = Var(of_terms(np.matmul, x, y), [
+        (u, lambda g: unbroadcast(of_terms(np.matmul, g, np.swapaxes(y, -1, -2)), x.shape)),
+        (v, lambda g: unbroadcast(of_terms(lambda g, x: np.swapaxes(x, -1, -2) @ g, g, x), y.shape))])
     if a.value.ndim == 1 or b.value.ndim == 1:
         lead = out.shape[:-2]
         kept = (*(out.shape[-2:-1] if a.value.ndim > 1 else ()), *(out.shape[-1:] if b.value.ndim > 1 else ()))

@@ -21,6 +21,8 @@ class Run:
         Of the errors.
     masks : iterator of ndarray, optional
         What dropout multiplies with, call by call; called with the shape and the probability.
+    alike : float
+        Error of sums alone, of the sum of their terms' magnitudes: that of terms which all round the same way.
 
     Attributes
     ----------
@@ -31,8 +33,8 @@ class Run:
 
     current: Run | None = None
 
-    def __init__(self, noise=0.0, seed=0, masks=None):
-        self.noise, self.rng, self.masks = noise, np.random.default_rng(seed), masks
+    def __init__(self, noise=0.0, seed=0, masks=None, alike=0.0):
+        self.noise, self.rng, self.masks, self.alike = noise, np.random.default_rng(seed), masks, alike
         self.decisions, self.largest = [], 0.0
 
     def __enter__(self):
@@ -67,19 +69,32 @@ def rounded(array):
     return array if Run.current is None else Run.current.rounded(array)
 
 
-def total(x, axis=None, keepdims=False):
-    """The sum, of long doubles: NumPy's of float64 along any but the last axis is a running one.
+def of_terms(summed, *factors):
+    """``summed(*factors)``, in which products of the factors are added up, of long doubles or by the library.
 
     Its terms have errors, for a sum that cancels is as exact as they are large.
     """
-    return np.sum(rounded(x), axis=axis, keepdims=keepdims, dtype=np.longdouble).astype(np.float64)
+    y = np.asarray(summed(rounded(factors[0]), *factors[1:]), np.float64)
+    run = Run.current
+    if run is None or not run.alike:
+        return y
+    return y + run.alike * run.rng.choice([-1.0, 1.0], y.shape) * np.asarray(summed(*map(np.abs, factors)), np.float64)
+
+
+def total(x, axis=None, keepdims=False):
+    """The sum, of long doubles: NumPy's of float64 along any but the last axis is a running one."""
+    return of_terms(lambda x: np.sum(x, axis=axis, keepdims=keepdims, dtype=np.longdouble), x)
 
 
 def scattered(shape, key, values):
     """Zeros with `values` added at ``[key]``, where an index may come several times."""
-    held = np.zeros(shape, np.longdouble)
-    np.add.at(held, key, rounded(values))
-    return held.astype(np.float64)
+
+    def summed(values):
+        held = np.zeros(shape, np.longdouble)
+        np.add.at(held, key, values)
+        return held
+
+    return of_terms(summed, values)
 
 
 def unbroadcast(gradient, shape):
