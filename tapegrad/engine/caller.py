@@ -44,6 +44,15 @@ def user_frame() -> tuple[str, int]:
     return library or ("?", 0)
 
 
+def is_called_by(module: str, name: str) -> bool:
+    """Whether the package was entered from function `name` of a library's module or of one within it."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    within = str(frame.f_globals.get("__name__")) if frame is not None else ""
+    return bool(frame) and frame.f_code.co_name == name and f"{within}.".startswith(f"{module}.")
+
+
 def user_line() -> str:
     """`user_frame`, formatted for messages."""
     file, line = user_frame()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..engine.caller import user_line
+from ..engine.caller import is_called_by, user_line
 from ..engine.walks.walk import WANTED
 from ..errors import GradientError
 from .nodes import Leaf, Node
@@ -74,7 +74,7 @@ def leave(t: Any, how: str) -> None:
         raise GradientError(
             f"{user_line()}: {how} would cut the gradient: the tensor depends on an argument by which a function is "
             "being differentiated (tg.grad, tg.value_and_grad), and what is computed from the copy would be missing; "
-            "use tapegrad's functions on the tensor itself, or detach() it if that is meant")
+            f"use {_counterpart()}, or detach() it if that is meant")
 
 
 def convert(t: Any, how: str) -> None:
@@ -82,6 +82,12 @@ def convert(t: Any, how: str) -> None:
     leave(t, how)
     if t._requires_grad:
         raise GradientError(
-            f"{user_line()}: {how} would lose the history of a tensor that requires a gradient; use tapegrad's "
-            "functions on it (tg.stack for a list of tensors, the tensor as the first operand), or say detach() or "
-            ".numpy() if only the values are meant")
+            f"{user_line()}: {how} would lose the history of a tensor that requires a gradient; use {_counterpart()}, "
+            "or say detach() or .numpy() if only the values are meant")
+
+
+def _counterpart() -> str:
+    """What serves in place of the library function that asks for an array."""
+    if is_called_by("pandas", "dot"):  # of all operators the one that has no reflected method to defer to
+        return "tg.matmul(frame, tensor), for pandas' @ and dot() know arrays alone"
+    return "tapegrad's functions on it (tg.stack for a list of tensors, the tensor as the first operand)"

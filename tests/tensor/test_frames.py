@@ -56,8 +56,6 @@ def test_an_operand_of_another_library_may_stand_on_the_left(name):
 @pytest.mark.parametrize(
     "function",
     [
-        lambda w: (pandas.DataFrame(A) @ w).sum(),
-        lambda w: tg.sum(pandas.Series(A[0]).dot(w)),
         lambda w: (polars.Series(A[0]) * w).sum(),
         lambda w: tg.sum(tg.tensor(pandas.Series(w)) * w),
         lambda w: tg.sum(tg.tensor(pandas.DataFrame({"w": w})["w"]) * w),
@@ -67,6 +65,19 @@ def test_an_operand_of_another_library_may_stand_on_the_left(name):
 def test_where_another_library_insists_on_converting_the_tensor_it_raises(function):
     with pytest.raises((tg.GradientError, TypeError)):
         tg.grad(function)(A[0])
+
+
+@pytest.mark.parametrize("other", [pandas.DataFrame(A), pandas.Series(A[0])])
+@pytest.mark.parametrize("product", [lambda a, w: a @ w, lambda a, w: a.dot(w)])
+def test_products_by_pandas_raise_and_name_matmul_which_takes_its_data_on_the_tape(other, product):
+    with pytest.raises(tg.GradientError, match=r"tg\.matmul\(frame, tensor\)"):
+        tg.grad(lambda w: tg.sum(product(other, w)))(A[0])
+    with pytest.raises(tg.GradientError, match=r"tg\.matmul\(frame, tensor\)"):
+        product(other, tg.tensor(A[0], requires_grad=True))
+    data = np.asarray(other)
+    np.testing.assert_array_equal(tg.grad(lambda w: tg.sum(tg.matmul(other, w)))(A[0]), data.reshape(-1, 2).sum(axis=0))
+    np.testing.assert_array_equal(tg.grad(lambda w: tg.sum(w @ other.T))(A[0]), data.reshape(-1, 2).sum(axis=0))
+    np.testing.assert_array_equal(product(other, tg.tensor(A[0])), data @ A[0])
 
 
 def test_missing_numbers_are_refused():
