@@ -127,7 +127,9 @@ def matmul_to_b(r: Any, g: Any, t: Any) -> Any:
 
 
 def matmul_each(r: Any, t: Any) -> Any:
-    """The batch as one more axis of the matrices'."""
+    """The batch as one more axis of the matrices'; one matrix A with a column of each is one product: (B A^T)^T."""
+    if not r.has_axis("a") and r.a.ndim == r.b.ndim - 1 == 2 and r.b.shape[-1] == 1:
+        return t.matmul(r.b[..., 0], t.swapaxes(r.a, 0, 1))
     ndim = len(r.call.shape)
     a, b = (t.expand_dims(x, tuple(range(1, 1 + missing))) if missing else x for x, missing in (
         (x, ndim + 1 - x.ndim if r.has_axis(name) else 0) for name, x in (("a", r.a), ("b", r.b))))

@@ -95,7 +95,7 @@ def _of_elements(op: Op) -> bool:
         op in (UNARY.get(op.name), BINARY.get(op.name)))
 
 
-def _aligned(t: Tensor, has_axis: bool, ndim: int) -> Tensor:
+def aligned(t: Tensor, has_axis: bool, ndim: int) -> Tensor:
     """An operand whose axes are the last of `ndim`, behind that of the batch."""
     missing = ndim + 1 - t.ndim if has_axis else 0
     if not missing:
@@ -108,12 +108,12 @@ def _unary(r: Batched, t: Any) -> Tensor:
 
 
 def _binary(r: Batched, t: Any) -> Tensor:
-    a, b = (_aligned(x, axis, len(r.call.shape)) for x, axis in zip(r.operands, r.axes))
+    a, b = (aligned(x, axis, len(r.call.shape)) for x, axis in zip(r.operands, r.axes))
     return apply_binary(BINARY[r.call.op.name], a, b, r.p)
 
 
 def _compare(r: Batched, t: Any) -> Tensor:
-    a, b = (_aligned(x, axis, len(r.call.shape)) for x, axis in zip(r.operands, r.axes))
+    a, b = (aligned(x, axis, len(r.call.shape)) for x, axis in zip(r.operands, r.axes))
     return getattr(t, r.call.op.name)(a, b)
 
 
@@ -136,7 +136,7 @@ def _by_nest(r: Batched, t: Any) -> Tensor:
     within = {name for operands in row.nests.values() for name in operands}
     inputs = {}
     for name in row.inputs:
-        x = _aligned(getattr(r, name), r.has_axis(name), len(call.shape)) if name in within else r.whole(name)
+        x = aligned(getattr(r, name), r.has_axis(name), len(call.shape)) if name in within else r.whole(name)
         inputs[name] = contiguous(x) if Layout.CONTIGUOUS in row.layouts[name] else x
     for name, operands in row.nests.items():
         loops = values[name]

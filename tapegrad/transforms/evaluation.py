@@ -150,7 +150,7 @@ class Evaluation:
         def product(*vectors: Tensor) -> list[Tensor]:
             return [zeros_like(t) if d is None else d for t, d in zip(ends, walk(vectors))]
 
-        found, _ = mapped(product, seeds, [True] * len(seeds), size, self.dtype)
+        found, _ = mapped(product, seeds, [True] * len(seeds), size, self.dtype, True)
         return [with_axis(t, has_axis, size) for t, has_axis in found]
 
     def like(self, tree: Any, structure: Any, of: Sequence[Tensor], what: str) -> list[Tensor | None]:

@@ -17,7 +17,7 @@ import numpy as np
 from .. import functions
 from ..engine.storage import contiguous_strides
 from ..errors import GradientError
-from ..functions.elementwise import add
+from ..functions.formulas import add, subtract
 from ..functions.layout import broadcast_to, concatenate, reshape
 from ..ops.mapped import Mapped
 from ..tape.nodes import Leaf
@@ -223,6 +223,9 @@ def _tangent(step: Step, moved: Mapping[int, Tensor]) -> Tensor | None:
     rest = {}
     for j, d in moved.items():
         rule: Any = op.tangent.get(step.name(j)) or op.composition.get(step.name(j))
+        if rule == "-g" and total is not None:
+            total = subtract(total, d)
+            continue
         if isinstance(rule, str):
             part = evaluate(rule, step, d)
         elif step.name(j) in op.tangent:

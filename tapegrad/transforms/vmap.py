@@ -16,6 +16,7 @@ from ..tensor.arrays import DEFAULT_DTYPE, FLOAT64
 from ..tensor.recording import as_tensor, contiguous, lift_to, record
 from ..tensor.tensor import Tensor, view
 from .batching import batch
+from .factors import Products
 from .reading import attach
 from .trace import Trace
 from .transformation import Transformation
@@ -63,9 +64,11 @@ class Vmap(Transformation):
         return t if as_it_is else t.detach().numpy()[()]
 
 
-def mapped(function: Callable, leaves: Sequence[Any], axes: Sequence[bool], size: int,
-           dtype: np.dtype) -> tuple[list[tuple[Any, bool]], Any]:
+def mapped(function: Callable, leaves: Sequence[Any], axes: Sequence[bool], size: int, dtype: np.dtype,
+           derives: bool = False) -> tuple[list[tuple[Any, bool]], Any]:
     """A function of some leaves, for each along the first axis of those of `axes`.
+
+    With `derives` it is a walk along a graph, whose products may be computed in any order.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def mapped(function: Callable, leaves: Sequence[Any], axes: Sequence[bool], size
         symbols = [trace.input(t.shape[1:], t.dtype, t.requires_grad) if axis else t for t, axis in zip(leaves, axes)]
         result = function(*symbols)
     values = {s.node.variable: t for s, t, axis in zip(symbols, leaves, axes) if axis}
-    return run(trace, [t for t in flatten(result)[0]], values, size), result
+    return run(trace, [t for t in flatten(result)[0]], values, size, derives), result
 
 
 def with_axis(t: Tensor, has_axis: bool, size: int) -> Tensor:
@@ -86,8 +89,9 @@ def with_axis(t: Tensor, has_axis: bool, size: int) -> Tensor:
     return t if has_axis else broadcast_to(t, (size, *t.shape))
 
 
-def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size: int) -> list[tuple[Any, bool]]:
-    """Run a trace for a batch: `values` are those of variables, along a leading axis."""
+def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size: int,
+        derives: bool = False) -> list[tuple[Any, bool]]:
+    """Run a trace for a batch: `values` are those of variables, along a leading axis; `derives` as for `mapped`."""
     known: dict[int, tuple[Tensor, bool]] = {v: (_flat(t, True), True) for v, t in values.items()}
     needed = {t.node.variable for t in results if isinstance(t, Tensor) and trace.owns(t)}
     calls = []
@@ -101,6 +105,9 @@ def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size
     def seen(t: Tensor) -> tuple[Tensor, bool]:
         if not trace.owns(t):
             return t, False
+        product = products.pop(t.node.variable)
+        if product is not None:
+            known[t.node.variable] = _flat(product.computed(), True), True
         flat, has_axis = known[t.node.variable]
         if has_axis:
             found = view(flat, t.offset, (size, *t.shape), (flat.strides[0], *t.strides))
@@ -108,7 +115,10 @@ def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size
             found = view(flat, t.offset, t.shape, t.strides)
         return found if t.requires_grad or not found.requires_grad else found.detach(), has_axis
 
+    products = Products(trace, seen)
     for call in reversed(calls):
+        if derives and products.takes(call):
+            continue
         pairs = [seen(t) for t in call.inputs]
         operands, axes = [t for t, _ in pairs], [axis for _, axis in pairs]
         has_axis = any(axes) or call.draws

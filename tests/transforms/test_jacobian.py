@@ -290,3 +290,40 @@ def test_two_threads_differentiate_at_once():
     for thread in threads:
         thread.join()
     assert not failures, failures
+
+
+# ------------------------------------------------------------------ what is recorded
+
+
+def instructions(recorded):
+    """By instruction of the listing its op and the shape of its output."""
+    return [(line.split()[1], line.split()[3]) for line in str(recorded.tape).split("\n")[1:]]
+
+
+def test_slopes_are_multiplied_before_they_meet_the_directions():
+    x = np.linspace(-1.0, 1.0, 40)
+    recorded = tg.compile(tg.jacfwd(lambda x: tg.exp(tg.sin(tg.tanh(x))) * x - x * x))
+    y = np.exp(np.sin(np.tanh(x)))
+    expected = np.diag(y * np.cos(np.tanh(x)) * (1.0 - np.tanh(x) ** 2) * x + y - 2.0 * x)
+    np.testing.assert_allclose(recorded(x), expected, rtol=1e-13, atol=1e-14)
+    of_all = [op for op, shape in instructions(recorded) if shape == "f64[40,40]" and op != "copy"]
+    assert of_all == ["multiply"]  # the directions times the whole slope
+
+
+def test_the_hessian_of_a_function_of_a_product_is_one_product_of_matrices():
+    rng = np.random.default_rng(0)
+    rows, w = rng.normal(size=(30, 4)), rng.normal(size=4)
+    recorded = tg.compile(tg.hessian(lambda w: tg.exp(rows @ w).sum()))
+    np.testing.assert_allclose(recorded(w), rows.T @ (np.exp(rows @ w)[:, None] * rows), rtol=1e-12)
+    products = [shape for op, shape in instructions(recorded) if op == "matmul"]
+    assert products == ["f64[30,1]", "f64[4,4]"]
+
+
+def test_directions_that_meet_a_sum_of_different_slopes():
+    recorded = tg.compile(tg.jacobian(lambda x, y: tg.stack([x * y, x - y, -(x * x), x + y]), argnums=(0, 1)))
+    x, y = np.array([0.5, 2.0]), np.array([3.0, -1.0])
+    by_x, by_y = recorded(x, y)
+    for k in range(2):
+        np.testing.assert_allclose(by_x[:, k, k], [y[k], 1.0, -2.0 * x[k], 1.0])
+        np.testing.assert_allclose(by_y[:, k, k], [x[k], -1.0, 0.0, 1.0])
+    assert not by_x[:, 0, 1].any() and not by_y[:, 1, 0].any()
