@@ -28,7 +28,7 @@ _BYTE: Any = ctypes.c_char
 def aligned_bytes(nbytes: int) -> np.ndarray:
     """Uninitialised uint8 array of `nbytes`, aligned to 64 bytes."""
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
-    skip = -raw.__array_interface__["data"][0] % ALIGNMENT
+    skip = -address_of(raw) % ALIGNMENT
     return raw[skip:skip + nbytes]
 
 

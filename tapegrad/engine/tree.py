@@ -14,16 +14,21 @@ def flatten(tree: Any) -> tuple[list[Any], Hashable]:
     >>> flatten({"w": [1, (2, 3)]})
     ([1, 2, 3], ('dict', ('w',), (('list', ('*', ('tuple', ('*', '*')))),)))
     """
-    if isinstance(tree, (list, tuple)):
-        parts = [flatten(part) for part in tree]
-        kind: Any = "list" if isinstance(tree, list) else type(tree) if hasattr(tree, "_fields") else "tuple"
-        return [leaf for leaves, _ in parts for leaf in leaves], (kind, tuple(s for _, s in parts))
+    leaves: list[Any] = []
+    return leaves, _structure(tree, leaves)
+
+
+def _structure(tree: Any, leaves: list[Any]) -> Any:
+    """The structure of a tree, whose leaves are appended."""
     if isinstance(tree, dict):
-        parts = [flatten(part) for part in tree.values()]
-        return [leaf for leaves, _ in parts for leaf in leaves], ("dict", tuple(tree), tuple(s for _, s in parts))
+        return "dict", tuple(tree), tuple([_structure(part, leaves) for part in tree.values()])
+    if isinstance(tree, (list, tuple)):
+        kind: Any = "list" if isinstance(tree, list) else type(tree) if hasattr(tree, "_fields") else "tuple"
+        return kind, tuple([_structure(part, leaves) for part in tree])
     if tree is None:
-        return [], None
-    return [tree], "*"
+        return None
+    leaves.append(tree)
+    return "*"
 
 
 def unflatten(structure: Any, leaves: list[Any]) -> Any:

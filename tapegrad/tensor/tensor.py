@@ -70,11 +70,9 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         array = as_array(data, dtype)
         if isinstance(data, Tensor):
             data = data.detach()
-        nbytes = max(array.nbytes, array.dtype.itemsize)
-        home = aligned_bytes(nbytes).view(array.dtype)
-        home[:array.size] = array.ravel()
-        self._set(buffer=array_buffer(home), offset=0, shape=array.shape, strides=contiguous_strides(array.shape),
-                  dtype=array.dtype, node=None, _requires_grad=False)
+        made = self._of_array(array)
+        self._set(buffer=made.buffer, offset=0, shape=made.shape, strides=made.strides, dtype=made.dtype, node=None,
+                  _requires_grad=False)
         if requires_grad:
             self.requires_grad_(True)
 
@@ -434,6 +432,13 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         t.node, t._requires_grad = node, requires_grad
         t.__class__ = Tensor
         return t
+
+    @classmethod
+    def _of_array(cls, array: np.ndarray) -> Tensor:
+        """The values of an array of a dtype of tensors."""
+        home = aligned_bytes(max(array.nbytes, array.dtype.itemsize)).view(array.dtype)
+        home[:array.size].reshape(array.shape)[...] = array
+        return cls._made(array_buffer(home), 0, array.shape, contiguous_strides(array.shape), array.dtype)
 
     def _set(self, **fields: Any) -> None:
         for name, value in fields.items():

@@ -143,11 +143,15 @@ class CompiledFunction:
                 tensors = [t for t in outputs if isinstance(t, Tensor)]
                 program = Program(capture, inputs, tensors)
 
-                made: Any = _array if getattr(self._function, "gives_arrays", False) else Tensor
+                made = _array if getattr(self._function, "gives_arrays", False) else Tensor._of_array
+                plain = None if len(tensors) == len(outputs) else outputs
 
                 def present(program: Program) -> Any:
-                    return unflatten(shape, [made(program.array(t)) if isinstance(t, Tensor) else own(t)
-                                             for t in outputs])
+                    found = [made(array) for array in program.results()]
+                    if plain is not None:
+                        rest = iter(found)
+                        found = [next(rest) if isinstance(t, Tensor) else own(t) for t in plain]
+                    return unflatten(shape, found)
 
         return _Recording(program, capture.conditions(capture.leaves), present)
 

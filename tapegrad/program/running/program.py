@@ -90,6 +90,7 @@ class Program:
         self._results: dict[int, np.ndarray] = {}
         self._gradients: dict[int, np.ndarray | None] = {}
         self._inputs: list[np.ndarray] = []
+        self._outputs: list[np.ndarray | None] = []
         self.watch: Watch | None = None
 
     def twin(self) -> Program:
@@ -244,6 +245,12 @@ class Program:
             return t._memory()
         at = int(self.tape._value[t.node.variable]) + t.offset * t.dtype.itemsize
         return array_at(at, t.shape, t.strides, t.dtype, self.arena)
+
+    def results(self) -> list[np.ndarray]:
+        """Views of the outputs, which the next run overwrites."""
+        if not self._outputs:
+            self._outputs = [self.array(t) if t.is_symbolic else None for t in self.outputs]
+        return [t._memory() if array is None else array for t, array in zip(self.outputs, self._outputs)]
 
     @computed_once
     def first_output(self) -> np.ndarray:
