@@ -46,7 +46,7 @@ def vector_norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
     Notes
     -----
     The gradient is ``sign(x) (|x| / norm)^(p - 1)``; it is 0 where the norm is 0, and for ``p <= 1`` where an element
-    is 0. Ties share the gradient of ``p = inf`` and ``-inf``.
+    is 0. Ties share the gradient of ``p = inf`` and ``-inf``. There second derivatives are 0 too, see `grad`.
     """
     t = lift(x)[0]
     if not isinstance(ord, (int, float, np.integer, np.floating)) or math.isnan(ord):

@@ -62,13 +62,16 @@ def positive(x: Any) -> Tensor:
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
-    """`x`, or ``negative_slope * x`` below zero; at 0 the slope is `negative_slope`."""
+    """`x`, or ``negative_slope * x`` below zero; at 0 the slope is `negative_slope` (see `grad`)."""
     slope = float(negative_slope)
     return apply_unary(UNARY["leaky_relu" if slope >= 0.0 else "leaky_relu_folded"], x, slope)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """`x`, or ``alpha * (exp(x) - 1)`` below zero (Clevert et al. 2015); at 0 the slope is `alpha`."""
+    """`x`, or ``alpha * (exp(x) - 1)`` below zero (Clevert et al. 2015).
+
+    At 0 the slope is `alpha`, and so is the second derivative (see `grad`).
+    """
     return apply_unary(UNARY["elu"], x, float(alpha))
 
 
@@ -87,7 +90,7 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
 
 
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """`x` between `min_val` and `max_val`; on the bounds the slope is 0, as in PyTorch."""
+    """`x` between `min_val` and `max_val`; on the bounds the slope is 0, as in PyTorch (see `grad`)."""
     if min_val > max_val:
         raise ArgumentError(f"hardtanh: min_val {min_val} exceeds max_val {max_val}")
     return apply_unary(UNARY["hardtanh"], x, float(min_val), float(max_val))
@@ -96,7 +99,7 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
 def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
     """`x` between two bounds; on a bound the slope is 1, as in PyTorch. Bounds may be arrays, with gradients.
 
-    Where `a_min` exceeds `a_max` the result is `a_max`, as in NumPy and PyTorch.
+    Where `a_min` exceeds `a_max` the result is `a_max`, as in NumPy and PyTorch. Of second derivatives see `grad`.
     """
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
     if low is None and high is None:
@@ -127,7 +130,7 @@ def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
 
 
 def power(a: Any, b: Any) -> Tensor:
-    """``a ** b``; a Python number as exponent is a constant. At ``a = 0`` the slope by `b` is 0."""
+    """``a ** b``; a Python number as exponent is a constant. At ``a = 0`` the slope by `b` is 0; see `grad`."""
     if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool):
         exponent = float(b)
         if exponent == 2.0:

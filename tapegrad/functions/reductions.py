@@ -100,12 +100,12 @@ def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: flo
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Maximum over axes; NaN if there is one. Ties share the gradient equally."""
+    """Maximum over axes; NaN if there is one. Ties share the gradient equally, see `grad`."""
     return reduce_rows("max", x, axis, dim, keepdims or keepdim, identity=False)
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Minimum over axes; NaN if there is one. Ties share the gradient equally."""
+    """Minimum over axes; NaN if there is one. Ties share the gradient equally, see `grad`."""
     return reduce_rows("min", x, axis, dim, keepdims or keepdim, identity=False)
 
 
@@ -129,7 +129,7 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, d
 
 def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
         keepdim: bool = False, correction: float | None = None) -> Tensor:
-    """Standard deviation over axes, the root of `var`. Where all elements are equal its gradient is 0."""
+    """Standard deviation over axes, the root of `var`; where all are equal its derivatives are 0 (see `grad`)."""
     return _spread("std", x, axis, dim, ddof if correction is None else correction, keepdims or keepdim)
 
 

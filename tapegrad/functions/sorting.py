@@ -96,7 +96,7 @@ def argsort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: st
 
 def sort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: str | None = None, order: None = None,
          stable: bool | None = None, dim: int | None = None) -> Tensor:
-    """A sorted copy, as ``numpy.sort``; gradients are permuted back.
+    """A sorted copy, as ``numpy.sort``; gradients are permuted back (of ties see `grad`).
 
     Arguments as of `argsort`; for PyTorch's pair of values and indices take `topk`, or `argsort` and
     `take_along_axis`.

@@ -162,13 +162,14 @@ def opcodes(ops: Iterable[Op]) -> Iterator[int]:
 
 # one input: name, y, dx, what
 unary("negative", "-x", "-g", "-x")
-unary("abs", "abs(x)", "g * sign(x)", "|x|; slope 0 at 0")
+unary("abs", "abs(x)", "g * sign(x)", "|x|; slope 0 at 0, second derivative 0 (see grad)")
 unary("sign", "sign(x)", "0.0", "-1, 0 or 1; slope 0")
 unary("exp", "exp(x)", "g * y", "e^x")
 unary("expm1", "expm1(x)", "g * (y + 1.0)", "e^x - 1")
 unary("log", "log(x)", "g / x", "natural logarithm")
 unary("log1p", "log1p(x)", "g / (1.0 + x)", "ln(1 + x)")
-unary("sqrt", "sqrt(x)", "0.5 * g / y", "square root; slope inf at 0, where an adjoint of 0 gives NaN")
+unary("sqrt", "sqrt(x)", "0.5 * g / y",
+      "square root; slope inf at 0, where an adjoint of 0 gives NaN; second derivative -inf")
 unary("square", "x * x", "2.0 * g * x", "x^2")
 unary("reciprocal", "1.0 / x", "-g * y * y", "1/x")
 unary("sin", "sin(x)", "g * cos(x)", "sine, radians")
@@ -184,14 +185,15 @@ unary("sigmoid", "sigmoid(x)", "g * y * (1.0 - y)", "1 / (1 + e^-x)")
 unary("softplus", "stable_softplus(x, p, q)", "g * where(p * x > q, 1.0, sigmoid(p * x))", "ln(1 + e^(p x)) / p")
 unary("log_sigmoid", "log_sigmoid(x)", "g * sigmoid(-x)", "ln sigmoid(x)")
 unary("erf", "erf(x)", "g * TWO_OVER_SQRT_PI * exp(-x * x)", "error function")
-unary("relu", "where(x <= 0.0, 0.0, x)", "where(y > 0.0, g, 0.0)", "max(x, 0); slope 0 at 0")
+unary("relu", "where(x <= 0.0, 0.0, x)", "where(y > 0.0, g, 0.0)",
+      "max(x, 0); slope 0 at 0, second derivative 0 (see grad)")
 unary("leaky_relu", "where(x > 0.0, x, p * x)", "where(y > 0.0, g, p * g)", "x, or p x below 0, p not negative")
 unary("leaky_relu_folded", "where(x > 0.0, x, p * x)", "where(x > 0.0, g, p * g)", "x, or p x below 0, p negative")
 unary("elu", "where(x > 0.0, x, p * expm1(negative_part(x)))", "g * where(x > 0.0, 1.0, p * exp(negative_part(x)))",
       "x, or p (e^x - 1) below 0")
 unary("selu", "SELU_SCALE * where(x > 0.0, x, SELU_ALPHA * expm1(negative_part(x)))",
       "g * SELU_SCALE * where(x > 0.0, 1.0, SELU_ALPHA * exp(negative_part(x)))",
-      "scaled elu; at 0 the slope from below, 1.758")
+      "scaled elu; at 0 slope and second derivative are those from below, 1.758 (see grad)")
 unary("silu", "where(x == NEGATIVE_INFINITY, 0.0, x * sigmoid(x))", "g * sigmoid(x) * (1.0 + x * sigmoid(-x))",
       "x sigmoid(x)")
 unary("gelu", "gelu(x)", "g * gelu_slope(x)", "x Phi(x)")
@@ -216,9 +218,9 @@ binary("multiply", "a * b", "g * b", "g * a", "a b")
 binary("divide", "a / b", "g / b", "divide_slope(g, b, y)", "a / b")
 binary("power", "power(a, b)", "power_slope(g, a, b)", "power_log_slope(g, a, b, y)", "a^b")
 binary("maximum", "where((a != a) | (a > b), a, b)", "share(g, a, b)", "share(g, b, a)",
-       "the greater, NaN if either is; a tie shares the gradient equally")
+       "the greater, NaN if either is; a tie shares the gradient equally (see grad)")
 binary("minimum", "where((a != a) | (a < b), a, b)", "share(g, b, a)", "share(g, a, b)",
-       "the lesser, NaN if either is; a tie shares the gradient equally")
+       "the lesser, NaN if either is; a tie shares the gradient equally (see grad)")
 binary("squared_error", "(a - b) * (a - b)", "2.0 * g * (a - b)", "-2.0 * g * (a - b)", "(a - b)^2")
 binary("absolute_error", "abs(a - b)", "g * sign(a - b)", "-g * sign(a - b)", "|a - b|")
 binary("huber_error", "huber_of(a - b, p)", "g * clipped(a - b, -p, p)", "-g * clipped(a - b, -p, p)", "huber of a - b")

@@ -165,6 +165,43 @@ def grad(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = False
     ``minimum`` and the norm of order inf, the first of them in ``max_pool``. ``sqrt`` has slope inf at 0, so that
     ``sqrt(sum(x * x))`` is NaN at 0, where ``norm(x)`` is 0. Of `where`, see there.
 
+    A second derivative is that of the first one's rule, on the branch that it takes there: 0 where the branches are
+    numbers; 0 at 0 of norms and std, where PyTorch's and JAX's may be NaN. Measured in float64: gradient; rows of the
+    Hessian.
+
+    ========================== ================= ========================= =====================
+    f, x                       here              JAX 0.10                  PyTorch 2.13
+    ========================== ================= ========================= =====================
+    abs(x), 0                  0; 0              1; 0                      0; 0
+    relu(x), 0                 0; 0              0; 0                      0; 0
+    relu6(x), 6                0; 0              0; 0                      0; 0
+    leaky_relu(x, 0.1), 0      0.1; 0            1; 0                      0.1; 0
+    elu(x, 2), 0               2; 2              2; 2                      2; 0
+    selu(x), 0                 1.758; 1.758      1.758; 1.758              1.758; 0
+    hardtanh(x), 1             0; 0              1; 0                      0; 0
+    clip(x, 0, 1), 1           1; 0              0.5; 0                    1; 0
+    huber_loss(x, 0), 1        1; 1              -                         1; 0
+    maximum(x, 0), 0           0.5; 0            0.5; 0                    0.5; 0
+    max(x), [1, 1]             0.5 0.5; 0 0; 0 0 0.5 0.5; 0 0; 0 0         0.5 0.5; 0 0; 0 0
+    max(x * x), [1, 1]         1 1; 1 0; 0 1     1 1; 1 0; 0 1             1 1; 1 0; 0 1
+    sort(x * x) [1, 3], [1, 1] 2 6; 2 0; 0 6     2 6; 2 0; 0 6             2 6; 2 0; 0 6
+    max_pool1d(x * x), [1, 1]  2 0; 2 0; 0 0     2 0; 2 0; 0 0             2 0; 2 0; 0 0
+    sqrt(x), 0                 inf; -inf         inf; -inf                 inf; -inf
+    x ** 0, 0                  0; 0              nan; nan                  0; 0
+    x ** 0.5, 0                inf; -inf         inf; -inf                 inf; -inf
+    x ** 1, 0                  1; 0              1; nan                    1; 0
+    x ** 1.5, 0                0; inf            0; inf                    0; inf
+    x ** 2, 0                  0; 2              0; 2                      0; 2
+    norm(x), [0, 0]            0 0; 0 0; 0 0     nan nan; nan nan; nan nan 0 0; nan nan; nan nan
+    norm(x, 1), [0, 1]         0 1; 0 0; 0 0     1 1; 0 0; 0 0             0 1; 0 0; 0 0
+    norm(x, inf), [1, 1]       0.5 0.5; 0 0; 0 0 0.5 0.5; 0 0; 0 0         0.5 0.5; 0 0; 0 0
+    std(x), [1, 1]             0 0; 0 0; 0 0     nan nan; nan nan; nan nan 0 0; 0 0; 0 0
+    prod(x), [0, 0]            0 0; 0 1; 1 0     0 0; 0 1; 1 0             0 0; 0 1; 1 0
+    ========================== ================= ========================= =====================
+
+    Of ``a ** b`` with tensors for both, mixed derivatives at ``a = 0`` do not exist and may come out as 0, inf or NaN,
+    here as there. ``sort`` keeps the order of equal elements, as with ``stable=True`` in PyTorch.
+
     Examples
     --------
     >>> import tapegrad as tg

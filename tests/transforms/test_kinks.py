@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from record_kinks import ROWS, of_jax, of_torch, shown
 from scipy.optimize import minimize
 
 import tapegrad as tg
@@ -48,6 +49,42 @@ def test_the_gradient_at_a_kink_is_that_of_pytorch(name, dtype, recorded):
     gradient = tg.grad(lambda x: tg.sum(f(x)))
     found = (tg.compile(gradient) if recorded else gradient)(np.array(x, dtype))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+# ------------------------------------------------------------------ the table of second derivatives
+
+
+def table(column):
+    """A column of the table in `tg.grad`'s docstring, by row."""
+    lines = [line.strip() for line in tg.grad.__doc__.splitlines()]
+    first, _, last = (k for k, line in enumerate(lines) if line.startswith("==="))
+    ends = np.cumsum([len(rule) + 1 for rule in lines[first].split()])
+    begin = ([0, *ends])[column]
+    return {line[:ends[0]].strip(): line[begin:ends[column]].strip() for line in lines[first + 3:last]}
+
+
+def found(name, recorded=False, dtype=np.float64):
+    point, text = np.array(ROWS[name][0], dtype), ROWS[name][1]
+
+    def f(x):
+        return tg.sum(eval(text, {"tg": tg, "F": F, "np": np}, {"x": x}))
+
+    made = tg.grad(f), tg.hessian(f)
+    return shown(*[(tg.compile(m) if recorded else m)(point) for m in made])
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["define by run", "recorded"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ROWS)
+def test_second_derivatives_at_kinks_are_those_of_the_docstring(name, dtype, recorded):
+    assert found(name, recorded, dtype) == table(1)[name]
+
+
+@pytest.mark.parametrize("library, column, of", [("jax", 2, of_jax), ("torch", 3, of_torch)])
+def test_the_docstring_says_what_the_installed_peer_gives(library, column, of):
+    pytest.importorskip(library)
+    assert table(column) == {name: "-" if row[column] is None else shown(*of(row[column], np.array(row[0])))
+                             for name, row in ROWS.items()}
 
 
 # ------------------------------------------------------------------ SciPy's minimisers, which keep the start's dtype
