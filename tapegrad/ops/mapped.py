@@ -10,17 +10,24 @@ import numpy as np
 
 from ..engine.kernels import Kernel
 from ..engine.language import call, words_at
-from ..engine.row import Row, Words, declared
+from ..engine.row import Part, Row, Words, declared
+from ..engine.threads.team import share, team_address
 from .table import Op, kernel_of
 
-#: kernels over so many operands: for each of the batch the row of the op itself is written, and run
+#: multiplications from which on threads share the batch, and least of them in a part, where one call of the op is worth
+#: so many; parts at most
+SHARED, PART, CALL, PARTS = 1 << 17, 1 << 15, 1 << 12, 16
+
+#: kernels over so many operands: for each of the batch the row of the op itself is written, and run; each part of the
+#: batch has a row of its own, and those whose adjoints are shared by all of the batch are one part
 _SOURCE = """
-def mapped(op: Mapped, f, i, b):
-    row = row_at(op.scratch)
+def mapped_part(part: Part, f, i, b):
+    op: Mapped = row_at(part.row)
+    row = row_at(op.scratch + part.number * (1 + 2 * {operands} + op.length))
     row[0] = 0
     for k in range(op.length):
         row[1 + 2 * {operands} + k] = op[op.attributes + k]
-    for n in range(op.count):
+    for n in range(part.number * op.count // part.count, (part.number + 1) * op.count // part.count):
         for j in range({operands}):
             row[1 + 2 * j] = op[1 + 2 * j] + n * op[op.strides + j]
             row[2 + 2 * j] = 0
@@ -29,12 +36,16 @@ def mapped(op: Mapped, f, i, b):
             return status
     return 0
 
-def mapped_adjoint(op: Mapped, f, i, b):
-    row = row_at(op.scratch)
+def mapped(op: Mapped, f, i, b):
+    return share(op.team, op.part, op, op.parts, f, i, b)
+
+def mapped_adjoint_part(part: Part, f, i, b):
+    op: Mapped = row_at(part.row)
+    row = row_at(op.scratch + part.number * (1 + 2 * {operands} + op.length))
     row[0] = op.mode
     for k in range(op.length):
         row[1 + 2 * {operands} + k] = op[op.attributes + k]
-    for n in range(op.count):
+    for n in range(part.number * op.count // part.count, (part.number + 1) * op.count // part.count):
         for j in range({operands}):
             step = n * op[op.strides + j]
             row[1 + 2 * j] = op[1 + 2 * j] + step
@@ -46,6 +57,13 @@ def mapped_adjoint(op: Mapped, f, i, b):
             if op[op.strides + j] == 0:  # stored by the first, added to by the others
                 row[0] &= ~(1 << j)
     return 0
+
+def mapped_adjoint(op: Mapped, f, i, b):
+    parts = op.parts
+    for j in range({operands}):
+        if op[op.strides + j] == 0 and op[2 + 2 * j] != 0:
+            parts = 1
+    return share(op.team, op.adjoint_part, op, parts, f, i, b)
 """
 
 
@@ -58,17 +76,19 @@ def _row(inputs: int, auxiliary: int) -> type[Row]:
     strides = type("Strides", (Words,), {"__module__": __name__}, count=1 + inputs + auxiliary)
     fields: dict[str, Any] = {
         "y": "Output", **{f"x{j}": "Input" for j in range(inputs)}, **{f"aux{j}": "Aux" for j in range(auxiliary)},
-        "scratch": "Aux", "forward": "int", "adjoint": "int", "count": "int", "axes": "int", "length": "int",
-        "strides": strides, "attributes": Attributes}
+        "scratch": "Aux", "team": "int", "parts": "int", "part": "int", "adjoint_part": "int", "forward": "int",
+        "adjoint": "int", "count": "int", "axes": "int", "length": "int", "strides": strides, "attributes": Attributes}
     return declared("Mapped", fields)
 
 
 @cache
-def _kernels(inputs: int, auxiliary: int) -> tuple[Kernel, Kernel]:
-    scope = {"call": call, "row_at": words_at, "Mapped": _row(inputs, auxiliary)}
+def _kernels(inputs: int, auxiliary: int) -> tuple[Kernel, ...]:
+    """The kernels for all of the batch and for parts of it: forward, adjoint, part, part of the adjoint."""
+    scope = {"call": call, "share": share, "row_at": words_at, "Part": Part, "Mapped": _row(inputs, auxiliary)}
     source, name = _SOURCE.format(operands=1 + inputs + auxiliary), f"mapped.{inputs}.{auxiliary}"
-    return (Kernel(f"{name}.forward", partial(kernel_of, source, "mapped", scope)),
-            Kernel(f"{name}.adjoint", partial(kernel_of, source, "mapped_adjoint", scope)))
+    return tuple(Kernel(f"{name}.{what}", partial(kernel_of, source, function, scope)) for what, function in (
+        ("forward", "mapped"), ("adjoint", "mapped_adjoint"), ("part", "mapped_part"),
+        ("adjoint_part", "mapped_adjoint_part")))
 
 
 class Mapped(Op):
@@ -92,7 +112,7 @@ class Mapped(Op):
 @cache
 def mapped(op: Op, inputs: int, auxiliary: int) -> Mapped:
     """`op`, which has so many inputs and auxiliary outputs, for each of a batch."""
-    forward, adjoint = _kernels(inputs, auxiliary)
+    forward, adjoint, *_ = _kernels(inputs, auxiliary)
     row = _row(inputs, auxiliary)
     names, scratch = row.operands, row.operands[-1]
     saves = {names[1 + j]: " ".join([*(names[k] for k in operands), scratch]) for j, operands in enumerate(op.saves)}
@@ -102,8 +122,24 @@ def mapped(op: Op, inputs: int, auxiliary: int) -> Mapped:
     return made
 
 
-def mapped_words(op: Op, dtype: np.dtype, count: int, axes: int, strides: tuple[int, ...],
+def parts_of(op: Op, count: int, shapes: Sequence[tuple[int, ...]]) -> int:
+    """In how many parts a batch is divided: by its size only, for results to be the same for any number of threads.
+
+    An op that does not say how many products it takes, or has working memory that all of the batch share, is one part.
+    """
+    if op.products is None or op.states or "scratch" in op.row.inputs:  # type: ignore[union-attr]
+        return 1
+    work = count * (op.products(shapes) + CALL)
+    return 1 if work < SHARED else min(work // PART, count, PARTS)
+
+
+def mapped_words(op: Op, dtype: np.dtype, count: int, parts: int, axes: int, strides: tuple[int, ...],
                  attributes: tuple[int, ...], differentiated: bool) -> tuple[int, ...]:
     """The attributes of its row: which operands have the axis of the batch, as bits, and their strides along it."""
-    adjoint = op.adjoint.address(dtype) if differentiated and op.adjoint is not None else 0
-    return op.forward.address(dtype), adjoint, count, axes, len(attributes), *strides, *attributes
+    auxiliary = len(strides) - 1 - len(op.row.inputs)  # type: ignore[union-attr]
+    *_, part, adjoint_part = _kernels(len(strides) - 1 - auxiliary, auxiliary)
+    adjoint, adjoint_part_address = 0, 0
+    if differentiated and op.adjoint is not None:
+        adjoint, adjoint_part_address = op.adjoint.address(dtype), adjoint_part.address(dtype)
+    return (team_address(dtype), parts, part.address(dtype), adjoint_part_address, op.forward.address(dtype), adjoint,
+            count, axes, len(attributes), *strides, *attributes)

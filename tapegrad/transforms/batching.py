@@ -15,7 +15,7 @@ from ..errors import CaptureError
 from ..functions.elementwise import apply_binary, apply_unary
 from ..functions.layout import broadcast_to
 from ..ops.elementwise import BINARY, COMPARE, UNARY
-from ..ops.mapped import mapped, mapped_words
+from ..ops.mapped import mapped, mapped_words, parts_of
 from ..ops.nest import nest
 from ..ops.reduction import ROW_SUM, SUM
 from ..ops.table import Op
@@ -193,9 +193,11 @@ def _each(r: Batched) -> Tensor:
     steps = (math.prod(call.shape), *(x.strides[0] if axis else 0 for x, axis in zip(operands, r.axes)),
              *(elements for elements, _ in aux))
     having = 1 | sum(2 << k for k, axis in enumerate(r.axes) if axis)
-    words = mapped_words(inner, call.dtype, r.size, having, steps, call.attributes,
+    shapes = [call.shape, *(x.shape[1:] if axis else x.shape for x, axis in zip(operands, r.axes))]
+    parts = parts_of(inner, r.size, shapes)
+    words = mapped_words(inner, call.dtype, r.size, parts, having, steps, call.attributes,
                          any(x.requires_grad for x in operands))
     length = inner.row.first_place() + len(call.attributes)  # type: ignore[union-attr]
     return record(mapped(inner, len(operands), len(aux)), operands, (r.size, *call.shape), words, dtype=call.dtype,
-                  out_dtype=call.out_dtype, aux=[*((n * one * r.size, one) for n, one in aux), (8 * length, 8)],
+                  out_dtype=call.out_dtype, aux=[*((n * one * r.size, one) for n, one in aux), (8 * length * parts, 8)],
                   added=call.added, always=call.random)

@@ -6,6 +6,9 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
+from tapegrad.ops.linalg import LINEAR, LONG_LINEAR
+from tapegrad.ops.mapped import parts_of
+from tapegrad.ops.reduction import SUM
 
 A = np.arange(6.0).reshape(2, 3) / 3.0 - 0.7
 B = np.array([0.5, -1.0, 2.0])
@@ -174,3 +177,42 @@ def test_a_branch_on_a_shape_is_no_branch_on_a_value():
 def test_axes_that_do_not_fit(call, message):
     with pytest.raises(tg.TapegradError, match=message):
         call()
+
+
+# ------------------------------------------------------------------ threads
+
+
+@pytest.mark.parametrize("shared_input", [False, True])
+def test_a_batch_that_threads_share_has_the_same_bits_on_any_number_of_them(shared_input):
+    rng = np.random.default_rng(0)
+    w, b, x = rng.normal(size=(30, 24, 20)), rng.normal(size=(30, 24)), rng.normal(size=(16, 20))
+    loss = tg.vmap(lambda w, b, x: tg.tanh(tg.linear(x, w, b)).sum(), (0, 0, None))
+
+    def each(w, b, x):
+        return loss(w, b, x if shared_input else tg.stop_gradient(x)).sum()
+
+    threads, found = tg.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            tg.set_num_threads(count)
+            recorded = tg.compile(tg.value_and_grad(each, argnums=(0, 1, 2)))
+            found.append([recorded(w, b, x) for _ in range(20)])
+            assert "linear of each" in str(recorded.tape)
+    finally:
+        tg.set_num_threads(threads)
+    y = np.tanh(x @ np.swapaxes(w, 1, 2) + b[:, None])
+    g = 1.0 - y * y
+    expected = [np.swapaxes(g, 1, 2) @ x, g.sum(1), (g @ w).sum(0) if shared_input else np.zeros_like(x)]
+    for value, gradients in [run for runs in found for run in runs]:
+        assert value == found[0][0][0]
+        for have, first, want in zip(gradients, found[0][0][1], expected):
+            np.testing.assert_array_equal(have, first)
+            np.testing.assert_allclose(have, want, rtol=1e-12, atol=1e-12)
+
+
+def test_a_batch_is_divided_by_its_size_and_not_where_working_memory_is_shared():
+    shapes = [(16, 24), (16, 20), (24, 20)]
+    assert parts_of(LINEAR, 30, shapes) == 11
+    assert parts_of(LINEAR, 2, shapes) == 1
+    assert parts_of(LONG_LINEAR, 30, shapes) == 1
+    assert parts_of(SUM, 10_000, [(1,), (100,)]) == 1
