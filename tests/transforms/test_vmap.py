@@ -212,7 +212,7 @@ def test_a_batch_that_threads_share_has_the_same_bits_on_any_number_of_them(shar
 
 def test_a_batch_is_divided_by_its_size_and_not_where_working_memory_is_shared():
     shapes = [(16, 24), (16, 20), (24, 20)]
-    assert parts_of(LINEAR, 30, shapes) == 11
+    assert parts_of(LINEAR, 30, shapes) == 10
     assert parts_of(LINEAR, 2, shapes) == 1
     assert parts_of(LONG_LINEAR, 30, shapes) == 1
     assert parts_of(SUM, 10_000, [(1,), (100,)]) == 1

@@ -12,7 +12,7 @@ from ...engine.walks.walk import CAPACITY
 from ...ops.elementwise import BINARY, COSTS, UNARY, opcodes
 from ...ops.mapped import Mapped
 from ...ops.masked import MASKED
-from ...ops.table import OPS, Op
+from ...ops.table import OPS
 from ...tape.tape import Tape
 from .strips import MASKED_OPS, NESTS
 
@@ -52,7 +52,8 @@ def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.n
     rows, elements, outer = words[nest + _LOOP]
     steps = words[np.minimum(nest[:, None] + (Nest.size, Nest.size + 1), len(words) - 1)]
     steps[_OPERANDS[codes] == 1, 1] = 1
-    awake = any(_multiplies(OPS[code]) for code in np.unique(opcodes).tolist())
+    ops = [OPS[code] for code in np.unique(opcodes).tolist()]
+    awake = any([(op.inner if type(op) is Mapped else op).products is not None for op in ops])
     count = np.minimum(elements * costs[found] // (PART_COST if awake else WAKING_COST), elements // parts.UNIT)
     count = np.minimum(count, PARTS) // 2 * 2
     # contiguous only; an adjoint that is summed has no element of its own for each part
@@ -68,11 +69,6 @@ def share_out(tape: Tape, numbers: np.ndarray, opcodes: np.ndarray, starts: np.n
         pairs[members, 1] = address_of(own_rows) // 8 + own_rows.shape[1] * np.arange(len(members))
         made.append(own_rows)
     return made
-
-
-def _multiplies(op: Op) -> bool:
-    """Whether it may share products among threads."""
-    return (op.inner if isinstance(op, Mapped) else op).products is not None
 
 
 def _shifted(tape: Tape, numbers: np.ndarray) -> np.ndarray:
