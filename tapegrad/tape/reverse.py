@@ -1,4 +1,4 @@
-"""`Tensor.backward`: one reverse walk over a define-by-run tape."""
+"""`Tensor.backward` and `autograd.grad`: one reverse walk over a define-by-run tape."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from ..engine.caller import user_line
 from ..engine.poison import ENABLED
 from ..engine.storage import Buffer, Changes, array_at
 from ..engine.walks import walk
@@ -33,27 +34,114 @@ def backward(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stride
     with alone(tape):
         tape.sweep()
         with Writing(tape._externals):
-            _walk_back(tape, node, offset, shape, strides, gradient, retain_graph, only)
+            _walk_back(tape, node, offset, shape, strides, gradient, retain_graph, only, None)
 
 
-def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
-               gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None) -> None:
-    if not node.on_tape:
-        raise GraphReleasedError("this stretch of tape was walked already and given back; "
-                                 "call the first backward() with retain_graph=True")
-    dtype, seed = tape.dtype, node.variable
-    keeps = retain_graph or tape.keep
-    leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
-    passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
-    held = []  # gradients that are accumulated into, which another thread may set to None meanwhile
+def adjoints(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
+             gradient: np.ndarray, retain_graph: bool, wanted: Iterable[Leaf | Node]) -> dict[Leaf | Node, Buffer]:
+    """The adjoints of those of the wanted that the view depends on; the leaves' gradients are left as they are.
+
+    Only instructions through which history flows from one of the wanted are walked, and released.
+    """
+    found: dict[Leaf | Node, Buffer] = {}
+    with alone(tape):
+        tape.sweep()
+        with Writing(tape._externals):
+            _walk_back(tape, node, offset, shape, strides, gradient, retain_graph, set(),
+                       _Wanted(tape, wanted, found))
+    return found
+
+
+class _Wanted:
+    """Variables of which the adjoints are asked for, each in a buffer of its own.
+
+    Parameters
+    ----------
+    tape : Tape
+    keys : iterable of Leaf or Node
+    found : dict
+        By key the buffer, once the reverse walk is planned.
+    """
+
+    def __init__(self, tape: Tape, keys: Iterable[Leaf | Node], found: dict[Leaf | Node, Buffer]) -> None:
+        self.tape, self.found = tape, found
+        at = {key: tape._externals.get(key) if isinstance(key, Leaf) else key.variable if key.on_tape else None
+              for key in keys}
+        self.variables = {key: v for key, v in at.items() if v is not None}
+        self._cleared: list[int] = []  # operands
+        self._idle: list[int] = []  # instructions none of whose operands are left
+
+    def prune(self, leaves: Iterable[tuple[Leaf, int]], end: int, seed: int) -> bool:
+        """Cut branches of the planned walk that come to nothing that is wanted; whether anything is left.
+
+        If any is cut, the walk must be planned anew.
+        """
+        tape, useful = self.tape, set(self.variables.values())
+        variables, flags, starts = tape._variable, tape._flags, tape._operand_start
+        if all(v in useful for _, v in leaves if tape._state[v] == walk.LEAF_REACHED):
+            return True
+        for n in tape._live[:end].nonzero()[0].tolist():
+            own, *inputs = range(int(starts[n]), int(starts[n + 1]))
+            kept = [k for k in inputs if flags[k] & walk.WANTED and int(variables[k]) in useful]
+            self._cleared += [k for k in inputs if flags[k] & walk.WANTED and k not in kept]
+            if kept:
+                useful.add(int(variables[own]))
+            else:
+                self._idle.append(n)
+        flags[self._cleared] &= ~walk.WANTED
+        return seed in useful
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether branches were cut."""
+        return bool(self._cleared)
+
+    def restore(self) -> None:
+        """Give back the branches that were cut."""
+        self.tape._flags[self._cleared] |= walk.WANTED
+
+    def place(self) -> None:
+        """Leave out what is idle, and give the adjoints that the planned walk reaches a buffer; leaves have one."""
+        tape = self.tape
+        tape._live[self._idle] = 0
+        for key, v in self.variables.items():
+            if isinstance(key, Node) and tape._state[v] == walk.REACHED:
+                buffer = self.found[key] = tape.storage.allocate(int(tape._nbytes[v]), "an adjoint")
+                tape._adjoint[v] = buffer.address
+
+
+def _begin(tape: Tape, leaves: Iterable[tuple[Leaf, int]], passed_over: set[Leaf], held: list[Buffer | None]) -> None:
+    """Mark the leaves; `held` are the gradients that are accumulated into, which another thread may set to None."""
     for leaf, v in leaves:
         before = None if leaf in passed_over else leaf.gradient
         tape._state[v] = walk.LEAF if before is None else walk.LEAF_WITH_GRADIENT
         tape._adjoint[v] = 0 if before is None else before.address
         held.append(before)
+
+
+def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
+               gradient: np.ndarray, retain_graph: bool, only: set[Leaf] | None, wanted: _Wanted | None) -> None:
+    if not node.on_tape:
+        raise GraphReleasedError(f"{user_line()}: this stretch of tape was walked already and given back; call the "
+                                 "first backward() with retain_graph=True")
+    dtype, seed = tape.dtype, node.variable
+    keeps = retain_graph or tape.keep
+    leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
+    passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
+    held: list[Buffer | None] = []
+    _begin(tape, leaves, passed_over, held)
     end = int(tape._producer[seed]) + 1
     total = tape.plan_reverse(seed)
     try:
+        if wanted is not None:
+            _check_released(tape)
+            if not wanted.prune(leaves, end, seed):
+                return
+            if wanted.is_pruned:
+                tape._state[:tape._variable_count] = walk.UNREACHED
+                _begin(tape, leaves, passed_over, held)
+                total = tape.plan_reverse(seed)
+            wanted.place()
         _check_released(tape)
         check_unchanged(tape, tape._live[:end].nonzero()[0])
         _ready_adjoints(tape, end)
@@ -65,6 +153,8 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
                 buffer = home or tape.storage.allocate(leaf.nbytes, "a gradient")
                 tape._adjoint[v] = buffer.address
                 fresh.append((leaf, buffer))
+                if wanted is not None and leaf in wanted.variables:
+                    wanted.found[leaf] = buffer
         begin_lists(tape, leaves, end, dict(fresh), passed_over)
         tape._header[walk.BASE] = adjoints.address
         if ENABLED:
@@ -82,7 +172,7 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
         for leaf, buffer in fresh:
             if leaf not in passed_over:
                 leaf.gradient = buffer
-        if tape.keep:
+        if tape.keep and wanted is None:
             tape._adjoints = adjoints
             tape._kept_adjoint = tape._adjoint[:tape._variable_count].copy()
             tape._kept_adjoint[seed] = at
@@ -92,6 +182,8 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
                 tape._kill(n)
         raise
     finally:
+        if wanted is not None:
+            wanted.restore()
         tape._state[:tape._variable_count] = walk.UNREACHED
         tape._adjoint[:tape._variable_count] = 0
         for _, v in leaves:
@@ -147,5 +239,5 @@ def _check_released(tape: Tape) -> None:
     count = tape._variable_count
     if ((tape._state[:count] == walk.REACHED) & (tape._producer[:count] < 0)).any():
         raise GraphReleasedError(
-            "the gradient reaches a tensor whose stretch of tape was walked already and given back; "
+            f"{user_line()}: the gradient reaches a tensor whose stretch of tape was walked already and given back; "
             "detach() it, or call the first backward() with retain_graph=True")

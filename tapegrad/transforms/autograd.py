@@ -10,13 +10,18 @@ import numpy as np
 from ..engine.caller import user_line
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, GradientError, ShapeError
-from ..functions.elementwise import add, ones_like
-from ..tape.nodes import Leaf
-from ..tape.state import enable_grad, no_grad
-from ..tensor.tensor import Tensor
+from ..functions.elementwise import add, multiply, ones_like
+from ..functions.reductions import sum as total
+from ..tape.history import leave
+from ..tape.nodes import Leaf, Node
+from ..tape.reverse import adjoints
+from ..tape.state import enable_grad, no_grad, state
+from ..tensor.recording import contiguous
+from ..tensor.tensor import Tensor, view
 from .evaluation import tensor_of
 from .graph import Graph
 from .reading import steps_to
+from .steps import elements_of, offset_of
 
 
 def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], grad_outputs: Any = None,
@@ -35,7 +40,8 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     retain_graph : bool, optional
         Keep the stretch of tape for another call; by default as `create_graph`.
     create_graph : bool, default False
-        Record the gradients, so that they can be differentiated.
+        Record the gradients, so that they can be differentiated. Without, they are numbers, of one compiled reverse
+        walk over what lies between inputs and outputs.
     allow_unused : bool, default False
         Give None for an input that no output depends on, rather than raise.
 
@@ -47,7 +53,8 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     Raises
     ------
     GradientError
-        If an output requires no gradient, or no output depends on an input.
+        If an output requires no gradient, or no output depends on an input; without `create_graph` in a function that
+        is being differentiated, whose derivative would miss what is computed from numbers.
     GraphReleasedError
         If the stretch of tape was walked already.
 
@@ -67,12 +74,15 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
         if not t.requires_grad:
             raise GradientError(f"{user_line()}: autograd.grad: an input of shape {list(t.shape)} requires no gradient")
     retain = create_graph if retain_graph is None else retain_graph
-    with enable_grad() if create_graph else no_grad():
-        found = Graph(given, wanted).pull(seeds)
-    if not create_graph:
-        found = [None if g is None else g.detach() for g in found]
-    if not retain:
-        release(given)
+    if not create_graph and _is_walked(given, wanted):
+        found = _by_walk(given, wanted, seeds, retain)
+    else:
+        with enable_grad() if create_graph else no_grad():
+            found = Graph(given, wanted).pull(seeds)
+        if not create_graph:
+            found = [None if g is None else g.detach() for g in found]
+        if not retain:
+            release(given)
     if not allow_unused and any(g is None for g in found):
         k = [g is None for g in found].index(True)
         raise GradientError(f"{user_line()}: autograd.grad: no output depends on input {k}, of shape "
@@ -99,6 +109,40 @@ def _seeds(outputs: Sequence[Tensor], given: Any) -> list[Tensor]:
             raise ShapeError(f"{user_line()}: an adjoint has shape {list(seed.shape)}, the output {list(t.shape)}")
         seeds.append(seed)
     return seeds
+
+
+def _is_walked(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> bool:
+    """Whether all stands on one tape, whose compiled walk gives numbers."""
+    if state.capture is not None or not all([type(t.node) is Node for t in outputs]):
+        return False
+    tapes = {t.node.tape for t in outputs}.union([t.node.tape for t in inputs if type(t.node) is Node])
+    return len(tapes) == 1 and all([t.dtype == outputs[0].dtype and isinstance(t.node, (Leaf, Node)) for t in inputs])
+
+
+def _by_walk(outputs: Sequence[Tensor], inputs: Sequence[Tensor], seeds: Sequence[Tensor],
+             retain: bool) -> list[Tensor | None]:
+    """`grad` by one compiled reverse walk."""
+    for t in outputs:
+        leave(t, "autograd.grad without create_graph=True, whose gradients have no history,")
+    output, seed = outputs[0], seeds[0].numpy()
+    if len(outputs) > 1:  # from the sum of the products with their adjoints
+        with enable_grad():
+            output = total(multiply(output, seeds[0].detach()))
+            for t, g in zip(outputs[1:], seeds[1:]):
+                output = add(output, total(multiply(t, g.detach())))
+        seed = np.ones((), output.dtype)
+    buffers = adjoints(output.node.tape, output.node, output.offset, output.shape, output.strides, seed, retain,
+                       [t.node for t in inputs])
+    found, given = list[Tensor | None](), set[Leaf | Node]()
+    for t in inputs:
+        if t.node not in buffers:
+            found.append(None)
+            continue
+        elements = elements_of(t)
+        g = view(Tensor._made(buffers[t.node], 0, (elements,), (1,), t.dtype), offset_of(t), t.shape, t.strides)
+        found.append(contiguous(g) if t.size == elements and t.node not in given else Tensor(g.numpy()))
+        given.add(t.node)
+    return found
 
 
 def release(outputs: Sequence[Tensor]) -> None:

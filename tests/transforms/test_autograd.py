@@ -213,3 +213,88 @@ def test_define_by_run_has_the_same_gradients(name):
         np.testing.assert_allclose(found.item(), value, rtol=1e-10)
         found.backward()
         optimizer.step()
+
+
+# ------------------------------------------------------------------ numbers, by the compiled walk
+
+
+@pytest.fixture
+def walked(monkeypatch):
+    """Nothing is composed of ops."""
+    def pull(self, cotangents):
+        raise AssertionError("composed")
+
+    monkeypatch.setattr("tapegrad.transforms.graph.Graph.pull", pull)
+
+
+@pytest.mark.parametrize("frozen", ["weight_hh_l0", "weight_ih_l0", "bias_hh_l0"])
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU, nn.RNN])
+def test_gradients_of_a_partly_frozen_recurrence(layer, frozen, walked):
+    tg.manual_seed(0)
+    module, x = layer(3, 4), tg.tensor(np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32))
+    getattr(module, frozen).requires_grad_(False)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    found = tg.autograd.grad((module(x)[0] ** 2).sum(), parameters)
+    assert all(p.grad is None for p in parameters)
+    (module(x)[0] ** 2).sum().backward()
+    for p, g in zip(parameters, found):
+        np.testing.assert_array_equal(g.numpy(), p.grad.numpy())
+
+
+def test_only_what_leads_to_an_input_is_walked_and_given_back(walked):
+    x, w = leaf(), leaf(V)
+    u, v = x * x, w * w
+    y = u * v
+    by_x, = tg.autograd.grad(y.sum(), x)
+    np.testing.assert_array_equal(by_x.numpy(), 2 * B * V * V)
+    np.testing.assert_array_equal(tg.autograd.grad(v.sum(), w)[0].numpy(), 2 * V)  # has not been walked
+    with pytest.raises(tg.GraphReleasedError):
+        tg.autograd.grad(u.sum(), [x, w], allow_unused=True)
+
+
+def test_inputs_on_the_way_their_views_and_several_outputs(walked):
+    x, w = leaf(), leaf(V)
+    u = x * w
+    by_u, by_first, by_x, again = tg.autograd.grad([(u ** 2), u.sum()], [u, u[:1], x, x], [V, None])
+    np.testing.assert_allclose(by_u.numpy(), 2 * B * V * V + 1)
+    np.testing.assert_allclose(by_first.numpy(), (2 * B * V * V + 1)[:1])
+    np.testing.assert_allclose(by_x.numpy(), (2 * B * V * V + 1) * V)
+    again.copy_(np.zeros(3))
+    np.testing.assert_allclose(by_x.numpy(), (2 * B * V * V + 1) * V)
+    assert x.grad is None and w.grad is None
+
+
+def test_gradients_that_an_optimiser_owns_stay_as_they_are(walked):
+    table = nn.Embedding(5, 2)
+    opt = optim.Adam(table.parameters(), lr=0.1)
+    x = np.array([1, 3, 1])
+    (table(x) ** 2).sum().backward()
+    before = table.weight.grad.numpy().copy()
+    g, = tg.autograd.grad((table(x[:2]) ** 2).sum(), table.weight)
+    expected = np.zeros((5, 2), np.float32)
+    expected[[1, 3]] = 2 * table.weight.numpy()[[1, 3]]
+    np.testing.assert_array_equal(g.numpy(), expected)
+    np.testing.assert_array_equal(table.weight.grad.numpy(), before)
+    opt.step()
+    np.testing.assert_array_equal(g.numpy(), expected)
+
+
+def test_within_a_checkpoint_and_on_a_tape_that_keeps_everything(walked):
+    x = leaf()
+    np.testing.assert_allclose(tg.autograd.grad(tg.checkpoint(lambda x: tg.exp(tg.sin(x)), x).sum(), x)[0].numpy(),
+                               np.exp(np.sin(B)) * np.cos(B))
+    with tg.Tape() as tape:
+        y = tg.sin(x)
+        y.sum().backward(retain_graph=True)
+        tg.autograd.grad(tg.exp(y).sum(), y, retain_graph=True)
+        np.testing.assert_array_equal(tape.adjoint(y), np.ones(3))  # of backward
+
+
+def test_numbers_within_a_transformation_would_cut_its_gradient():
+    def penalty(x, **options):
+        g, = tg.autograd.grad((x ** 3).sum(), x, **options)
+        return (g * g).sum()
+
+    with pytest.raises(tg.GradientError, match="create_graph=True"):
+        tg.grad(penalty)(B)
+    np.testing.assert_allclose(tg.grad(lambda x: penalty(x, create_graph=True))(B), 36 * B ** 3)
