@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -136,6 +137,16 @@ class Evaluation:
         with self.walking(tangents):
             found = self.graph.push(tangents)
             return [self.given(zeros_like(t) if d is None else d) for t, d in zip(self.outputs, found)]
+
+    def rows_at_once(self, nbytes: int) -> int:
+        """For how many vectors `products` takes about so much memory beside its results: one at least.
+
+        In a recording the cotangents of a walk share bytes, in pairs; define by run all of them last as long as it.
+        """
+        sizes = [math.prod(step.shape) for step in self.graph.steps] or [0]
+        ends = sum([t.size for t in (*self.sources, *self.outputs)])
+        elements = ends + (2 * max(sizes) if self._captured else sum(sizes))
+        return max(nbytes // (max(elements, 1) * self.dtype.itemsize), 1)
 
     def products(self, seeds: Sequence[Tensor], reverse: bool) -> list[Tensor]:
         """The Jacobian's product with each of some vectors, along a leading axis: in the order of the outputs.

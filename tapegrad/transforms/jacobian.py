@@ -10,14 +10,19 @@ import numpy as np
 from ..engine.caller import user_line
 from ..engine.tree import unflatten
 from ..errors import GradientError
-from ..functions.elementwise import ones_like
-from ..functions.layout import moveaxis, reshape
+from ..functions.elementwise import add, apply_unary, ones_like
+from ..functions.layout import broadcast_to, concatenate, moveaxis, reshape
+from ..functions.padding import pad
+from ..ops.elementwise import UNARY
+from ..tape.state import state
 from ..tensor.tensor import Tensor
 from .evaluation import Evaluation
 from .grad import grad
 from .transformation import Argnums, Transformation
 
 FORWARD, REVERSE = "forward", "reverse"
+#: bytes that a Jacobian may take beside its result, more or less: products with unit vectors run in chunks
+AT_ONCE = 64 << 20
 
 
 class Jacobian(Transformation):
@@ -42,20 +47,40 @@ class Jacobian(Transformation):
         return (jacobian, run.auxiliary()) if self._has_aux else jacobian
 
 
-def _units(like: Sequence[Tensor]) -> list[Tensor]:
-    """All unit vectors of some tensors together, along a leading axis."""
-    total, first, found = sum([t.size for t in like]), 0, []
+def _products(run: Evaluation, reverse: bool) -> list[Tensor]:
+    """`Evaluation.products` with all unit vectors of the outputs, or of the sources; in chunks if they are many."""
+    like = run.outputs if reverse else run.sources
+    total, rows = sum([t.size for t in like]), run.rows_at_once(AT_ONCE)
+    if total <= rows:
+        return run.products(_units(like, 0, total), reverse)
+    eye = Tensor(np.eye(rows, dtype=run.dtype))
+    if state.capture is not None and run.sources[0].size:  # computed in the recording, which would keep constants
+        eye = add(eye, apply_unary(UNARY["nothing"], reshape(run.sources[0], (-1,))[:1])).detach()
+    parts = [run.products(_units(like, first, min(first + rows, total), eye), reverse)
+             for first in range(0, total, rows)]
+    return [concatenate(found) for found in zip(*parts)]
+
+
+def _units(like: Sequence[Tensor], begin: int, end: int, eye: Tensor | None = None) -> list[Tensor]:
+    """Some of all unit vectors of some tensors together, along a leading axis; made of `eye`, if it is given."""
+    count, first, found = end - begin, 0, []
     for t in like:
-        whole = np.zeros((total, t.size), t.dtype)
-        whole[first:first + t.size] = np.eye(t.size, dtype=t.dtype)
-        found.append(Tensor(whole.reshape(total, *t.shape)))
+        low, high = max(begin, first), min(end, first + t.size)
+        if eye is None:
+            whole = Tensor(np.eye(count, t.size, begin - first, t.dtype))
+        elif high <= low:
+            whole = broadcast_to(Tensor(np.zeros((), t.dtype)), (count, t.size))
+        else:
+            n = high - low
+            whole = pad(eye[:n, :n], ((low - begin, end - high), (low - first, first + t.size - high)))
+        found.append(reshape(whole, (count, *t.shape)))
         first += t.size
     return found
 
 
 def _reverse(run: Evaluation) -> list[list[Tensor]]:
     """By output and source a block of the Jacobian, from the cotangents of all unit vectors."""
-    rows, blocks, first = run.products(_units(run.outputs), True), [], 0
+    rows, blocks, first = _products(run, True), [], 0
     for t in run.outputs:
         blocks.append([reshape(r[first:first + t.size], (*t.shape, *s.shape)) for r, s in zip(rows, run.sources)])
         first += t.size
@@ -65,7 +90,7 @@ def _reverse(run: Evaluation) -> list[list[Tensor]]:
 def _forward(run: Evaluation) -> list[list[Tensor]]:
     """The same from the tangents of all unit vectors."""
     blocks = []
-    for t, c in zip(run.outputs, run.products(_units(run.sources), False)):
+    for t, c in zip(run.outputs, _products(run, False)):
         first, row = 0, []
         for s in run.sources:
             part = moveaxis(reshape(c[first:first + s.size], (s.size, t.size)), 0, 1)
@@ -123,6 +148,10 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, has_aux: bool = F
     callable
         In the structure of the result that of the argument, of arrays of shape ``(*result, *argument)``; a tuple of
         these if `argnums` is one; a pair of that and the auxiliary result with `has_aux`.
+
+    Notes
+    -----
+    The products with unit vectors run at once, or in chunks of about 64 MB where they would take more.
 
     Examples
     --------

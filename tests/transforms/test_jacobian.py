@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import sys
 import threading
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 
 import tapegrad as tg
 from tapegrad.tape import history
+from tapegrad.tape.nodes import Leaf
 from tapegrad.tape.state import Modes, state
+from tapegrad.transforms.evaluation import Evaluation
 
 B = np.array([0.5, -1.0, 2.0])
 V = np.array([0.3, 0.2, -0.7])
+MODULE = sys.modules["tapegrad.transforms.jacobian"]  # whose name is that of a function
 A = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.5]])
 
 JACOBIANS = [tg.jacfwd, tg.jacrev, tg.jacobian]
@@ -44,6 +48,50 @@ def test_a_jacobian_has_the_shape_of_the_result_and_the_argument(transform, thro
                 expected[i, j, i, j] += np.cos(x[i, j]) * x[i, 0]
                 expected[i, j, i, 0] += np.sin(x[i, j])
         np.testing.assert_allclose(jacobian(x), expected, rtol=1e-13, atol=1e-15)
+
+
+@WAYS
+@pytest.mark.parametrize("nbytes", [1, 200, 400])
+@pytest.mark.parametrize("transform", JACOBIANS)
+def test_a_large_jacobian_is_computed_in_chunks(transform, nbytes, through, monkeypatch):
+    def f(x, y):
+        return {"a": tg.sin(x) * y[0], "b": [x[0] * x[1], tg.sum(x * x) * y]}
+
+    whole = transform(f, argnums=(0, 1))(B, V)
+    calls, products = [], Evaluation.products
+
+    def counted(self, seeds, reverse):
+        calls.append(len(seeds[0]))
+        return products(self, seeds, reverse)
+
+    monkeypatch.setattr(MODULE, "AT_ONCE", nbytes)
+    monkeypatch.setattr(Evaluation, "products", counted)
+    found = through(transform(f, argnums=(0, 1)))(B, V)
+    assert len(calls) > 1 and sum(calls) == (6 if transform is tg.jacfwd or transform is tg.jacobian else 7)
+    expected = np.outer(np.sin(B), [1, 0, 0])
+    np.testing.assert_allclose(found["a"][1], expected, rtol=1e-14)
+    for one, other in zip([found["a"], *found["b"]], [whole["a"], *whole["b"]]):
+        for a, b in zip(one, other):
+            np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+@WAYS
+def test_a_jacobian_in_chunks_is_differentiated_again(through, monkeypatch):
+    monkeypatch.setattr(MODULE, "AT_ONCE", 200)
+    found = through(tg.grad(lambda x: tg.sum(tg.jacrev(lambda x: x ** 3)(x) ** 2)))(B)
+    np.testing.assert_allclose(found, 36 * B ** 3, rtol=1e-14)
+    np.testing.assert_allclose(through(tg.hessian(bowl))(B), np.diag(6 * B), rtol=1e-14)
+
+
+def test_the_memory_of_a_recorded_jacobian_grows_with_its_result_alone(monkeypatch):
+    monkeypatch.setattr(MODULE, "AT_ONCE", 1 << 18)
+    weights = np.random.default_rng(0).normal(size=(2000, 3))
+    jacobian = tg.compile(tg.jacrev(lambda x: tg.tanh(tg.tensor(weights) @ tg.tanh(x))))
+    np.testing.assert_allclose(jacobian(B), (1 - np.tanh(weights @ np.tanh(B)) ** 2)[:, None] * weights
+                               * (1 - np.tanh(B) ** 2), rtol=1e-11, atol=1e-14)
+    program = jacobian._last.program
+    constants = sum(leaf.nbytes for leaf in program.tape._externals if isinstance(leaf, Leaf))
+    assert program.arena.nbytes + constants < 1 << 20  # all unit vectors at once are 32 MB
 
 
 @WAYS
