@@ -1,6 +1,6 @@
 """Reverse-mode automatic differentiation for NumPy users, compiled once for every model."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import errors as errors
 from . import functions as functions
@@ -33,9 +33,22 @@ from .transforms import *  # noqa: F403
 
 from . import nn as nn, optim as optim  # isort: skip  (they stand on everything above)
 
+if TYPE_CHECKING:
+    from .explain.training.monitor import Monitor as Monitor
+
+
+def __getattr__(name: str) -> Any:
+    """What is imported when it is first asked for."""
+    if name == "Monitor":
+        from .explain.training.monitor import Monitor
+
+        return Monitor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 if not TYPE_CHECKING:  # see `functions`
     __all__ = [
-        "CustomOp", "History", "MemoryReport", "Tape", "Tensor", "TrainStep", "__version__",
+        "CustomOp", "History", "MemoryReport", "Monitor", "Tape", "Tensor", "TrainStep", "__version__",
         "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "functions",
         "get_num_threads", "is_grad_enabled", "load", "manual_seed", "memory_report", "nn",
         "no_grad", "optim", "save", "set_num_threads", "tensor",

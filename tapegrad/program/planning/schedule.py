@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -137,6 +138,12 @@ class Operands:
     @property
     def adjoints(self) -> list[tuple[int, ...]]:
         return self.adds.lists
+
+    def apart(self) -> Operands:
+        """The same where no operand of a concatenation may be a part of its output."""
+        operands = copy(self)
+        operands.parts, operands.adjoint_parts = {}, {}
+        return operands
 
     def read_by(self, event: Event) -> tuple[int, ...]:
         """Uses of an event."""

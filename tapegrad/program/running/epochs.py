@@ -18,7 +18,7 @@ from ...engine.writers import Writing
 from ...errors import ArgumentError, ShapeError
 from . import loop
 from .progress import NoBar, progress_bar
-from .protocols import Training
+from .protocols import Monitoring, Training
 from .source import Batches, Source, Stretch, check_alike, source_of, table_of
 
 _CHUNK_SECONDS = 0.05
@@ -55,7 +55,7 @@ class History:
 
 def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: int, shuffle: bool,
                seed: int | None, drop_last: bool, progress: bool,
-               callback: Callable[[int, History], Any] | None) -> History:
+               callback: Callable[[int, History], Any] | None, monitor: Monitoring | None = None) -> History:
     """`TrainStep.run`."""
     source = source_of(given, train.optimizer.dtype, seed)
     n = len(source)
@@ -83,7 +83,7 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
                 parts.append(Batches(order[full * batch_size:full * batch_size + rest], rest, 1))
             of_epoch: list[np.ndarray] = []
             try:
-                run_parts(train, source, parts, of_epoch, bar)
+                run_parts(train, source, parts, of_epoch, bar, monitor)
             finally:
                 for loss in of_epoch:
                     losses.extend(loss, len(loss))
@@ -131,14 +131,15 @@ def run_whole(train: Training, batch: Sequence[np.ndarray]) -> float:
 
 
 def run_parts(train: Training, source: Source, parts: Sequence[Batches], losses: list[np.ndarray],
-              bar: NoBar) -> None:
+              bar: NoBar, monitor: Monitoring | None = None) -> None:
     """Run batches of one size after those of another; appends an array of losses for each size."""
     with closing(source.stretches(parts)) as stretches:
         for _, of_part in groupby(stretches, lambda stretch: id(stretch.batches)):
-            _run_batches(train, of_part, losses, bar)
+            _run_batches(train, of_part, losses, bar, monitor)
 
 
-def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.ndarray], bar: NoBar) -> None:
+def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.ndarray], bar: NoBar,
+                 monitor: Monitoring | None) -> None:
     """Run batches of one size, in chunks of about 50 ms."""
     first = next(stretches)
     batches = first.batches
@@ -153,6 +154,7 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.
         step.program.draw()
         step.set_rates(batches.steps)
         row[loop.DONE] = 0
+        row[loop.WATCH] = monitor is not None and monitor.watches(step)
         try:
             for stretch in chain([first], stretches):
                 check_alike([first.arrays, stretch.arrays])
@@ -163,10 +165,23 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.
                 row[loop.TABLE] = address_of(table) // 8
                 done = stretch.first
                 while done < stretch.last:
-                    began = time.perf_counter()
                     last = min(done + step.chunk, stretch.last)
+                    if monitor is not None:
+                        if not (left := monitor.left()):
+                            _observe(monitor, step, stretch.arrays, loss, done)
+                            bar.advance(1)
+                            done += 1
+                            continue
+                        last = min(last, done + left)
+                    began = time.perf_counter()
                     row[loop.FIRST], row[loop.LAST] = done, last
                     step.run(last - done)
+                    if monitor is not None:
+                        monitor.passed(int(row[loop.DONE]) - done)
+                        if row[loop.DONE] < last:
+                            last = int(row[loop.DONE])
+                            row[loop.WATCH] = 0
+                            monitor.stopped()
                     bar.advance(last - done)
                     seconds = max(time.perf_counter() - began, 1e-9)
                     step.chunk = max(1, min(4 * step.chunk, math.ceil((last - done) * _CHUNK_SECONDS / seconds)))
@@ -175,6 +190,24 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.
             finished = int(row[loop.DONE])
             losses.append(loss[:finished])
             step.advance(finished)
+
+
+def _observe(monitor: Monitoring, step: Any, arrays: Sequence[np.ndarray], losses: np.ndarray, at: int) -> None:
+    """Run step number `at` of the loop so that a monitor can look into it."""
+    kept = monitor.begin(step)
+    kept.prepare()
+    row, table = kept.row, table_of(arrays, kept.inputs)
+    row[loop.INDEX:loop.LOSSES + 1] = step.row[loop.INDEX:loop.LOSSES + 1]
+    row[loop.RATES:loop.RATE_COUNT + 1] = step.row[loop.RATES:loop.RATE_COUNT + 1]
+    row[loop.TABLE] = address_of(table) // 8
+    row[loop.FIRST], row[loop.LAST], row[loop.DONE] = at, at + 1, at
+    try:
+        kept.run()
+    finally:
+        step.row[loop.DONE] = row[loop.DONE]
+        row[loop.INDEX] = row[loop.LOSSES] = 0
+        step.prepare()
+    monitor.end(step, float(losses[at]))
 
 
 def check_divides(accumulate: int, rows: int, what: str) -> None:

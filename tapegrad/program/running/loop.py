@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ...engine.kernels import Kernel
@@ -16,11 +17,12 @@ LOSSES, LOSS = 10, 11  # where losses go (0: nowhere), where a micro-batch's los
 RATES, COLUMNS, RATE_COUNT, RATE_WORDS, RATE_COLUMNS = 12, 13, 14, 15, 16  # learning rates by step and column
 RANDOM, DONE = 17, 18  # random state or 0; steps done
 MICRO, ADDING, SHARE = 19, 20, 21  # micro-batches a step; header whose gradients are all added to; 1/MICRO as real
-ROW_WORDS = 22
+WATCH = 22  # whether to stop at a loss that is infinite or NaN, before its update
+ROW_WORDS = 23
 
 
 def train_steps(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Run steps FIRST to LAST of an epoch."""
+    """Run steps FIRST to LAST of an epoch; DONE tells how many were."""
     share = real(op, SHARE, f)
     for step in range(op[FIRST], op[LAST]):
         for k in range(op[RATE_COUNT]):
@@ -40,6 +42,10 @@ def train_steps(op: Any, f: Any, i: Any, b: Any) -> int:
             loss += f[op[LOSS]] * share
             if op[RANDOM] != 0:
                 i[op[RANDOM] + 1] += 1
+        if op[WATCH] != 0 and not math.fabs(loss) < math.inf:
+            if op[RANDOM] != 0:
+                i[op[RANDOM] + 1] -= op[MICRO]
+            return 0
         if op[LOSSES] != 0:
             f[op[LOSSES] + step] = loss
         if op[UPDATES] != 0:

@@ -22,9 +22,9 @@ from ...tape.tape import Tape
 from ...tensor.tensor import Tensor
 from ..capture import Capture
 from ..planning.budget import Budget, Plan, plan_within
-from ..planning.liveness import layout_of
+from ..planning.liveness import layout_of, lives_of
 from ..planning.masks import keep_masks
-from ..planning.schedule import Operands, rows_of, tree_of
+from ..planning.schedule import Event, Operands, rows_of, tree_of
 from ..planning.strips import STRIPS, Forms, GroupRows
 from ..planning.watch import Watch
 from .binding import Place, places_of
@@ -109,6 +109,31 @@ class Program:
             tape._words[tape._start[n]:tape._start[n + 1]] = rows.row
         twin._ready()
         return twin
+
+    def keeping(self) -> Program:
+        """Another instance with an arena of its own, in which every value and adjoint stays until the next run.
+
+        It is linked anew, not recorded, and results are the same to the bit: nothing is fused, shared, overwritten or
+        recomputed. Random numbers continue those of this program.
+        """
+        kept = object.__new__(Program)
+        kept.__dict__.update(self.__dict__)
+        kept.tape = tape = _own_rows(self.tape)
+        kept._begin()
+        for name in ("first_output", "written"):
+            kept.__dict__.pop(name, None)
+        tape.count = self.count
+        operands = self.times.operands.apart()
+        kept.events = [Event(n, False) for n in reversed(range(self.end)) if operands.live[n]]
+        every = list(range(len(operands.nbytes)))
+        kept.lives = lives_of(operands, kept.events, False, [t.node.variable for t in self.inputs], every,
+                              None if self.seed is None else self.seed.node.variable, every)
+        kept.layout, kept.times, kept.extra = layout_of(kept.lives), kept.lives.times, 0.0
+        kept.rows = [*range(self.count), *(event.instruction for event in kept.events)]
+        kept.group_rows, kept.group_numbers, kept.linked = [], [], self.count
+        kept._link()
+        kept._ready()
+        return kept
 
     def _move_random_state(self, before: int) -> None:
         """Have random ops read the key of this program; no other attribute can be that address."""

@@ -13,7 +13,7 @@ from ..planning.liveness import Lives
 from ..planning.strips import GroupRows
 from .tasks import Tasks
 
-__all__ = ["Linked", "Training"]
+__all__ = ["Linked", "Monitoring", "Training"]
 
 
 class Linked(Protocol):
@@ -35,6 +35,34 @@ class Linked(Protocol):
     def group_rows(self) -> Sequence[GroupRows]: ...
     @property
     def tasks(self) -> Tasks: ...
+
+
+class Monitoring(Protocol):
+    """What looks into a run at chosen steps (`tapegrad.Monitor`)."""
+
+    def left(self) -> int:
+        """Steps until the next chosen one; 0 if that is the next step."""
+        ...
+
+    def passed(self, steps: int) -> None:
+        """So many steps have been made unobserved."""
+        ...
+
+    def stopped(self) -> None:
+        """The loss of the next step is infinite or NaN."""
+        ...
+
+    def watches(self, step: Any) -> bool:
+        """Whether the run is to stop at such a loss."""
+        ...
+
+    def begin(self, step: Any) -> Any:
+        """The step whose values and adjoints stay, about to run in the place of `step`."""
+        ...
+
+    def end(self, step: Any, loss: float) -> None:
+        """It has run."""
+        ...
 
 
 class Training(Protocol):

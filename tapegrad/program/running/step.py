@@ -30,6 +30,7 @@ class Step:
     def __init__(self, program: Program, signature: Signature, conditions: Conditions, optimizer: Any,
                  parameters: list[Tensor], micro: int) -> None:
         self.program, self.conditions, self.optimizer = program, conditions, optimizer
+        self.signature, self.parameters, self.micro = signature, parameters, micro
         reached = set(program.reached)
         self.active = tuple([p for p in parameters if p.node in reached])
         #: buffers that it writes, by which threads take turns
@@ -62,6 +63,11 @@ class Step:
         self.loss = program.array(seed).reshape(())
         self._walk = loop.TRAIN_STEPS.bound(self.address, self.dtype)
         self.prepare()
+
+    def keeping(self) -> Step:
+        """The same step, whose values and adjoints stay until its next run (see `Program.keeping`)."""
+        return Step(self.program.keeping(), self.signature, self.conditions, self.optimizer, self.parameters,
+                    self.micro)
 
     def prepare(self) -> None:
         """Take over the user's changes to the optimiser."""
@@ -153,6 +159,6 @@ class Step:
         """Advance the schedules by `count` steps, and make the row that of a single step again."""
         row = self.row
         row[loop.FIRST], row[loop.LAST] = 0, 1
-        row[loop.INDEX] = row[loop.LOSSES] = row[loop.RATE_COUNT] = 0
+        row[loop.INDEX] = row[loop.LOSSES] = row[loop.RATE_COUNT] = row[loop.WATCH] = 0
         if self._scheduled:
             self.optimizer.advance_steps(count)

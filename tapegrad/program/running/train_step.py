@@ -177,7 +177,7 @@ class TrainStep:
 
     def run(self, *arrays: Any, batch_size: int, epochs: int = 1, shuffle: bool = True, seed: int | None = None,
             drop_last: bool = False, progress: bool = False,
-            callback: Callable[[int, History], Any] | None = None) -> History:
+            callback: Callable[[int, History], Any] | None = None, monitor: Any = None) -> History:
         """Train for some epochs over the rows of arrays (axis 0) or of a dataset.
 
         Parameters
@@ -198,6 +198,8 @@ class TrainStep:
             Show a progress bar (needs the ``cli`` extra).
         callback : callable, optional
             Called with the epoch's number and the `History` so far; stops the run by returning True.
+        monitor : Monitor, optional
+            Looks into the run at the steps that it chooses; results stay the same to the bit.
 
         Returns
         -------
@@ -208,7 +210,7 @@ class TrainStep:
         KeyboardInterrupt
             Within about 50 ms of Ctrl-C; parameters are those after the last whole step.
         """
-        return run_epochs(self, arrays, batch_size, epochs, shuffle, seed, drop_last, progress, callback)
+        return run_epochs(self, arrays, batch_size, epochs, shuffle, seed, drop_last, progress, callback, monitor)
 
     # -------------------------------------------------------------- inspection
 

@@ -1,0 +1,1 @@
+"""Training seen: what a run is made of, step by step."""
