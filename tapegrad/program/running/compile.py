@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ...engine.caller import user_line
 from ...engine.locks import Lock
+from ...engine.threads.team import at_most
 from ...engine.tree import flatten, own, unflatten
 from ...engine.writers import Writing
 from ...errors import CaptureError, DtypeError
@@ -20,7 +22,11 @@ from ...tensor.tensor import Tensor
 from ..capture import Capture
 from ..conditions import KEPT, Conditions
 from .arguments import as_input, float_dtype, signature_of
+from .pace import Pace
 from .program import Program
+
+#: seconds that a program is expected to take at least for its threads to be watched
+SHORT = 5e-5
 
 
 class _Recording:
@@ -32,12 +38,24 @@ class _Recording:
         Instances of the program (see `Program.twin`) that no call is running.
     writes : bool
         Whether it writes to anything outside of its arena.
+    pace : Pace or None
+        Whether it runs on one thread; None for a program so short that threads share little of it.
     """
 
     def __init__(self, program: Program, conditions: Conditions, present: Callable[[Program], Any]) -> None:
         self.program, self.conditions, self.present = program, conditions, present
         self.idle, self.writes = [program], bool(program.written)
+        self.pace = None if self.writes or program.expected_seconds < SHORT else Pace()
 
+    def watched(self, pace: Pace, program: Program, arrays: list[np.ndarray]) -> None:
+        """Run the program, or an instance of it, on these arguments; see how long it takes."""
+        began = time.perf_counter()
+        if pace.alone:
+            with at_most(1, program.tape.dtype):
+                program.call(arrays)
+        else:
+            program.call(arrays)
+        pace.took(1, time.perf_counter() - began)
 
 
 def _array(result: np.ndarray) -> Any:
@@ -91,8 +109,10 @@ class CompiledFunction:
             if recording.writes:
                 with Writing(program):
                     program.call(arrays)
-            else:
+            elif recording.pace is None:
                 program.call(arrays)
+            else:
+                recording.watched(recording.pace, program, arrays)
             return recording.present(program)
         finally:
             recording.idle.append(program)

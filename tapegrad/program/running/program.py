@@ -271,6 +271,12 @@ class Program:
         at = int(self.tape._value[t.node.variable]) + t.offset * t.dtype.itemsize
         return array_at(at, t.shape, t.strides, t.dtype, self.arena)
 
+    @property
+    def expected_seconds(self) -> float:
+        """What a run is expected to take, by the cost model of the plan."""
+        work = self.times.operands.work
+        return 1e-9 * sum([work[n] for n in self.times.instructions])
+
     def results(self) -> list[np.ndarray]:
         """Views of the outputs, which the next run overwrites."""
         if not self._outputs:

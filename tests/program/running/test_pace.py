@@ -6,6 +6,7 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
+from tapegrad.engine.threads.team import MOST_NOW, _teams
 from tapegrad.program.running.pace import LAST, Pace
 
 
@@ -81,3 +82,19 @@ def test_training_is_the_same_to_the_bit_whichever_way(monkeypatch):
         np.testing.assert_array_equal(losses, other_losses)
         for one, other in zip(weights, other_weights):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.compiled
+def test_a_compiled_function_is_the_same_on_one_thread_and_a_short_one_is_not_watched():
+    a = np.random.default_rng(0).standard_normal((200, 200))
+    product = tg.compile(lambda a: a @ a)
+    found = product(a).numpy()
+    pace = product._last.pace
+    assert isinstance(pace, Pace)
+    pace.alone = True
+    np.testing.assert_array_equal(product(a).numpy(), found)
+    np.testing.assert_allclose(found, a @ a, rtol=1e-12, atol=1e-12)
+    assert _teams[np.dtype(np.float64)][MOST_NOW] == 0
+    short = tg.compile(lambda a: a + 1.0)
+    short(a[0])
+    assert short._last.pace is None
