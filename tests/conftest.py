@@ -17,6 +17,7 @@ def pytest_generate_tests(metafunc):
 
 def pytest_configure(config):
     for marker in (
+        "browser: drives pages in a headless Chromium; an environment of their own runs them",
         "compiled: too long, or without meaning, where kernels run as plain Python",
         "grid: says for more cases, dtypes or layouts what other tests say for some; one environment runs them",
         "machine: of machine code, memory and files, which do not depend on the version of Python",
