@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -158,6 +160,18 @@ def dropout_key() -> tuple[int, int]:
         counter = streams.counter
         streams.counter = counter + 1
     return streams.key, counter
+
+
+@contextmanager
+def preserved() -> Iterator[None]:
+    """Context after which the random streams of ops and initialisers go on as if nothing had been drawn in it."""
+    streams = _streams
+    before = streams.counter, streams.weights
+    try:
+        yield
+    finally:
+        with _lock.now:
+            streams.counter, streams.weights = before
 
 
 # A fork waits until nobody draws: the child would find the generator locked forever, and in an inconsistent state.

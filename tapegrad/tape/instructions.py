@@ -105,6 +105,7 @@ class Instructions:
         self._kept_nodes: list[Any] = []
         self._adjoints: Buffer | None = None  # with `keep`: of the last reverse walk, with their addresses
         self._kept_adjoint = np.zeros(0, np.int64)
+        self.leaf_adjoints: dict[Any, Buffer] = {}  # likewise, of leaves that had no gradient before
 
     @property
     def instruction_bytes(self) -> int:

@@ -174,6 +174,7 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
                 leaf.gradient = buffer
         if tape.keep and wanted is None:
             tape._adjoints = adjoints
+            tape.leaf_adjoints = dict(fresh)
             tape._kept_adjoint = tape._adjoint[:tape._variable_count].copy()
             tape._kept_adjoint[seed] = at
     except BaseException:

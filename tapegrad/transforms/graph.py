@@ -83,7 +83,7 @@ class Graph:
                         totals.add(variable_of(t), elements_of(t), offset_of(t), t.shape, t.strides,
                                    sum_to(contribution, t.shape))
                 continue
-            for j, contribution in _contributions(step, g, step.flows(self._reached)):
+            for j, contribution in contributions(step, g, step.flows(self._reached)):
                 key, elements, offset, _ = step.operands[j]
                 shape, _, strides = step.kinds[j]
                 totals.add(key, elements, offset, shape, strides, contribution)
@@ -182,7 +182,7 @@ class _Cotangents:
 # ------------------------------------------------------------------ one instruction
 
 
-def _contributions(step: Step, g: Tensor, inputs: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
+def contributions(step: Step, g: Tensor, inputs: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
     """By input what it contributes to its cotangent, given that of the output."""
     op = step.op
     if isinstance(op, Mapped):
@@ -249,7 +249,7 @@ def _transposed(step: Step, moved: Mapping[int, Tensor]) -> Tensor | None:
     since = recorded()
     with enable_grad():
         u = fresh(Tensor(np.zeros(shape, dtype)))
-        found = dict(_contributions(step, u, moved))
+        found = dict(contributions(step, u, moved))
     return Graph(list(found.values()), [u], since).pull([moved[j] for j in found])[0]
 
 
@@ -290,7 +290,7 @@ class _One:
 
 def _of_each(step: Step, g: Tensor, inputs: Iterable[int]) -> Iterator[tuple[int, Tensor]]:
     with _One(step) as one:
-        found = list(_contributions(one.step, one.slice(g), inputs))
+        found = list(contributions(one.step, one.slice(g), inputs))
     for (j, _), c in zip(found, one.results([c for _, c in found])):
         yield j, sum_to(c, step.kinds[j][0])
 

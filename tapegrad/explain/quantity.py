@@ -1,0 +1,69 @@
+"""Values and adjoints in a few figures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .notation import number
+
+_FEW, _MANY, _BINS = 4, 64, 16
+
+
+def short(value: np.ndarray | None) -> str:
+    """A value in a cell of a table: a number, a few of them, or the shape and the Euclidean norm.
+
+    >>> short(np.array(3.0)), short(np.array([1.0, -2.5])), short(np.ones((2, 8)))
+    ('3', '[1, -2.5]', '[2, 8] of norm 4')
+    """
+    if value is None:
+        return "-"
+    if value.size == 1:
+        return number(float(value.ravel()[0]))
+    if value.ndim == 1 and value.size <= _FEW:
+        return f"[{', '.join(number(float(v)) for v in value)}]"
+    shape = list(value.shape)
+    if value.dtype.kind in "ib":
+        return f"{shape} of {'integers' if value.dtype.kind == 'i' else 'booleans'}"
+    return f"{shape} of norm {number(norm(value))}"
+
+
+def norm(value: np.ndarray) -> float:
+    """The Euclidean norm, in float64, without overflow."""
+    flat = value.astype(np.float64).ravel()
+    largest = float(np.abs(flat).max(initial=0.0))
+    if not largest or not math.isfinite(largest):
+        return largest
+    return largest * math.sqrt(float(np.sum((flat / largest) ** 2)))
+
+
+def figures(value: np.ndarray | None) -> dict[str, Any] | None:
+    """What pictures and pages show of a value, as JSON has it."""
+    if value is None:
+        return None
+    numbers = value.astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    found: dict[str, Any] = {
+        "shape": list(value.shape), "number": json_number(float(numbers.ravel()[0])) if value.size == 1 else None,
+        "elements": _nested(numbers.tolist()) if value.size <= _MANY else None, "norm": json_number(norm(value)),
+        "mean": json_number(float(finite.mean())) if finite.size else None,
+        "min": json_number(float(finite.min())) if finite.size else None,
+        "max": json_number(float(finite.max())) if finite.size else None, "nan": int(np.isnan(numbers).sum()),
+        "infinite": int(np.isinf(numbers).sum()), "zeros": int((numbers == 0).sum()), "histogram": None}
+    if value.size > 1 and finite.size:
+        low, high = float(finite.min()), float(finite.max())
+        if math.isfinite(high - low):
+            counts, _ = np.histogram(finite, _BINS, (low, high) if high > low else (low - 0.5, low + 0.5))
+            found["histogram"] = {"counts": counts.tolist(), "low": low, "high": high}
+    return found
+
+
+def json_number(value: float) -> float | str:
+    """A number that JSON has, or its name."""
+    return value if math.isfinite(value) else "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+def _nested(values: Any) -> Any:
+    return [_nested(v) for v in values] if isinstance(values, list) else json_number(values)

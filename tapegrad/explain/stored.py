@@ -1,0 +1,110 @@
+"""What each instruction keeps for the reverse walk, why, and what freezing a layer would release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .graph import Graph, Node
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A value that is kept.
+
+    Attributes
+    ----------
+    node : Node
+        Whose value.
+    by : Node
+        The instruction whose adjoint reads it.
+    read_for : tuple of str
+        The inputs of that instruction whose adjoints read it.
+    nbytes : int
+        0 for parameters, which are there anyway.
+    """
+
+    node: Node
+    by: Node
+    read_for: tuple[str, ...]
+    nbytes: int
+
+
+class Stored(Sequence[Kept]):
+    """Everything that is kept.
+
+    Attributes
+    ----------
+    nbytes : int
+        Of all values together, each counted once.
+    released : dict of str to int
+        By layer, the bytes that are no longer kept if its parameters, and those of the layers before it, are frozen.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._kept = list(kept_values(graph, frozenset()))
+        self.nbytes = _bytes(self._kept)
+        self.released = _released(graph, self.nbytes)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, k: int) -> Kept:  # type: ignore[override]
+        return self._kept[k]
+
+    def __iter__(self) -> Iterator[Kept]:
+        return iter(self._kept)
+
+    def rows(self) -> list[list[str]]:
+        """Cells of the table, with its head."""
+        rows = [["instruction", "keeps", "bytes", "because it is read by"]]
+        for kept in self._kept:
+            names = {edge.operand: edge.name for edge in kept.by.edges}
+            readers = ", ".join(f"the adjoint of {names.get(letter, letter)}" for letter in kept.read_for)
+            rows.append([kept.by.formula, kept.node.name, f"{kept.nbytes:,}" if kept.nbytes else "(parameter)", readers])
+        return rows
+
+    def __str__(self) -> str:
+        from .tables import aligned
+
+        lines = [aligned(self.rows(), right=(2,)), f"{self.nbytes:,} bytes in all, each value counted once"]
+        lines += [f"frozen up to {layer}: {released:,} bytes fewer" for layer, released in self.released.items()]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def kept_values(graph: Graph, frozen: frozenset[int]) -> Iterator[Kept]:
+    """By the save rules; `frozen` are the ids of leaves that are not differentiated."""
+    needs = {node.id for node in graph.nodes if node.op is None and node.kind == "parameter" and node.id not in frozen}
+    if not any(node.kind == "parameter" for node in graph.nodes):
+        needs = {node.id for node in graph.nodes if node.kind == "input"} - frozen
+    for node in graph.ops:
+        if any(edge.wanted and edge.source.id in needs for edge in node.edges):
+            needs.add(node.id)
+    for node in graph.ops:
+        readers: dict[int, list[str]] = {}
+        for edge in node.edges:
+            if edge.wanted and edge.source.id in needs and node.op is not None:
+                for j in node.op.saved_operands(1 << (edge.number - 1)):
+                    readers.setdefault(j, []).append(edge.operand)
+        for j, letters in sorted(readers.items()):
+            source = node if j == 0 else next((edge.source for edge in node.edges if edge.number == j), None)
+            if source is not None and not (source.kind == "constant" and source.is_scalar):
+                nbytes = 0 if source.kind == "parameter" else source.value.nbytes
+                yield Kept(source, node, tuple(letters), nbytes)
+
+
+def _bytes(kept: Sequence[Kept]) -> int:
+    return sum({k.node.id: k.nbytes for k in kept}.values())
+
+
+def _released(graph: Graph, before: int) -> dict[str, int]:
+    found: dict[str, int] = {}
+    frozen: set[int] = set()
+    for node in graph.ops:
+        leaves = {edge.source.id for edge in node.edges if edge.source.kind == "parameter"} - frozen
+        if leaves:
+            frozen |= leaves
+            found[node.module or node.name] = before - _bytes(list(kept_values(graph, frozenset(frozen))))
+    return found
