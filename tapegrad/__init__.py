@@ -11,6 +11,7 @@ from .config import get_num_threads as get_num_threads
 from .config import set_num_threads as set_num_threads
 from .engine.random import manual_seed as manual_seed
 from .errors import *  # noqa: F403
+from .explain import explain as explain
 from .functions import *  # noqa: F403
 from .functions.creation import tensor as tensor
 from .functions.custom import CustomOp as CustomOp
@@ -49,7 +50,7 @@ def __getattr__(name: str) -> Any:
 if not TYPE_CHECKING:  # see `functions`
     __all__ = [
         "CustomOp", "History", "MemoryReport", "Monitor", "Tape", "Tensor", "TrainStep", "__version__",
-        "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "functions",
+        "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "explain", "functions",
         "get_num_threads", "is_grad_enabled", "load", "manual_seed", "memory_report", "nn",
         "no_grad", "optim", "save", "set_num_threads", "tensor",
     ]

@@ -9,6 +9,7 @@ __all__ = [
     "CopyError",
     "DataError",
     "DtypeError",
+    "ExpressionError",
     "GradientError",
     "GraphReleasedError",
     "InPlaceError",
@@ -34,6 +35,22 @@ class ShapeError(TapegradError, ValueError):
 
 class ArgumentError(TapegradError, ValueError):
     """An argument out of its range."""
+
+
+class ExpressionError(ArgumentError):
+    """An expression that cannot be evaluated; its text has a caret under the place.
+
+    Attributes
+    ----------
+    reason : str
+    place : str
+        The expression, and the caret below it.
+    """
+
+    def __init__(self, reason: str, expression: str, column: int) -> None:
+        line = " ".join(expression.split("\n"))
+        self.reason, self.place = reason, f"{line}\n{' ' * max(0, min(column, len(line)))}^"
+        super().__init__(f"{reason}\n{self.place}")
 
 
 class DtypeError(TapegradError, TypeError):

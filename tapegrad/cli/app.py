@@ -9,9 +9,10 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..errors import TapegradError
+from ..errors import ExpressionError, TapegradError
 from .bench import bench
 from .example import example
+from .explain import explain
 from .predict import predict
 from .profile import profile
 from .train import train
@@ -31,6 +32,8 @@ class _Commands(TyperGroup):
             status = super().main(*args, **{**options, "standalone_mode": False})
         except _UsageError as error:
             _fail(error.format_message(), 2)
+        except ExpressionError as error:
+            _fail(error.reason, 2, error.place)
         except TapegradError as error:
             _fail(str(error), 2)
         except MemoryError as error:
@@ -45,8 +48,10 @@ class _Commands(TyperGroup):
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def _fail(message: str, status: int) -> NoReturn:
+def _fail(message: str, status: int, place: str = "") -> NoReturn:
     typer.echo(f"tapegrad: {' '.join(message.split())}", err=True)
+    if place:
+        typer.echo(place, err=True)
     sys.exit(status)
 
 
@@ -75,4 +80,5 @@ app.command()(train)
 app.command()(predict)
 app.command()(profile)
 app.command()(example)
+app.command()(explain)
 app.command()(bench)

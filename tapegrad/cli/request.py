@@ -72,10 +72,11 @@ class Request:
 
 
 def with_request(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose first parameter is a `Request`, with an option for each field instead."""
+    """A command whose first parameter is a `Request`, with an option for each field instead but for its own."""
     hints = get_type_hints(Request, include_extras=True)
-    option = inspect.Parameter.KEYWORD_ONLY
-    shared = [inspect.Parameter(f.name, option, default=f.default, annotation=hints[f.name]) for f in fields(Request)]
+    option, named = inspect.Parameter.KEYWORD_ONLY, inspect.signature(command).parameters
+    shared = [inspect.Parameter(f.name, option, default=f.default, annotation=hints[f.name]) for f in fields(Request)
+              if f.name not in named]
     own = [p.replace(kind=option) for p in inspect.signature(command, eval_str=True).parameters.values()][1:]
 
     @wraps(command)

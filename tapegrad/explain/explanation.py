@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import json
 import linecache
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -16,13 +17,13 @@ from ..program import TrainStep
 from ..tensor.tensor import Tensor
 from .graph import Edge, Graph, Node
 from .local_errors import LocalErrors, local_errors
-from .notation import latex, number
+from .notation import latex, number, slope_of
 from .paths import Paths, find_paths
-from .quantity import figures, json_number, norm, short
+from .quantity import figures, json_number, short
 from .stored import Stored, kept_values
 from .tables import aligned
 from .timeline import timeline
-from .watching import watched
+from .watching import uncollected, watched
 
 _MOST_PATHS = 1000
 
@@ -44,6 +45,11 @@ class Explanation:
     @classmethod
     def of(cls, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Explanation:
         """See `explain`."""
+        with uncollected():
+            return cls._of(target, args, kwargs)
+
+    @classmethod
+    def _of(cls, target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Explanation:
         if isinstance(target, str):
             from .expression import Expression
 
@@ -130,14 +136,15 @@ class Explanation:
             if node is self.graph.output or not uses:
                 continue
             output = self.graph.output
-            terms = [_partial(e.target.name, node.name) if e.target is output else
-                     rf"{_partial(f, e.target.name)}\,{_partial(e.target.name, node.name)}" for e in uses]
+            terms = [_local(e) if e.target is output else rf"{_partial(f, e.target.name)} \cdot {_local(e)}"
+                     for e in uses]
             line = rf"{_partial(f, node.name)} &= {' + '.join(terms)}"
             if node.is_scalar and all(e.derivative is not None for e in uses):
                 products = [_signed(e.derivative or 0.0) if e.target is output else
-                            rf"{_signed(float(np.ravel(e.target.adjoint)[0]))} \cdot {_signed(e.derivative or 0.0)}"
+                            rf"{_signed(_first(e.target.adjoint))} \cdot {_signed(e.derivative or 0.0)}"
                             for e in uses]
-                line += rf" = {' + '.join(products)} = {short(node.adjoint)}"
+                value = short(node.adjoint)
+                line += f" = {' + '.join(products)}" * (products != [_signed(float(value))]) + f" = {value}"
             lines.append(line)
         return "\n".join([r"\begin{align*}", " \\\\\n".join(lines), r"\end{align*}"])
 
@@ -187,6 +194,10 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
+        with uncollected():
+            return self._data()
+
+    def _data(self) -> dict[str, Any]:
         g = self.graph
         kept: dict[int, list[Any]] = {}
         for k in kept_values(g, frozenset()):
@@ -248,6 +259,18 @@ def _partial(f: str, x: str) -> str:
     return rf"\frac{{\partial {_letter(f)}}}{{\partial {_letter(x)}}}"
 
 
+def _local(edge: Edge) -> str:
+    """The local derivative, by its formula if there is one over elements."""
+    if edge.derivative is None or not edge.rule:
+        return _partial(edge.target.name, edge.name)
+    text = latex(slope_of(edge.rule), edge.letters())
+    return text if re.fullmatch(r"[\w\\{}^.]+", text) else rf"\left({text}\right)"
+
+
+def _first(value: np.ndarray | None) -> float:
+    return 0.0 if value is None else float(value.ravel()[0])
+
+
 def _signed(value: float) -> str:
     return f"({number(value)})" if value < 0 else number(value)
 
@@ -275,7 +298,7 @@ def _edge_dict(edge: Edge) -> dict[str, Any]:
         numbers = f"{_signed(float(g.ravel()[0]))} * {_signed(edge.derivative)}"
     jacobian = None
     if edge.derivative is None and edge.wanted:
-        jacobian = {"shape": [list(edge.target.shape), list(edge.value.shape)], "norm": None}
+        jacobian = {"shape": [list(shape) for shape in edge.jacobian_shape], "norm": None}
     return {
         "source": edge.source.id, "target": edge.target.id, "operand": edge.operand, "part": edge.part,
         "wanted": edge.wanted, "rule": edge.written_rule(), "numbers": numbers,

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from .. import functions
-from ..errors import ArgumentError, TapegradError
+from ..errors import ArgumentError, ExpressionError, TapegradError
 from ..nn import functional
 from ..tensor.tensor import Tensor
 
-__all__ = ["Expression", "ExpressionError"]
+__all__ = ["Expression"]
 
 _BINARY: dict[type, Callable] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -26,22 +26,6 @@ _COMPARED: dict[type, Callable] = {ast.Gt: operator.gt, ast.GtE: operator.ge, as
 _NOT_PART = "this is not part of the language of expressions (arithmetic, functions, numbers, lists, indexing)"
 #: nested parentheses, and length
 _DEEPEST, _LONGEST = 100, 10_000
-
-
-class ExpressionError(ArgumentError):
-    """An expression that cannot be evaluated; its text has a caret under the place.
-
-    Attributes
-    ----------
-    reason : str
-    place : str
-        The expression, and the caret below it.
-    """
-
-    def __init__(self, reason: str, expression: str, column: int) -> None:
-        line = " ".join(expression.split("\n"))
-        self.reason, self.place = reason, f"{line}\n{' ' * max(0, min(column, len(line)))}^"
-        super().__init__(f"{reason}\n{self.place}")
 
 
 class Expression:
@@ -73,7 +57,8 @@ class Expression:
         try:
             self._tree = ast.parse(self._text, mode="eval").body
         except SyntaxError as error:
-            raise ExpressionError(f"not an expression: {error.msg}", self._text, (error.offset or 1) - 1) from None
+            column = (error.offset or len(self._text) + 1) - 1
+            raise ExpressionError(f"not an expression: {error.msg}", self._text, column) from None
         except (ValueError, RecursionError, MemoryError) as error:
             raise ExpressionError(f"not an expression: {error or 'too deeply nested'}", self._text, 0) from None
         #: in the order of their first use
@@ -83,7 +68,7 @@ class Expression:
     def __str__(self) -> str:
         return self._text
 
-    __name__ = "expression"
+    __name__, is_text = "expression", True
 
     def _fail(self, reason: str, node: ast.AST) -> ExpressionError:
         column = getattr(node, "col_offset", 0)
@@ -182,7 +167,8 @@ class Expression:
         value = self._computed(node, variables, made)
         if isinstance(value, (tuple, list)) and not isinstance(node, (ast.List, ast.Tuple)):
             raise self._fail("it gives several results; index or name one", node)
-        if isinstance(value, Tensor) and isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Call)) and value.node is not None:
+        is_computed = isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Call))
+        if is_computed and isinstance(value, Tensor) and value.node is not None:
             if all(value.node is not t.node for t in (*made, *variables.values()) if isinstance(t, Tensor)):
                 made.append(value)
         return value
@@ -235,10 +221,10 @@ class Expression:
 
 def _functions() -> dict[str, Callable]:
     """What an expression may call: functions of tensors, by name."""
-    found = {name: getattr(functional, name) for name in functional.__all__ if callable(getattr(functional, name))}
-    found.update({name: getattr(functions, name) for name in functions.__all__
-                  if callable(getattr(functions, name)) and name[0].islower()})
-    return found
+    found: dict[str, Callable] = {}
+    for module in (functional, functions):
+        found.update({name: getattr(module, name) for name in vars(module)["__all__"]})
+    return {name: function for name, function in found.items() if callable(function) and name[0].islower()}
 
 
 def _apply(node: ast.AST, parts: list[Any], expression: Expression) -> Any:
@@ -263,7 +249,8 @@ def _whole(value: Any) -> Any:
     parts = [_whole(part) for part in value]
     if not any(isinstance(part, Tensor) for part in parts):
         return Tensor(np.asarray(parts, np.float64))
-    return functions.stack([part if isinstance(part, Tensor) else Tensor(np.asarray(part, np.float64)) for part in parts])
+    return functions.stack([part if isinstance(part, Tensor) else Tensor(np.asarray(part, np.float64))
+                            for part in parts])
 
 
 def _is_option(node: ast.AST) -> bool:

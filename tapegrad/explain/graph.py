@@ -145,18 +145,23 @@ class Edge:
         """The contribution in the names of the graph; "" where no formula is told."""
         if not self.rule:
             return ""
+        letters = self.letters(g)
+        return mathematics("g" if letters.get("scale") == "1" else self.rule, letters)
+
+    def letters(self, g: str | None = None) -> dict[str, str]:
+        """What the letters of the rule stand for."""
         names = {edge.operand: edge.name for edge in self.target.edges} | self.target.numbers_read
         names |= {"y": self.target.name, "g": g or "g"}
         for letter in ("p", "q", "scale"):
             if letter not in names and self.target.op is not None and letter in self.target.op.row.kinds:  # type: ignore[union-attr]
                 names[letter] = number(float(getattr(self.target.step, letter)))
-        return mathematics(self.rule, names)
+        return names
 
     def contribution(self, g: np.ndarray) -> np.ndarray:
         """What the target's adjoint `g` contributes to that of the operand, of the operand's shape."""
         step = self.target.step
         assert step is not None
-        cotangent = Tensor(np.ascontiguousarray(g, self.target.value.dtype))
+        cotangent = Tensor(np.asarray(g, self.target.value.dtype).reshape(step.shape))
         with no_grad():
             step.detach()
             for j, c in pulled(step, cotangent, [self.number]):
@@ -176,7 +181,7 @@ class Edge:
     @property
     def jacobian_shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Shapes of the target and of what it reads."""
-        return self.target.shape, self.value.shape
+        return self.target.shape, self.value.shape if self.part else self.source.shape
 
     def placed(self, c: np.ndarray) -> np.ndarray:
         """A contribution of the operand's shape at its place in the source."""
@@ -223,6 +228,8 @@ class Graph:
         used = [self._operands(step) for step in steps]
         for step, operands in zip(steps, used):
             self._append(step, operands)
+        for edge in self.edges:
+            _seen_as(edge)
         self.output = self._output(y)
         self._name_ops()
 
@@ -266,7 +273,8 @@ class Graph:
         if key not in self._nodes:
             self._constants += 1
             name = self.run.data.get(t.buffer.address, f"c{self._constants}")
-            self._nodes[key] = self._add(Node(len(self.nodes), name, "constant", np.array(t.detach().numpy(), copy=True)))
+            value = np.array(t.detach().numpy(), copy=True)
+            self._nodes[key] = self._add(Node(len(self.nodes), name, "constant", value))
         return key
 
     def _append(self, step: Step, operands: list[tuple[int, Any]]) -> None:
@@ -350,6 +358,14 @@ class Graph:
             if edge.wanted:
                 found[edge.source.id].append(edge)
         return found
+
+
+def _seen_as(edge: Edge) -> None:
+    """Give a variable the shape in which it is read, if that has but other axes of extent 1."""
+    source, shape = edge.source, edge.value.shape
+    if not edge.part and source.op is not None and source.shape != shape:
+        source.value = source.value.reshape(shape)
+        source.adjoint = None if source.adjoint is None else source.adjoint.reshape(shape)
 
 
 def variable_of_node(node: Any) -> Any:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .graph import Graph, Node
-from .quantity import norm
 from .notation import number
+from .quantity import norm
 
 #: an adjoint so many times smaller or larger than that of the last layer, by root mean square
 VANISHING, EXPLODING = 1e-3, 1e3

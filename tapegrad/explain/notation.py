@@ -10,7 +10,7 @@ from typing import Any
 
 from ..ops.table import Op
 
-__all__ = ["code", "expression_of", "latex", "mathematics", "number", "rule_of"]
+__all__ = ["code", "expression_of", "latex", "mathematics", "number", "rule_of", "slope_of"]
 
 #: ops that are written otherwise than ``name(inputs)``
 _WRITTEN = {
@@ -31,21 +31,19 @@ _RENAMED = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
 #: contributions that are no expressions over elements: by op and input, in the letters of the op
 _MATRICES = {
     ("matmul", "a"): "g @ b.T", ("matmul", "b"): "a.T @ g", ("linear", "x"): "g @ w", ("linear", "w"): "g.T @ x",
-    ("linear", "bias"): "sum(g)", ("softmax", "x"): "y * (g - sum(g * y))", ("log_softmax", "x"): "g - softmax(x) * sum(g)",
-    ("logsumexp", "x"): "g * softmax(x)", ("cross_entropy", "x"): "g * (softmax(x) - onehot(t))", ("prod", "x"): "g * y / x",
-    ("norm", "x"): "g * x / y", ("dropout", "x"): "g * mask", ("embedding", "w"): "scatter(g)",
+    ("linear", "bias"): "sum(g)", ("softmax", "x"): "y * (g - sum(g * y))",
+    ("log_softmax", "x"): "g - softmax(x) * sum(g)", ("logsumexp", "x"): "g * softmax(x)",
+    ("cross_entropy", "x"): "g * (softmax(x) - onehot(t))", ("prod", "x"): "g * y / x", ("norm", "x"): "g * x / y",
+    ("dropout", "x"): "g * mask",
 }
 _LATEX = {"sigmoid": r"\sigma", "exp": r"\exp", "log": r"\ln", "tanh": r"\tanh", "sin": r"\sin", "cos": r"\cos",
           "tan": r"\tan", "sinh": r"\sinh", "cosh": r"\cosh", "arcsin": r"\arcsin", "arccos": r"\arccos",
           "arctan": r"\arctan", "max": r"\max", "min": r"\min", "sum": r"\sum", "Phi": r"\Phi", "phi": r"\varphi"}
 _COMPARED = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "=", ast.NotEq: "!="}
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?|-?inf|nan")
+#: stands for a letter in a template
+_TOKEN, _TOKENS = "\x00{}\x00", re.compile("\x00([^\x00]*)\x00")
 _ATOM, _POWER, _PRODUCT, _SUM, _COMPARISON, _CHOICE = range(6, 0, -1)
-
-
-@cache
-def _parsed(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
 
 
 class _Expanded(ast.NodeTransformer):
@@ -106,7 +104,7 @@ def expression_of(op: Op, inputs: Sequence[str], attributes: Callable[[str], Any
 
 
 def rule_of(op: Op, name: str) -> str:
-    """The contribution to the adjoint of an input in the letters of the row and ``g``, as code; "" where none is told."""
+    """The contribution to an input's adjoint in the letters of the row and ``g``, as code; "" where none is told."""
     rule = op.composition.get(name)
     if (op.name, name) in _MATRICES:
         return _MATRICES[op.name, name]
@@ -121,7 +119,18 @@ def code(text: str, names: Mapping[str, str]) -> str:
     >>> code("a * b", {"a": "q", "b": "z"})
     'q * z'
     """
-    return ast.unparse(_Renamed(names).visit(ast.parse(text, mode="eval").body))
+    return _filled(_code_template(text, frozenset(names)), names)
+
+
+@cache
+def _code_template(text: str, names: frozenset[str]) -> str:
+    tokens = {name: _TOKEN.format(name) for name in names}
+    return ast.unparse(_Renamed(tokens).visit(ast.parse(text, mode="eval").body))
+
+
+def _filled(template: str, names: Mapping[str, str]) -> str:
+    """A template with names in place of tokens."""
+    return _TOKENS.sub(lambda found: names[found[1]], template)
 
 
 class _Renamed(ast.NodeTransformer):
@@ -143,7 +152,7 @@ def mathematics(text: str, names: Mapping[str, str]) -> str:
     >>> mathematics("a * b", {"a": "-4", "b": "3"})
     '-4 * 3'
     """
-    return _Writer(names, False).text(_rule(text), 0)
+    return _filled(_template(text, _kinds(names), False), names)
 
 
 def latex(text: str, names: Mapping[str, str]) -> str:
@@ -152,12 +161,50 @@ def latex(text: str, names: Mapping[str, str]) -> str:
     >>> print(latex("g / (1.0 + x)", {"g": "g", "x": "x"}))
     \frac{g}{1 + x}
     """
-    return _Writer(names, True).text(_rule(text), 0)
+    return _filled(_template(text, _kinds(names), True), {name: _subscripted(t) for name, t in names.items()})
+
+
+@cache
+def slope_of(rule: str) -> str:
+    """A contribution over ``g``: the local derivative, as code.
+
+    >>> slope_of("g * (1.0 - y * y)"), slope_of("-g * sin(x)"), slope_of("g")
+    ('1.0 - y ** 2', '-sin(x)', '1')
+    """
+    return ast.unparse(_WithoutG().visit(_Expanded().visit(ast.parse(rule, mode="eval").body)))
+
+
+class _WithoutG(ast.NodeTransformer):
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Constant(1) if node.id == "g" else node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Mult):
+            for one, other in ((node.left, node.right), (node.right, node.left)):
+                if isinstance(one, ast.Constant) and one.value == 1:
+                    return other
+                if isinstance(one, ast.UnaryOp) and isinstance(one.operand, ast.Constant) and one.operand.value == 1:
+                    return ast.UnaryOp(ast.USub(), other)
+        return node
+
+
+def _kinds(names: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """By letter whether a name, a number or a negative number stands for it."""
+    return frozenset((name, "negative" if text[:1] == "-" else "number" if _NUMBER.fullmatch(text) else "name")
+                     for name, text in names.items())
+
+
+@cache
+def _template(text: str, kinds: frozenset[tuple[str, str]], is_latex: bool) -> str:
+    return _Writer(dict(kinds), is_latex).text(_rule(text), 0)
 
 
 class _Writer:
-    def __init__(self, names: Mapping[str, str], is_latex: bool) -> None:
-        self._names, self._latex = names, is_latex
+    """Writes an expression with tokens for its letters."""
+
+    def __init__(self, kinds: Mapping[str, str], is_latex: bool) -> None:
+        self._kinds, self._latex = kinds, is_latex
 
     def text(self, node: ast.expr, outer: int) -> str:
         """The node, in parentheses if what is around it binds more strongly."""
@@ -170,7 +217,8 @@ class _Writer:
         if isinstance(node, ast.Name):
             return self._name(node.id)
         if isinstance(node, ast.Constant):
-            return number(float(node.value)), _ATOM if node.value >= 0 else _SUM
+            value = float(node.value)  # type: ignore[arg-type]
+            return number(value), _ATOM if value >= 0.0 else _SUM
         if isinstance(node, ast.UnaryOp):
             return "-" + self.text(node.operand, _PRODUCT), _SUM
         if isinstance(node, ast.BinOp):
@@ -187,12 +235,9 @@ class _Writer:
         return ast.unparse(node), 0
 
     def _name(self, name: str) -> tuple[str, int]:
-        text = self._names.get(name, name)
-        if text.startswith("-"):
-            return text, _SUM
-        if self._latex and not text[:1].isdigit():
-            return _subscripted(text), _ATOM
-        return text, _ATOM
+        if name not in self._kinds:
+            return (_subscripted(name) if self._latex else name), _ATOM
+        return _TOKEN.format(name), _SUM if self._kinds[name] == "negative" else _ATOM
 
     def _binary(self, node: ast.BinOp) -> tuple[str, int]:
         kind = type(node.op)
@@ -208,15 +253,15 @@ class _Writer:
             return f"{self.text(node.left, _PRODUCT)} / {self.text(node.right, _POWER)}", _PRODUCT
         left = self.text(node.left, _SUM if isinstance(node.left, ast.UnaryOp) else _PRODUCT)
         right = self.text(node.right, _PRODUCT)
-        if self._is_number(node.right) or _NUMBER.match(right) and self._is_number(node.left):
-            if isinstance(node.right, ast.Constant) and not self._is_number(node.left):  # 2 g, not g 2
-                return f"{right} {left}", _PRODUCT
-            return left + (r" \cdot " if self._latex else " * ") + right, _PRODUCT
-        return f"{left} {right}", _PRODUCT
+        if not self._is_number(node.right):
+            return f"{left} {right}", _PRODUCT
+        if isinstance(node.right, ast.Constant) and not self._is_number(node.left):  # 2 g, not g 2
+            return f"{right} {left}", _PRODUCT
+        return left + (r" \cdot " if self._latex else " * ") + right, _PRODUCT
 
     def _is_number(self, node: ast.expr) -> bool:
-        text = self._names.get(node.id, node.id) if isinstance(node, ast.Name) else ""
-        return isinstance(node, ast.Constant) or bool(_NUMBER.fullmatch(text))
+        return isinstance(node, ast.Constant) or isinstance(node, ast.Name) and (
+            self._kinds.get(node.id, "name") != "name")
 
     def _call(self, node: ast.Call) -> tuple[str, int]:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
@@ -237,6 +282,8 @@ class _Writer:
 
 def _subscripted(name: str) -> str:
     """A name as LaTeX: ``w_1``, ``x[0]`` and ``0.weight`` with subscripts."""
+    if _NUMBER.fullmatch(name):
+        return name
     if name.startswith("%"):
         return rf"v_{{{name[1:]}}}"
     base, bracket, index = name.partition("[")

@@ -45,7 +45,7 @@ class Path:
             names = " ".join(f"d{e.target.name}/d{e.name}" for e in reversed(self.edges))
             factors = " * ".join(_factor(d) for d in self.derivatives if d is not None)
             return f"{route}:  {names} = {factors} = {short(self.contribution)}"
-        shapes = " ".join(f"{_extents(e.target.shape)}x{_extents(e.value.shape)}" for e in reversed(self.edges))
+        shapes = " ".join("x".join(map(_extents, e.jacobian_shape)) for e in reversed(self.edges))
         return f"{route}:  Jacobians {shapes} = {short(self.contribution)}"
 
 

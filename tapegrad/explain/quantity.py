@@ -43,21 +43,28 @@ def figures(value: np.ndarray | None) -> dict[str, Any] | None:
     """What pictures and pages show of a value, as JSON has it."""
     if value is None:
         return None
+    if value.size == 1:
+        return _single(float(value.ravel()[0]), list(value.shape))
     numbers = value.astype(np.float64)
     finite = numbers[np.isfinite(numbers)]
     found: dict[str, Any] = {
-        "shape": list(value.shape), "number": json_number(float(numbers.ravel()[0])) if value.size == 1 else None,
+        "shape": list(value.shape), "number": None,
         "elements": _nested(numbers.tolist()) if value.size <= _MANY else None, "norm": json_number(norm(value)),
         "mean": json_number(float(finite.mean())) if finite.size else None,
         "min": json_number(float(finite.min())) if finite.size else None,
         "max": json_number(float(finite.max())) if finite.size else None, "nan": int(np.isnan(numbers).sum()),
         "infinite": int(np.isinf(numbers).sum()), "zeros": int((numbers == 0).sum()), "histogram": None}
-    if value.size > 1 and finite.size:
+    if finite.size:
         low, high = float(finite.min()), float(finite.max())
         if math.isfinite(high - low):
             counts, _ = np.histogram(finite, _BINS, (low, high) if high > low else (low - 0.5, low + 0.5))
             found["histogram"] = {"counts": counts.tolist(), "low": low, "high": high}
     return found
+
+
+def _single(value: float, shape: list[int]) -> dict[str, Any]:
+    return {"shape": shape, "number": json_number(value), "norm": json_number(abs(value)),
+            "nan": int(math.isnan(value)), "infinite": int(math.isinf(value))}
 
 
 def json_number(value: float) -> float | str:

@@ -61,7 +61,8 @@ class Stored(Sequence[Kept]):
         for kept in self._kept:
             names = {edge.operand: edge.name for edge in kept.by.edges}
             readers = ", ".join(f"the adjoint of {names.get(letter, letter)}" for letter in kept.read_for)
-            rows.append([kept.by.formula, kept.node.name, f"{kept.nbytes:,}" if kept.nbytes else "(parameter)", readers])
+            size = f"{kept.nbytes:,}" if kept.nbytes else "(parameter)"
+            rows.append([kept.by.formula, kept.node.name, size, readers])
         return rows
 
     def __str__(self) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+#: characters of a cell
+_WIDEST = 72
+
 
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Rows in columns, two spaces apart; those of the numbers `right` are aligned to the right.
@@ -12,7 +15,12 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     n  value
     q      3
     """
+    rows = [[_shortened(cell) for cell in row] for row in rows]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ("  ".join(cell.rjust(w) if k in right else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths)))
              for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _shortened(cell: str) -> str:
+    return cell if len(cell) <= _WIDEST else cell[:_WIDEST - 3] + "..."

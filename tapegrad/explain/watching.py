@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,8 +39,9 @@ class WatchedTape(Tape):
         The outermost modules that were called.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tells_lines: bool = True) -> None:
         super().__init__(keep=True)
+        self._tells_lines = tells_lines
         self.roots: list[Module] = []
         self._paths: dict[int, tuple[str, Module]] = {}
         self._overwritten: list[tuple[np.ndarray, np.ndarray]] = []
@@ -53,7 +55,8 @@ class WatchedTape(Tape):
                 state = array_at(saved[j].address, (saved[j].nbytes,), (1,), np.dtype(np.uint8), saved[j])
                 self._overwritten.append((state, state.copy()))
         return super().append(op, words, variables, offsets, flags, saved,
-                              (operands, read, (*user_frame(), self._module()), segment))
+                              (operands, read, (*(user_frame() if self._tells_lines else ("", 0)), self._module()),
+                               segment))
 
     def give_back(self) -> None:
         """Restore what was overwritten, the latest first."""
@@ -130,7 +133,7 @@ def watched(function: Callable, args: Sequence[Any], kwargs: dict[str, Any], dty
 
     Nothing else is changed by it: running statistics and the random streams stay as they were.
     """
-    names, tape = _argument_names(function, args, kwargs), WatchedTape()
+    names, tape = _argument_names(function, args, kwargs), WatchedTape(not getattr(function, "is_text", False))
     leaves, structure = flatten((tuple(args), kwargs))
     leaves = [np.float64(x) if type(x) in (int, float) else x for x in leaves]
     floats = [x for x in leaves if _is_float(x)]
@@ -257,3 +260,15 @@ def _locals_of(code: CodeType | None, found: dict[str, Any]) -> Iterator[None]:
     finally:
         sys.setprofile(None)
 
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Context without garbage collection, for making very many objects that all stay."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
