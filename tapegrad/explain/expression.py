@@ -189,7 +189,7 @@ class Expression:
         except ExpressionError:
             raise
         except (TapegradError, ArithmeticError, TypeError, ValueError, IndexError) as error:
-            message = str(error).split(": ", 1)[-1] if isinstance(error, TapegradError) else str(error)
+            message = str(error).split(": ", 1)[-1] if isinstance(error, TapegradError) else str(error.args[-1])
             raise self._fail(message, node) from None
 
     @staticmethod
@@ -214,7 +214,7 @@ class Expression:
         else:
             free = [c for c in "qrstuvw" if c not in taken]
             free += [f"{c}{k}" for k in range(1, len(made) // 3 + 2) for c in "qrstuvw" if f"{c}{k}" not in taken]
-            names = free[:max(len(made) - 1, 0)] + ["f" if "f" not in taken else free[len(made)]]
+            names = free[:max(len(made) - 1, 0)] + ["f" if "f" not in taken else free[len(made) - 1]]
         for t, name in zip(made, names):
             t.named(name)
 
@@ -236,10 +236,19 @@ def _apply(node: ast.AST, parts: list[Any], expression: Expression) -> Any:
         return _COMPARED[type(node.ops[0])](*map(_whole, parts))
     if isinstance(node, ast.Call):
         options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
-        return expression._function(node)(*map(_whole, parts), **options)
+        function = expression._function(node)
+        parts = [_option(given, part, function) for given, part in zip(node.args, parts)]
+        return function(*map(_whole, parts), **options)
     if isinstance(node, ast.Attribute):
         return _whole(parts[0]).T
     return _whole(parts[0])[_index(node.slice, lambda part: TypeError("an index"))]  # type: ignore[attr-defined]
+
+
+def _option(given: ast.AST, value: Any, function: Callable) -> Any:
+    """An argument: integers stay such, for they may be axes and numbers of parts; `where` has values only."""
+    if not isinstance(given, ast.Constant):
+        return value
+    return Tensor(np.asarray(value, np.float64)) if function is functions.where else given.value
 
 
 def _whole(value: Any) -> Any:

@@ -15,11 +15,13 @@ from ..ops.table import Op
 from ..tape.nodes import Leaf
 from ..tape.reverse import backward
 from ..tape.state import no_grad
+from ..tape.tape import Tape
 from ..tensor.tensor import Tensor
 from ..transforms.graph import contributions
 from ..transforms.reading import steps_to
 from ..transforms.steps import Step, elements_of, offset_of, variable_of
 from .notation import code, expression_of, mathematics, number, rule_of
+from .replay import compiled_contribution
 from .watching import Run
 
 #: letters of the row of an op that say how it is computed, not what
@@ -127,6 +129,7 @@ class Edge:
     part: str
     wanted: bool
     value: np.ndarray
+    tape: Tape
     offset: int = 0
     strides: tuple[int, ...] = ()
     derivative: float | None = None
@@ -162,6 +165,8 @@ class Edge:
         step = self.target.step
         assert step is not None
         cotangent = Tensor(np.asarray(g, self.target.value.dtype).reshape(step.shape))
+        if not (step.op.composition or step.op.formula or step.rule):
+            return compiled_contribution(step, self.number, cotangent.numpy(), self.tape)
         with no_grad():
             step.detach()
             for j, c in pulled(step, cotangent, [self.number]):
@@ -295,7 +300,7 @@ class Graph:
             strides = step.kinds[j][2] if source.kind != "constant" else contiguous_strides(t.shape)
             part = part_of(source.value.shape, offset, t.shape, strides)
             node.edges.append(Edge(source, node, j, step.name(j), part, step.operands[j][3],
-                                   np.array(t.numpy(), copy=True), offset, strides))
+                                   np.array(t.numpy(), copy=True), tape, offset, strides))
 
     def _output(self, y: Tensor) -> Node:
         if y.node is None:
@@ -361,9 +366,9 @@ class Graph:
 
 
 def _seen_as(edge: Edge) -> None:
-    """Give a variable the shape in which it is read, if that has but other axes of extent 1."""
+    """Give a variable the shape in which it is read, if that has fewer axes of extent 1."""
     source, shape = edge.source, edge.value.shape
-    if not edge.part and source.op is not None and source.shape != shape:
+    if not edge.part and source.op is not None and len(shape) < source.value.ndim:
         source.value = source.value.reshape(shape)
         source.adjoint = None if source.adjoint is None else source.adjoint.reshape(shape)
 
@@ -398,6 +403,9 @@ def part_of(whole: tuple[int, ...], offset: int, shape: tuple[int, ...], strides
     if not offset and [n for n in shape if n != 1] == [n for n in whole if n != 1] and _runs(shape, strides) == _runs(
             whole, own):
         return ""
+    order = sorted(range(len(shape)), key=lambda d: -strides[d])
+    if not offset and tuple(shape[d] for d in order) == whole and tuple(strides[d] for d in order) == own:
+        return f".transpose({', '.join(str(order.index(d)) for d in range(len(shape)))})"
     if not offset and strides == contiguous_strides(shape) and int(np.prod(shape)) == size:
         return f".reshape({', '.join(map(str, shape))})" if shape else ".reshape(())"
     indices: list[str] = []

@@ -119,7 +119,7 @@ def local_errors(graph: Graph, rate: float | None) -> LocalErrors:
             layers.setdefault(node.module or node.name, []).append(node)
     found = [_layer(name, nodes, rate) for name, nodes in layers.items()]
     sizes = [_root_mean_square(e.node.adjoint) for e in found]
-    last = next((size for size in reversed(sizes) if size > 0.0), 0.0)
+    last = _last(found, sizes)
     for e, size in zip(found, sizes):
         if e.node.adjoint is not None and last > 0.0:
             if size < VANISHING * last:
@@ -141,6 +141,15 @@ def _layer(name: str, nodes: Sequence[Node], rate: float | None) -> LayerErrors:
     if not parameters:
         return LayerErrors(name, last, value, adjoint, None, None, None, flags)
     return LayerErrors(name, last, value, adjoint, weight, gradient, update, flags)
+
+
+def _last(found: Sequence[LayerErrors], sizes: Sequence[float]) -> float:
+    """The size of the last layer's adjoint: of the last module's, else of the last array, else of the output."""
+    for counts in (lambda e: e.node.module, lambda e: not e.node.is_scalar, lambda e: True):
+        for e, size in zip(reversed(found), reversed(sizes)):
+            if counts(e) and size > 0.0:
+                return size
+    return 0.0
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> float:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.storage import array_at
 from ..errors import ArgumentError, GradientError
 from ..tape.nodes import Leaf
+from ..tape.reverse import backward
 from ..tape.state import enable_grad
 from ..tape.tape import Tape
 from ..tensor.recording import contiguous, record
@@ -56,11 +58,26 @@ def _again(step: Step, made: dict[Any, Tensor], source: Tape) -> Tensor:
             operands.append(view(made[key], offset, shape, strides))
         else:
             operands.append(_held(step, j))
+    return _recorded(step, operands, source)
+
+
+def _recorded(step: Step, operands: list[Tensor], source: Tape) -> Tensor:
     words = source._words[source._start[int(source._producer[step.output[1]])]:]
     auxiliary = [_size(step, j, int(words[1 + 2 * j])) for j in range(len(step.kinds), len(step.operands))]
     shape, out_dtype, _ = step.kinds[0]
     return record(step.op, operands, shape, step.attributes, dtype=_dtype(step), out_dtype=out_dtype, aux=auxiliary,
                   added=-1)
+
+
+def compiled_contribution(step: Step, number: int, g: np.ndarray, source: Tape) -> np.ndarray:
+    """What the compiled adjoint of one instruction gives an operand, for ops that have no other rule."""
+    leaf = Tensor(step.tensor(number).detach().numpy(), step.kinds[number][1], True)
+    operands = [leaf if j == number else step.tensor(j).detach() for j in step.inputs]
+    with WatchedTape() as tape, enable_grad():
+        y = _recorded(step, operands, source)
+    backward(tape, y.node, 0, y.shape, y.strides, g.reshape(y.shape), True, set())
+    buffer = tape.leaf_adjoints[leaf.node]
+    return array_at(buffer.address, leaf.shape, leaf.strides, leaf.dtype, buffer).copy()
 
 
 def _size(step: Step, j: int, word: int) -> tuple[int, int]:

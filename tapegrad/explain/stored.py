@@ -60,7 +60,8 @@ class Stored(Sequence[Kept]):
         rows = [["instruction", "keeps", "bytes", "because it is read by"]]
         for kept in self._kept:
             names = {edge.operand: edge.name for edge in kept.by.edges}
-            readers = ", ".join(f"the adjoint of {names.get(letter, letter)}" for letter in kept.read_for)
+            readers = ", ".join(dict.fromkeys([f"the adjoint of {names.get(letter, letter)}"
+                                               for letter in kept.read_for]))
             size = f"{kept.nbytes:,}" if kept.nbytes else "(parameter)"
             rows.append([kept.by.formula, kept.node.name, size, readers])
         return rows
@@ -89,11 +90,14 @@ def kept_values(graph: Graph, frozen: frozenset[int]) -> Iterator[Kept]:
             if edge.wanted and edge.source.id in needs and node.op is not None:
                 for j in node.op.saved_operands(1 << (edge.number - 1)):
                     readers.setdefault(j, []).append(edge.operand)
+        read: dict[int, tuple[Node, list[str]]] = {}
         for j, letters in sorted(readers.items()):
             source = node if j == 0 else next((edge.source for edge in node.edges if edge.number == j), None)
-            if source is not None and not (source.kind == "constant" and source.is_scalar):
-                nbytes = 0 if source.kind == "parameter" else source.value.nbytes
-                yield Kept(source, node, tuple(letters), nbytes)
+            if source is not None:
+                known = read.setdefault(source.id, (source, []))[1]
+                known += [letter for letter in letters if letter not in known]
+        for source, known in read.values():
+            yield Kept(source, node, tuple(known), 0 if source.kind == "parameter" else source.value.nbytes)
 
 
 def _bytes(kept: Sequence[Kept]) -> int:
