@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import DataError
+from ..errors import DataError, MissingExtraError
 from .network import ACTIVATIONS
 from .settings import DTYPES, OPTIMIZERS, parse_hidden
 
@@ -205,6 +205,17 @@ Delimiter = Annotated[
 Decimal = Annotated[
     str, typer.Option(callback=one_of((".", ",")), metavar="MARK", help="Decimal mark of a CSV file.")
 ]
+
+
+def check_can_plot(path: Path, option: str) -> None:
+    """Raise if a picture cannot be drawn there, before hours are spent on what it shows."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(f"{option} needs matplotlib: pip install 'tapegrad[viz]'") from error
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise DataError(f"{option} {path}: the name must end in .png, .svg or .pdf")
+    check_writable(path, option)
 
 
 def check_writable(path: Path, option: str) -> None:

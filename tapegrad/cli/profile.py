@@ -44,7 +44,7 @@ def profile(
 ) -> None:
     """Show where the memory and the time of a training step go, by instruction; options as of train."""
     if plot is not None:
-        options.check_writable(plot, "--plot")
+        options.check_can_plot(plot, "--plot")
     problem = request.problem()
     run = Run(problem, request.settings(lr=1e-6))
     times = _measure(run)

@@ -29,6 +29,9 @@ def train(
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to put the model (.safetensors).")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the losses (png, svg, pdf; needs the viz extra).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
 ) -> None:
@@ -36,9 +39,13 @@ def train(
     start = time.perf_counter()
     if save is not None:
         _check_can_save(save)
+    if plot is not None:
+        options.check_can_plot(plot, "--plot")
     problem, settings = request.problem(val_fraction), request.settings(lr, epochs)
     run = Run(problem, settings)
-    run.train(progress=not (quiet or as_json))
+    run.train(progress=not (quiet or as_json), validate=plot is not None)
+    if plot is not None and len(run.losses):
+        run.history.plot(plot, f"{problem.title}: loss of training")
     if run.diverged:
         typer.echo(
             f"tapegrad: the loss is {run.losses[-1]} after {len(run.losses)} steps;"
@@ -54,7 +61,7 @@ def train(
     if as_json:
         typer.echo(json.dumps(_as_json(run, result, seconds, save), allow_nan=False))
     elif not quiet:
-        _print_report(run, result, seconds, save)
+        _print_report(run, result, seconds, save, plot)
     if run.interrupted:
         raise typer.Exit(130)
 
@@ -69,7 +76,7 @@ def _check_can_save(path: Path) -> None:
     options.check_writable(path, "--save")
 
 
-def _print_report(run: Run, result: Result, seconds: float, saved: Path | None) -> None:
+def _print_report(run: Run, result: Result, seconds: float, saved: Path | None, drawn: Path | None) -> None:
     console = Console()
     report = Report(title=run.problem.title, title_justify="left", show_header=False, min_width=48)
     report.add_column()
@@ -97,6 +104,8 @@ def _print_report(run: Run, result: Result, seconds: float, saved: Path | None) 
         console.print(f"interrupted after {run.epochs_done} of {run.settings.epochs} epochs", highlight=False)
     if saved is not None:
         console.print(f"saved to {saved}", markup=False, highlight=False)
+    if drawn is not None and result.steps:
+        console.print(f"drawn to {drawn}", markup=False, highlight=False)
 
 
 def _as_json(run: Run, result: Result, seconds: float, saved: Path | None) -> dict[str, Any]:

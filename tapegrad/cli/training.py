@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import History, TrainStep, manual_seed, nn
+from .. import History, TrainStep, manual_seed, nn, tensor
 from ..engine.kernels import compile_seconds
 from ..nn import functional as F
 from .network import Network, outputs
@@ -77,6 +77,7 @@ class Run:
     network : Network
     module : Sequential
     step : TrainStep
+    history : History
     epochs_done : int
     interrupted : bool
         Whether Ctrl-C ended the training.
@@ -98,7 +99,8 @@ class Run:
         loss = F.cross_entropy if problem.target.task == "classification" else F.mse_loss
         module = self.module
         self.step = TrainStep(lambda x, y: loss(module(x), y), settings.make_optimizer(module))
-        self._history = History()
+        self._loss = loss
+        self.history = History()
         self.epochs_done = 0
         self.interrupted = False
         self.seconds = 0.0
@@ -116,20 +118,22 @@ class Run:
     @property
     def losses(self) -> np.ndarray:
         """The loss of each step made."""
-        return self._history.loss
+        return self.history.loss
 
     @property
     def diverged(self) -> bool:
         """Whether the loss is not finite."""
         return len(self.losses) > 0 and not math.isfinite(self.losses[-1])
 
-    def train(self, *, progress: bool = False) -> None:
+    def train(self, *, progress: bool = False, validate: bool = False) -> None:
         """Train for the epochs of the settings, until Ctrl-C, or until the loss is not finite.
 
         Parameters
         ----------
         progress : bool
             Show a progress bar.
+        validate : bool
+            Add the loss on held-out rows, if there are any, to the history after every epoch.
         """
         dtype = np.dtype(self.settings.dtype)
         X = self.problem.inputs.astype(dtype)
@@ -140,8 +144,10 @@ class Run:
         )
 
         def after_epoch(epoch: int, history: History) -> bool:
-            self._history = history
+            self.history = history
             self.epochs_done = epoch + 1
+            if validate and len(self.problem.held_inputs):
+                history.validated(self._held_out_loss())
             return self.diverged
 
         start, compiled = time.perf_counter(), compile_seconds()
@@ -161,6 +167,14 @@ class Run:
             self.interrupted = True
         self.seconds = time.perf_counter() - start - (compile_seconds() - compiled)
 
+    def _held_out_loss(self) -> float:
+        """The mean loss on the held-out rows, in evaluation mode."""
+        problem = self.problem
+        predicted = outputs(self.module, problem.held_inputs.astype(self.settings.dtype))
+        classes = problem.target.task == "classification"
+        targets = problem.held_targets if classes else problem.held_targets.astype(np.float64)
+        return float(self._loss(tensor(predicted), targets))
+
     def result(self) -> Result:
         """Evaluate the present network."""
         problem = self.problem
@@ -172,7 +186,7 @@ class Run:
             held_out=held_out,
             loss=float(self.losses[-self.steps_per_epoch :].mean()) if steps else math.nan,
             steps=steps,
-            samples=self._history.samples,
+            samples=self.history.samples,
             seconds=self.seconds,
             compile_seconds=compile_seconds(),
             peak_bytes=int(self.step.memory().peak_bytes) if steps else 0,

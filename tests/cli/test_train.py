@@ -52,6 +52,20 @@ class TestTrain:
         predicted = [float(row["prediction"]) for row in predictions(tmp_path / "out.csv")]
         assert np.allclose(predicted, y[:5], atol=25)
 
+    def test_losses_are_drawn_with_those_on_held_out_rows(self, flower_file, tmp_path):
+        pytest.importorskip("matplotlib")
+        text = succeed("train", flower_file, *FLOWER, *FAST, "--plot", tmp_path / "curves.svg")
+        assert "drawn to" in text
+        assert "<!-- validation -->" in (tmp_path / "curves.svg").read_text(encoding="utf-8")
+        succeed("train", flower_file, *FLOWER, *FAST, "--val-fraction", 0, "--plot", tmp_path / "no.svg", "--quiet")
+        assert "<!-- validation -->" not in (tmp_path / "no.svg").read_text(encoding="utf-8")
+
+    def test_a_picture_that_cannot_be_drawn_is_refused_before_training(self, flower_file, tmp_path):
+        pytest.importorskip("matplotlib")
+        message = refuse("train", flower_file, *FLOWER, *FAST, "--plot", tmp_path / "curves.doc")
+        assert "must end in .png, .svg or .pdf" in message
+        assert "cannot write" in refuse("train", flower_file, *FLOWER, "--plot", tmp_path / "no" / "curves.png")
+
     def test_all_training_options_together(self, flower_file, tmp_path):
         text = succeed(
             "train", flower_file, *FLOWER, "--task", "classification", "--hidden", "16,8", "--activation", "gelu",

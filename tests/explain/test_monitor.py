@@ -54,7 +54,7 @@ def test_results_are_the_same_to_the_bit(name):
         tg.manual_seed(1)
         model, options, run = RUNS[name]()
         optimizer = optim.Adam(model.parameters(), lr=1e-2, max_grad_norm=0.5)
-        optim.lr_scheduler.CosineAnnealingLR(optimizer, 12)
+        optim.lr_scheduler.CosineAnnealingLR(optimizer, 12, interval="step")
         step = training(model, optimizer, **options)
         monitor = None if every is None else tg.Monitor(every=every)
         history = step.run(X, Y, epochs=4, seed=1, monitor=monitor, **{"batch_size": 32, **run})

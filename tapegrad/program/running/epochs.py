@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, groupby
-from typing import Any
+from os import PathLike
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,12 +39,18 @@ class History:
         Wall time of the run.
     samples : int
         Rows that were trained on.
+    lr : ndarray of float64
+        The learning rate of every step, of the first parameter group.
+    validation : list of (int, float)
+        Steps so far and a validation loss, as `validated` has added them.
     """
 
     loss: np.ndarray = field(default_factory=lambda: np.empty(0))
     epoch: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     seconds: float = 0.0
     samples: int = 0
+    lr: np.ndarray = field(default_factory=lambda: np.empty(0))
+    validation: list[tuple[int, float]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -51,6 +58,39 @@ class History:
     def epoch_loss(self) -> np.ndarray:
         """Mean loss of each epoch."""
         return np.array([self.loss[self.epoch == e].mean() for e in np.unique(self.epoch)])
+
+    def validated(self, loss: float) -> None:
+        """Add a validation loss, as a callback measures it after an epoch."""
+        self.validation.append((len(self), float(loss)))
+
+    def plot(self, path: str | PathLike[str], title: str | None = None) -> None:
+        """Draw the loss of every step, smoothed, with validation losses, over the learning rate.
+
+        Parameters
+        ----------
+        path : path
+            File to write; its suffix gives the format (png, svg, pdf).
+        title : str, optional
+
+        Raises
+        ------
+        ArgumentError
+            No step was made.
+        MissingExtraError
+            Without matplotlib (``pip install 'tapegrad[viz]'``).
+        """
+        from .curves import plot
+
+        if not len(self):
+            raise ArgumentError("plot: the history has no steps")
+        plot(self.loss, self.epoch, self.lr, self.validation, path, title)
+
+
+class Ran(NamedTuple):
+    """Losses and learning rates of consecutive steps."""
+
+    loss: np.ndarray
+    lr: np.ndarray
 
 
 def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: int, shuffle: bool,
@@ -73,6 +113,7 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
     history = train.history = History()
     began = time.perf_counter()
     losses, epoch_of = _Growing(train.optimizer.dtype), _Growing(np.dtype(np.int64))
+    rates = _Growing(np.dtype(np.float64))
     order = np.arange(n, dtype=np.int64)
     with progress_bar(progress, epochs * (full + (rest > 0))) as bar:
         for epoch in range(epochs):
@@ -81,18 +122,19 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
             parts = [Batches(order[:full * batch_size], batch_size, full)] if full else []
             if rest:
                 parts.append(Batches(order[full * batch_size:full * batch_size + rest], rest, 1))
-            of_epoch: list[np.ndarray] = []
+            of_epoch: list[Ran] = []
             try:
                 run_parts(train, source, parts, of_epoch, bar, monitor)
             finally:
-                for loss in of_epoch:
-                    losses.extend(loss, len(loss))
-                    epoch_of.extend(epoch, len(loss))
-                history.loss, history.epoch = losses.array, epoch_of.array
-                history.samples += sum(len(loss) * part.size for loss, part in zip(of_epoch, parts))
+                for ran in of_epoch:
+                    losses.extend(ran.loss, len(ran.loss))
+                    epoch_of.extend(epoch, len(ran.loss))
+                    rates.extend(ran.lr, len(ran.loss))
+                history.loss, history.epoch, history.lr = losses.array, epoch_of.array, rates.array
+                history.samples += sum(len(ran.loss) * part.size for ran, part in zip(of_epoch, parts))
                 history.seconds = time.perf_counter() - began
             if progress or train.optimizer.schedulers:
-                mean = float(np.concatenate(of_epoch).mean())
+                mean = float(np.concatenate([ran.loss for ran in of_epoch]).mean())
                 train.optimizer.advance("epoch", metric=mean)
                 bar.describe(epoch, mean)
             if callback is not None and callback(epoch, history):
@@ -125,20 +167,20 @@ def run_whole(train: Training, batch: Sequence[np.ndarray]) -> float:
     source = source_of(batch, train.optimizer.dtype, None)
     n = len(source)
     check_divides(train.accumulate, n, "the batch")
-    losses: list[np.ndarray] = []
-    run_parts(train, source, [Batches(np.arange(n, dtype=np.int64), n, 1)], losses, NoBar())
-    return float(losses[0][0])
+    ran: list[Ran] = []
+    run_parts(train, source, [Batches(np.arange(n, dtype=np.int64), n, 1)], ran, NoBar())
+    return float(ran[0].loss[0])
 
 
-def run_parts(train: Training, source: Source, parts: Sequence[Batches], losses: list[np.ndarray],
+def run_parts(train: Training, source: Source, parts: Sequence[Batches], ran: list[Ran],
               bar: NoBar, monitor: Monitoring | None = None) -> None:
-    """Run batches of one size after those of another; appends an array of losses for each size."""
+    """Run batches of one size after those of another; appends to `ran` for each size."""
     with closing(source.stretches(parts)) as stretches:
         for _, of_part in groupby(stretches, lambda stretch: id(stretch.batches)):
-            _run_batches(train, of_part, losses, bar, monitor)
+            _run_batches(train, of_part, ran, bar, monitor)
 
 
-def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.ndarray], bar: NoBar,
+def _run_batches(train: Training, stretches: Iterator[Stretch], ran: list[Ran], bar: NoBar,
                  monitor: Monitoring | None) -> None:
     """Run batches of one size, in chunks of about 50 ms."""
     first = next(stretches)
@@ -188,7 +230,7 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], losses: list[np.
                     done = last
         finally:
             finished = int(row[loop.DONE])
-            losses.append(loss[:finished])
+            ran.append(Ran(loss[:finished], step.rates_of(finished)))
             step.advance(finished)
 
 

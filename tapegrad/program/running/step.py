@@ -155,6 +155,12 @@ class Step:
         self.row[loop.RATE_COUNT] = len(self.rate_words)
         self.rates = rates  # kept alive while the loop runs
 
+    def rates_of(self, count: int) -> np.ndarray:
+        """The first parameter group's learning rates in the `count` steps after `set_rates`."""
+        if self._scheduled:
+            return self.rates[:count, 0]
+        return np.full(count, float(self.optimizer.param_groups[0].get("lr", np.nan)))
+
     def advance(self, count: int) -> None:
         """Advance the schedules by `count` steps, and make the row that of a single step again."""
         row = self.row
