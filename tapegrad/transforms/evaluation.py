@@ -148,10 +148,11 @@ class Evaluation:
         elements = ends + (2 * max(sizes) if self._captured else sum(sizes))
         return max(nbytes // (max(elements, 1) * self.dtype.itemsize), 1)
 
-    def products(self, seeds: Sequence[Tensor], reverse: bool) -> list[Tensor]:
+    def products(self, seeds: Sequence[Tensor], reverse: bool, first: int | None = None) -> list[Tensor]:
         """The Jacobian's product with each of some vectors, along a leading axis: in the order of the outputs.
 
         With `reverse` that of its transpose: the seeds are cotangents of the outputs, the results those of the sources.
+        Where the seeds are one tensor of unit vectors in order, `first` is the number of the first.
         """
         walk, ends = (self.graph.pull, self.sources) if reverse else (self.graph.push, self.outputs)
         size = len(seeds[0]) if seeds else 0
@@ -161,7 +162,7 @@ class Evaluation:
         def product(*vectors: Tensor) -> list[Tensor]:
             return [zeros_like(t) if d is None else d for t, d in zip(ends, walk(vectors))]
 
-        found, _ = mapped(product, seeds, [True] * len(seeds), size, self.dtype, True)
+        found, _ = mapped(product, seeds, [True] * len(seeds), size, self.dtype, True, first)
         return [with_axis(t, has_axis, size) for t, has_axis in found]
 
     def like(self, tree: Any, structure: Any, of: Sequence[Tensor], what: str) -> list[Tensor | None]:

@@ -1,21 +1,25 @@
 """Products of what has the axis of a batch and of what has not: the factors without it are multiplied first.
 
 A derivative of elementwise functions is a chain of such products, ``(V u) w`` with directions V and slopes u, w. As
-``V (u w)`` it takes one pass over the batch in place of one a slope.
+``V (u w)`` it takes one pass over the batch in place of one a slope. And where unit vectors are the directions, what a
+matrix makes of them is the matrix itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..engine.storage import contiguous_strides
 from ..functions.elementwise import negative
 from ..functions.formulas import add, multiply, subtract
+from ..functions.layout import swapaxes
 from ..ops.elementwise import BINARY, UNARY
+from ..ops.linalg import LINEAR, LONG_LINEAR, LONG_MATMUL, MATMUL
 from ..ops.table import Op
 from ..tensor.tensor import Tensor
 from .batching import aligned
+from .steps import Attributes, elements_of
 from .trace import Call, Trace
 
 
@@ -25,6 +29,7 @@ def _forms(op: Op) -> set[Op | None]:
 
 _MULTIPLY, _ADD, _SUBTRACT = (_forms(BINARY[name]) for name in ("multiply", "add", "subtract"))
 _NEGATIVE = _forms(UNARY["negative"])
+_LINEAR, _MATRICES = {LINEAR, LONG_LINEAR}, {LINEAR, LONG_LINEAR, MATMUL, LONG_MATMUL}
 
 
 class Product(NamedTuple):
@@ -48,11 +53,40 @@ class Products:
         Of one of the batch.
     seen : callable
         The value of a tensor of the trace, and whether it has the axis.
+    size : int
+        Of the batch.
+    units : tuple of int, optional
+        A variable that is a unit vector, those of the batch in order, and the number of the first.
     """
 
-    def __init__(self, trace: Trace, seen: Callable[[Tensor], tuple[Tensor, bool]]) -> None:
-        self._trace, self._seen = trace, seen
+    def __init__(self, trace: Trace, seen: Callable[[Tensor], tuple[Tensor, bool]], size: int,
+                 units: tuple[int, int] | None) -> None:
+        self._trace, self._seen, self._size = trace, seen, size
+        self._unit, self._first = units or (-1, 0)
         self._found: dict[int, Product] = {}
+
+    def column(self, call: Call) -> Tensor | None:
+        """The result for each of the batch of a product of a matrix with a unit vector: some rows of the matrix."""
+        if self._unit < 0 or call.op not in _MATRICES or call.variable in self._trace.given:
+            return None
+        a, b = call.inputs[:2]
+        if call.op in _LINEAR:
+            return self._rows(b, True) if self._is_unit(a) and not _has_bias(call) else None
+        return (self._rows(b, False) if self._is_unit(a) and b.ndim == 2 else
+                self._rows(a, True) if self._is_unit(b) and a.ndim == 2 else None)
+
+    def _rows(self, t: Tensor, transposed: bool) -> Tensor | None:
+        """The rows of a matrix, or its columns, that belong to the unit vectors."""
+        matrix, has_axis = self._seen(t)
+        if has_axis:
+            return None
+        matrix = swapaxes(matrix, 0, 1) if transposed else matrix
+        return matrix[self._first:self._first + self._size]
+
+    def _is_unit(self, t: Tensor) -> bool:
+        """Whether a tensor is the unit vector, perhaps as a row or a column."""
+        return (self._trace.owns(t) and t.node.variable == self._unit
+                and max(t.shape, default=0) == t.size == elements_of(t))
 
     def pop(self, variable: int) -> Product | None:
         """What a variable is, if it is such a product that has not been computed."""
@@ -101,6 +135,11 @@ class Products:
         whole = found is not None and t.offset == 0 and t.shape == found.shape and (
             t.strides == contiguous_strides(t.shape))
         return found if whole else None
+
+
+def _has_bias(call: Call) -> bool:
+    row: Any = call.op.row
+    return Attributes(row, (0,) * row.first_place() + call.attributes).map.has_bias
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

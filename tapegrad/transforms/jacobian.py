@@ -50,13 +50,13 @@ class Jacobian(Transformation):
 def _products(run: Evaluation, reverse: bool) -> list[Tensor]:
     """`Evaluation.products` with all unit vectors of the outputs, or of the sources; in chunks if they are many."""
     like = run.outputs if reverse else run.sources
-    total, rows = sum([t.size for t in like]), run.rows_at_once(AT_ONCE)
+    total, rows, single = sum([t.size for t in like]), run.rows_at_once(AT_ONCE), len(like) == 1
     if total <= rows:
-        return run.products(_units(like, 0, total), reverse)
+        return run.products(_units(like, 0, total), reverse, 0 if single else None)
     eye = Tensor(np.eye(rows, dtype=run.dtype))
     if state.capture is not None and run.sources[0].size:  # computed in the recording, which would keep constants
         eye = add(eye, apply_unary(UNARY["nothing"], reshape(run.sources[0], (-1,))[:1])).detach()
-    parts = [run.products(_units(like, first, min(first + rows, total), eye), reverse)
+    parts = [run.products(_units(like, first, min(first + rows, total), eye), reverse, first if single else None)
              for first in range(0, total, rows)]
     return [concatenate(found) for found in zip(*parts)]
 

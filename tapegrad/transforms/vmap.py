@@ -65,10 +65,11 @@ class Vmap(Transformation):
 
 
 def mapped(function: Callable, leaves: Sequence[Any], axes: Sequence[bool], size: int, dtype: np.dtype,
-           derives: bool = False) -> tuple[list[tuple[Any, bool]], Any]:
+           derives: bool = False, first: int | None = None) -> tuple[list[tuple[Any, bool]], Any]:
     """A function of some leaves, for each along the first axis of those of `axes`.
 
-    With `derives` it is a walk along a graph, whose products may be computed in any order.
+    With `derives` it is a walk along a graph, whose products may be computed in any order. Where its only leaf is a
+    unit vector, and those of the batch are in order, `first` is the number of the first.
 
     Returns
     -------
@@ -81,7 +82,8 @@ def mapped(function: Callable, leaves: Sequence[Any], axes: Sequence[bool], size
         symbols = [trace.input(t.shape[1:], t.dtype, t.requires_grad) if axis else t for t, axis in zip(leaves, axes)]
         result = function(*symbols)
     values = {s.node.variable: t for s, t, axis in zip(symbols, leaves, axes) if axis}
-    return run(trace, [t for t in flatten(result)[0]], values, size, derives), result
+    units = None if first is None else (symbols[0].node.variable, first)
+    return run(trace, [t for t in flatten(result)[0]], values, size, derives, units), result
 
 
 def with_axis(t: Tensor, has_axis: bool, size: int) -> Tensor:
@@ -90,8 +92,11 @@ def with_axis(t: Tensor, has_axis: bool, size: int) -> Tensor:
 
 
 def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size: int,
-        derives: bool = False) -> list[tuple[Any, bool]]:
-    """Run a trace for a batch: `values` are those of variables, along a leading axis; `derives` as for `mapped`."""
+        derives: bool = False, units: tuple[int, int] | None = None) -> list[tuple[Any, bool]]:
+    """Run a trace for a batch: `values` are those of variables, along a leading axis; `derives` as for `mapped`.
+
+    `units` are the variable that is a unit vector, if there is one, and the number of the first.
+    """
     known: dict[int, tuple[Tensor, bool]] = {v: (_flat(t, True), True) for v, t in values.items()}
     needed = {t.node.variable for t in results if isinstance(t, Tensor) and trace.owns(t)}
     calls = []
@@ -115,7 +120,7 @@ def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size
             found = view(flat, t.offset, t.shape, t.strides)
         return found if t.requires_grad or not found.requires_grad else found.detach(), has_axis
 
-    products = Products(trace, seen)
+    products = Products(trace, seen, size, units)
     for call in reversed(calls):
         if derives and products.takes(call):
             continue
@@ -123,7 +128,8 @@ def run(trace: Trace, results: Sequence[Any], values: Mapping[int, Tensor], size
         operands, axes = [t for t, _ in pairs], [axis for _, axis in pairs]
         has_axis = any(axes) or call.draws
         if has_axis:
-            y = batch(call, size, operands, axes)
+            y = products.column(call)
+            y = batch(call, size, operands, axes) if y is None else y
         else:
             y = record(call.op, operands, call.shape, call.attributes, dtype=call.dtype, out_dtype=call.out_dtype,
                        aux=call.aux, added=call.added, always=call.random, summed=call.summed)

@@ -60,9 +60,9 @@ def test_a_large_jacobian_is_computed_in_chunks(transform, nbytes, through, monk
     whole = transform(f, argnums=(0, 1))(B, V)
     calls, products = [], Evaluation.products
 
-    def counted(self, seeds, reverse):
+    def counted(self, seeds, *how):
         calls.append(len(seeds[0]))
-        return products(self, seeds, reverse)
+        return products(self, seeds, *how)
 
     monkeypatch.setattr(MODULE, "AT_ONCE", nbytes)
     monkeypatch.setattr(Evaluation, "products", counted)
@@ -375,3 +375,41 @@ def test_directions_that_meet_a_sum_of_different_slopes():
         np.testing.assert_allclose(by_x[:, k, k], [y[k], 1.0, -2.0 * x[k], 1.0])
         np.testing.assert_allclose(by_y[:, k, k], [x[k], -1.0, 0.0, 1.0])
     assert not by_x[:, 0, 1].any() and not by_y[:, 1, 0].any()
+
+
+def times(w, b=None):
+    """x -> w x + b, as a linear layer."""
+    return lambda x: tg.linear(x, w, b)
+
+
+MATRICES = {"linear": times(A), "linear with a bias": times(A, np.array([1.0, 2.0])),
+            "matrix times vector": lambda x: tg.matmul(A, x), "vector times matrix": lambda x: tg.matmul(x, A.T),
+            "row times matrix": lambda x: tg.matmul(x.reshape(1, 3), A.T)[0],
+            "matrix times column": lambda x: tg.matmul(A, x.reshape(3, 1))[:, 0],
+            "matrix times columns": lambda x: tg.matmul(A, tg.stack([x, 2.0 * x], axis=1))[:, 0]}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("transform", JACOBIANS)
+@pytest.mark.parametrize("name", MATRICES)
+def test_a_matrix_times_all_unit_vectors_is_the_matrix(name, transform, chunked, monkeypatch):
+    if chunked:
+        monkeypatch.setattr(MODULE, "AT_ONCE", 1)
+    f, x = MATRICES[name], np.array([0.5, -1.0, 2.0])
+    inner = np.cos(np.sin(x))[None] * np.cos(x)
+    for through in (lambda f: f, tg.compile):
+        np.testing.assert_allclose(through(transform(f))(x), A, rtol=1e-14)
+        np.testing.assert_allclose(through(transform(lambda x: tg.exp(f(x)) * 2.0))(x),
+                                   2.0 * np.exp(f(tg.tensor(x)).numpy())[:, None] * A, rtol=1e-13)
+        np.testing.assert_allclose(through(transform(lambda x: f(tg.sin(tg.sin(x)))))(x), A * inner, rtol=1e-13)
+
+
+@pytest.mark.parametrize("transform", [tg.jacfwd, tg.jacrev])
+def test_no_product_with_unit_vectors_is_computed(transform):
+    rng = np.random.default_rng(0)
+    v, w, x = rng.normal(size=(30, 20)), rng.normal(size=(30, 30)), rng.normal(size=20)
+    recorded = tg.compile(lambda x, v, w: transform(lambda x: tg.linear(tg.tanh(tg.linear(x, v)), w))(x))
+    expected = w @ ((1.0 - np.tanh(v @ x) ** 2)[:, None] * v)
+    np.testing.assert_allclose(recorded(x, v, w).numpy(), expected, rtol=1e-11, atol=1e-12)
+    products = [shape for op, shape in instructions(recorded) if op in ("linear", "matmul") and shape.count(",")]
+    assert len(products) == 1
