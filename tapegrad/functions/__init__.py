@@ -41,7 +41,7 @@ from .normalization import *  # noqa: F403
 from .padding import pad  # noqa: F401
 from .pooling import *  # noqa: F403
 from .reductions import *  # noqa: F403
-from .reductions import linear_recurrence  # noqa: F401
+from .reductions import exclusive_prod, linear_recurrence  # noqa: F401
 from .sorting import *  # noqa: F403
 from .truth import *  # noqa: F403
 

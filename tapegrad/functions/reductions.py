@@ -195,6 +195,11 @@ def _running(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
     return _along(name, x, axis, dim)
 
 
+def exclusive_prod(x: Any) -> Tensor:
+    """``y[..., k]`` is the product of all ``x[..., j]`` but that of ``j = k``."""
+    return _along("exclusive_prod", x, -1, None)
+
+
 def linear_recurrence(a: Any, x: Any, back: bool) -> Tensor:
     """``y[..., k] = x[..., k] + a[..., k] * y[..., k - 1]``, or from the last to the first the transpose of it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.language import cast, wide
+from ..engine.language import cast, device, wide
 from ..engine.mathematics import vecmath as m
 from ..engine.mathematics.sums import grown, parts_of_total, restored
 from ..engine.row import Input, Output, Row, contiguous
@@ -13,6 +13,8 @@ from .table import Op
 
 #: elements of a running sum of float64 numbers that are added up before they are added to what comes before
 RUN = 32
+#: elements of a row up to which products of all but one are multiplied out, for each by itself
+MULTIPLIED = 256
 
 
 def prod_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
@@ -29,13 +31,41 @@ def prod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, st
     size = m.abs(result)
     safe = size > 1e-30 and size < 1e30
     for k in range(n):
-        others = wide(cast(1.0, f))
-        if safe:
-            others = wide(result / f[x + k])
-        else:
-            for j in range(n):
-                others *= wide(f[x + j]) if j != k else 1.0
+        others = wide(result / f[x + k]) if safe else multiplied_out(f, x, n, k)
         accumulate(f, dx + k, cast(wide(f[g]) * others, f), store)
+    return 0
+
+
+@device
+def multiplied_out(f: Any, x: int, n: int, k: int) -> Any:
+    """Product of all elements of a row but `k`, as a float64."""
+    product = wide(cast(1.0, f))
+    for j in range(n):
+        product *= wide(f[x + j]) if j != k else 1.0
+    return product
+
+
+def others_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
+    """y_k = product of all x but x_k, as in `prod_row_adjoint`."""
+    product = wide(cast(1.0, f))
+    for k in range(n):
+        product *= wide(f[x + k])
+    size = m.abs(product)
+    safe = size > 1e-30 and size < 1e30
+    for k in range(n):
+        f[y + k] = cast(product / wide(f[x + k]) if safe else multiplied_out(f, x, n, k), f)
+    return 0
+
+
+def others_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
+    """dx_j += sum of g_k times the product of all x but x_j and x_k: s = s x_i + g_i p, p = p x_i over i but j."""
+    for j in range(n):
+        total, product = wide(cast(0.0, f)), wide(cast(1.0, f))
+        for k in range(n):
+            if k != j:
+                total = total * wide(f[x + k]) + wide(f[g + k]) * product
+                product *= wide(f[x + k])
+        accumulate(f, dx + j, cast(total, f), store)
     return 0
 
 
@@ -172,8 +202,27 @@ def reversed_(x: Any) -> Any:
 
 
 def others(r: Any, t: Any) -> Any:
-    """Product of those before, times that of those behind: no division, so that zeros are not special."""
-    return before(t.cumprod(r.x, 1), 1.0, t) * reversed_(before(t.cumprod(reversed_(r.x), 1), 1.0, t))
+    """Products of all elements but one, within the range of numbers where these are; of many not so, but quickly."""
+    if r.n <= MULTIPLIED:
+        return t.exclusive_prod(r.x)
+    ahead, behind = around(r.x, t)
+    return ahead * behind
+
+
+def around(x: Any, t: Any) -> tuple[Any, Any]:
+    """By element of a row the product of those before, and of those behind: no division, so that zeros may stand."""
+    return before(t.cumprod(x, 1), 1.0, t), reversed_(before(t.cumprod(reversed_(x), 1), 1.0, t))
+
+
+def to_others(r: Any, g: Any, t: Any) -> Any:
+    """dx_j = sum of g_k times the product of all but x_j and x_k, of k before j and of k behind j."""
+
+    def running(x: Any, z: Any) -> Any:
+        """s_j = x_(j-1) s_(j-1) + z_(j-1)."""
+        return t.linear_recurrence(before(x, 1.0, t), before(z, 0.0, t), False)
+
+    ahead, behind = around(r.x, t)
+    return running(r.x, g * ahead) * behind + ahead * reversed_(running(reversed_(r.x), reversed_(g * behind)))
 
 
 def to_cumprod(r: Any, g: Any, t: Any) -> Any:
@@ -187,6 +236,8 @@ def by_cumprod(r: Any, d: Any, t: Any) -> Any:
 
 
 PROD = rows("prod", prod_row, prod_row_adjoint, "y x", True, "product", weights=others)
+EXCLUSIVE_PROD = rows("exclusive_prod", others_row, others_row_adjoint, "x", False, "products of all but one",
+                      to_others, to_others)
 CUMSUM = rows("cumsum", cumsum_row, cumsum_row_adjoint, "", False, "running sum",
               lambda r, g, t: reversed_(t.cumsum(reversed_(g), 1)), lambda r, d, t: t.cumsum(d, 1))
 CUMPROD = rows("cumprod", cumprod_row, cumprod_row_adjoint, "y x", False, "running product", to_cumprod, by_cumprod)

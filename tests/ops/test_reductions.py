@@ -225,6 +225,29 @@ def test_second_derivatives_of_products_are_exact_at_zeros():
     np.testing.assert_array_equal(third, np.abs(np.linalg.det(np.eye(3)[np.indices((3, 3, 3)).transpose(1, 2, 3, 0)])))
 
 
+def test_derivatives_of_products_are_within_the_range_of_numbers_where_the_product_is():
+    a, b = np.float32(1e30), np.float32(1e-30)
+    x, expected = np.array([a, a, b, b]), np.array([b, b, a, a])
+    for function in (tg.grad, tg.jacrev, tg.jacfwd):
+        for through in (lambda f: f, tg.compile):
+            np.testing.assert_allclose(through(function(tg.prod))(x), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 256, 257])
+def test_products_of_all_but_one_whether_multiplied_out_or_not(n):
+    x = np.random.default_rng(n).uniform(0.9, 1.1, (2, n)) * np.where(np.arange(n) % 2, 1.0, -1.0)
+    for zero in (None, 0, n - 1):
+        if zero is not None:
+            x[0, zero] = 0.0
+        others = [[np.prod(np.delete(row, k)) for k in range(n)] for row in x]
+        np.testing.assert_allclose(tg.jacrev(lambda x: tg.prod(x, 1))(x)[[0, 1], [0, 1]], others, rtol=1e-12)
+        if n < 20:
+            expected = [[[0.0 if j == k else np.prod(np.delete(row, [j, k])) for j in range(n)] for k in range(n)]
+                        for row in x]
+            for row, hessian in zip(x, expected):
+                np.testing.assert_allclose(tg.hessian(tg.prod)(row), hessian, rtol=1e-12, atol=0.0)
+
+
 @pytest.mark.parametrize("ddof", [0, 3])
 @pytest.mark.parametrize("name", ["var", "std"])
 def test_rules_of_spreads_of_equal_numbers_and_of_none_are_those_of_the_adjoint(name, ddof):

@@ -18,7 +18,7 @@ from tapegrad.functions.apply import apply_binary, apply_unary
 from tapegrad.functions.attention import rotary_embedding
 from tapegrad.functions.embedding import embedding_bag, spread_bags
 from tapegrad.functions.gathering import gather_along
-from tapegrad.functions.reductions import linear_recurrence
+from tapegrad.functions.reductions import exclusive_prod, linear_recurrence
 from tapegrad.ops.elementwise import BINARY, UNARY
 from tapegrad.ops.few import SCALED_TOTALS, TOTALS
 from tapegrad.ops.mapped import Mapped
@@ -177,6 +177,7 @@ FUNCTIONS = {
     "dropout": (lambda x: F.dropout(x, 0.5), [X]),
     "rotary": (lambda x: rotary_embedding(x), [draw(2, 3, 4)]),
     "embedding bag": (lambda w: embedding_bag(np.array([[1, 2], [2, 0]]), w), [X]),
+    "products of all but one": (exclusive_prod, [X]),
     "recurrence": (lambda a, x: linear_recurrence(a, x, False), [X, Y]),
     "recurrence from the last": (lambda a, x: linear_recurrence(a, x, True), [X, Y]),
     "last by index": (lambda x: gather_along(x, 0, tg.tensor(INDEX[:, None]), (3, 4), True, True), [X]),

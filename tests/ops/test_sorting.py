@@ -5,6 +5,7 @@ import pytest
 
 import tapegrad as tg
 from tapegrad.errors import ArgumentError, CaptureError, IndexRangeError, ShapeError
+from tapegrad.functions.reductions import exclusive_prod
 
 from .contract import Case, OpContract, grid, uniform
 from .derivatives import Derivatives
@@ -12,6 +13,10 @@ from .derivatives import Derivatives
 
 def best(x, k, axis, sign=-1.0):
     return np.take(np.sort(sign * x, axis=axis), range(k), axis) * sign
+
+
+def others(x):
+    return np.stack([np.prod(np.delete(x, k, -1), -1) for k in range(x.shape[-1])], -1)
 
 
 class TestOrder(OpContract, Derivatives):
@@ -26,6 +31,10 @@ class TestOrder(OpContract, Derivatives):
         Case("topk least", lambda x: tg.topk(x, 1, 1, largest=False)[0], lambda x: best(x, 1, 1, 1.0),
              (grid((2, 6, 2), 7),), ties=False),
         Case("cumprod", lambda x: tg.cumprod(x, 1), lambda x: np.cumprod(x, 1), (uniform((3, 5), -1.5, 1.5, 8),)),
+        Case("products of all but one", exclusive_prod, others, (uniform((2, 5), -1.5, 1.5, 8),)),
+        Case("products of all but one of one", exclusive_prod, others, (uniform((2, 1), 0.5, 1.5, 8),)),
+        Case("products of all but one with zeros", exclusive_prod, others,
+             (np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 4.0]]),)),
         Case("cumprod first axis", lambda x: tg.cumprod(x, axis=0), lambda x: np.cumprod(x, 0),
              (uniform((4, 2, 2), 0.5, 1.5, 9),)),
         Case("cumprod flattened", tg.cumprod, np.cumprod, (uniform((2, 3), 0.5, 1.5, 10),)),

@@ -13,7 +13,7 @@ from tapegrad.functions.apply import apply_binary, apply_unary
 from tapegrad.functions.embedding import spread_bags
 from tapegrad.functions.gathering import gather_along
 from tapegrad.functions.recurrence import gru_layer, lstm_layer, rnn_layer
-from tapegrad.functions.reductions import linear_recurrence
+from tapegrad.functions.reductions import exclusive_prod, linear_recurrence
 from tapegrad.ops.elementwise import BINARY, UNARY
 from tapegrad.ops.mapped import Mapped
 from tapegrad.ops.table import OPS
@@ -82,6 +82,7 @@ CASES = {
     "gather": (lambda x, i: tg.gather(x, 1, i), M, integers(4, 3, 2)),
     "take along": (lambda x, i: tg.take_along_axis(x, i, 0), M, integers(3, 2, 4)),
     "gather last": (lambda x, i: gather_along(x, 1, i, i.shape, False, True), M, integers(4, 3, 2)),
+    "products of all but one": (exclusive_prod, M),
     "recurrence": (lambda a, x: linear_recurrence(a, x, True), M, floats(3, 4, low=0.1)),
     "scatter": (lambda x, i, s: tg.scatter(x, 1, i, s), M, integers(4, 3, 2), floats(3, 2)),
     "scatter add": (lambda x, i, s: tg.scatter_add(x, 0, i, s), M, integers(3, 2, 4), floats(2, 4)),
