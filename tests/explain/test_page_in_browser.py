@@ -363,6 +363,34 @@ def test_nan_is_shown_and_marked(opened):
     assert page.rows(".bad")["f"][0] == "nan"
 
 
+def test_a_walk_without_reverse_ends_with_the_output(opened):
+    explanation = samples.lecture()
+    explanation["reverse"], explanation["memory"] = [], []
+    for node in explanation["nodes"]:
+        node["adjoint"] = None
+    for edge in explanation["edges"]:
+        edge["wanted"], edge["contribution"], edge["numbers"] = False, None, None
+    page = opened(explanation)
+    page.press("End")
+    assert page.last == 2 and page.rows()["f"][0] == "-12" and page.text("#live-bytes") == ""
+
+
+def test_a_single_node_is_a_page_too(opened):
+    r = samples.Recorder("x")
+    page = opened(r.explanation(r.leaf("x", 3)))
+    page.press("End")
+    assert page.last == 1 and page.rows() == {"x": ("3", "input", "", "1")}
+
+
+def test_markup_in_names_is_text(opened):
+    explanation = samples.lecture()
+    explanation["title"] = explanation["nodes"][0]["name"] = "</script><img src=x onerror=alert(1)>"
+    page = opened(explanation)
+    page.press("End", "ArrowDown")
+    assert page.text("h1") == explanation["title"] and page.rows()[explanation["title"]][0] == "-2"
+    assert page.tab.locator("img").count() == 0
+
+
 # -------------------------------------------------------------- 2,000 nodes
 
 

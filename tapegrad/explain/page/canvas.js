@@ -1,17 +1,37 @@
 // Drawing on the two canvases of the graph: edges below, which change with the view alone, and nodes above them.
 
 const FONT = '"DejaVu Sans", "Segoe UI", system-ui, sans-serif';
-const BOLD = `600 13px ${FONT}`, SMALL = `11px ${FONT}`, FIGURE = `12px ${FONT}`;
+const BOLD = `600 13px ${FONT}`,
+  SMALL = `11px ${FONT}`,
+  FIGURE = `12px ${FONT}`;
 const HISTOGRAM = 36; // width of a small histogram
 const DETAIL = 0.42; // the scale from which texts are drawn
 
-const edgesCanvas = document.getElementById("edges"), nodesCanvas = document.getElementById("nodes");
-const edgesPen = edgesCanvas.getContext("2d"), nodesPen = nodesCanvas.getContext("2d");
+const edgesCanvas = document.getElementById("edges"),
+  nodesCanvas = document.getElementById("nodes");
+const edgesPen = edgesCanvas.getContext("2d"),
+  nodesPen = nodesCanvas.getContext("2d");
 
 let colours = {};
 function readColours() {
   const style = getComputedStyle(document.documentElement);
-  const names = ["back", "panel", "ink", "dim", "rule", "box", "box-edge", "value", "adjoint", "derivative", "lit", "path", "bad", "leaf", "later"];
+  const names = [
+    "back",
+    "panel",
+    "ink",
+    "dim",
+    "rule",
+    "box",
+    "box-edge",
+    "value",
+    "adjoint",
+    "derivative",
+    "lit",
+    "path",
+    "bad",
+    "leaf",
+    "later",
+  ];
   for (const name of names) colours[name] = style.getPropertyValue(`--${name}`).trim();
 }
 
@@ -28,8 +48,10 @@ function widthOfText(words, font) {
 
 const shortened = (words, most) => (words.length > most ? `${words.slice(0, most - 1)}\u2026` : words);
 // a name inside its module's box goes without the module's
-const localName = (item) => (item.module === undefined && item.shown.module && item.shown.name.startsWith(`${item.shown.module}.`)
-  ? item.shown.name.slice(item.shown.module.length + 1) : itemName(item));
+const localName = (item) =>
+  item.module === undefined && item.shown.module && item.shown.name.startsWith(`${item.shown.module}.`)
+    ? item.shown.name.slice(item.shown.module.length + 1)
+    : itemName(item);
 const nameText = (item) => shortened(localName(item), 26);
 const detailText = (item) => shortened(itemDetail(item), 28);
 const sizeText = (item) => (item.module === undefined && item.shown.shape.length ? shapeText(item.shown.shape) : "");
@@ -38,7 +60,10 @@ function boxWidth(item) {
   const size = sizeText(item);
   const title = widthOfText(nameText(item), BOLD) + (size ? 6 + widthOfText(size, SMALL) : 0);
   const figures = [item.shown.value, item.shown.adjoint].map((q) => figureWidth(q));
-  return Math.max(48, title + 20, widthOfText(detailText(item), SMALL) + 20, ...figures) + (item.module === undefined ? 0 : 20);
+  return (
+    Math.max(48, title + 20, widthOfText(detailText(item), SMALL) + 20, ...figures) +
+    (item.module === undefined ? 0 : 20)
+  );
 }
 
 const figureWidth = (q) => (q ? widthOfText(figureText(q), FIGURE) + (q.histogram ? HISTOGRAM + 6 : 0) : 0);
@@ -46,14 +71,16 @@ const figureWidth = (q) => (q ? widthOfText(figureText(q), FIGURE) + (q.histogra
 // tensors as norm and histogram, scalars as their number
 function figureText(q) {
   if (scalar(q)) return text(q.number);
-  const bad = [q.nan && `${q.nan} nan`, q.infinite && `${q.infinite} inf`].filter(Boolean).join(", ");
-  return `\u2016\u00b7\u2016 ${text(q.norm)}${bad ? ` ${bad}` : ""}`;
+  return badText(q) || `\u2016\u00b7\u2016 ${text(q.norm)}`;
 }
 
 function edgeLabel(edge) {
   if (edge.derivative !== null && edge.derivative !== undefined) return text(edge.derivative);
-  if (edge.jacobian && edge.jacobian.norm !== null && edge.jacobian.norm !== undefined) return `\u2016J\u2016 ${text(edge.jacobian.norm)}`;
-  return edge.jacobian ? `J ${edge.jacobian.shape.map((shape) => shape.reduce((a, b) => a * b, 1)).join("\u00d7")}` : "";
+  if (edge.jacobian && edge.jacobian.norm !== null && edge.jacobian.norm !== undefined)
+    return `\u2016J\u2016 ${text(edge.jacobian.norm)}`;
+  return edge.jacobian
+    ? `J ${edge.jacobian.shape.map((shape) => shape.reduce((a, b) => a * b, 1)).join("\u00d7")}`
+    : "";
 }
 
 // what an edge carries in its step of the reverse walk, with the numbers of the product where there is room
@@ -66,7 +93,9 @@ function contributionLabel(edge) {
 
 const STRONG = `600 12px ${FONT}`;
 const labelWidth = ({ edges }) =>
-  edges.length === 1 ? Math.max(widthOfText(edgeLabel(edges[0]), SMALL), widthOfText(contributionLabel(edges[0]), STRONG)) : 0;
+  edges.length === 1
+    ? Math.max(widthOfText(edgeLabel(edges[0]), SMALL), widthOfText(contributionLabel(edges[0]), STRONG))
+    : 0;
 
 function trace(pen, link, detail) {
   const { points, bend } = link;
@@ -83,7 +112,8 @@ function trace(pen, link, detail) {
 }
 
 function arrow(pen, link, scale) {
-  const x = link.points.at(-2), y = link.points.at(-1);
+  const x = link.points.at(-2),
+    y = link.points.at(-1);
   const size = 7 / Math.max(scale, 0.7);
   const slope = link.bend * 0.5;
   pen.moveTo(x, y);
@@ -97,7 +127,8 @@ function labelPlace(link) {
   const points = link.points;
   const long = points.length - 4;
   const crowded = link.target.into.length > link.source.out.length;
-  const at = crowded ? 0 : long, t = crowded ? 0.42 : 0.55;
+  const at = crowded ? 0 : long,
+    t = crowded ? 0.42 : 0.55;
   const [x0, y0, x1, y1] = points.slice(at, at + 4);
   const s = t * t * (3 - 2 * t);
   return [x0 + (x1 - x0) * t, y0 + (y1 - y0) * s + link.bend * 33];
@@ -138,22 +169,32 @@ function drawFigure(pen, words, histogram, x, y, colour) {
 
 function drawItem(pen, item, step, look) {
   const { x, y, width, shown } = item;
-  const left = x - width / 2, top = y - BOX / 2;
+  const left = x - width / 2,
+    top = y - BOX / 2;
   const known = hasValue(shown, step);
   const adjoint = adjointAt(shown, step);
   pen.globalAlpha = known ? 1 : 0.55;
   pen.fillStyle = shown.kind === "op" || item.module !== undefined ? colours.box : colours.leaf;
-  pen.strokeStyle = shown.spoilt && known ? colours.bad : look.colour || colours["box-edge"];
-  pen.lineWidth = look.colour ? 3 : 1.2;
+  const spoilt = spoiltAt(shown, step);
+  pen.strokeStyle = spoilt ? colours.bad : look.colour || colours["box-edge"];
+  pen.lineWidth = look.colour || spoilt ? 3 : 1.2;
   pen.setLineDash(known || look.colour ? [] : [4, 3]);
   pen.beginPath();
-  pen.roundRect(left, top, width, BOX, shown.kind === "op" && item.module === undefined ? 8 : item.module === undefined ? 20 : 2);
+  pen.roundRect(
+    left,
+    top,
+    width,
+    BOX,
+    shown.kind === "op" && item.module === undefined ? 8 : item.module === undefined ? 20 : 2,
+  );
   pen.fill();
   pen.stroke();
   pen.setLineDash([]);
   pen.textBaseline = "middle";
-  const name = nameText(item), size = sizeText(item);
-  const nameWidth = widthOfText(name, BOLD), sizeWidth = size ? 6 + widthOfText(size, SMALL) : 0;
+  const name = nameText(item),
+    size = sizeText(item);
+  const nameWidth = widthOfText(name, BOLD),
+    sizeWidth = size ? 6 + widthOfText(size, SMALL) : 0;
   const shift = item.module === undefined ? 0 : 8;
   pen.fillStyle = colours.ink;
   pen.font = BOLD;
@@ -189,22 +230,41 @@ function drawProgress(pen, item, step, left, top) {
 }
 
 function drawGroup(pen, group) {
-  const { left, right, top, bottom } = group.box;
+  const { boxes } = group;
+  const above = boxes.flatMap(({ left, right, top }) => [
+    [left, top],
+    [right, top],
+  ]);
+  const below = boxes.flatMap(({ left, right, bottom }) => [
+    [left, bottom],
+    [right, bottom],
+  ]);
   pen.fillStyle = colours.panel;
   pen.strokeStyle = colours.rule;
   pen.lineWidth = 1;
-  pen.beginPath();
-  pen.roundRect(left, top, right - left, bottom - top, 8);
+  rounded(pen, [...above, ...below.reverse()]);
   pen.fill();
   pen.stroke();
   pen.font = SMALL;
   pen.textBaseline = "middle";
   pen.fillStyle = colours.dim;
-  pen.fillText(groupLabel(group), left + 8, top + 9);
+  pen.fillText(groupLabel(group), boxes[0].left + 8, boxes[0].top + 9);
+}
+
+// a closed outline with round corners
+function rounded(pen, points) {
+  pen.beginPath();
+  points.forEach(([x, y], i) => {
+    const [before, after] = [points.at(i - 1), points[(i + 1) % points.length]];
+    const room = Math.min(Math.hypot(before[0] - x, before[1] - y), Math.hypot(after[0] - x, after[1] - y)) / 2;
+    if (!i) pen.moveTo((before[0] + x) / 2, (before[1] + y) / 2);
+    pen.arcTo(x, y, after[0], after[1], Math.min(7, room));
+  });
+  pen.closePath();
 }
 
 function groupLabel(group) {
   const kind = kindOf.get(group.path);
-  const most = Math.max(6, Math.floor((group.box.right - group.box.left - 20) / 6.4));
+  const most = Math.max(6, Math.floor((group.boxes[0].right - group.boxes[0].left - 20) / 6.4));
   return shortened(`\u2212 ${group.path}${kind ? ` \u00b7 ${kind}` : ""}`, most);
 }

@@ -30,8 +30,9 @@ for (const edge of explanation.edges) {
   edge.contributed = edge.wanted && reversed.has(edge.target) ? reversed.get(edge.target) : Infinity;
 }
 for (const node of nodes) {
-  node.contributions = node.from.filter((edge) => edge.contributed < Infinity).sort((a, b) => a.contributed - b.contributed);
-  node.spoilt = [node.value, node.adjoint].some((q) => q && (q.nan || q.infinite));
+  node.contributions = node.from
+    .filter((edge) => edge.contributed < Infinity)
+    .sort((a, b) => a.contributed - b.contributed);
 }
 
 const unlike = { nan: NaN, inf: Infinity, "-inf": -Infinity };
@@ -56,7 +57,9 @@ function text(x) {
   if (!Number.isFinite(x)) return x > 0 ? "inf" : "-inf";
   if (Number.isInteger(x) && Math.abs(x) < 1e9) return String(x === 0 ? 0 : x);
   const size = Math.abs(x);
-  return size >= 1e6 || size < 1e-4 ? String(Number(x.toPrecision(4)).toExponential()) : String(Number(x.toPrecision(5)));
+  return size >= 1e6 || size < 1e-4
+    ? String(Number(x.toPrecision(4)).toExponential())
+    : String(Number(x.toPrecision(5)));
 }
 
 const scalar = (q) => q !== null && q !== undefined && q.number !== null && q.number !== undefined;
@@ -66,6 +69,9 @@ function elementsText(x) {
   return Array.isArray(x) ? `[${x.map(elementsText).join(", ")}]` : text(x);
 }
 
+// how many elements of an array are no numbers
+const badText = (q) => [q.nan && `${q.nan} nan`, q.infinite && `${q.infinite} inf`].filter(Boolean).join(", ");
+
 // one line for a value or an adjoint: a number, few elements, or the norm
 function quantityText(q) {
   if (!q) return "";
@@ -74,12 +80,15 @@ function quantityText(q) {
     const all = elementsText(q.elements);
     if (all.length <= 24) return all;
   }
-  const bad = [q.nan && `${q.nan} nan`, q.infinite && `${q.infinite} inf`].filter(Boolean).join(", ");
-  return `\u2016\u00b7\u2016 ${text(q.norm)}${bad ? ` (${bad})` : ""}`;
+  return badText(q) || `\u2016\u00b7\u2016 ${text(q.norm)}`;
 }
 
 function bytesText(bytes) {
-  for (const [size, unit] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
+  for (const [size, unit] of [
+    [2 ** 30, "GiB"],
+    [2 ** 20, "MiB"],
+    [2 ** 10, "KiB"],
+  ]) {
     if (bytes >= size) return `${(bytes / size).toPrecision(3)} ${unit}`;
   }
   return `${bytes} B`;
@@ -93,7 +102,10 @@ function derivativeText(edge) {
   if (edge.derivative !== null && edge.derivative !== undefined) return text(edge.derivative);
   if (edge.jacobian) {
     const [to, from] = edge.jacobian.shape;
-    const norm = edge.jacobian.norm === null || edge.jacobian.norm === undefined ? "" : ` \u2016J\u2016 ${text(edge.jacobian.norm)}`;
+    const norm =
+      edge.jacobian.norm === null || edge.jacobian.norm === undefined
+        ? ""
+        : ` \u2016J\u2016 ${text(edge.jacobian.norm)}`;
     return `J ${[to, from].map((shape) => (shape.length ? shapeText(shape) : "1")).join("\u00d7")}${norm}`;
   }
   return "";
@@ -132,12 +144,23 @@ function sumOf(contributions) {
 // the adjoint after a step: none, a partial sum, or the whole
 function adjointAt(node, step) {
   if (!node.adjoint) return null;
-  if (node === output && seedStep <= step) return { text: quantityText(node.adjoint), quantity: node.adjoint, whole: true };
+  if (node === output && seedStep <= step)
+    return { text: quantityText(node.adjoint), quantity: node.adjoint, whole: true };
   const all = node.contributions.length;
   const many = received(node, step);
   if (!many) return null;
   if (many === all) return { text: quantityText(node.adjoint), quantity: node.adjoint, whole: true };
   const sum = sumOf(node.contributions.slice(0, many));
   const words = sum === null ? "" : elementsText(sum);
-  return { text: words && words.length <= 24 ? `${words} \u2026` : `${many} of ${all} \u2026`, quantity: null, whole: false };
+  return {
+    text: words && words.length <= 24 ? `${words} \u2026` : `${many} of ${all} \u2026`,
+    quantity: null,
+    whole: false,
+  };
+}
+
+// whether NaN or infinities are known in a value, or in an adjoint
+function spoiltAt(node, step) {
+  const spoilt = (q) => q && (q.nan || q.infinite);
+  return (hasValue(node, step) && spoilt(node.value)) || (spoilt(node.adjoint) && adjointAt(node, step) !== null);
 }

@@ -4,7 +4,11 @@ const kindOf = new Map(explanation.modules.filter((m) => m.path).map((m) => [m.p
 const prefixes = (path) => (path ? path.split(".").map((_, i, names) => names.slice(0, i + 1).join(".")) : []);
 for (const node of nodes) {
   // a parameter stands in the module that its name says
-  if (!node.module && node.kind === "parameter") node.module = prefixes(node.name).slice(0, -1).findLast((path) => kindOf.has(path)) || "";
+  if (!node.module && node.kind === "parameter")
+    node.module =
+      prefixes(node.name)
+        .slice(0, -1)
+        .findLast((path) => kindOf.has(path)) || "";
   if (node.module && !kindOf.has(node.module)) kindOf.set(node.module, "");
 }
 
@@ -12,7 +16,10 @@ for (const node of nodes) {
 const holders = new Map();
 function modulesOf(module) {
   if (!holders.has(module)) {
-    holders.set(module, prefixes(module).filter((path) => kindOf.has(path)));
+    holders.set(
+      module,
+      prefixes(module).filter((path) => kindOf.has(path)),
+    );
   }
   return holders.get(module);
 }
@@ -21,7 +28,10 @@ const modulePaths = [];
   const seen = new Set();
   for (const node of nodes) {
     for (const path of modulesOf(node.module)) {
-      if (!seen.has(path)) { seen.add(path); modulePaths.push(path); }
+      if (!seen.has(path)) {
+        seen.add(path);
+        modulePaths.push(path);
+      }
     }
   }
   modulePaths.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
@@ -47,7 +57,8 @@ function foldedView(folded) {
   }
   const links = new Map();
   for (const edge of explanation.edges) {
-    const source = viewOf.get(edge.source), target = viewOf.get(edge.target);
+    const source = viewOf.get(edge.source),
+      target = viewOf.get(edge.target);
     if (source === target) continue;
     const plain = source.module === undefined && target.module === undefined;
     const key = `${source.key} ${target.key}`;
@@ -60,11 +71,17 @@ function foldedView(folded) {
   }
   const all = [];
   for (const twins of links.values()) {
-    twins.forEach((link, i) => { link.bend = i - (twins.length - 1) / 2; all.push(link); });
+    twins.forEach((link, i) => {
+      link.bend = i - (twins.length - 1) / 2;
+      all.push(link);
+    });
   }
   const items = [...seen.values()];
   for (const item of items) {
-    item.order = item.members.reduce((first, { computed }) => (computed && (!first || computed < first) ? computed : first), 0);
+    item.order = item.members.reduce(
+      (first, { computed }) => (computed && (!first || computed < first) ? computed : first),
+      0,
+    );
   }
   return { items, links: all, viewOf };
 }

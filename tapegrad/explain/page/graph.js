@@ -1,20 +1,25 @@
 // The graph: where it is looked at from, what is lit, and the pointer on it.
 
 const graphBox = document.getElementById("graph");
-const camera = { x: 0, y: 0, scale: 1, moved: false }; // the point of the graph in the middle, pixels a unit, whether by the user
+// the point of the graph in the middle, pixels a unit, whether the user moved it
+const camera = { x: 0, y: 0, scale: 1, moved: false };
 let size = { width: 0, height: 0, ratio: 1 };
 let view = null;
-let edgesStale = true, nodesStale = false;
+let edgesStale = true,
+  nodesStale = false;
 
 function useView(folded) {
   view = foldedView(folded);
   layOut(view, boxWidth, labelWidth);
   for (const item of view.items) item.links = [];
-  for (const link of view.links) { link.target.links.push(link); }
+  for (const link of view.links) {
+    link.target.links.push(link);
+  }
   view.byX = [...view.items].sort((a, b) => a.x - b.x);
   view.widest = view.items.reduce((most, item) => Math.max(most, item.width), 0);
   view.spans = view.links.map((link) => {
-    const xs = link.points.filter((_, i) => i % 2 === 0), ys = link.points.filter((_, i) => i % 2);
+    const xs = link.points.filter((_, i) => i % 2 === 0),
+      ys = link.points.filter((_, i) => i % 2);
     return [least(xs), -least(xs.map((x) => -x)), least(ys) - 30, -least(ys.map((y) => -y)) + 30];
   });
   edgesStale = true;
@@ -54,13 +59,20 @@ function open() {
 
 function zoom(factor, x = size.width / 2, y = size.height / 2) {
   const scale = Math.max(0.004, Math.min(4, camera.scale * factor));
-  const dx = (x - size.width / 2) * (1 / camera.scale - 1 / scale), dy = (y - size.height / 2) * (1 / camera.scale - 1 / scale);
+  const dx = (x - size.width / 2) * (1 / camera.scale - 1 / scale),
+    dy = (y - size.height / 2) * (1 / camera.scale - 1 / scale);
   Object.assign(camera, { scale, moved: true, x: camera.x + dx, y: camera.y + dy });
   edgesStale = true;
 }
 
-const seenPlace = (x, y) => [(x - camera.x) * camera.scale + size.width / 2, (y - camera.y) * camera.scale + size.height / 2];
-const graphPlace = (x, y) => [(x - size.width / 2) / camera.scale + camera.x, (y - size.height / 2) / camera.scale + camera.y];
+const seenPlace = (x, y) => [
+  (x - camera.x) * camera.scale + size.width / 2,
+  (y - camera.y) * camera.scale + size.height / 2,
+];
+const graphPlace = (x, y) => [
+  (x - size.width / 2) / camera.scale + camera.x,
+  (y - size.height / 2) / camera.scale + camera.y,
+];
 
 // moves the camera where an item is out of sight
 function follow(item) {
@@ -78,20 +90,30 @@ function toGraph(pen) {
   pen.setTransform(1, 0, 0, 1, 0, 0);
   pen.clearRect(0, 0, width * ratio, height * ratio);
   const scale = camera.scale * ratio;
-  pen.setTransform(scale, 0, 0, scale, (width / 2 - camera.x * camera.scale) * ratio, (height / 2 - camera.y * camera.scale) * ratio);
+  pen.setTransform(
+    scale,
+    0,
+    0,
+    scale,
+    (width / 2 - camera.x * camera.scale) * ratio,
+    (height / 2 - camera.y * camera.scale) * ratio,
+  );
 }
 
 function seenPart() {
-  const [left, top] = graphPlace(0, 0), [right, bottom] = graphPlace(size.width, size.height);
+  const [left, top] = graphPlace(0, 0),
+    [right, bottom] = graphPlace(size.width, size.height);
   return { left, right, top, bottom };
 }
 
 function itemsIn({ left, right, top, bottom }) {
   const { byX, widest } = view;
-  let low = 0, high = byX.length;
+  let low = 0,
+    high = byX.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (byX[middle].x < left - widest / 2) low = middle + 1; else high = middle;
+    if (byX[middle].x < left - widest / 2) low = middle + 1;
+    else high = middle;
   }
   const found = [];
   for (; low < byX.length && byX[low].x <= right + widest / 2; low++) {
@@ -158,8 +180,11 @@ function drawNodes() {
 function drawDots(pen, items, looks, strong) {
   const step = state.step;
   const high = Math.max(BOX, Math.min(CELL, 3 * strong));
-  const kinds = [[colours.later, (item) => !hasValue(item.shown, step), 0, 1], [colours.value, (item) => hasValue(item.shown, step), 0, 1],
-    [colours.adjoint, (item) => adjointAt(item.shown, step), 0.5, 0.5]];
+  const kinds = [
+    [colours.later, (item) => !hasValue(item.shown, step), 0, 1],
+    [colours.value, (item) => hasValue(item.shown, step), 0, 1],
+    [colours.adjoint, (item) => adjointAt(item.shown, step), 0.5, 0.5],
+  ];
   for (const [colour, has, from, part] of kinds) {
     pen.fillStyle = colour;
     for (const item of items) {
@@ -167,11 +192,16 @@ function drawDots(pen, items, looks, strong) {
     }
   }
   for (const item of items) {
-    const colour = looks.items.get(item)?.colour || (item.shown.spoilt && hasValue(item.shown, step) && colours.bad);
+    const colour = looks.items.get(item)?.colour || (spoiltAt(item.shown, step) && colours.bad);
     if (!colour) continue;
     pen.strokeStyle = colour;
     pen.lineWidth = 3 * strong;
-    pen.strokeRect(item.x - item.width / 2 - 2 * strong, item.y - BOX / 2 - 2 * strong, item.width + 4 * strong, BOX + 4 * strong);
+    pen.strokeRect(
+      item.x - item.width / 2 - 2 * strong,
+      item.y - BOX / 2 - 2 * strong,
+      item.width + 4 * strong,
+      BOX + 4 * strong,
+    );
   }
 }
 
@@ -203,7 +233,8 @@ function drawLabels(pen, looks) {
 
 // what is lit: this step, what is pointed at with its inputs, the picked path
 function looksNow() {
-  const items = new Map(), links = new Map();
+  const items = new Map(),
+    links = new Map();
   const item = (node) => view.viewOf.get(node.id);
   const { path, picks, focus } = state;
   if (path) {
@@ -214,7 +245,8 @@ function looksNow() {
     const colour = now.walk === "forward" ? colours.value : colours.adjoint;
     if (now.walk !== "seed") {
       for (const link of item(now.node).links) {
-        if (link.edges.some((edge) => edge.target === now.node.id && (now.walk === "forward" || edge.wanted))) links.set(link, colour);
+        if (link.edges.some((edge) => edge.target === now.node.id && (now.walk === "forward" || edge.wanted)))
+          links.set(link, colour);
       }
     }
     items.set(item(now.node), { colour });
@@ -239,18 +271,22 @@ function draw() {
 function itemAt(x, y) {
   const [gx, gy] = graphPlace(x, y);
   const near = 3 / camera.scale;
-  return itemsIn({ left: gx, right: gx, top: gy, bottom: gy }).find((item) =>
-    Math.abs(item.x - gx) <= item.width / 2 + near && Math.abs(item.y - gy) <= CELL / 2 + near);
+  return itemsIn({ left: gx, right: gx, top: gy, bottom: gy }).find(
+    (item) => Math.abs(item.x - gx) <= item.width / 2 + near && Math.abs(item.y - gy) <= CELL / 2 + near,
+  );
 }
 
 function groupAt(x, y) {
   if (camera.scale < DETAIL) return undefined;
   const [gx, gy] = graphPlace(x, y);
-  return view.groups.findLast(({ box }) => gx >= box.left && gx <= box.right && gy >= box.top && gy <= box.top + 18);
+  return view.groups.findLast(
+    ({ boxes: [{ left, right, top }] }) => gx >= left && gx <= right && gy >= top && gy <= top + 18,
+  );
 }
 
 {
-  let grip = null, moved = false;
+  let grip = null,
+    moved = false;
   const place = (event) => {
     const box = nodesCanvas.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
@@ -282,7 +318,8 @@ function groupAt(x, y) {
     grip = null;
     if (!pressed) return;
     const [x, y] = place(event);
-    const item = itemAt(x, y), group = groupAt(x, y);
+    const item = itemAt(x, y),
+      group = groupAt(x, y);
     if (item && item.module !== undefined && x < seenPlace(item.x - item.width / 2 + 20, 0)[0]) unfold(item.module);
     else if (item) pick(item.shown);
     else if (group) fold(group.path);
@@ -291,10 +328,16 @@ function groupAt(x, y) {
     const item = itemAt(...place(event));
     if (item && item.module !== undefined) unfold(item.module);
   });
-  nodesCanvas.addEventListener("pointerleave", () => { if (!grip) pointAt(null); });
-  nodesCanvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), ...place(event));
-    changed();
-  }, { passive: false });
+  nodesCanvas.addEventListener("pointerleave", () => {
+    if (!grip) pointAt(null);
+  });
+  nodesCanvas.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), ...place(event));
+      changed();
+    },
+    { passive: false },
+  );
 }

@@ -15,26 +15,34 @@ function layOut(view, widthOf, labelWidthOf) {
   for (const link of links) link.points = route(link, chains.get(link), columns);
   view.columns = columns;
   view.groups = groupsOf(view);
-  const ends = [...items.map(edgesOfBox), ...view.groups.map(({ box }) => box)];
+  const ends = [...items.map(edgesOfBox), ...view.groups.flatMap(({ boxes }) => boxes)];
   view.bounds = {
-    left: least(ends.map((b) => b.left)), right: -least(ends.map((b) => -b.right)),
-    top: least(ends.map((b) => b.top)), bottom: -least(ends.map((b) => -b.bottom)),
+    left: least(ends.map((b) => b.left)),
+    right: -least(ends.map((b) => -b.right)),
+    top: least(ends.map((b) => b.top)),
+    bottom: -least(ends.map((b) => -b.bottom)),
   };
 }
 
 const least = (numbers) => numbers.reduce((a, b) => (b < a ? b : a), Infinity);
 
 const edgesOfBox = (item) => ({
-  left: item.x - item.width / 2, right: item.x + item.width / 2, top: item.y - CELL / 2, bottom: item.y + CELL / 2,
+  left: item.x - item.width / 2,
+  right: item.x + item.width / 2,
+  top: item.y - CELL / 2,
+  bottom: item.y + CELL / 2,
 });
 
 // links against the order of computation (into a folded module that is called twice) do not count
 const onward = (link) => link.source.order < link.target.order;
 
 function rank(items, links) {
-  for (const item of items) item.into = [], item.out = [], item.rank = 0;
+  for (const item of items) ((item.into = []), (item.out = []), (item.rank = 0));
   for (const link of links) {
-    if (onward(link)) { link.target.into.push(link); link.source.out.push(link); }
+    if (onward(link)) {
+      link.target.into.push(link);
+      link.source.out.push(link);
+    }
   }
   const ops = items.filter((item) => item.order).sort((a, b) => a.order - b.order);
   for (const item of ops) item.rank = 1 + item.into.reduce((most, { source }) => Math.max(most, source.rank), 0);
@@ -47,7 +55,10 @@ function rank(items, links) {
 // the layers' cells: one an item, and one for every layer that a link passes
 function cellsOf(items, links) {
   const layers = [];
-  const put = (cell) => { (layers[cell.rank] ||= []).push(cell); return cell; };
+  const put = (cell) => {
+    (layers[cell.rank] ||= []).push(cell);
+    return cell;
+  };
   const cellOf = new Map();
   const chains = new Map();
   const last = items.filter((item) => item.order).sort((a, b) => b.order - a.order);
@@ -75,7 +86,7 @@ function cellsOf(items, links) {
       for (let at = cell.rank + 1; at < end.rank; at++) {
         const next = put({ item: null, rank: at, before: [cell], after: [], weight: 3, y: 0 });
         cell.after.push(next);
-        chain.push(cell = next);
+        chain.push((cell = next));
       }
     }
     cell.after.push(end);
@@ -89,7 +100,10 @@ function cellsOf(items, links) {
 const span = (link) => link.target.rank - link.source.rank;
 
 function orderLayers(layers) {
-  const number = (layer) => layer.forEach((cell, i) => { cell.at = i; });
+  const number = (layer) =>
+    layer.forEach((cell, i) => {
+      cell.at = i;
+    });
   layers.forEach(number);
   for (let sweep = 0; sweep < 8; sweep++) {
     const down = sweep % 2 === 0;
@@ -97,7 +111,8 @@ function orderLayers(layers) {
       const at = down ? i : layers.length - 1 - i;
       for (const cell of layers[at]) {
         const others = down ? cell.before : cell.after;
-        cell.want = others.length ? others.reduce((sum, other) => sum + other.at / (layers[other.rank].length || 1), 0) / others.length
+        cell.want = others.length
+          ? others.reduce((sum, other) => sum + other.at / (layers[other.rank].length || 1), 0) / others.length
           : cell.at / layers[at].length;
       }
       layers[at] = together(layers[at], 0);
@@ -122,7 +137,8 @@ function together(cells, depth) {
 }
 
 // the module whose box holds an item; a folded module stands in its parent's
-const moduleOf = (item) => (item.module === undefined ? item.shown.module : item.module.split(".").slice(0, -1).join("."));
+const moduleOf = (item) =>
+  item.module === undefined ? item.shown.module : item.module.split(".").slice(0, -1).join(".");
 
 function separate(layers) {
   const gap = (a, b) => {
@@ -135,7 +151,9 @@ function separate(layers) {
     layer.offsets = [0];
     for (let i = 1; i < layer.length; i++) layer.offsets.push(layer.offsets[i - 1] + gap(layer[i - 1], layer[i]));
     const middle = layer.offsets.at(-1) / 2;
-    layer.forEach((cell, i) => { cell.y = layer.offsets[i] - middle; });
+    layer.forEach((cell, i) => {
+      cell.y = layer.offsets[i] - middle;
+    });
   }
   for (let sweep = 0; sweep < 9; sweep++) {
     for (let i = 0; i < layers.length; i++) {
@@ -149,7 +167,7 @@ function separate(layers) {
   }
 }
 
-// heights closest to what the cells want, in their order and apart by at least their separations: pool adjacent violators
+// heights closest to what the cells want, in order and apart by at least their separations: pool adjacent violators
 function isotonic(layer) {
   const blocks = [];
   layer.forEach((cell, i) => {
@@ -194,45 +212,59 @@ function route(link, chain, columns) {
   return points;
 }
 
-// boxes around unfolded modules, where nothing else stands inside
+// regions around unfolded modules, where nothing else stands inside: a box for each of their columns, side by side
 function groupsOf(view) {
   const groups = new Map();
   for (const item of view.items) {
-    const paths = modulesOf(moduleOf(item));
-    paths.forEach((path) => {
+    for (const path of modulesOf(moduleOf(item))) {
       if (!groups.has(path)) groups.set(path, []);
       groups.get(path).push(item);
-    });
+    }
   }
-  const deepest = new Map([...groups].map(([path]) => [path, 0]));
+  const inside = new Map(); // how many levels of modules a module holds
   for (const path of groups.keys()) {
-    modulesOf(path).slice(0, -1).reverse().forEach((parent, i) => {
-      deepest.set(parent, Math.max(deepest.get(parent) || 0, i + 1));
-    });
-  }
-  const boxes = [];
-  for (const [path, members] of groups) {
-    const room = 8 + 6 * Math.min(deepest.get(path), 3), head = 16 + 18 * Math.min(deepest.get(path), 3);
-    const parts = members.map(edgesOfBox);
-    const box = {
-      left: least(parts.map((b) => b.left)) - room, right: -least(parts.map((b) => -b.right)) + room,
-      top: least(parts.map((b) => b.top)) - head, bottom: -least(parts.map((b) => -b.bottom)) + room,
-    };
-    boxes.push({ path, members, box, depth: modulesOf(path).length });
+    const paths = modulesOf(path);
+    paths.forEach((parent, i) => inside.set(parent, Math.max(inside.get(parent) || 0, paths.length - 1 - i)));
   }
   const byX = [...view.items].sort((a, b) => a.x - b.x);
-  const clear = boxes.filter(({ members, box }) => {
-    const own = new Set(members);
-    let low = 0, high = byX.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (byX[middle].x < box.left) low = middle + 1; else high = middle;
-    }
-    for (; low < byX.length && byX[low].x <= box.right; low++) {
-      const { y } = byX[low];
-      if (y > box.top && y < box.bottom && !own.has(byX[low])) return false;
-    }
-    return true;
+  const regions = [...groups].map(([path, members]) => {
+    const levels = Math.min(inside.get(path), 3);
+    return { path, members, boxes: boxesOf(members, view.columns, 8 + 6 * levels, 16 + 18 * levels) };
   });
-  return clear.sort((a, b) => a.depth - b.depth);
+  return regions
+    .filter(({ members, boxes }) => boxes.every((box) => alone(new Set(members), box, byX)))
+    .sort((a, b) => modulesOf(a.path).length - modulesOf(b.path).length);
+}
+
+// boxes of the columns that members stand in; above the first is room for a label
+function boxesOf(members, columns, room, head) {
+  const ranks = new Map();
+  for (const item of members) {
+    if (!ranks.has(item.rank)) ranks.set(item.rank, []);
+    ranks.get(item.rank).push(edgesOfBox(item));
+  }
+  const sorted = [...ranks].sort((a, b) => a[0] - b[0]);
+  const middle = (rank) => (columns[rank - 1].right + columns[rank].left) / 2;
+  return sorted.map(([rank, parts], i) => ({
+    left: i ? middle(rank) : least(parts.map((b) => b.left)) - room,
+    right: i < sorted.length - 1 ? middle(sorted[i + 1][0]) : -least(parts.map((b) => -b.right)) + room,
+    top: least(parts.map((b) => b.top)) - (i ? room : head),
+    bottom: -least(parts.map((b) => -b.bottom)) + room,
+  }));
+}
+
+// whether no other item reaches into a box
+function alone(own, box, byX) {
+  let low = 0,
+    high = byX.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (byX[middle].x < box.left) low = middle + 1;
+    else high = middle;
+  }
+  for (; low < byX.length && byX[low].x <= box.right; low++) {
+    const { y } = byX[low];
+    if (y + BOX / 2 > box.top && y - BOX / 2 < box.bottom && !own.has(byX[low])) return false;
+  }
+  return true;
 }

@@ -17,7 +17,9 @@ let waiting = false;
 function changed() {
   if (waiting) return;
   waiting = true;
-  requestAnimationFrame(() => { if (waiting) render(); });
+  requestAnimationFrame(() => {
+    if (waiting) render();
+  });
 }
 
 function render() {
@@ -62,8 +64,11 @@ function chooseBy(many) {
   const item = rows[Math.max(0, Math.min(rows.length - 1, at))];
   pointAt(item.shown);
   follow(item);
-  document.getElementById("says").textContent = `${itemName(item)}: ${itemDetail(item)}${hasValue(item.shown, state.step) ? `, value ${describe(item.shown.value)}` : ""}${
-    adjointAt(item.shown, state.step) ? `, adjoint ${adjointAt(item.shown, state.step).text}` : ""}`;
+  const words = [`${itemName(item)}: ${itemDetail(item)}`];
+  if (hasValue(item.shown, state.step)) words.push(`value ${describe(item.shown.value)}`);
+  const adjoint = adjointAt(item.shown, state.step);
+  if (adjoint) words.push(`adjoint ${adjoint.text}`);
+  document.getElementById("says").textContent = words.join(", ");
 }
 
 function pick(node) {
@@ -73,7 +78,9 @@ function pick(node) {
   state.path = state.picks.length === 2 ? pathsBetween(...state.picks) : null;
   if (state.path) state.picks = [state.path.from, state.path.to];
   drawPath();
-  const words = pathBox.hidden ? "No path." : [...pathBox.children].map((part) => part.textContent.replace(/Clear$/, "")).join(". ");
+  const words = pathBox.hidden
+    ? "No path."
+    : [...pathBox.children].map((part) => part.textContent.replace(/Clear$/, "")).join(". ");
   document.getElementById("says").textContent = words;
   changed();
 }
@@ -88,7 +95,8 @@ function clearPath() {
 
 // --- folding
 
-function refold() {
+// folds and unfolds, then shows where that happened
+function refold(path) {
   useView(state.folded);
   useRows();
   state.focus = null;
@@ -97,17 +105,31 @@ function refold() {
     button.firstChild.textContent = state.folded.has(path) ? "+" : "\u2212";
   }
   open();
+  const there = view.byX.find((item) => item.module === path || (path && modulesOf(moduleOf(item)).includes(path)));
+  const { node } = steps[state.step];
+  if (path && there) follow(there);
+  else if (node) follow(view.viewOf.get(node.id));
   changed();
 }
 
-function fold(path) { state.folded.add(path); refold(); }
-function unfold(path) { state.folded.delete(path); refold(); }
-function toggleFold(path) { if (state.folded.has(path)) unfold(path); else fold(path); }
+function fold(path) {
+  state.folded.add(path);
+  refold(path);
+}
+function unfold(path) {
+  state.folded.delete(path);
+  refold(path);
+}
+function toggleFold(path) {
+  if (state.folded.has(path)) unfold(path);
+  else fold(path);
+}
 
 // the module of the chosen node, folded or not
 function foldFocus() {
   if (!state.focus) return;
-  const item = view.viewOf.get(state.focus.id), node = state.focus;
+  const item = view.viewOf.get(state.focus.id),
+    node = state.focus;
   if (item.module !== undefined) unfold(item.module);
   else if (modulesOf(node.module).length) fold(modulesOf(node.module).at(-1));
   else return;
@@ -119,24 +141,40 @@ const modulesBox = document.getElementById("modules");
 {
   const list = document.getElementById("module-list");
   for (const path of modulePaths) {
-    const button = element("button", { type: "button", "aria-expanded": "true", "data-module": path }, element("span", { "aria-hidden": "true" }, "\u2212"),
-      ` ${path}`, element("small", {}, kindOf.get(path) ? ` ${kindOf.get(path)}` : ""));
+    const button = element(
+      "button",
+      { type: "button", "aria-expanded": "true", "data-module": path },
+      element("span", { "aria-hidden": "true" }, "\u2212"),
+      ` ${path}`,
+      element("small", {}, kindOf.get(path) ? ` ${kindOf.get(path)}` : ""),
+    );
     button.style.marginLeft = `${modulesOf(path).length - 1}em`;
     button.addEventListener("click", () => toggleFold(path));
     moduleButtons.set(path, button);
     list.append(element("li", {}, button));
   }
   modulesBox.hidden = !modulePaths.length;
-  const all = (folded) => () => { state.folded = folded(); refold(); };
-  document.getElementById("fold-all").addEventListener("click", all(() => new Set(modulePaths)));
-  document.getElementById("unfold-all").addEventListener("click", all(() => new Set()));
+  const all = (folded) => () => {
+    state.folded = folded();
+    refold();
+  };
+  document.getElementById("fold-all").addEventListener(
+    "click",
+    all(() => new Set(modulePaths)),
+  );
+  document.getElementById("unfold-all").addEventListener(
+    "click",
+    all(() => new Set()),
+  );
 }
 
 function closeModules() {
   modulesBox.open = false;
   modulesBox.firstElementChild.focus();
 }
-document.addEventListener("pointerdown", (event) => { if (!modulesBox.contains(event.target)) modulesBox.open = false; });
+document.addEventListener("pointerdown", (event) => {
+  if (!modulesBox.contains(event.target)) modulesBox.open = false;
+});
 
 // --- light and dark
 
@@ -149,7 +187,9 @@ function useTheme(theme) {
   edgesStale = true;
   changed();
 }
-themeButton.addEventListener("click", () => useTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+themeButton.addEventListener("click", () =>
+  useTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
+);
 darkSystem.addEventListener("change", () => useTheme(darkSystem.matches ? "dark" : "light"));
 
 // --- controls and keys
@@ -160,22 +200,61 @@ function play(on) {
   clearInterval(playing);
   playing = 0;
   if (on && state.step === lastStep) goTo(0);
-  if (on) playing = setInterval(() => { if (state.step === lastStep) play(false); else goTo(state.step + 1); }, lastStep > 200 ? 60 : 700);
+  if (on)
+    playing = setInterval(
+      () => {
+        if (state.step === lastStep) play(false);
+        else goTo(state.step + 1);
+      },
+      lastStep > 200 ? 60 : 700,
+    );
   playButton.textContent = on ? "Pause" : "Play";
 }
 
-const zoomBy = (factor) => () => { zoom(factor); changed(); };
-const whole = () => { fit(); changed(); };
+const zoomBy = (factor) => () => {
+  zoom(factor);
+  changed();
+};
+const whole = () => {
+  fit();
+  changed();
+};
 for (const [id, act] of Object.entries({
-  first: () => goTo(0), back: () => goTo(state.step - 1), forth: () => goTo(state.step + 1), last: () => goTo(lastStep),
-  play: () => play(!playing), "zoom-in": zoomBy(1.3), "zoom-out": zoomBy(1 / 1.3), fit: whole,
-})) document.getElementById(id).addEventListener("click", act);
+  first: () => goTo(0),
+  back: () => goTo(state.step - 1),
+  forth: () => goTo(state.step + 1),
+  last: () => goTo(lastStep),
+  play: () => play(!playing),
+  "zoom-in": zoomBy(1.3),
+  "zoom-out": zoomBy(1 / 1.3),
+  fit: whole,
+}))
+  document.getElementById(id).addEventListener("click", act);
 
 const keys = {
-  ArrowRight: () => goTo(state.step + 1), ArrowLeft: () => goTo(state.step - 1), Home: () => goTo(0), End: () => goTo(lastStep),
-  PageDown: () => goTo(state.step + 10), PageUp: () => goTo(state.step - 10),
-  ArrowDown: () => chooseBy(1), ArrowUp: () => chooseBy(-1), Enter: () => { if (state.focus) pick(state.focus); },
-  Escape: () => { if (modulesBox.open) closeModules(); else { clearPath(); pointAt(null); } }, f: foldFocus, "+": zoomBy(1.3), "=": zoomBy(1.3), "-": zoomBy(1 / 1.3), 0: whole,
+  ArrowRight: () => goTo(state.step + 1),
+  ArrowLeft: () => goTo(state.step - 1),
+  Home: () => goTo(0),
+  End: () => goTo(lastStep),
+  PageDown: () => goTo(state.step + 10),
+  PageUp: () => goTo(state.step - 10),
+  ArrowDown: () => chooseBy(1),
+  ArrowUp: () => chooseBy(-1),
+  Enter: () => {
+    if (state.focus) pick(state.focus);
+  },
+  Escape: () => {
+    if (modulesBox.open) closeModules();
+    else {
+      clearPath();
+      pointAt(null);
+    }
+  },
+  f: foldFocus,
+  "+": zoomBy(1.3),
+  "=": zoomBy(1.3),
+  "-": zoomBy(1 / 1.3),
+  0: whole,
   " ": () => play(!playing),
 };
 document.addEventListener("keydown", (event) => {
@@ -199,16 +278,33 @@ refold();
 arrive();
 render();
 performance.mark("drawn");
-new ResizeObserver(() => { if (graphBox.clientWidth !== size.width || graphBox.clientHeight !== size.height) {
-  resize();
-  if (!camera.moved) { open(); if (steps[state.step].node) follow(view.viewOf.get(steps[state.step].node.id)); }
-} changed(); }).observe(graphBox);
+new ResizeObserver(() => {
+  if (graphBox.clientWidth !== size.width || graphBox.clientHeight !== size.height) {
+    resize();
+    if (!camera.moved) {
+      open();
+      if (steps[state.step].node) follow(view.viewOf.get(steps[state.step].node.id));
+    }
+  }
+  changed();
+}).observe(graphBox);
 
 // for scripts: where a node is seen, what is known, a step drawn at once
 window.explain = {
-  goTo, render, fold, unfold, lastStep, seedStep,
+  goTo,
+  render,
+  fold,
+  unfold,
+  lastStep,
+  seedStep,
   get state() {
-    return { step: state.step, focus: state.focus && state.focus.name, picks: state.picks.map(({ name }) => name), folded: [...state.folded], shown: view.items.length };
+    return {
+      step: state.step,
+      focus: state.focus && state.focus.name,
+      picks: state.picks.map(({ name }) => name),
+      folded: [...state.folded],
+      shown: view.items.length,
+    };
   },
   placeOf(name) {
     const item = view.items.find((other) => itemName(other) === name);

@@ -1,6 +1,8 @@
 // What is said of the step, of the node that is pointed at, of the picked path.
 
-const nowBox = document.getElementById("now"), cardBox = document.getElementById("card"), pathBox = document.getElementById("path");
+const nowBox = document.getElementById("now"),
+  cardBox = document.getElementById("card"),
+  pathBox = document.getElementById("path");
 
 const counted = (many, thing) => `${many} ${thing}${many === 1 ? "" : "s"}`;
 
@@ -22,23 +24,38 @@ function numbersText(node) {
 // "2 + 3 = 5" for a contribution and those before it
 function sumText(node, at) {
   const parts = node.contributions.slice(0, at + 1);
-  const sum = at + 1 === node.contributions.length ? node.adjoint && (scalar(node.adjoint) ? node.adjoint.number : null) : sumOf(parts);
+  const sum =
+    at + 1 === node.contributions.length
+      ? node.adjoint && (scalar(node.adjoint) ? node.adjoint.number : null)
+      : sumOf(parts);
   if (sum === null || Array.isArray(sum) || !parts.every((edge) => scalar(edge.contribution))) {
     return at + 1 === node.contributions.length ? quantityText(node.adjoint) : "";
   }
   const numbers = parts.map((edge) => text(edge.contribution.number));
   const shown = numbers.length > 4 ? ["\u2026", ...numbers.slice(-2)] : numbers;
-  return numbers.length === 1 ? text(sum) : `${shown.reduce((all, x) => (x.startsWith("-") ? `${all} - ${x.slice(1)}` : `${all} + ${x}`))} = ${text(sum)}`;
+  return numbers.length === 1
+    ? text(sum)
+    : `${shown.reduce((all, x) => (x.startsWith("-") ? `${all} - ${x.slice(1)}` : `${all} + ${x}`))} = ${text(sum)}`;
 }
 
 function contributionsAt(step) {
   const { walk, node } = steps[step];
   if (walk !== "reverse") return [];
-  return node.into.filter((edge) => edge.contributed === step && edge.contribution).map((edge) => {
-    const source = nodeOf.get(edge.source), at = source.contributions.indexOf(edge);
-    const made = quantityText(edge.contribution);
-    return { edge, source, numbers: edge.numbers ? `${edge.numbers} = ${made}` : made, sum: sumText(source, at), at: at + 1, of: source.contributions.length };
-  });
+  return node.into
+    .filter((edge) => edge.contributed === step && edge.contribution)
+    .map((edge) => {
+      const source = nodeOf.get(edge.source),
+        at = source.contributions.indexOf(edge);
+      const made = quantityText(edge.contribution);
+      return {
+        edge,
+        source,
+        numbers: edge.numbers ? `${edge.numbers} = ${made}` : made,
+        sum: sumText(source, at),
+        at: at + 1,
+        of: source.contributions.length,
+      };
+    });
 }
 
 // the step in one sentence, for the live region
@@ -48,23 +65,33 @@ function stepWords(step) {
   if (walk === "start") return `${place}: inputs, parameters and constants have their values.`;
   if (walk === "seed") return `${place}: ${partial(output)} = ${quantityText(output.adjoint)}.`;
   if (walk === "forward") return `${place}: ${node.formula}. ${numbersText(node) || describe(node.value, node.shape)}.`;
-  const all = contributionsAt(step).map(({ source, numbers, sum, at, of }) =>
-    `${partial(source)} receives ${numbers}${of > 1 ? `, ${at} of ${of}, ${sum}` : ""}`);
+  const all = contributionsAt(step).map(
+    ({ source, numbers, sum, at, of }) =>
+      `${partial(source)} receives ${numbers}${of > 1 ? `, ${at} of ${of}, ${sum}` : ""}`,
+  );
   return `${place}: ${node.formula}. g = ${quantityText(node.adjoint)}. ${all.join("; ")}.`;
 }
 
 function describe(q, shape) {
   if (!q) return "";
   if (scalar(q)) return text(q.number);
-  const bad = [q.nan && `${q.nan} nan`, q.infinite && `${q.infinite} infinite`].filter(Boolean).join(", ");
-  return `${shape ? `${shapeText(shape)} ` : ""}norm ${text(q.norm)}, mean ${text(q.mean)}, from ${text(q.min)} to ${text(q.max)}${q.zeros ? `, ${counted(q.zeros, "zero")}` : ""}${bad ? `, ${bad}` : ""}`;
+  const words = [`norm ${text(q.norm)}`, `mean ${text(q.mean)}`, `from ${text(q.min)} to ${text(q.max)}`];
+  if (q.zeros) words.push(counted(q.zeros, "zero"));
+  if (badText(q)) words.push(badText(q));
+  return `${shape ? `${shapeText(shape)} ` : ""}${words.join(", ")}`;
 }
 
 function histogramPicture(q, kind) {
   if (!q || !q.histogram) return "";
   const most = Math.max(1, ...q.histogram.counts);
-  const picture = svg("svg", { viewBox: "0 0 64 20", width: "64", height: "20", class: `histogram ${kind}`, role: "img",
-    "aria-label": `histogram from ${text(q.histogram.low)} to ${text(q.histogram.high)}` });
+  const picture = svg("svg", {
+    viewBox: "0 0 64 20",
+    width: "64",
+    height: "20",
+    class: `histogram ${kind}`,
+    role: "img",
+    "aria-label": `histogram from ${text(q.histogram.low)} to ${text(q.histogram.high)}`,
+  });
   q.histogram.counts.forEach((count, i) => {
     const height = count && Math.max(1, (20 * count) / most);
     picture.append(svg("rect", { x: String(4 * i), y: String(20 - height), width: "3.5", height: String(height) }));
@@ -73,32 +100,83 @@ function histogramPicture(q, kind) {
 }
 
 function place(node) {
-  return node && node.where ? element("p", { class: "where" }, element("span", {}, `${node.where.file}:${node.where.line}`), " ", element("code", {}, node.where.code)) : "";
+  return node && node.where
+    ? element(
+        "p",
+        { class: "where" },
+        element("span", {}, `${node.where.file}:${node.where.line}`),
+        " ",
+        element("code", {}, node.where.code),
+      )
+    : "";
 }
 
 function drawNow() {
   const { step } = state;
   const { walk, node } = steps[step];
   const parts = [element("h2", { class: walk }, walkText(step))];
-  if (walk === "start") parts.push(element("p", {}, "Inputs, parameters and constants have their values. Each step computes one node."));
+  if (walk === "start")
+    parts.push(element("p", {}, "Inputs, parameters and constants have their values. Each step computes one node."));
   if (walk === "seed") {
-    parts.push(element("p", { class: "formula" }, `${partial(output)} = `, element("b", { class: "adjoint" }, quantityText(output.adjoint))));
-    parts.push(element("p", {}, "Now in reverse: each op hands its adjoint g to its inputs, times the local derivatives."));
+    parts.push(
+      element(
+        "p",
+        { class: "formula" },
+        `${partial(output)} = `,
+        element("b", { class: "adjoint" }, quantityText(output.adjoint)),
+      ),
+    );
+    parts.push(
+      element("p", {}, "Now in reverse: each op hands its adjoint g to its inputs, times the local derivatives."),
+    );
   }
   if (walk === "forward") {
     parts.push(element("p", { class: "formula" }, node.formula));
-    parts.push(scalar(node.value) ? element("p", { class: "formula value" }, numbersText(node))
-      : element("p", { class: "value" }, describe(node.value, node.shape), " ", histogramPicture(node.value, "value")));
+    parts.push(
+      scalar(node.value)
+        ? element("p", { class: "formula value" }, numbersText(node))
+        : element(
+            "p",
+            { class: "value" },
+            describe(node.value, node.shape),
+            " ",
+            histogramPicture(node.value, "value"),
+          ),
+    );
   }
   if (walk === "reverse") {
     parts.push(element("p", { class: "formula" }, node.formula));
-    parts.push(element("p", {}, `g = ${partial(node)} = `, element("b", { class: "adjoint" }, quantityText(node.adjoint)), " ", scalar(node.adjoint) ? "" : histogramPicture(node.adjoint, "adjoint")));
+    parts.push(
+      element(
+        "p",
+        {},
+        `g = ${partial(node)} = `,
+        element("b", { class: "adjoint" }, quantityText(node.adjoint)),
+        " ",
+        scalar(node.adjoint) ? "" : histogramPicture(node.adjoint, "adjoint"),
+      ),
+    );
     const all = contributionsAt(step);
-    const body = element("tbody", {}, ...all.map(({ edge, source, numbers, sum, at, of }) => element("tr", {},
-      element("th", { scope: "row" }, partial(source)), element("td", { class: "derivative" }, edge.rule), element("td", { class: "adjoint" }, numbers),
-      element("td", {}, of > 1 ? `${sum}${sum ? ", " : ""}${at} of ${of}` : ""))));
+    const body = element(
+      "tbody",
+      {},
+      ...all.map(({ edge, source, numbers, sum, at, of }) =>
+        element(
+          "tr",
+          {},
+          element("th", { scope: "row" }, partial(source)),
+          element("td", { class: "derivative" }, edge.rule),
+          element("td", { class: "adjoint" }, numbers),
+          element("td", {}, of > 1 ? `${sum}${sum ? ", " : ""}${at} of ${of}` : ""),
+        ),
+      ),
+    );
     const several = all.some(({ of }) => of > 1) ? ["sum"] : [];
-    const head = element("tr", {}, ...["to", "rule", "contribution", ...several].map((name) => element("th", { scope: "col" }, name)));
+    const head = element(
+      "tr",
+      {},
+      ...["to", "rule", "contribution", ...several].map((name) => element("th", { scope: "col" }, name)),
+    );
     if (all.length) parts.push(element("table", { class: "contributions" }, element("thead", {}, head), body));
   }
   parts.push(place(node));
@@ -109,14 +187,19 @@ function drawNow() {
 let carded = null;
 function drawCard() {
   const node = state.focus;
-  if (!node) { cardBox.hidden = true; carded = null; return; }
+  if (!node) {
+    cardBox.hidden = true;
+    carded = null;
+    return;
+  }
   const key = `${node.id} ${state.step}`;
   const item = view.viewOf.get(node.id);
   const [x] = seenPlace(item.x, item.y);
   cardBox.classList.toggle("right", x < size.width / 2);
   if (carded === key) return;
   carded = key;
-  const known = hasValue(node, state.step), adjoint = adjointAt(node, state.step);
+  const known = hasValue(node, state.step),
+    adjoint = adjointAt(node, state.step);
   const entries = [];
   const say = (name, ...words) => entries.push(element("dt", {}, name), element("dd", {}, ...words));
   if (item.module !== undefined) say("module", `${item.module}, ${itemDetail(item)}; shown is its output`);
@@ -129,11 +212,18 @@ function drawCard() {
   }
   if (adjoint) {
     const words = adjoint.quantity ? describe(adjoint.quantity) : adjoint.text;
-    say(partial(node), element("span", { class: "adjoint" }, words), " ", histogramPicture(adjoint.quantity, "adjoint"));
+    say(
+      partial(node),
+      element("span", { class: "adjoint" }, words),
+      " ",
+      histogramPicture(adjoint.quantity, "adjoint"),
+    );
   }
   if (node.stored && node.stored.bytes) {
-    const kept = node.stored.of.map(({ node: id, bytes, read_by: by }) =>
-      `${nodeOf.has(id) ? nodeOf.get(id).name : "its own"} ${bytesText(bytes)}${by.length ? ` for the adjoint of ${by.join(", ")}` : ""}`);
+    const kept = node.stored.of.map(({ node: id, bytes, read_by: readers }) => {
+      const name = nodeOf.has(id) ? nodeOf.get(id).name : "its own";
+      return `${name} ${bytesText(bytes)}${readers.length ? ` for the adjoint of ${readers.join(", ")}` : ""}`;
+    });
     say("keeps", `${bytesText(node.stored.bytes)}: ${kept.join("; ")}`);
   }
   if (node.module && item.module === undefined) say("module", node.module);
@@ -142,7 +232,9 @@ function drawCard() {
 }
 
 function pathNodes() {
-  return state.path && state.path.edges.size < 2000 ? new Set([...state.path.edges].flatMap((e) => [nodeOf.get(e.source), nodeOf.get(e.target)])) : [];
+  return state.path && state.path.edges.size < 2000
+    ? new Set([...state.path.edges].flatMap((e) => [nodeOf.get(e.source), nodeOf.get(e.target)]))
+    : [];
 }
 
 function drawPath() {
@@ -152,23 +244,69 @@ function drawPath() {
   const clear = element("button", { type: "button", title: "Clear (Escape)" }, "Clear");
   clear.addEventListener("click", clearPath);
   const parts = [];
-  if (!path) parts.push(element("h2", {}, `From ${picks[0].name}`), element("p", {}, "Pick another node: the path between them, and its product."));
+  if (!path)
+    parts.push(
+      element("h2", {}, `From ${picks[0].name}`),
+      element("p", {}, "Pick another node: the path between them, and its product."),
+    );
   else {
     const { from, to, many, paths, sum, scalars } = path;
-    parts.push(element("h2", {}, `${from.name} \u2192 ${to.name}: ${many === 0n ? "no path" : many === 1n ? "1 path" : `${many} paths`}`));
-    const listed = paths.map((edges) => element("li", {},
-      element("span", { class: "way" }, shortened([from, ...edges.map((edge) => nodeOf.get(edge.target))].map(({ name }) => name).join(" \u2192 "), 400)), " ",
-      element("b", { class: "derivative" }, scalars ? productText(edges) : edges.map((edge) => derivativeText(edge) || edge.rule).reverse().join(" \u00b7 "))));
+    parts.push(
+      element(
+        "h2",
+        {},
+        `${from.name} \u2192 ${to.name}: ${many === 0n ? "no path" : many === 1n ? "1 path" : `${many} paths`}`,
+      ),
+    );
+    const listed = paths.map((edges) =>
+      element(
+        "li",
+        {},
+        element(
+          "span",
+          { class: "way" },
+          shortened(
+            [from, ...edges.map((edge) => nodeOf.get(edge.target))].map(({ name }) => name).join(" \u2192 "),
+            400,
+          ),
+        ),
+        " ",
+        element(
+          "b",
+          { class: "derivative" },
+          scalars
+            ? productText(edges)
+            : edges
+                .map((edge) => derivativeText(edge) || edge.rule)
+                .reverse()
+                .join(" \u00b7 "),
+        ),
+      ),
+    );
     if (listed.length) parts.push(element("ol", {}, ...listed));
     else if (many > 0n) parts.push(element("p", {}, `Too many to list.${scalars ? " Their products add up:" : ""}`));
     if (scalars && many > 0n && (many > 1n || !listed.length)) {
-      const terms = paths.length ? `${paths.map((edges) => text(product(edges))).join(" + ").replaceAll("+ -", "- ")} = ` : "";
-      parts.push(element("p", { class: "sum" }, `\u2202${to.name}/\u2202${from.name} = ${shortened(terms, 120)}`, element("b", { class: "derivative" }, text(sum))));
+      const terms = paths.length
+        ? `${paths
+            .map((edges) => text(product(edges)))
+            .join(" + ")
+            .replaceAll("+ -", "- ")} = `
+        : "";
+      parts.push(
+        element(
+          "p",
+          { class: "sum" },
+          `\u2202${to.name}/\u2202${from.name} = ${shortened(terms, 120)}`,
+          element("b", { class: "derivative" }, text(sum)),
+        ),
+      );
     }
     if (scalars && to === output && from.adjoint && scalar(from.adjoint)) {
       const whole = numeric(from.adjoint.number);
       const same = Math.abs(sum - whole) <= 1e-5 * Math.max(1, Math.abs(whole));
-      parts.push(element("p", {}, same ? "Equal to the adjoint of the reverse walk." : `The reverse walk gives ${text(whole)}.`));
+      parts.push(
+        element("p", {}, same ? "Equal to the adjoint of the reverse walk." : `The reverse walk gives ${text(whole)}.`),
+      );
     }
   }
   parts[0].append(clear);
@@ -178,5 +316,7 @@ function drawPath() {
 function productText(edges) {
   const factors = edges.map((edge) => text(edge.derivative));
   const shown = factors.length > 12 ? [...factors.slice(0, 6), "\u2026", ...factors.slice(-5)] : factors;
-  return `${shown.map((x) => (x.startsWith("-") && edges.length > 1 ? `(${x})` : x)).join(" \u00b7 ")}${edges.length > 1 ? ` = ${text(product(edges))}` : ""}`;
+  if (edges.length === 1) return factors[0];
+  const words = shown.map((x) => (x.startsWith("-") ? `(${x})` : x)).join(" \u00b7 ");
+  return `${words} = ${text(product(edges))}`;
 }

@@ -9,7 +9,8 @@ function pathsBetween(a, b) {
   const order = nodes.filter((node) => node.computed <= b.computed).sort((x, y) => y.computed - x.computed);
   for (const node of order) {
     if (node === b || (node !== a && node.computed <= a.computed)) continue;
-    let many = 0n, sum = 0;
+    let many = 0n,
+      sum = 0;
     for (const edge of node.from) {
       const rest = below.get(nodeOf.get(edge.target));
       if (!rest) continue;
@@ -26,7 +27,10 @@ function pathsBetween(a, b) {
     if (!reached.has(node) || !below.has(node)) continue;
     for (const edge of node.from) {
       const target = nodeOf.get(edge.target);
-      if (below.has(target)) { edges.add(edge); reached.add(target); }
+      if (below.has(target)) {
+        edges.add(edge);
+        reached.add(target);
+      }
     }
   }
   const scalars = [...edges].every((edge) => edge.derivative !== null && edge.derivative !== undefined);

@@ -1,7 +1,8 @@
 // The slider, and live bytes below it: one place for each step.
 
 const slider = document.getElementById("slider");
-const memoryCanvas = document.getElementById("memory"), memoryPen = memoryCanvas.getContext("2d");
+const memoryCanvas = document.getElementById("memory"),
+  memoryPen = memoryCanvas.getContext("2d");
 const liveText = document.getElementById("live-bytes");
 const INSET = 8; // half a slider's thumb
 const peakBytes = liveBytes.reduce((a, b) => Math.max(a, b), 0);
@@ -34,7 +35,8 @@ function drawTimeline() {
   memoryPen.fillStyle = colours.ink;
   memoryPen.fillRect(placeOfStep(state.step, width) - 0.75, 0, 1.5, height);
   liveText.textContent = explanation.memory.length
-    ? `${bytesText(liveBytes[state.step])} live, peak ${bytesText(peakBytes)} (step ${peakStep})` : "";
+    ? `${bytesText(liveBytes[state.step])} live, peak ${bytesText(peakBytes)} (step ${peakStep})`
+    : "";
 }
 
 function drawBytes(pen, width, height, ratio) {
@@ -43,7 +45,10 @@ function drawBytes(pen, width, height, ratio) {
   const room = height - 4;
   const high = (step) => height - 1 - (peakBytes ? (room * liveBytes[step]) / peakBytes : 0);
   const half = seedStep < Infinity ? seedStep : steps.length;
-  for (const [from, to, colour] of [[0, half, colours.value], [half, steps.length, colours.adjoint]]) {
+  for (const [from, to, colour] of [
+    [0, half, colours.value],
+    [half, steps.length, colours.adjoint],
+  ]) {
     if (from >= to) continue;
     pen.beginPath();
     pen.moveTo(placeOfStep(from - 0.5, width), height);
@@ -68,6 +73,11 @@ slider.addEventListener("input", () => goTo(Number(slider.value)));
     const box = memoryCanvas.getBoundingClientRect();
     goTo(Math.round(((event.clientX - box.left - INSET) / (box.width - 2 * INSET)) * lastStep));
   };
-  memoryCanvas.addEventListener("pointerdown", (event) => { memoryCanvas.setPointerCapture(event.pointerId); move(event); });
-  memoryCanvas.addEventListener("pointermove", (event) => { if (event.buttons) move(event); });
+  memoryCanvas.addEventListener("pointerdown", (event) => {
+    memoryCanvas.setPointerCapture(event.pointerId);
+    move(event);
+  });
+  memoryCanvas.addEventListener("pointermove", (event) => {
+    if (event.buttons) move(event);
+  });
 }
