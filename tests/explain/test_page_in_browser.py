@@ -2,8 +2,12 @@
 
 import statistics
 
+import numpy as np
 import pytest
 
+import tapegrad.nn.functional as F
+from tapegrad import nn
+from tapegrad.explain import explain
 from tapegrad.explain.page import write_page
 
 from . import samples
@@ -373,6 +377,23 @@ def test_a_walk_without_reverse_ends_with_the_output(opened):
     page = opened(explanation)
     page.press("End")
     assert page.last == 2 and page.rows()["f"][0] == "-12" and page.text("#live-bytes") == ""
+
+
+def test_what_explain_gives_opens_as_a_page(opened):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    x, y = np.random.default_rng(0).normal(size=(5, 3)), np.array([0, 1, 1, 0, 1])
+    explanation = explain(lambda x: F.cross_entropy(model(x), y), x).to_dict()
+    page = opened(explanation, 1280, 1400)
+    names = [node["name"] for node in explanation["nodes"]]
+    assert {"0.weight", "2.bias"} < set(names) and list(page.rows()) == names
+    page.press("End")
+    rows = page.rows()
+    assert all(rows[node["name"]][0] for node in explanation["nodes"])
+    assert {name for name in names if rows[name][3]} == {n["name"] for n in explanation["nodes"] if n["adjoint"]}
+    assert "cross_entropy" in page.text("#source") and page.text("#live-bytes")
+    page.tab.evaluate("() => explain.fold('0')")
+    page.drawn()
+    assert "0" in page.rows() and "0.weight" not in page.rows()
 
 
 def test_a_single_node_is_a_page_too(opened):
