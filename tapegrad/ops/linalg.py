@@ -6,7 +6,7 @@ A product over so many terms that it is summed in blocks has a form with one mor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..engine.language import device
@@ -231,13 +231,22 @@ def linear_each(r: Any, t: Any) -> Any:
     return t.linear(r.x, r.w) + b
 
 
+def linear_along(r: Any, moved: Mapping[str, Any], t: Any) -> Any:
+    """dY = X dW^T + dX W^T + db, which is added on the way."""
+    d, bias, y = moved.get("x"), moved.get("bias"), None
+    if "w" in moved:
+        y, bias = t.linear(r.x, moved["w"], bias), None
+    if d is None:
+        return bias if y is None else y
+    z = t.linear(d, r.w, bias)
+    return z if y is None else y + z
+
+
 _LINEAR = {"x": lambda r, g, t: t.matmul(g, r.w), "w": linear_to_w, "bias": lambda r, g, t: g}
-_LINEAR_TANGENT = {"x": lambda r, d, t: t.linear(d, r.w), "w": lambda r, d, t: t.linear(r.x, d),
-                   "bias": lambda r, d, t: d}
 LINEAR = Op("linear", linear_forward, linear_adjoint, row=Linear, saves={"x": "w", "w": "x"}, stores=True,
-            doc="x W^T + b", in_turn=True, products=matmul_products, composition=_LINEAR, tangent=_LINEAR_TANGENT,
+            doc="x W^T + b", in_turn=True, products=matmul_products, composition=_LINEAR, tangent=linear_along,
             batching=linear_each)
 LONG_LINEAR = Op("linear", long_linear_forward, long_linear_adjoint, row=LongLinear,
                  saves={"x": "w scratch", "w": "x scratch"}, stores=True, doc=LINEAR.doc, in_turn=True,
-                 products=matmul_products, form="long", composition=_LINEAR, tangent=_LINEAR_TANGENT,
+                 products=matmul_products, form="long", composition=_LINEAR, tangent=linear_along,
                  batching=linear_each)
