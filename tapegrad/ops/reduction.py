@@ -148,7 +148,13 @@ def row_sum_adjoint(op: Sum, f: Any, i: Any, b: Any) -> int:
     return 0
 
 
-_SUM = {"x": lambda r, g, t: r.read_as(g, "y", r.shape_of("x")) * r.scale}
+def sum_to_x(r: Any, g: Any, t: Any) -> Any:
+    """dx = scale * g."""
+    g = r.read_as(g, "y", r.shape_of("x"))
+    return g if r.scale == 1.0 else g * r.scale
+
+
+_SUM = {"x": sum_to_x}
 SUM = Op("sum", sum_forward, sum_adjoint, row=Sum, saves={}, stores=True,
          doc="sum over axes, times a number (mean: 1/n)", composition=_SUM, batching="nest")
 #: of one row without gaps to one number
