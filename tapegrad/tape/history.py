@@ -49,7 +49,7 @@ def _reaches_argument(node: Node) -> bool:
     tape = node.tape
     if not node.on_tape:  # released by `backward`, which refuses what depends on an argument
         return False
-    sources = {v: source for source, v in tape._externals.items()}
+    sources = tape._external_at
     waiting, seen = [node.variable], {node.variable}
     while waiting:
         v = waiting.pop()

@@ -100,6 +100,7 @@ class Instructions:
         self._variable_count = 1  # variable 0 stands for operands without an adjoint
         self._free_variables: list[int] = []
         self._externals: dict[Any, int] = {}
+        self._external_at: dict[int, Any] = {}  # the same by variable
         self.saved: list[Any] = []  # per instruction: a tuple of Buffer, or an Again; None where dead
         self.notes: list[Any] = []  # per instruction: a Note; None where dead
         self._kept_nodes: list[Any] = []

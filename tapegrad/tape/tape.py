@@ -103,7 +103,7 @@ class Tape(Instructions, Lendable):
 
     def _enter(self, source: Leaf | Buffer | Node, v: int) -> None:
         """Bind variable `v` to something outside of the tape."""
-        self._externals[source] = v
+        self._externals[source], self._external_at[v] = v, source
         if not isinstance(source, Node):
             self._value[v] = source.buffer.address if isinstance(source, Leaf) else source.address
         if isinstance(source, Leaf):
@@ -217,7 +217,7 @@ class Tape(Instructions, Lendable):
         used = list(self._externals.values())
         self._state[used] = walk.UNREACHED
         self._free_variables.extend(used)
-        self._externals = {}
+        self._externals, self._external_at = {}, {}
 
     def _compact(self) -> None:
         """Compaction: remove dead instructions; order is kept."""
@@ -245,6 +245,7 @@ class Tape(Instructions, Lendable):
         used = set(self._variable[:self._operand_count].tolist())
         for source in [source for source, v in self._externals.items() if v not in used]:
             v = self._externals.pop(source)
+            del self._external_at[v]
             self._state[v] = walk.UNREACHED
             self._free_variables.append(v)
 

@@ -20,7 +20,7 @@ from ..errors import GradientError
 from ..functions.formulas import add, subtract
 from ..functions.layout import broadcast_to, concatenate, reshape
 from ..ops.mapped import Mapped
-from ..tape.nodes import Leaf
+from ..tape.nodes import Leaf, Node
 from ..tape.state import enable_grad
 from ..tensor.recording import contiguous
 from ..tensor.tensor import Tensor, view
@@ -41,11 +41,12 @@ class Graph:
     outputs : sequence of Tensor
     sources : sequence of Tensor
         Views of variables, of which some may have been computed from others.
-    since : int, optional
-        Of the present recording the instruction before which nothing depends on the sources; none before it is walked.
+    since : int or Node, optional
+        Of the present recording, or of a tape, the instruction before which nothing depends on the sources; none before
+        it is walked.
     """
 
-    def __init__(self, outputs: Sequence[Tensor], sources: Sequence[Tensor], since: int | None = None) -> None:
+    def __init__(self, outputs: Sequence[Tensor], sources: Sequence[Tensor], since: int | Node | None = None) -> None:
         self.outputs, self.sources = outputs, sources
         own = self._own = {variable_of(t) for t in sources}
         reached, made = set(own), set()
@@ -249,8 +250,10 @@ def _transposed(step: Step, moved: Mapping[int, Tensor]) -> Tensor | None:
     since = recorded()
     with enable_grad():
         u = fresh(Tensor(np.zeros(shape, dtype)))
+        if since is None:
+            u = fresh(u)  # by an instruction, after which all comes that depends on it
         found = dict(contributions(step, u, moved))
-    return Graph(list(found.values()), [u], since).pull([moved[j] for j in found])[0]
+    return Graph(list(found.values()), [u], u.node if since is None else since).pull([moved[j] for j in found])[0]
 
 
 class _One:

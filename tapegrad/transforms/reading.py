@@ -41,16 +41,18 @@ def recorded() -> int | None:
     return None if state.capture is None else len(state.capture.rows.instructions)
 
 
-def steps_to(outputs: Sequence[Tensor], since: int | None = None) -> list[Step]:
+def steps_to(outputs: Sequence[Tensor], since: int | Node | None = None) -> list[Step]:
     """The instructions through which history flows to `outputs`, in the order of computation.
 
-    Those of the present recording that come before the one of number `since` are left out, if it is given.
+    Those that come before `since` are left out, if it is given: a number of the present recording, or on a tape the
+    output of an instruction. They are not looked at, so that the time is in proportion to what is walked.
     """
+    first, since = (None, since) if since is None or isinstance(since, int) else (since, None)
     steps: list[Step] = []
     nodes = [t.node for t in outputs if isinstance(t.node, Node)]
     tapes: Any = dict.fromkeys([node.tape for node in nodes])
     for tape in tapes:
-        steps += _off_tape(tape, [node for node in nodes if node.tape is tape])
+        steps += _off_tape(tape, [node for node in nodes if node.tape is tape], first)
     symbols = [t.node for t in outputs if isinstance(t.node, Symbol)]
     capture = state.capture
     recordings = set()
@@ -65,21 +67,25 @@ def steps_to(outputs: Sequence[Tensor], since: int | None = None) -> list[Step]:
     return steps
 
 
-def _off_tape(tape: Tape, roots: Sequence[Node]) -> list[Step]:
+def _off_tape(tape: Tape, roots: Sequence[Node], first: Node | None) -> list[Step]:
     nodes: dict[int, Node] = {}
-    waiting = list(roots)
+    waiting, numbers = list(roots), list[int]()
+    least = 0 if first is None or first.tape is not tape else int(tape._producer[first.variable])
     while waiting:
         node = waiting.pop()
         if not node.on_tape:
+            if least:
+                continue
             raise GraphReleasedError(f"{user_line()}: the derivative reaches {_RELEASED}")
         if node.variable not in nodes:
             nodes[node.variable] = node
-            waiting += node.inputs
-    sources = {v: source for source, v in tape._externals.items()}
-    numbers = sorted(int(tape._producer[v]) for v in nodes)
+            if tape._producer[node.variable] >= least:
+                numbers.append(int(tape._producer[node.variable]))
+                waiting += node.inputs
+    numbers.sort()
     check_unchanged(tape, np.array([n for n in numbers if type(tape.saved[n]) is Again], np.int64))
     again = rematerialized(tape, numbers)
-    return [_taped(tape, n, nodes, sources, again.get(n)) for n in numbers]
+    return [_taped(tape, n, nodes, tape._external_at, again.get(n)) for n in numbers]
 
 
 def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, Any],

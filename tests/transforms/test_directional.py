@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad.tape.state import enable_grad
+from tapegrad.transforms import graph, reading
 
 B = np.array([0.5, -1.0, 2.0])
 V = np.array([0.3, 0.2, -0.7])
@@ -293,3 +295,28 @@ def test_a_variable_that_is_used_row_by_row_has_its_cotangent_made_once():
         listing = str(recorded.tape).split("\n")
         counts.append(sum(" pad " in line for line in listing))
     assert counts == [0, 0]
+
+
+def test_a_tangent_by_transposition_looks_at_its_own_instructions_alone(monkeypatch):
+    """The adjoint of a product reads what has a long history, which its transpose by the cotangent has no part in."""
+    read, taped = [], reading._taped
+
+    def counted(*args):
+        read.append(args[1])
+        return taped(*args)
+
+    leaf = tg.tensor(B, requires_grad=True)
+    x = leaf
+    for _ in range(200):
+        x = tg.sin(x) * 1.001
+    step = reading.steps_to([tg.prod(x)])[-1]
+    monkeypatch.setattr(reading, "_taped", counted)
+    with enable_grad():
+        tangent = graph._transposed(step, {1: tg.tensor(V)})
+    assert len(read) < 10
+    others = np.array([np.prod(np.delete(x.numpy(), k)) for k in range(x.size)])
+    np.testing.assert_allclose(tangent.numpy(), np.sum(others * V), rtol=1e-12)
+    given = tg.autograd.grad(tangent, leaf, retain_graph=True)[0]  # its history goes on to all that it reads
+    expected = tg.autograd.grad(tg.jvp(tg.prod, (x,), (tg.tensor(V),))[1], leaf)[0]
+    np.testing.assert_allclose(given.numpy(), expected.numpy(), rtol=1e-12)
+    assert np.abs(given.numpy()).max() > 0
