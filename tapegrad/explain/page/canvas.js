@@ -78,9 +78,13 @@ function edgeLabel(edge) {
   if (edge.derivative !== null && edge.derivative !== undefined) return text(edge.derivative);
   if (edge.jacobian && edge.jacobian.norm !== null && edge.jacobian.norm !== undefined)
     return `\u2016J\u2016 ${text(edge.jacobian.norm)}`;
-  return edge.jacobian
-    ? `J ${edge.jacobian.shape.map((shape) => shape.reduce((a, b) => a * b, 1)).join("\u00d7")}`
-    : "";
+  return jacobianText(edge);
+}
+
+// a Jacobian as a matrix: elements of what is computed by elements of what is read
+function jacobianText(edge) {
+  if (!edge.jacobian) return edge.derivative === null || edge.derivative === undefined ? "" : text(edge.derivative);
+  return `J\u00a0${edge.jacobian.shape.map((shape) => shape.reduce((a, b) => a * b, 1)).join("\u00d7")}`;
 }
 
 // what an edge carries in its step of the reverse walk, with the numbers of the product where there is room

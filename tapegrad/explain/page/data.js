@@ -95,7 +95,9 @@ function bytesText(bytes) {
 }
 
 const partial = (node) => `\u2202${output.name}/\u2202${node.name}`;
-const localPartial = (edge) => `\u2202${nodeOf.get(edge.target).name}/\u2202${nodeOf.get(edge.source).name}`;
+// what an edge reads: a node, or a view of a part of it
+const readName = (edge) => nodeOf.get(edge.source).name + edge.part;
+const localPartial = (edge) => `\u2202${nodeOf.get(edge.target).name}/\u2202${readName(edge)}`;
 
 // the local derivative on an edge: a number for scalars, the Jacobian's shape and norm for tensors
 function derivativeText(edge) {

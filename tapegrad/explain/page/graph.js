@@ -150,6 +150,20 @@ function drawEdges() {
     edgesPen.fill();
   }
   edgesPen.globalAlpha = 1;
+  drawPathLinks(links, detail);
+}
+
+function drawPathLinks(links, detail) {
+  const { path } = state;
+  view.pathLinks = new Set(path ? links.filter((link) => link.edges.some((edge) => path.edges.has(edge))) : []);
+  edgesPen.strokeStyle = edgesPen.fillStyle = colours.path;
+  edgesPen.lineWidth = 2.4 / Math.min(1, camera.scale);
+  edgesPen.beginPath();
+  for (const link of view.pathLinks) trace(edgesPen, link, detail);
+  edgesPen.stroke();
+  edgesPen.beginPath();
+  for (const link of view.pathLinks) arrow(edgesPen, link, camera.scale);
+  edgesPen.fill();
 }
 
 function drawNodes() {
@@ -216,8 +230,9 @@ function drawLabels(pen, looks) {
     taken.push([x, y, half]);
     drawLabel(pen, words, x, y, colour, now);
   };
-  const lit = view.seenLinks.filter((link) => looks.links.has(link));
-  for (const link of [...lit, ...view.seenLinks.filter((other) => !looks.links.has(other))]) {
+  const strong = (link) => looks.links.has(link) || view.pathLinks.has(link);
+  const lit = view.seenLinks.filter(strong);
+  for (const link of [...lit, ...view.seenLinks.filter((other) => !strong(other))]) {
     if (link.edges.length > 1) continue;
     const [edge] = link.edges;
     const target = nodeOf.get(edge.target);
@@ -226,7 +241,7 @@ function drawLabels(pen, looks) {
       put(link, contributionLabel(edge), colours.adjoint, true);
     } else {
       const words = edgeLabel(edge);
-      if (words) put(link, words, colours.derivative, looks.links.has(link));
+      if (words) put(link, words, colours.derivative, strong(link));
     }
   }
 }
@@ -236,10 +251,7 @@ function looksNow() {
   const items = new Map(),
     links = new Map();
   const item = (node) => view.viewOf.get(node.id);
-  const { path, picks, focus } = state;
-  if (path) {
-    for (const link of view.links) if (link.edges.some((edge) => path.edges.has(edge))) links.set(link, colours.path);
-  }
+  const { picks, focus } = state;
   const now = steps[state.step];
   if (now.node) {
     const colour = now.walk === "forward" ? colours.value : colours.adjoint;

@@ -44,9 +44,7 @@ function derivativesText(node) {
   node.derivatives ??= node.into
     .map((edge) => [edge, derivativeText(edge)])
     .filter(([, words]) => words)
-    .map(([edge, words]) =>
-      edge.jacobian ? `${nodeOf.get(edge.source).name}: ${words}` : `${localPartial(edge)} = ${words}`,
-    )
+    .map(([edge, words]) => (edge.jacobian ? `${readName(edge)}: ${words}` : `${localPartial(edge)} = ${words}`))
     .join(", ");
   return node.derivatives;
 }
@@ -60,7 +58,9 @@ function drawListing() {
   const current = now && view.viewOf.get(now.id);
   const lit = state.focus && view.viewOf.get(state.focus.id);
   const inputs = new Set(lit ? lit.links.map((link) => link.source) : []);
-  const picked = new Set([...state.picks, ...pathNodes()].map((node) => view.viewOf.get(node.id)));
+  const picked = new Set(
+    [...state.picks, ...(state.path ? state.path.nodes : [])].map((node) => view.viewOf.get(node.id)),
+  );
   for (let i = 0; i < pool.length; i++) {
     const at = first + ((i - (first % pool.length) + pool.length) % pool.length);
     const row = pool[i];

@@ -82,12 +82,14 @@ function pick(node) {
     ? "No path."
     : [...pathBox.children].map((part) => part.textContent.replace(/Clear$/, "")).join(". ");
   document.getElementById("says").textContent = words;
+  edgesStale = true;
   changed();
 }
 
 function clearPath() {
   state.picks = [];
   state.path = null;
+  edgesStale = true;
   drawPath();
   nodesCanvas.focus();
   changed();
@@ -305,6 +307,9 @@ window.explain = {
       folded: [...state.folded],
       shown: view.items.length,
     };
+  },
+  pick(name) {
+    pick(nodes.find((node) => node.name === name));
   },
   placeOf(name) {
     const item = view.items.find((other) => itemName(other) === name);

@@ -164,7 +164,7 @@ function drawNow() {
         element(
           "tr",
           {},
-          element("th", { scope: "row" }, partial(source)),
+          element("th", { scope: "row" }, `\u2202${output.name}/\u2202${readName(edge)}`),
           element("td", { class: "derivative" }, edge.rule),
           element("td", { class: "adjoint" }, numbers),
           element("td", {}, of > 1 ? `${sum}${sum ? ", " : ""}${at} of ${of}` : ""),
@@ -231,92 +231,64 @@ function drawCard() {
   cardBox.hidden = false;
 }
 
-function pathNodes() {
-  return state.path && state.path.edges.size < 2000
-    ? new Set([...state.path.edges].flatMap((e) => [nodeOf.get(e.source), nodeOf.get(e.target)]))
-    : [];
-}
+// --- the picked path
 
 function drawPath() {
   const { picks, path } = state;
   pathBox.hidden = !picks.length;
   if (!picks.length) return;
+  const parts = path
+    ? pathParts(path)
+    : [
+        element("h2", {}, `From ${picks[0].name}`),
+        element("p", {}, "Pick another node: the path between them, and its product."),
+      ];
   const clear = element("button", { type: "button", title: "Clear (Escape)" }, "Clear");
   clear.addEventListener("click", clearPath);
-  const parts = [];
-  if (!path)
-    parts.push(
-      element("h2", {}, `From ${picks[0].name}`),
-      element("p", {}, "Pick another node: the path between them, and its product."),
-    );
-  else {
-    const { from, to, many, paths, sum, scalars } = path;
-    parts.push(
-      element(
-        "h2",
-        {},
-        `${from.name} \u2192 ${to.name}: ${many === 0n ? "no path" : many === 1n ? "1 path" : `${many} paths`}`,
-      ),
-    );
-    const listed = paths.map((edges) =>
-      element(
-        "li",
-        {},
-        element(
-          "span",
-          { class: "way" },
-          shortened(
-            [from, ...edges.map((edge) => nodeOf.get(edge.target))].map(({ name }) => name).join(" \u2192 "),
-            400,
-          ),
-        ),
-        " ",
-        element(
-          "b",
-          { class: "derivative" },
-          scalars
-            ? productText(edges)
-            : edges
-                .map((edge) => derivativeText(edge) || edge.rule)
-                .reverse()
-                .join(" \u00b7 "),
-        ),
-      ),
-    );
-    if (listed.length) parts.push(element("ol", {}, ...listed));
-    else if (many > 0n) parts.push(element("p", {}, `Too many to list.${scalars ? " Their products add up:" : ""}`));
-    if (scalars && many > 0n && (many > 1n || !listed.length)) {
-      const terms = paths.length
-        ? `${paths
-            .map((edges) => text(product(edges)))
-            .join(" + ")
-            .replaceAll("+ -", "- ")} = `
-        : "";
-      parts.push(
-        element(
-          "p",
-          { class: "sum" },
-          `\u2202${to.name}/\u2202${from.name} = ${shortened(terms, 120)}`,
-          element("b", { class: "derivative" }, text(sum)),
-        ),
-      );
-    }
-    if (scalars && to === output && from.adjoint && scalar(from.adjoint)) {
-      const whole = numeric(from.adjoint.number);
-      const same = Math.abs(sum - whole) <= 1e-5 * Math.max(1, Math.abs(whole));
-      parts.push(
-        element("p", {}, same ? "Equal to the adjoint of the reverse walk." : `The reverse walk gives ${text(whole)}.`),
-      );
-    }
-  }
   parts[0].append(clear);
   pathBox.replaceChildren(...parts);
 }
 
-function productText(edges) {
-  const factors = edges.map((edge) => text(edge.derivative));
-  const shown = factors.length > 12 ? [...factors.slice(0, 6), "\u2026", ...factors.slice(-5)] : factors;
-  if (edges.length === 1) return factors[0];
-  const words = shown.map((x) => (x.startsWith("-") ? `(${x})` : x)).join(" \u00b7 ");
-  return `${words} = ${text(product(edges))}`;
+function pathParts({ from, to, many, paths, sum, scalars }) {
+  const count = many === 0n ? "no path" : many === 1n ? "1 path" : `${many} paths`;
+  const parts = [element("h2", {}, `${from.name} \u2192 ${to.name}: ${count}`)];
+  if (many === 0n) return parts;
+  if (paths.length) parts.push(element("ol", {}, ...paths.map((edges) => pathLine(from, edges, scalars))));
+  else parts.push(element("p", {}, `Too many to list.${scalars ? " Their products add up:" : ""}`));
+  if (!scalars) return parts;
+  if (paths.length !== 1) {
+    const terms = paths
+      .map((edges) => text(product(edges)))
+      .join(" + ")
+      .replaceAll("+ -", "- ");
+    const equation = `\u2202${to.name}/\u2202${from.name} = ${terms ? `${shortened(terms, 120)} = ` : ""}`;
+    parts.push(element("p", { class: "sum" }, equation, element("b", { class: "derivative" }, text(sum))));
+  }
+  if (to === output && from.adjoint && scalar(from.adjoint)) {
+    const whole = numeric(from.adjoint.number);
+    const same = Math.abs(sum - whole) <= 1e-5 * Math.max(1, Math.abs(whole)) || text(sum) === text(whole);
+    parts.push(
+      element("p", {}, same ? "Equal to the adjoint of the reverse walk." : `The reverse walk gives ${text(whole)}.`),
+    );
+  }
+  return parts;
 }
+
+// the nodes of a path and the product along it; of Jacobians, the last op's is the first factor
+function pathLine(from, edges, scalars) {
+  const names = [from, ...edges.map((edge) => nodeOf.get(edge.target))].map(({ name }) => name);
+  const factors = scalars
+    ? edges.map((edge) => text(edge.derivative)).map((x) => (x.startsWith("-") && edges.length > 1 ? `(${x})` : x))
+    : edges.map((edge) => jacobianText(edge) || edge.rule).reverse();
+  const whole = scalars && edges.length > 1 ? ` = ${text(product(edges))}` : "";
+  const words = abridged(factors).join(" \u00b7 ") + whole;
+  return element(
+    "li",
+    {},
+    element("span", { class: "way" }, abridged(names).join(" \u2192 ")),
+    " ",
+    element("b", { class: "derivative" }, words),
+  );
+}
+
+const abridged = (words) => (words.length > 14 ? [...words.slice(0, 7), "\u2026", ...words.slice(-6)] : words);

@@ -20,7 +20,7 @@ function pathsBetween(a, b) {
     if (many) below.set(node, { many, sum });
   }
   const found = below.get(a);
-  if (a === b || !found) return { from: a, to: b, many: 0n, paths: [], edges: new Set() };
+  if (a === b || !found) return { from: a, to: b, many: 0n, paths: [], edges: new Set(), nodes: [] };
   const edges = new Set();
   const reached = new Set([a]);
   for (const node of [a, ...order.slice().reverse()]) {
@@ -35,7 +35,16 @@ function pathsBetween(a, b) {
   }
   const scalars = [...edges].every((edge) => edge.derivative !== null && edge.derivative !== undefined);
   const paths = found.many <= BigInt(MOST_PATHS) ? listed(a, b, below) : [];
-  return { from: a, to: b, many: found.many, sum: scalars ? found.sum : null, scalars, paths, edges };
+  return {
+    from: a,
+    to: b,
+    many: found.many,
+    sum: scalars ? found.sum : null,
+    scalars,
+    paths,
+    edges,
+    nodes: [...reached],
+  };
 }
 
 // from a to b along edges below, each path as a list of edges
