@@ -323,6 +323,19 @@ def array_buffer(array: np.ndarray) -> Buffer:
     return Buffer(address_of(array), array.nbytes, array)
 
 
+def copy_buffer(array: np.ndarray) -> Buffer:
+    """A buffer of its own of an array's elements, in C order and aligned."""
+    dtype = array.dtype
+    count, itemsize = max(array.size, 1), dtype.itemsize
+    raw = np.empty(count + ALIGNMENT // itemsize, dtype)  # aligned to its elements
+    begin = ctypes.addressof(_BYTE.from_buffer(raw))
+    skip = -begin % ALIGNMENT
+    home = raw[skip // itemsize:skip // itemsize + count]
+    if array.size:
+        home.reshape(array.shape)[...] = array
+    return Buffer(begin + skip, count * itemsize, home)
+
+
 def array_at(address: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, owner: Any) -> np.ndarray:
     """NumPy array over memory at a byte address; `strides` in elements, `owner` kept alive.
 

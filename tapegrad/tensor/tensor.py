@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.caller import is_own, user_line
-from ..engine.storage import Buffer, Changes, address_of, aligned_bytes, array_at, array_buffer, contiguous_strides
+from ..engine.storage import Buffer, Changes, address_of, array_at, contiguous_strides, copy_buffer
 from ..engine.writers import Writing
 from ..errors import CaptureError, DtypeError, GradientError, InPlaceError, ShapeError, StaleTensorError
 from ..tape.history import convert, leave
@@ -263,7 +263,7 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
             raise ShapeError(f"a gradient of shape {list(array.shape)} does not fit a tensor of {list(self.shape)}")
         if self.size != math.prod(leaf.shape):
             raise GradientError(f"this is a part of a leaf of shape {list(leaf.shape)}; set the .grad of the leaf")
-        leaf.gradient = leaf.home or array_buffer(aligned_bytes(max(leaf.nbytes, 1)))
+        leaf.gradient = leaf.home or copy_buffer(np.empty(leaf.nbytes, np.uint8))
         leaf.derived = value if isinstance(value, Tensor) and value.requires_grad and value.is_contiguous else None
         at = leaf.gradient.address + (self.offset - self._leaf_offset()) * self.dtype.itemsize
         array_at(at, self.shape, self.strides, self.dtype, leaf.gradient)[...] = array
@@ -436,9 +436,8 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
     @classmethod
     def _of_array(cls, array: np.ndarray) -> Tensor:
         """The values of an array of a dtype of tensors."""
-        home = aligned_bytes(max(array.nbytes, array.dtype.itemsize)).view(array.dtype)
-        home[:array.size].reshape(array.shape)[...] = array
-        return cls._made(array_buffer(home), 0, array.shape, contiguous_strides(array.shape), array.dtype)
+        shape = array.shape
+        return cls._made(copy_buffer(array), 0, shape, contiguous_strides(shape), array.dtype)
 
     def _set(self, **fields: Any) -> None:
         for name, value in fields.items():

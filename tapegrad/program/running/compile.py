@@ -34,6 +34,8 @@ class _Recording:
 
     Attributes
     ----------
+    key : object
+        Shapes and dtypes of the arguments, and their structure.
     idle : list of Program
         Instances of the program (see `Program.twin`) that no call is running.
     writes : bool
@@ -41,6 +43,8 @@ class _Recording:
     pace : Pace or None
         Whether it runs on one thread; None for a program so short that threads share little of it.
     """
+
+    key: Any = None
 
     def __init__(self, program: Program, conditions: Conditions, present: Callable[[Program], Any]) -> None:
         self.program, self.conditions, self.present = program, conditions, present
@@ -95,12 +99,9 @@ class CompiledFunction:
         whole = self._transformation is not None
         arrays = [as_input(leaf, whole) for leaf in leaves]
         key = (signature_of(arrays), structure)
-        for recording in self._kept.get(key, ()):
-            if recording.conditions.hold():
-                break
-        else:
-            recording = self._recording_for(key, arrays, args, kwargs)
-        self._last = recording
+        recording = self._last  # mostly it is the last one again, which is found without a hash of the key
+        if recording is None or recording.key != key or not recording.conditions.hold():
+            recording = self._last = self._fitting(key) or self._recording_for(key, arrays, args, kwargs)
         try:
             program = recording.idle.pop()
         except IndexError:  # all are running, in other threads or further up the stack
@@ -120,13 +121,16 @@ class CompiledFunction:
     def _recording_for(self, key: Any, arrays: list[np.ndarray], args: Any, kwargs: Any) -> _Recording:
         """A new recording, or the one that another thread has made meanwhile."""
         with self._lock.now:
-            recordings = self._kept.get(key, ())
-            for recording in recordings:
-                if recording.conditions.hold():
-                    return recording
-            recording = self._record(arrays, flatten((args, kwargs))[1])
-            self._kept[key] = (*recordings, recording)[-KEPT:]
+            recording = self._fitting(key)
+            if recording is None:
+                recording = self._record(arrays, flatten((args, kwargs))[1])
+                recording.key = key
+                self._kept[key] = (*self._kept.get(key, ()), recording)[-KEPT:]
             return recording
+
+    def _fitting(self, key: Any) -> _Recording | None:
+        """A recording of this signature whose guards hold."""
+        return next((recording for recording in self._kept.get(key, ()) if recording.conditions.hold()), None)
 
     def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function's own result, define-by-run: a replay would cut the gradient of a transformation around it."""
