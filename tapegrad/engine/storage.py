@@ -252,7 +252,7 @@ class Storage:
         return buffer
 
     def _carve(self, size: int, purpose: str) -> int:
-        """Bytes never used before."""
+        """Fresh bytes, bump-allocated from the last block."""
         with self._carving.now:  # tapes that one thread made and another walks in reverse
             while self._next + size + GAP > self._end:
                 self._new_block(size + GAP, purpose)

@@ -122,6 +122,12 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> 
     -------
     Tensor, (..., P, R)
         The gradient where a distance is 0 is 0.
+
+    Notes
+    -----
+    The value and `grad` take no memory beside their results. Where a derivative is composed of ops (`jvp`, `hvp`,
+    ``create_graph=True``), the differences stand in memory: P R M elements, and in a Hessian-vector product four arrays
+    of that size in a recording, ten define by run. Where that is too much, go through `x1` in blocks of rows.
     """
     a, b = lift(x1, x2)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:

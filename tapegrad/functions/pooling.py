@@ -82,7 +82,7 @@ def greatest(x: Tensor, windows: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def places(step: Any) -> Tensor:
-    """Which elements of its windows a max-pooling chose: kept beside its result, or in a recording found again."""
+    """The argmax of the windows of a max-pooling: kept beside its result, in a recording computed again."""
     windows = step.windows
     nbytes = math.prod(step.shape) * _place_bytes(windows.kernel.height * windows.kernel.width)
     kept = step.kept("chosen", (nbytes,), BOOL)

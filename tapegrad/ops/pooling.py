@@ -29,10 +29,7 @@ class Pool(Words):
 
 
 class MaxPool(Row):
-    """`chosen`, a byte for each window, is the index of its maximum, counted along its rows.
-
-    For windows of more than 256 elements there are two, the low one first.
-    """
+    """`chosen` is the argmax of each window, row-major: one byte; two, low first, for more than 256 elements."""
 
     y: Output
     x: Input = contiguous
@@ -41,7 +38,7 @@ class MaxPool(Row):
 
 
 class Choose(Row):
-    """The same with `chosen` as the output."""
+    """`MaxPool` whose output is `chosen`."""
 
     y: Output
     x: Input = contiguous
@@ -58,26 +55,25 @@ class Chosen(Row):
 
 @device
 def first_tap(start: int, step: int) -> int:
-    """The first tap of a window from `start` on that is inside the input, from its low side."""
+    """The first tap of a window that begins at `start` not to fall into the low padding."""
     return 0 if start >= 0 else (step - 1 - start) // step
 
 
 @device
 def last_tap(start: int, step: int, extent: int, taps: int) -> int:
-    """One more than the last tap that is inside the input, from its high side."""
+    """One past the last tap that does not fall into the high padding."""
     if start + (taps - 1) * step < extent:  # nearly always; a division would cost more than a window
         return taps
     return (extent - 1 - start) // step + 1 if start < extent else 0
 
 
-# Which of two elements is greater is not predictable, so neither of these two branches on it: the maximum is a chain of
-# maxima, its index the number of elements before the first that equals it. A maximum drops NaN, so they count the
-# windows that hold one.
+# Branch-free, since which element is greater is unpredictable: the maximum is a chain of maxima, the argmax the number
+# of elements before the first equal to it. A maximum drops NaN, so windows with NaN are counted.
 
 
 @device
 def greatest_of_four(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int) -> Any:
-    """y = the maximum of each of `count` adjacent windows of 2 by 2; returns the number of windows that hold a NaN."""
+    """Maximum and argmax of `count` adjacent 2 by 2 windows; returns the number of windows with NaN."""
     upper, lower, holding = floats_at(f, x), floats_at(f, x + width), cast(0.0, f)
     for k in range(count):
         first, second, third, last = upper[2 * k], upper[2 * k + 1], lower[2 * k], lower[2 * k + 1]
@@ -94,7 +90,7 @@ def greatest_of_four(f: Any, b: Any, x: int, width: int, y: int, place: int, cou
 
 @device
 def greatest(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int, stride: int, extent: int) -> Any:
-    """The same of square windows along a row; with a constant extent the inner loop is unrolled."""
+    """The same of square windows along a row; for a constant extent the inner loop is unrolled."""
     holding = cast(0.0, f)
     for k in range(count):
         window = x + k * stride
@@ -116,13 +112,13 @@ def greatest(f: Any, b: Any, x: int, width: int, y: int, place: int, count: int,
 
 @device
 def place_bytes(op: Any, at: At[Pool]) -> int:
-    """Bytes of a window's place."""
+    """Bytes of an argmax."""
     return 2 if at.kernel.height * at.kernel.width > 256 else 1
 
 
 @device
 def choose(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, chosen: int) -> int:
-    """result = the greatest of a window, NaN if it holds one; the padding does not count."""
+    """result = max over each window without its padding, NaN if it has one; chosen = argmax."""
     height, width, ho, wo = at.image.height, at.image.width, at.result.height, at.result.width
     across, stride, size = at.kernel.width, at.stride.width, place_bytes(op, at)
     # windows that see no padding at their sides, where they are usual ones
@@ -169,7 +165,7 @@ def choose(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, chose
 
 @device
 def are_tiles(op: Any, at: At[Pool]) -> bool:
-    """Whether windows of 2 by 2 lie side by side."""
+    """Whether windows are 2 by 2 and do not overlap."""
     return (at.kernel.height == 2 and at.kernel.width == 2 and at.stride.height == 2 and at.stride.width == 2
             and at.padding.height == 0 and at.padding.width == 0 and at.dilation.height == 1 and at.dilation.width == 1
             and 2 * at.result.height <= at.image.height and 2 * at.result.width <= at.image.width)
@@ -177,7 +173,7 @@ def are_tiles(op: Any, at: At[Pool]) -> bool:
 
 @device
 def chosen_place(op: Any, at: At[Pool], b: Any, chosen: int, row: int, column: int, size: int) -> int:
-    """Where in its plane the chosen element of a window lies, or -1."""
+    """Index in its plane of a window's argmax, or -1."""
     tap = b[chosen] + (256 * b[chosen + 1] if size == 2 else 0)
     ki = tap // at.kernel.width
     top, left = row * at.stride.height - at.padding.height, column * at.stride.width - at.padding.width
@@ -192,7 +188,7 @@ def chosen_place(op: Any, at: At[Pool], b: Any, chosen: int, row: int, column: i
 
 @device
 def spread_over_tiles(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, chosen: int, store: bool) -> int:
-    """`spread_chosen` where `are_tiles`: a row of windows is cleared while it is at hand."""
+    """`spread_chosen` where `are_tiles`: each row of windows is zeroed while it is in cache."""
     height, width, ho, wo, zero = at.image.height, at.image.width, at.result.height, at.result.width, cast(0.0, f)
     for plane in range(at.planes):
         for row in range(ho):
@@ -209,7 +205,7 @@ def spread_over_tiles(op: Any, at: At[Pool], f: Any, b: Any, image: int, result:
 
 @device
 def spread_chosen(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, chosen: int, store: bool) -> int:
-    """image += result at the places that were chosen; or = that, and 0 elsewhere."""
+    """Scatter: image[argmax] += result; with `store` into zeros."""
     ho, wo, pixels, size = at.result.height, at.result.width, at.image.height * at.image.width, place_bytes(op, at)
     if are_tiles(op, at):
         return spread_over_tiles(op, at, f, b, image, result, chosen, store)
@@ -228,7 +224,7 @@ def spread_chosen(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int
 
 @device
 def pick_chosen(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, chosen: int, store: bool) -> int:
-    """result += image at the places that were chosen, 0 where there is none; or = that."""
+    """Gather: result += image[argmax], 0 for an empty window; = with `store`."""
     ho, wo, pixels, size = at.result.height, at.result.width, at.image.height * at.image.width, place_bytes(op, at)
     for plane in range(at.planes):
         for row in range(ho):
@@ -241,50 +237,50 @@ def pick_chosen(op: Any, at: At[Pool], f: Any, b: Any, image: int, result: int, 
 
 
 def max_pool_forward(op: MaxPool, f: Any, i: Any, b: Any) -> int:
-    """y = the greatest of a window, NaN if it holds one; the padding does not count."""
+    """y = max over each window."""
     return choose(op, op.windows, f, b, op.x, op.y, op.chosen)
 
 
 def max_pool_adjoint(op: MaxPool, f: Any, i: Any, b: Any) -> int:
-    """dx += g at the place that was the greatest."""
+    """dx[argmax] += g."""
     return spread_chosen(op, op.windows, f, b, op.d.x, op.g, op.chosen, op.stores.x)
 
 
 def choose_forward(op: Choose, f: Any, i: Any, b: Any) -> int:
-    """y = the places of the greatest of each window."""
+    """y = argmax of each window."""
     return choose(op, op.windows, f, b, op.x, op.greatest, op.y)
 
 
 def pick_forward(op: Chosen, f: Any, i: Any, b: Any) -> int:
-    """y = x at the place that was the greatest."""
+    """y = x[argmax]."""
     return pick_chosen(op, op.windows, f, b, op.x, op.y, op.chosen, True)
 
 
 def pick_adjoint(op: Chosen, f: Any, i: Any, b: Any) -> int:
-    """dx += g there."""
+    """dx[argmax] += g."""
     return spread_chosen(op, op.windows, f, b, op.d.x, op.g, op.chosen, op.stores.x)
 
 
 def unpool_forward(op: Chosen, f: Any, i: Any, b: Any) -> int:
-    """y = x at the place that was the greatest, summed, and 0 elsewhere."""
+    """y[argmax] += x, into zeros."""
     return spread_chosen(op, op.windows, f, b, op.y, op.x, op.chosen, True)
 
 
 def unpool_adjoint(op: Chosen, f: Any, i: Any, b: Any) -> int:
-    """dx += g at the place that was the greatest."""
+    """dx += g[argmax]."""
     return pick_chosen(op, op.windows, f, b, op.g, op.d.x, op.chosen, op.stores.x)
 
 
 def unpooled(r: Any, g: Any, t: Any) -> Any:
-    """dX = dY where the greatest were."""
+    """dx = g scattered to the argmaxima."""
     return t.pooling.chosen(UNPOOL, g, t.pooling.places(r), r.windows, r.shape_of("x"))
 
 
 MAX_POOL: Op = Op("max_pool", max_pool_forward, max_pool_adjoint, row=MaxPool, saves={"x": "chosen"}, stores=True,
-              doc="greatest of windows", composition={"x": unpooled},
+              doc="maximum of windows", composition={"x": unpooled},
               tangent={"x": lambda r, d, t: t.pooling.chosen(PICK, d, t.pooling.places(r), r.windows, r.shape)},
               batching=lambda r, t: t.pooling.greatest(r.x, r.windows, (r.size, *r.call.shape)))
-CHOOSE: Op = Op("choose", choose_forward, row=Choose, doc="places of the greatest of windows",
+CHOOSE: Op = Op("choose", choose_forward, row=Choose, doc="argmax of windows",
             batching=lambda r, t: t.pooling.choose(r.x, r.windows, (r.size, *r.call.shape)))
 
 
@@ -294,11 +290,11 @@ def _batched(r: Any, t: Any) -> Any:
 
 
 PICK: Op = Op("pick", pick_forward, pick_adjoint, row=Chosen, saves={"x": "chosen"}, stores=True,
-          doc="elements at the places that max-pooling chose", batching=_batched,
+          doc="elements at the argmax of windows", batching=_batched,
           composition={"x": lambda r, g, t: t.pooling.chosen(UNPOOL, g, r.chosen, r.windows, r.shape_of("x"))},
           tangent={"x": lambda r, d, t: t.pooling.chosen(PICK, d, r.chosen, r.windows, r.shape)})
 UNPOOL: Op = Op("unpool", unpool_forward, unpool_adjoint, row=Chosen, saves={"x": "chosen"}, stores=True,
-            doc="results put at the places that max-pooling chose", batching=_batched,
+            doc="results scattered to the argmax of windows", batching=_batched,
             composition={"x": lambda r, g, t: t.pooling.chosen(PICK, g, r.chosen, r.windows, r.shape_of("x"))},
             tangent={"x": lambda r, d, t: t.pooling.chosen(UNPOOL, d, r.chosen, r.windows, r.shape)})
 
@@ -325,7 +321,7 @@ class AvgPool(Row):
 
 @device
 def window_start(op: Any, at: At[Means], axis: int, out: int) -> int:
-    """Where a window begins, before it is cut to the input; `axis` 0 for rows, 1 for columns."""
+    """Start of a window, unclipped; `axis` 0 for rows, 1 for columns."""
     if at.adaptive != 0:
         return out * op[at.image + axis] // op[at.result + axis]
     return out * op[at.stride + axis] - op[at.padding + axis]
@@ -333,7 +329,7 @@ def window_start(op: Any, at: At[Means], axis: int, out: int) -> int:
 
 @device
 def window_end(op: Any, at: At[Means], axis: int, out: int) -> int:
-    """Where it ends, at most at the end of the padding."""
+    """Its end, at most that of the padding."""
     if at.adaptive != 0:
         return ((out + 1) * op[at.image + axis] + op[at.result + axis] - 1) // op[at.result + axis]
     return min(out * op[at.stride + axis] - op[at.padding + axis] + op[at.kernel + axis],
@@ -342,7 +338,7 @@ def window_end(op: Any, at: At[Means], axis: int, out: int) -> int:
 
 @device
 def share_of(op: Any, at: At[Means], f: Any, window: int, inside: int) -> Any:
-    """1 divided by what a window's sum is divided by."""
+    """1 / divisor of a window."""
     if at.rule == BY_NUMBER:
         return 1.0 / at.divisor
     return 1.0 / cast(window if at.rule == BY_WINDOW else inside, f)
@@ -350,7 +346,7 @@ def share_of(op: Any, at: At[Means], f: Any, window: int, inside: int) -> Any:
 
 @device
 def means(op: Any, at: At[Means], f: Any, image: int, result: int, store: bool) -> int:
-    """result = the mean of a window, or +=."""
+    """result += mean of each window; = with `store`."""
     height, width, ho, wo = at.image.height, at.image.width, at.result.height, at.result.width
     for row in range(ho):
         top, bottom = window_start(op, at, 0, row), window_end(op, at, 0, row)
@@ -376,7 +372,7 @@ def means(op: Any, at: At[Means], f: Any, image: int, result: int, store: bool) 
 
 @device
 def spread_means(op: Any, at: At[Means], f: Any, image: int, result: int, store: bool) -> int:
-    """image += result over what the window's sum was divided by, everywhere in the window; or = that."""
+    """image += result / divisor, all over each window; with `store` into zeros."""
     height, width, ho, wo = at.image.height, at.image.width, at.result.height, at.result.width
     if store:
         for k in range(image, image + at.planes * height * width):
@@ -399,27 +395,27 @@ def spread_means(op: Any, at: At[Means], f: Any, image: int, result: int, store:
 
 
 def avg_pool_forward(op: AvgPool, f: Any, i: Any, b: Any) -> int:
-    """y = the mean of a window."""
+    """y = mean of each window."""
     return means(op, op.windows, f, op.x, op.y, True)
 
 
 def avg_pool_adjoint(op: AvgPool, f: Any, i: Any, b: Any) -> int:
-    """dx += g over what the window's sum was divided by, everywhere in the window."""
+    """dx += g / divisor, all over each window."""
     return spread_means(op, op.windows, f, op.d.x, op.g, op.stores.x)
 
 
 def avg_unpool_forward(op: AvgPool, f: Any, i: Any, b: Any) -> int:
-    """y = the shares of each x everywhere in its window, summed."""
+    """y += x / divisor all over each window, into zeros."""
     return spread_means(op, op.windows, f, op.y, op.x, True)
 
 
 def avg_unpool_adjoint(op: AvgPool, f: Any, i: Any, b: Any) -> int:
-    """dx += the mean of g in its window."""
+    """dx += mean of g over each window."""
     return means(op, op.windows, f, op.g, op.d.x, op.stores.x)
 
 
 def _same(r: Any, d: Any, t: Any) -> Any:
-    """The same map of the tangent."""
+    """The op is linear: dy is the op of d."""
     return t.pooling.means(r.op, d, r.windows, r.shape)
 
 

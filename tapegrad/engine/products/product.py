@@ -1,8 +1,8 @@
 """Matrix products except the largest, which are left to a BLAS library.
 
 Loop tiling and register blocking: B is packed panel by panel on the stack, a panel as wide as a register tile; each
-panel is multiplied with all rows of A. Panels, or rows where there are few panels, are the parallel parts. A is read in
-place, unless consecutive reads of a tile are far apart: then the threads pack it into strips first.
+panel is multiplied with all rows of A. Parallel over panels, or over rows where there are few panels. A is read in
+place, or packed into strips where its reads are far apart (TLB and cache misses).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ..threads.team import publish, replace, run_part, share, team_address
 from ..tiles.tile import PANEL, ROWS, lanes_of, move, prefetch, stack, tile, transposed
 from .blas import SUMMED, ColumnSums, Product, Routine, library_gemm
 
-#: rows of A that a panel is multiplied with before it is packed again: as many as the L2 cache holds
+#: rows of A by which a packed panel is multiplied: as many as the L2 cache holds
 BLOCK = 384
 #: multiplications from which on a product is parallel, and least of them in a part
 SHARED, PART = 1 << 17, 1 << 16
 #: stride between columns of a transposed A, and multiplications, from which on A is packed into strips
 FAR, STRIPS = 512, 1 << 22
-#: terms of a product that are accumulated in its dtype: for a small C, whose totals fit on a `stack`; for such a C of
-#: few columns; for others
+#: contraction lengths that are accumulated in the product's dtype: for a small C, whose totals fit on a `stack`; for
+#: such a C of few columns; for others
 LONG, NARROW, STRETCH = 1 << 12, 1 << 9, 1 << 14
 #: elements of a small C at most; rows of another whose totals are kept at once
 SMALL, TOTALLED = 768, 2 * BLOCK
@@ -37,7 +37,7 @@ STRIP = 8
 
 
 class Strips(Words):
-    """A transposed A (columns, rows), and where its strips lie."""
+    """A transposed A (columns, rows), and the address of its strips."""
 
     a: int
     lda: int
@@ -59,14 +59,14 @@ def pack(f: Any, to: int, b: int, ldb: int, across: int, depth: int, lanes: int)
 
 @device
 def panel_depth(k: int) -> int:
-    """Rows of a panel, of all but the last: balanced."""
+    """Rows of a panel; the contraction is cut evenly."""
     panels = (k + PANEL - 1) // PANEL
     return (k + panels - 1) // panels
 
 
 @device
 def multiply_block(op: Product, f: Any, top: int, bottom: int, begin: int, end: int) -> int:
-    """Rows `top` to `bottom` and columns `begin` to `end` of C."""
+    """A block of C, rows `top` to `bottom` and columns `begin` to `end`: the tiled loop nest."""
     n, k, alpha, wide, panel = op.n, op.k, op.alpha, lanes_of(f), stack(f)
     most = panel_depth(k)
     a_row, a_step, a_strip = op.lda, 1, ROWS * op.lda
@@ -103,7 +103,7 @@ def multiply_block(op: Product, f: Any, top: int, bottom: int, begin: int, end: 
 
 
 def multiply_part(op: Part, f: Any, i: Any, b: Any) -> int:
-    """A part of a product: some of the panels, or of the rows if there are few."""
+    """A parallel part of a product: a range of panels, or of rows if there are few panels."""
     row: Product = words_at(op.row)
     part, parts, wide = op.number, op.count, lanes_of(f)
     m, n = row.m, row.n
@@ -118,7 +118,7 @@ def multiply_part(op: Part, f: Any, i: Any, b: Any) -> int:
 
 
 def pack_part(op: Part, f: Any, i: Any, b: Any) -> int:
-    """A part of a transposed A: some of the strips, of which each is a tile's rows."""
+    """A parallel part of the packing of a transposed A: a range of strips, each the rows of a tile."""
     row: Strips = words_at(op.row)
     part, parts = op.number, op.count
     a, lda, m, depth, to = row.a, row.lda, row.rows, row.columns, row.to
@@ -136,7 +136,7 @@ def pack_part(op: Part, f: Any, i: Any, b: Any) -> int:
 
 
 def sums_part(op: Part, f: Any, i: Any, b: Any) -> int:
-    """A part of the sums of columns."""
+    """A parallel part of column sums: a range of columns."""
     row: ColumnSums = words_at(op.row)
     part, parts, blocks = op.number, op.count, (row.n + SUMMED - 1) // SUMMED
     begin, end = part * blocks // parts * SUMMED, min((part + 1) * blocks // parts * SUMMED, row.n)
@@ -145,7 +145,7 @@ def sums_part(op: Part, f: Any, i: Any, b: Any) -> int:
 
 @device
 def library_serves(op: Product, i: Any) -> bool:
-    """Whether the library's product is faster."""
+    """Whether the product is dispatched to the library."""
     routine, work = op.routine, op.m * op.n * op.k
     return work == 0 or work >= i[routine + Routine.limit] or op.n < i[routine + Routine.few]
 
@@ -189,7 +189,7 @@ def multiply(op: Product, f: Any, i: Any, b: Any) -> int:
 
 
 def multiply_long(op: Product, f: Any, i: Any, b: Any) -> int:
-    """`multiply` of many terms: a stretch of them is added up in the dtype of C, the stretches in float64."""
+    """`multiply` with a long contraction: accumulated by stretches in the dtype of C, over stretches in float64."""
     m, n, scratch = op.m, op.n, stack(f)
     if m * n <= SMALL:
         stretch = NARROW if n < i[op.routine + Routine.few] else LONG
@@ -264,5 +264,5 @@ def gemm_address(dtype: np.dtype) -> int:
 
 
 def scratch_elements(m: int, n: int, k: int) -> int:
-    """Elements of working memory for the totals of a product (m, n) of `k` terms each; 0 where it needs none."""
+    """Elements of workspace for the float64 totals of a product (m, n) with contraction length `k`; 0 for none."""
     return min(m, TOTALLED) * n * 2 if k > STRETCH and m * n > SMALL else 0

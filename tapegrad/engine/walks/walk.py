@@ -56,7 +56,7 @@ def forward_walk(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 def update_part(op: Part, f: Any, i: Any, b: Any) -> int:
-    """A part of the updates of a header: a range of the elements of all rows, concatenated."""
+    """A parallel part of a header's updates: a range of the elements of all rows, concatenated."""
     header, part, piece = words_at(op.row), op.number, frame()
     begin, end = header[ELEMENTS] * part // header[PARTS], header[ELEMENTS] * (part + 1) // header[PARTS]
     count, at = header[COUNT], 0
@@ -84,7 +84,7 @@ def update_part(op: Part, f: Any, i: Any, b: Any) -> int:
 
 @device
 def bound(at: int, size: int) -> int:
-    """Where a row of `size` elements is cut at `at`: at whole vectors, so that bits are those of the row run whole."""
+    """Where a row of `size` elements is split near `at`: at whole vectors, so that results are bitwise the same."""
     return size if at >= size else max(at, 0) // 64 * 64
 
 
@@ -231,7 +231,7 @@ def clear_several(op: ClearSeveral, f: Any, i: Any, b: Any) -> int:
 
 @device
 def take_place(op: Any, v: int, holes: int, i: Any) -> int:
-    """Assign the adjoint of variable `v` to the tightest of the last gaps, or the end; returns the number of gaps."""
+    """Best fit: assign the adjoint of variable `v` to the tightest of the last gaps, or the end; returns the gaps."""
     wanted, best = (i[op[NBYTES] + v] + 63) // 64 * 64, -1
     for k in range(max(0, holes - _GAPS), holes):
         room = i[op[HOLE_BYTES] + k]
@@ -252,11 +252,11 @@ def take_place(op: Any, v: int, holes: int, i: Any) -> int:
 
 
 def plan_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Mark what the reverse walk from SEED visits, assign each adjoint a buffer, and decide store or accumulate.
+    """Liveness and buffer assignment of the reverse walk from SEED, and which contributions are stored.
 
     The first contribution to an adjoint is stored if the kernel can do so and the operand is all of its variable; else
-    the walk clears the adjoint before it. TOTAL becomes the bytes of the adjoints; with REUSE an adjoint's buffer is
-    reused once its own instruction has been visited (liveness).
+    the walk zeroes the adjoint before it. TOTAL becomes the bytes of the adjoints. With REUSE an adjoint's live range
+    ends with the instruction that computed its variable.
     """
     state, variable, flags = op[STATE], op[OPERAND_VARIABLE], op[OPERAND_FLAGS]
     seed, holes = op[SEED], 0
@@ -296,7 +296,7 @@ def plan_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 def link_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Write the adjoint addresses of the live instructions; those of this walk are relative to BASE."""
+    """Relocation: write the adjoint addresses of the live instructions; those of this walk are relative to BASE."""
     state, variable, size = op[STATE], op[OPERAND_VARIABLE], op[FLOAT_SIZE]
     for n in range(op[BEGIN], op[END]):
         if i[op[LIVE] + n] != 0:
@@ -314,7 +314,7 @@ def link_reverse(op: Any, f: Any, i: Any, b: Any) -> int:
 
 
 def link_values(op: Any, f: Any, i: Any, b: Any) -> int:
-    """Write the value address of every operand of a recording."""
+    """Relocation: write the value address of every operand of a recording."""
     variable = op[OPERAND_VARIABLE]
     for n in range(op[BEGIN], op[END]):
         operand = i[op[OPERAND_START] + n]
