@@ -68,6 +68,8 @@ class Plan:
 
 def plan_of(pattern: Any, symmetric: bool) -> Plan:
     """The plan of fewest products."""
+    if max(pattern.nnz, *pattern.shape) <= np.iinfo(np.int32).max:  # as SciPy's solvers want them
+        pattern.indices, pattern.indptr = pattern.indices.astype(np.int32), pattern.indptr.astype(np.int32)
     rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
     columns = pattern.indices.astype(np.int64)
     if symmetric:

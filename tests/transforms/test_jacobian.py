@@ -413,3 +413,26 @@ def test_no_product_with_unit_vectors_is_computed(transform):
     np.testing.assert_allclose(recorded(x, v, w).numpy(), expected, rtol=1e-11, atol=1e-12)
     products = [shape for op, shape in instructions(recorded) if op in ("linear", "matmul") and shape.count(",")]
     assert len(products) == 1
+
+
+def test_what_is_constant_in_a_derivative_is_added_once():
+    def f(x):
+        return 2.0 * x - (3.0 * x[::-1] - tg.sin(x)) + tg.cumsum(x) - x * 0.5
+
+    x = np.linspace(-1.0, 1.0, 12)
+    eye = np.eye(12)
+    recorded = tg.compile(tg.jacfwd(f))
+    expected = 1.5 * eye - 3.0 * eye[::-1] + np.diag(np.cos(x)) + np.tril(np.ones((12, 12)))
+    for shift in (0.0, 1.0):
+        at = expected - np.diag(np.cos(x)) + np.diag(np.cos(x + shift))
+        np.testing.assert_allclose(recorded(x + shift), at, rtol=1e-14, atol=1e-14)
+    of_all = [op for op, shape in instructions(recorded) if shape == "f64[12,12]" and op != "copy"]
+    assert len(of_all) == 2  # slopes times directions, and one constant
+
+
+def test_the_matrix_of_a_sparse_jacobian_has_the_index_type_of_scipys_solvers():
+    jacobian = tg.compile(tg.sparse_jacobian(lambda x: x[1:] * x[:-1] - 2.0 * x[1:]))
+    for _ in range(2):
+        matrix = jacobian(np.array([1.0, 2.0, 3.0]))
+        assert matrix.indices.dtype == matrix.indptr.dtype == np.int32
+        assert matrix.toarray().tolist() == [[2.0, -1.0, 0.0], [0.0, 3.0, 0.0]]
