@@ -43,6 +43,25 @@ def wrapped(index: int, extent: int) -> int:
 
 
 @device
+def are_within(i: Any, index: int, count: int, extent: int) -> bool:
+    """Whether so many indices from `index` on are within an extent."""
+    wrong = 0
+    for j in range(count):
+        wrong |= 1 if wrapped(i[index + j], extent) < 0 else 0
+    return wrong == 0
+
+
+@device
+def take_elements(f: Any, i: Any, y: int, x: int, index: int, count: int, extent: int) -> int:
+    """y[j] = x[index[j]], of indices within the extent."""
+    apart()
+    for j in range(count):
+        at = i[index + j]
+        write(f, y + j, read(f, x + (at + extent if at < 0 else at)))
+    return 0
+
+
+@device
 def columns_together(count: int, rows: int, n: int) -> int:
     """How many columns of `rows` rows of `n` elements, to which `count` are added, have totals at once; 0: none."""
     if rows == 0 or n == 0 or count < OFTEN * rows:

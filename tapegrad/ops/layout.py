@@ -22,7 +22,7 @@ from ..engine.mathematics.sums import ROWS as TOGETHER
 from ..engine.row import Aux, Input, Nest, Output, Row, Words, boolean, contiguous, int64
 from ..engine.tiles.tile import stack
 from ..errors import IndexRangeError
-from .indexed import add_rows_by_index, outside, wrapped
+from .indexed import add_rows_by_index, are_within, outside, take_elements, wrapped
 from .nest import alike_rows, column_stride, is_summed, row_of, row_offset
 from .table import Errors, Op, Shares, kernel_of
 
@@ -295,6 +295,10 @@ class Take(Row):
 def take_forward(op: Take, f: Any, i: Any, b: Any) -> int:
     """y[o, j, :] = x[o, index[j], :]."""
     count, extent, inner = op.count, op.extent, op.inner
+    if inner == 1 and are_within(i, op.index, count, extent):
+        for o in range(op.outer):
+            take_elements(f, i, op.y + o * count, op.x + o * extent, op.index, count, extent)
+        return 0
     for o in range(op.outer):
         for j in range(count):
             at = wrapped(i[op.index + j], extent)
