@@ -18,7 +18,7 @@ from ..tape.state import no_grad
 from ..tensor.recording import record
 from ..tensor.tensor import Tensor, view
 from .graph import Graph
-from .placing import laid, numbers
+from .placing import is_block, laid, numbers
 from .steps import Step, elements_of, offset_of, variable_of
 
 Sets = Any  # scipy.sparse.csr_array of bool
@@ -41,18 +41,26 @@ def pattern_of(graph: Graph, source: Tensor, output: Tensor) -> Sets:
         found = None
         for j in step.flows(sets):
             shape, _, strides = step.kinds[j]
-            operand = sets[step.operands[j][0]][numbers(step.operands[j][2], shape, strides).ravel()]
-            part = (_dependence(step, j) @ operand).astype(bool)
+            part = _seen(sets[step.operands[j][0]], step.operands[j][2], shape, strides)
+            if not (isinstance(step.op.composition.get(step.name(j)), str) and shape == step.shape):
+                part = (_dependence(step, j) @ part).astype(bool)
             found = part if found is None else found + part
         if found is not None:
             sets[step.output] = found
     of_output = sets.get(variable_of(output)) if output.node is not None else None
     if of_output is None:
         return scipy.sparse.csr_array((output.size, n), dtype=bool)
-    chosen = scipy.sparse.csr_array(of_output[numbers(offset_of(output), output.shape, output.strides).ravel()])
+    chosen = scipy.sparse.csr_array(_seen(of_output, offset_of(output), output.shape, output.strides), copy=True)
     chosen.sum_duplicates()
     chosen.sort_indices()
     return chosen
+
+
+def _seen(sets: Sets, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Sets:
+    """Those of a view of a variable."""
+    if offset == 0 and is_block(shape, strides) and math.prod(shape) == sets.shape[0]:
+        return sets
+    return sets[numbers(offset, shape, strides).ravel()]
 
 
 def _dependence(step: Step, j: int) -> Sets:
