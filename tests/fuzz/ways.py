@@ -111,6 +111,18 @@ def frozen_by_run(w):
         assert all(w.leaves[n].grad is None for n in names)
 
 
+def by_inputs(w):
+    """`autograd.grad` by some leaves, and by all of them: define by run, one walk over what lies between."""
+    for names in (*w.frozen, ()):
+        wanted = {name: leaf for name, leaf in w.leaves.items() if name not in names}
+        w.restart()
+        loss = w.loss_fn(*map(tg.tensor, w.batch(0)))
+        found = tg.autograd.grad(loss, list(wanted.values()), allow_unused=True)
+        gradients = {n: leaf.numpy() * 0.0 if g is None else g.numpy() for (n, leaf), g in zip(wanted.items(), found)}
+        w.check(0, loss=loss, gradients=gradients, buffers=w.buffers)
+        assert all(leaf.grad is None for leaf in w.leaves.values())
+
+
 def within_budget(w):
     """`TrainStep` with the least `memory_budget` that it can keep to, and with one between that and what it needs."""
     train = step(w)
@@ -165,7 +177,7 @@ def step_after_overwriting(w):
         w.check(0, loss=loss, gradients=w.gradients(), buffers=w.buffers, leaves=values)
 
 
-EAGER = (define_by_run, retained, transformed, frozen_by_run)
+EAGER = (define_by_run, retained, transformed, frozen_by_run, by_inputs)
 RECORDED = (compiled, compiled_forward, step, step_between_walks, frozen, within_budget, accumulated, several_batches,
             several_accumulated, step_after_overwriting)
 #: ways that need inputs, for their rows are what is split
