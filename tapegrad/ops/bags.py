@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.language import apart, cast, device, device_pair, doubles_at, plus, read, wide, write
-from ..engine.mathematics.sums import COLUMNS, add_to_total, clear_totals, give_totals, parts_of_total, total_at
+from ..engine.mathematics.sums import COLUMNS, add_row, add_to_total, clear_totals, give_totals, total_at
 from ..engine.row import At, Input, Output, Row, Words, absent, contiguous, int64
 from ..engine.tiles.tile import stack
 from ..engine.walks.touched import clear_rows, list_row
@@ -287,11 +287,18 @@ def bag_spread_forward(op: BagSpread, f: Any, i: Any, b: Any) -> int:
 
 def bag_spread_adjoint(op: BagSpread, f: Any, i: Any, b: Any) -> int:
     """dx[j, :] += the sum of g[l, :] over the places l of bag j."""
-    n = op.bags.width
+    n, totals, one = op.bags.width, doubles_at(f, stack(f)), wide(cast(1.0, f))
     for j in range(op.bags.count):
-        for place in range(i[op.starts + j], bag_end(op, op.bags, op.starts, j, i)):
+        begin, end, dx = i[op.starts + j], bag_end(op, op.bags, op.starts, j, i), op.d.x + j * n
+        for left in range(0, n if end - begin > LONG_BAG else 0, COLUMNS):
+            columns = min(COLUMNS, n - left)
+            clear_totals(f, totals, columns)
+            for place in range(begin, end):
+                add_row(f, totals, columns, op.g + place * n + left, 1)
+            give_totals(f, totals, columns, one, dx + left, 1, True)
+        for place in range(begin, end if end - begin <= LONG_BAG else begin):
             for k in range(n):
-                f[op.d.x + j * n + k] += f[op.g + place * n + k]
+                f[dx + k] += f[op.g + place * n + k]
     return 0
 
 
@@ -389,8 +396,8 @@ def embedding_bag_max_adjoint(op: EmbeddingBagMax, f: Any, i: Any, b: Any) -> in
     n, rows, totals = op.bags.width, op.bags.rows, doubles_at(f, stack(f))
     if op.stores.w:
         clear_rows(op.bags.listed, op.d.w, rows * n, f, i, b)
-    together = columns_together(op.bags.count, rows, n) if parts_of_total(f) == 2 else 0
-    for j in range(op.bags.count):
+    together = columns_together(op.bags.count, rows, n)
+    for j in range(op.bags.count if together == 0 or op.bags.listed != 0 else 0):
         for k in range(n):
             at = i[op.chosen + j * n + k]
             if at >= 0:

@@ -9,6 +9,7 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
+from tapegrad.functions.embedding import spread_bags
 
 ROWS = 4_000_000
 LIMIT = 2e-7
@@ -217,6 +218,29 @@ def test_a_row_without_gradient_and_the_list_of_rows_when_sums_are_long():
     expected = np.zeros((6, 3))
     expected[[0, 5]] = 500 * float(np.float32(0.1))
     np.testing.assert_allclose(w.grad, expected, rtol=LIMIT)
+
+
+def test_many_maxima_in_few_rows():
+    rng, count = np.random.default_rng(0), 200_000
+    index, g = rng.integers(0, 3, (count, 2)), rng.random((count, 2), np.float32)
+    values = rng.random((3, 2), np.float32)
+    expected, chosen = np.zeros((3, 2)), values[index].argmax(1)
+    for k in range(2):
+        np.add.at(expected[:, k], index[np.arange(count), chosen[:, k]], g[:, k].astype(np.float64))
+    w = leaf(values)
+    tg.embedding_bag(index, w, mode="max").backward(gradient=g)
+    found = w.grad.numpy()
+    np.testing.assert_array_equal(found == 0.0, expected == 0.0)
+    assert_near(found[expected > 0.0], expected[expected > 0.0])
+
+
+def test_rows_that_are_spread_over_long_bags():
+    count, width = 300_000, 3
+    g, x = np.random.default_rng(0).random((count, width), np.float32), leaf(np.ones((3, width)))
+    spread_bags(x, tg.tensor(np.array([0, 7, 7])), count).backward(gradient=g)
+    found = x.grad.numpy()
+    assert_near(found[[0, 2]], np.stack([g[:7].sum(0, dtype=np.float64), g[7:].sum(0, dtype=np.float64)]))
+    np.testing.assert_array_equal(found[1], 0.0)
 
 
 @pytest.mark.parametrize("mode", ["sum", "mean"])
