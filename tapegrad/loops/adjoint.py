@@ -1,0 +1,540 @@
+"""The adjoint of a normal form: a forward sweep that records, and a reverse sweep.
+
+Before a variable or an element is overwritten whose value the reverse sweep reads, the forward sweep pushes it onto a
+tape of floats or of integers; the reverse sweep pops it, so that at each statement's adjoint everything has the value
+that it had there (Griewank and Walther, Evaluating Derivatives, 2nd ed., chapters 4 and 6). What no adjoint reads is
+not pushed (to-be-recorded analysis), and neither is what can be computed again at the end of its block.
+
+A push beyond the tape's end is counted and not made; the sweep then ends, and is run again on a longer tape.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .analysis import Analysis, base_of, base_of_view, loads
+from .expressions import Expressions
+from .kinds import Kind
+from .normal import Normal
+
+__all__ = ["derive_adjoint"]
+
+
+class Adjoint:
+    """Derives the source of one adjoint.
+
+    Parameters
+    ----------
+    normal : Normal
+    kinds : mapping of str to Kind
+    wanted : set of str
+        Parameters that are differentiated by.
+    outputs : list of str
+        Variables whose adjoints are given: what is returned, or parameters that are written to.
+    """
+
+    def __init__(self, normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], outputs: Sequence[str]) -> None:
+        self.normal, self.kinds, self.outputs = normal, kinds, list(outputs)
+        self.facts = Analysis(normal, kinds, wanted)
+        self.wanted = [p for p in normal.parameters if p in wanted]
+        taken = set(kinds) | set(normal.constants) | normal._taken
+        self.bar = {name: self._free(f"{name}_b", taken) for name in kinds}
+        self.needed: set[str] = set()
+        self._check_arrays()
+        while True:
+            before = set(self.needed)
+            self.reverse = _Block(self, is_forward=False)
+            self.reverse.start()
+            self.reverse.block(normal.body, 0)
+            self._note(self.reverse.lines)
+            if self.needed == before:
+                break
+        self.forward = _Block(self, is_forward=True)
+        self.forward.block(normal.body, 0)
+
+    @staticmethod
+    def _free(name: str, taken: set[str]) -> str:
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        return name
+
+    def _note(self, lines: Sequence[str]) -> None:
+        """Variables that the reverse sweep reads."""
+        tree = ast.parse("\n".join(lines) or "pass")
+        own = {name for s in tree.body for name in loads(s) if name in self.kinds}
+        self.needed |= own | {self.facts.root(name) for name in own if self.kinds[name].is_array}
+
+    def is_needed(self, name: str) -> bool:
+        """Whether the reverse sweep reads a variable, or elements of the memory that it is of."""
+        if self.kinds[name].is_array:
+            root = self.facts.root(name)
+            return any(self.facts.root(other) == root for other in self.needed if self.kinds[other].is_array)
+        return name in self.needed
+
+    def _check_arrays(self) -> None:
+        """Refuse bindings of arrays that the sweeps do not follow."""
+        facts, source = self.facts, self.normal.source
+        for name, places in facts.places.items():
+            if not facts.is_array(name):
+                if self.kinds[name].is_tuple and self.kinds[name].is_float and any(
+                        facts.is_active(p.value) for p in places):
+                    source.refuse(places[0].statement, f"the tuple {name} of values that are differentiated",
+                                  "give each value a name")
+                continue
+            views = [p for p in places if facts.is_view(p.value)]
+            if len(places) + (name in self.normal.parameters) > 1:
+                if views and (len(views) < len(places) or name in facts.writes):
+                    source.refuse(views[0].statement, f"the array {name}, which is bound several times and once names "
+                                  "elements of another", "use .copy(), or two names")
+                if places[0].depth > 0 and not views and name not in self.normal.parameters:
+                    source.refuse(places[0].statement, f"the array {name}, which is bound at several places of which none "
+                                  "is the function's first level", "allocate it before, and assign to its elements")
+                if views and any(p.depth == 0 for p in views):
+                    source.refuse(views[1 % len(views)].statement, f"the array {name}, which names several arrays in turn",
+                                  "use two names")
+            for p in views:
+                if not facts.holds_after(ast.Module([ast.Expr(part) for part in _indices(p.value)], []),
+                                         p.block[p.at + 1:]):
+                    source.refuse(p.statement, f"the view {name}, whose index changes while it is in use",
+                                  "index with a variable that stays as it is")
+
+    def lines(self, name: str) -> list[str]:
+        """The function: results of the forward sweep, or of both, and the lengths of the tapes."""
+        seeds = [f"{o}_seed" for o in self.outputs]
+        arguments = [*self.normal.parameters, *seeds, *(f"{p}_given" for p in self.wanted), "floats", "integers"]
+        head = [f"def {name}({', '.join(arguments)}):", "    top = 0", "    bottom = 0"]
+        head += [f"    {line}" for line in self._first()]
+        body = [f"    {line}" for line in self.forward.lines]
+        middle = ["    if top > floats.size or bottom > integers.size:", f"        return {self._results(False)}"]
+        back = [f"    {line}" for line in self.reverse.lines]
+        return [*head, "    # forward sweep", *body, *middle, "    # reverse sweep", *back,
+                f"    return {self._results(True)}"]
+
+    def _results(self, done: bool) -> str:
+        values = [o for o in self.outputs if o not in self.normal.parameters]
+        scalars = [self.bar[p] if done else "0.0" for p in self.wanted if not self.kinds[p].is_array]
+        return f"({', '.join(['top', 'bottom', *values, *scalars])})"
+
+    def _first(self) -> list[str]:
+        """Copies of parameters that are written to; values for what may be pushed before it is assigned."""
+        found = []
+        for name in self.normal.parameters:
+            if self.kinds.get(name) and self.kinds[name].is_array and any(
+                    self.facts.root(w) == self.facts.root(name) for w in (*self.facts.writes, *self._rebound())):
+                found.append(f"{name} = {name}.copy()")
+        for name, kind in self.kinds.items():
+            if not kind.is_array and not kind.is_tuple and name not in self.normal.parameters and (
+                    name in self.facts.places or name in self.facts.loop_targets):
+                found.append(f"{name} = {'0.0' if kind.is_float else 'False' if kind.dtype == 'bool' else '0'}")
+        return found
+
+    def _rebound(self) -> set[str]:
+        return {name for name, places in self.facts.places.items() if self.facts.is_array(name)
+                and len(places) + (name in self.normal.parameters) > 1}
+
+
+def derive_adjoint(normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], outputs: Sequence[str],
+                   name: str) -> str:
+    """Source of the adjoint: ``name(*parameters, *seeds, *adjoints, floats, integers)``.
+
+    Adjoints of arrays are accumulated into; those of scalars are returned, behind the lengths of the tapes and the
+    results.
+    """
+    return "\n".join(Adjoint(normal, kinds, wanted, outputs).lines(name)) + "\n"
+
+
+def _indices(value: ast.expr) -> list[ast.expr]:
+    """What a view is indexed by."""
+    found: list[ast.expr] = []
+    while not isinstance(value, ast.Name):
+        if isinstance(value, ast.Subscript):
+            found.append(value.slice)
+        elif isinstance(value, ast.Call):
+            found += value.args
+            value = value.func
+        value = value.value  # type: ignore[attr-defined]
+    return found
+
+
+class _Block:
+    """Writes one of the sweeps."""
+
+    def __init__(self, adjoint: Adjoint, is_forward: bool) -> None:
+        self.adjoint, self.facts, self.is_forward = adjoint, adjoint.facts, is_forward
+        self.lines: list[str] = []
+        self.indent = 0
+        self._temporaries = 0
+        self.expressions = Expressions(self)
+
+    # -------------------------------------------------------------- writing
+
+    def say(self, line: str) -> None:
+        """Append a line."""
+        self.lines.append("    " * self.indent + line)
+
+    def temporary(self, value: str) -> str:
+        """A name for a value."""
+        self._temporaries += 1
+        name = f"{'w' if self.is_forward else 'v'}{self._temporaries}_"
+        self.say(f"{name} = {value}")
+        return name
+
+    def push(self, value: str, is_float: bool) -> None:
+        """Record a number."""
+        tape, top = ("floats", "top") if is_float else ("integers", "bottom")
+        self.say(f"if {top} < {tape}.size:")
+        self.say(f"    {tape}[{top}] = {value}")
+        self.say(f"{top} += 1")
+
+    def pop(self, target: str, is_float: bool, kind: str = "") -> None:
+        """Take a number back."""
+        tape, top = ("floats", "top") if is_float else ("integers", "bottom")
+        self.say(f"{top} -= 1")
+        value = f"{tape}[{top}]"
+        self.say(f"{target} = {value + ' != 0' if kind == 'bool' else value}")
+
+    # -------------------------------------------------------------- blocks
+
+    def start(self) -> None:
+        """Adjoints of the function's variables at the start of the reverse sweep."""
+        adjoint, facts = self.adjoint, self.facts
+        for name in adjoint.normal.parameters:
+            if name in facts.active:
+                if adjoint.kinds[name].is_array:
+                    given = f"{name}_given" if name in adjoint.wanted else f"np.zeros_like({name})"
+                    self.say(f"{adjoint.bar[name]} = {given}")
+                else:
+                    self.say(f"{adjoint.bar[name]} = 0.0")
+        for name in adjoint.kinds:
+            if name in facts.active and not adjoint.kinds[name].is_array and not adjoint.kinds[name].is_tuple and (
+                    name not in adjoint.normal.parameters):
+                self.say(f"{adjoint.bar[name]} = 0.0")
+        self._arrays_of(adjoint.normal.body, 0)
+        for output in adjoint.outputs:
+            if output in facts.active:
+                self.say(f"{adjoint.bar[output]} += {output}_seed")
+
+    def block(self, statements: list[ast.stmt], depth: int) -> None:
+        """All statements of a block, forward or in reverse."""
+        if self.is_forward:
+            for s in statements:
+                self._forward(s, depth)
+            for name in self._lost_arrays(statements, depth):
+                self.say(f"top = tapegrad_push(floats, top, {name})")
+            return
+        if depth:
+            self._again(statements, depth)
+        for s in reversed(statements):
+            self._reverse(s, depth, statements)
+
+    def _own(self, statements: list[ast.stmt]) -> list[Any]:
+        """The assignments to variables in a block itself."""
+        return [p for places in self.facts.places.values() for p in places if p.block is statements]
+
+    def _lost_arrays(self, statements: list[ast.stmt], depth: int) -> list[str]:
+        """Arrays that are bound in a block that runs more than once, and whose contents the reverse sweep reads."""
+        if not depth:
+            return []
+        found = []
+        for p in sorted(self._own(statements), key=lambda p: p.at):
+            name = p.target.id  # type: ignore[attr-defined]
+            if self.facts.is_array(name) and not self.facts.is_view(p.value) and name not in self.facts.recomputed and (
+                    self.adjoint.is_needed(name)) and len(self.facts.places[name]) == 1:
+                if not self.adjoint.kinds[name].is_float:
+                    self.adjoint.normal.source.refuse(p.statement, f"the array of integers {name}, which is made anew in "
+                                                      "each run through a block", "allocate it before")
+                found.append(name)
+        return found
+
+    def _again(self, statements: list[ast.stmt], depth: int) -> None:
+        """What a block's statements read at its end: computed again, or taken back."""
+        lost = self._lost_arrays(statements, depth)
+        own = sorted(self._own(statements), key=lambda p: p.at)
+        for p in own:
+            name = p.target.id  # type: ignore[attr-defined]
+            if name in lost:
+                self.say(f"{name} = np.empty_like({ast.unparse(p.value)})")
+            elif self._is_made_again(p):
+                self.say(f"{name} = {ast.unparse(p.value)}")
+        for name in reversed(lost):
+            self.say(f"top = tapegrad_pop(floats, top, {name})")
+        if lost:  # what is computed from them
+            for p in own:
+                if self._is_made_again(p) and not self.facts.is_view(p.value):
+                    self.say(f"{p.target.id} = {ast.unparse(p.value)}")  # type: ignore[attr-defined]
+        self._arrays_of(statements, depth)
+
+    def _is_made_again(self, p: Any) -> bool:
+        """Whether a variable is a view, or can be computed at the end of its block."""
+        name = p.target.id
+        return name in self.facts.recomputed or self.facts.is_array(name) and self.facts.is_view(p.value)
+
+    def _arrays_of(self, statements: list[ast.stmt], depth: int) -> None:
+        """Adjoints of the arrays that a block binds."""
+        adjoint, facts = self.adjoint, self.facts
+        made: set[str] = set()
+        for p in sorted(self._own(statements), key=lambda p: p.at):
+            name = p.target.id  # type: ignore[attr-defined]
+            if not facts.is_array(name) or name not in facts.active or name in made or name in adjoint.normal.parameters:
+                continue
+            made.add(name)
+            if facts.is_view(p.value):
+                renamed = _Renamed({base_of_view(p.value): adjoint.bar[base_of_view(p.value)]})
+                self.say(f"{adjoint.bar[name]} = {ast.unparse(renamed.visit(copy.deepcopy(p.value)))}")
+            else:
+                self.say(f"{adjoint.bar[name]} = np.zeros_like({name})")
+
+    # -------------------------------------------------------------- statements
+
+    def _forward(self, s: ast.stmt, depth: int) -> None:
+        if isinstance(s, ast.Assign):
+            self._record(s, depth)
+            target, value = s.targets[0], s.value
+            if self._in_place(s):
+                value_of = self.temporary(ast.unparse(value))
+                if self.facts.rank(value):
+                    self.say(f"assert {value_of}.shape == {ast.unparse(target)}.shape, "
+                             f"'line {getattr(s, 'lineno', 0)}: an array is assigned one of another shape'")
+                self.say(f"{ast.unparse(target)}[...] = {value_of}")
+            else:
+                self.say(f"{ast.unparse(target)} = {ast.unparse(value)}")
+        elif isinstance(s, ast.If):
+            decision = None
+            if not self._decided(s):
+                decision = self.temporary(f"1 if {ast.unparse(s.test)} else 0")
+            self.say(f"if {ast.unparse(s.test) if decision is None else decision + ' != 0'}:")
+            self._inner(s.body, depth)
+            if s.orelse:
+                self.say("else:")
+                self._inner(s.orelse, depth)
+            if decision is not None:
+                self.push(decision, False)
+        elif isinstance(s, (ast.For, ast.While)):
+            self._forward_loop(s, depth)
+        elif not isinstance(s, ast.Pass):
+            self.say(ast.unparse(s))
+
+    def _inner(self, statements: list[ast.stmt], depth: int) -> None:
+        self.indent += 1
+        before = len(self.lines)
+        self.block(statements, depth + 1)
+        if len(self.lines) == before:
+            self.say("pass")
+        self.indent -= 1
+
+    def _record(self, s: ast.Assign, depth: int) -> None:
+        """Push what a statement overwrites, if the reverse sweep reads it."""
+        target = s.targets[0]
+        if not self._pushes(s, depth):
+            return
+        if isinstance(target, ast.Name) and not self.facts.is_array(target.id):
+            self.push(target.id, self.adjoint.kinds[target.id].is_float)
+        elif self.facts.rank(target) or isinstance(target, ast.Name):
+            self.say(f"top = tapegrad_push(floats, top, {ast.unparse(_loaded(target))})")
+        else:
+            self.push(ast.unparse(_loaded(target)), self.adjoint.kinds[base_of(target)].is_float)
+
+    def _pushes(self, s: ast.Assign, depth: int) -> bool:
+        target = s.targets[0]
+        name = base_of(target)
+        if not self.adjoint.is_needed(name):
+            return False
+        if isinstance(target, ast.Name):
+            if name in self.facts.recomputed:
+                return False
+            if self.facts.is_array(name):
+                return self._in_place(s)
+            if self.adjoint.kinds[name].is_tuple:
+                if depth:
+                    self.adjoint.normal.source.refuse(s, f"the tuple {name} that changes", "give each value a name")
+                return False
+            places = self.facts.places[name]
+            return not (depth == 0 and places[0].statement is s and name not in self.adjoint.normal.parameters)
+        if self.facts.rank(target) and not self.adjoint.kinds[name].is_float:
+            self.adjoint.normal.source.refuse(s, f"a slice of the array of integers {name} that is written to",
+                                              "write its elements in a loop")
+        return True
+
+    def _in_place(self, s: ast.Assign) -> bool:
+        """Whether an assignment to the name of an array is to its elements."""
+        target = s.targets[0]
+        if not isinstance(target, ast.Name) or not self.facts.is_array(target.id):
+            return False
+        places = self.facts.places[target.id]
+        if self.facts.is_view(s.value) and not getattr(s, "in_place", False):
+            return False
+        return target.id in self.adjoint.normal.parameters or places[0].statement is not s or getattr(
+            s, "in_place", False)
+
+    def _reverse(self, s: ast.stmt, depth: int, block: list[ast.stmt]) -> None:
+        if isinstance(s, ast.Assign):
+            self._restore(s, depth)
+            self._adjoint_of(s)
+        elif isinstance(s, ast.If):
+            self._reverse_if(s, depth)
+        elif isinstance(s, ast.For):
+            self._reverse_for(s, depth)
+        elif isinstance(s, ast.While):
+            count = self._popped()
+            self.say(f"for _ in range({count}):")
+            self._inner(s.body, depth)
+
+    def _popped(self) -> str:
+        self._temporaries += 1
+        name = f"v{self._temporaries}_"
+        self.pop(name, False)
+        return name
+
+    def _restore(self, s: ast.Assign, depth: int) -> None:
+        target = s.targets[0]
+        if not self._pushes(s, depth):
+            return
+        if isinstance(target, ast.Name) and not self.facts.is_array(target.id):
+            kind = self.adjoint.kinds[target.id]
+            self.pop(target.id, kind.is_float, kind.dtype)
+        elif self.facts.rank(target) or isinstance(target, ast.Name):
+            self.say(f"top = tapegrad_pop(floats, top, {ast.unparse(_loaded(target))})")
+        else:
+            kind = self.adjoint.kinds[base_of(target)]
+            self.pop(ast.unparse(target), kind.is_float, kind.dtype)
+
+    def _adjoint_of(self, s: ast.Assign) -> None:
+        """The adjoint of an assignment."""
+        facts, bars = self.facts, self.adjoint.bar
+        target, value = s.targets[0], s.value
+        name = base_of(target)
+        if name not in facts.active or not self.adjoint.kinds[name].is_float:
+            return
+        if isinstance(target, ast.Name) and facts.is_array(name) and not self._in_place(s):
+            if not facts.is_view(value):
+                self.expressions.pull(value, bars[name], s)
+            return
+        place = ast.unparse(_Renamed({name: bars[name]}).visit(copy.deepcopy(_loaded(target))))
+        is_array = facts.rank(_loaded(target)) > 0
+        rest = _beside(value, _loaded(target))
+        if rest is not None and not any(facts.root(part) == facts.root(name) for part in facts.differentiable(rest[0])):
+            self.expressions.pull(rest[0], place if rest[1] else f"-{place}", s)
+            return
+        if not facts.is_active(value):
+            self.say(f"{place}[...] = 0.0" if is_array else f"{place} = 0.0")
+            return
+        seed = self.temporary(f"{place}.copy()" if is_array else place)
+        self.say(f"{place}[...] = 0.0" if is_array else f"{place} = 0.0")
+        self.expressions.pull(value, seed, s)
+
+    # -------------------------------------------------------------- decisions and loops
+
+    def _decided(self, s: ast.If) -> bool:
+        """Whether the test has the same value after the statement."""
+        return self.facts.holds_after(s.test, [*s.body, *s.orelse])
+
+    def _reverse_if(self, s: ast.If, depth: int) -> None:
+        if self._decided(s):
+            test = ast.unparse(s.test)
+        else:
+            test = f"{self._popped()} != 0"
+        self.say(f"if {test}:")
+        self._inner(s.body, depth)
+        if s.orelse:
+            self.say("else:")
+            self._inner(s.orelse, depth)
+
+    def _forward_loop(self, s: ast.For | ast.While, depth: int) -> None:
+        leaves = getattr(s, "leaves", ())
+        counted = bool(leaves) or isinstance(s, ast.While)
+        escaping = isinstance(s, ast.For) and self._escapes(s)
+        if isinstance(s, ast.For):
+            if escaping and self.adjoint.is_needed(s.target.id):  # type: ignore[attr-defined]
+                self.push(s.target.id, False)  # type: ignore[attr-defined]
+            for value in self._kept_bounds(s):
+                self.push(ast.unparse(value), False)
+        count = self.temporary("0") if counted else ""
+        if isinstance(s, ast.For):
+            self.say(f"for {s.target.id} in {ast.unparse(s.iter)}:")  # type: ignore[attr-defined]
+        else:
+            self.say(f"while {ast.unparse(s.test)}:")
+        if counted:
+            self.say(f"    {count} += 1")
+        self._inner(s.body, depth)
+        for flag in leaves:
+            self.say(f"    if {flag} != 0:")
+            self.say("        break")
+        if counted:
+            self.push(count, False)
+
+    def _escapes(self, s: ast.For) -> bool:
+        """Whether a loop's variable is read after it."""
+        return s.target.id not in self.facts.plain_targets  # type: ignore[attr-defined]
+
+    def _kept_bounds(self, s: ast.For) -> list[ast.expr]:
+        """Bounds of a range that the loop changes."""
+        return [] if self.facts.holds_after(ast.Tuple(s.iter.args, ast.Load()), [s]) else s.iter.args  # type: ignore
+
+    def _reverse_for(self, s: ast.For, depth: int) -> None:
+        arguments = [ast.unparse(a) for a in s.iter.args]  # type: ignore[attr-defined]
+        counted = bool(getattr(s, "leaves", ()))
+        count = self._popped() if counted else ""
+        kept = self._kept_bounds(s)
+        if kept:
+            arguments = [self._popped() for _ in kept][::-1]
+        first, last, step = {1: ["0", *arguments, "1"], 2: [*arguments, "1"]}.get(len(arguments), arguments)
+        name = s.target.id  # type: ignore[attr-defined]
+        if counted:
+            self._temporaries += 1
+            index = f"v{self._temporaries}_"
+            self.say(f"for {index} in range({count} - 1, -1, -1):")
+            self.say(f"    {name} = {_sum(first, f'{index} * ({step})' if step != '1' else index)}")
+        elif step == "1":
+            self.say(f"for {name} in range({last} - 1, {_sum(first, '-1')}, -1):")
+        elif step == "-1":
+            self.say(f"for {name} in range({_sum(last, '1')}, {_sum(first, '1')}):")
+        else:
+            self._temporaries += 1
+            index = f"v{self._temporaries}_"
+            self.say(f"for {index} in range(len(range({first}, {last}, {step})) - 1, -1, -1):")
+            self.say(f"    {name} = {first} + {index} * ({step})")
+        self._inner(s.body, depth)
+        if self._escapes(s) and self.adjoint.is_needed(name):
+            self.pop(name, False)
+
+
+def _sum(a: str, b: str) -> str:
+    """a + b, of numbers at once."""
+    try:
+        return str(int(a) + int(b))
+    except ValueError:
+        if a == "0":
+            return b
+        return f"{a} - {b[1:]}" if b.startswith("-") else f"{a} + {b}"
+
+
+def _beside(value: ast.expr, target: ast.expr) -> tuple[ast.expr, bool] | None:
+    """What is added to a variable in ``v = v + e``, or subtracted from it."""
+    if isinstance(value, ast.BinOp) and isinstance(value.op, (ast.Add, ast.Sub)):
+        if ast.dump(value.left) == ast.dump(target):
+            return value.right, isinstance(value.op, ast.Add)
+        if ast.dump(value.right) == ast.dump(target) and isinstance(value.op, ast.Add):
+            return value.left, True
+    return None
+
+
+def _loaded(node: ast.expr) -> ast.expr:
+    node = copy.deepcopy(node)
+    node.ctx = ast.Load()  # type: ignore[attr-defined]
+    return node
+
+
+class _Renamed(ast.NodeTransformer):
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        node.value = self.visit(node.value)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Name(self._names.get(node.id, node.id), node.ctx)

@@ -1,0 +1,436 @@
+"""What the sweeps need to know of a normal form: where things are assigned, what is active, what can be recomputed."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .intrinsics import ALLOCATIONS, ZERO, canonical
+from .kinds import Kind
+from .normal import Normal
+
+__all__ = ["Analysis", "base_of", "loads"]
+
+#: attributes that are of the shape only
+SHAPES = ("shape", "size", "ndim", "dtype", "strides", "itemsize", "nbytes")
+
+
+def base_of(node: ast.AST) -> str:
+    """The variable that a subscript, an attribute or a name is of; "" of other expressions."""
+    while isinstance(node, (ast.Subscript, ast.Attribute)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def loads(node: ast.AST) -> Iterator[str]:
+    """Names whose values an expression or statement reads, not only their shapes."""
+    if isinstance(node, ast.Name):
+        if isinstance(node.ctx, ast.Load):
+            yield node.id
+        return
+    if isinstance(node, ast.Attribute) and node.attr in SHAPES:
+        return
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
+        return
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("zeros_like"):
+        return
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+        yield from loads(node.slice)
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from loads(child)
+
+
+class Place:
+    """An assignment: its statement, the block that it is in, and where there."""
+
+    def __init__(self, statement: ast.Assign, block: list[ast.stmt], at: int, depth: int) -> None:
+        self.statement, self.block, self.at, self.depth = statement, block, at, depth
+
+    @property
+    def target(self) -> ast.expr:
+        """What is assigned to."""
+        return self.statement.targets[0]
+
+    @property
+    def value(self) -> ast.expr:
+        """What is assigned."""
+        return self.statement.value
+
+
+class Analysis:
+    """Facts of a normal form with typed variables.
+
+    Attributes
+    ----------
+    places : dict of str to list of Place
+        By variable the assignments to it.
+    writes : dict of str to list of Place
+        By array the assignments to its elements.
+    active : set of str
+        Variables that depend on what is differentiated.
+    recomputed : set of str
+        Variables that have one value in a run through their block, which can be computed again at its end.
+    """
+
+    def __init__(self, normal: Normal, kinds: Mapping[str, Kind], wanted: set[str]) -> None:
+        self.normal, self.kinds, self.wanted = normal, kinds, wanted
+        self.places: dict[str, list[Place]] = {}
+        self.writes: dict[str, list[Place]] = {}
+        self.loop_targets: Counter[str] = Counter()
+        self._collect(normal.body, 0)
+        self._alias: dict[str, str] = {}
+        self._join_aliases()
+        self._all_loads = Counter(name for s in normal.body for name in every_load(s))
+        self._all_loads.update(normal.outputs)
+        self.plain_targets = {name for name in self.loop_targets if self._is_plain(name)}
+        self.active = self._active()
+        self.recomputed = self._recomputed()
+
+    # -------------------------------------------------------------- assignments
+
+    def _collect(self, block: list[ast.stmt], depth: int) -> None:
+        for at, s in enumerate(block):
+            if isinstance(s, ast.Assign):
+                place, target = Place(s, block, at, depth), s.targets[0]
+                if isinstance(target, ast.Name):
+                    self.places.setdefault(target.id, []).append(place)
+                else:
+                    self.writes.setdefault(base_of(target), []).append(place)
+            elif isinstance(s, ast.If):
+                self._collect(s.body, depth + 1)
+                self._collect(s.orelse, depth + 1)
+            elif isinstance(s, ast.For):
+                self.loop_targets[s.target.id] += 1  # type: ignore[attr-defined]
+                self._collect(s.body, depth + 1)
+            elif isinstance(s, ast.While):
+                self._collect(s.body, depth + 1)
+
+    def _is_plain(self, name: str) -> bool:
+        """Whether a loop's variable is read within its loops only, and assigned nowhere else."""
+        if name in self.places or name in self.normal.parameters:
+            return False
+        inside = sum(Counter(every_load(ast.Module(s.body, [])))[name] for s in _loops(self.normal.body)
+                     if s.target.id == name and not _within_same(self.normal.body, s))  # type: ignore[attr-defined]
+        return inside == Counter(load for s in self.normal.body for load in every_load(s))[name]
+
+    def is_view(self, value: ast.expr) -> bool:
+        """Whether an expression is another name for elements of an array."""
+        if isinstance(value, ast.Name):
+            return self.rank(value) > 0
+        if isinstance(value, ast.Attribute):
+            return value.attr == "T" and self.is_view(value.value)
+        if isinstance(value, ast.Subscript) and self.rank(value) > 0 and self.is_view(value.value):
+            parts = value.slice.elts if isinstance(value.slice, ast.Tuple) else [value.slice]
+            return all(isinstance(part, ast.Slice) or self.rank(part) == 0 for part in parts)
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            return value.func.attr in ("reshape", "ravel") and self.is_view(value.func.value)
+        return False
+
+    def _join_aliases(self) -> None:
+        for name, places in self.places.items():
+            for place in places:
+                if self.is_array(name) and self.is_view(place.value):
+                    self._alias[self.root(name)] = self.root(base_of_view(place.value))
+
+    def root(self, name: str) -> str:
+        """The representative of all names of one memory."""
+        while self._alias.get(name, name) != name:
+            name = self._alias[name]
+        return name
+
+    def is_array(self, name: str) -> bool:
+        """Whether a variable is an array."""
+        return name in self.kinds and self.kinds[name].is_array
+
+    # -------------------------------------------------------------- ranks
+
+    def rank(self, node: ast.expr) -> int:
+        """Axes of an expression's value."""
+        if isinstance(node, ast.Name):
+            return self.kinds[node.id].ndim if node.id in self.kinds else 0
+        if isinstance(node, ast.Subscript):
+            inner = self.rank(node.value)
+            if not inner:
+                return 0
+            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            ellipsis = any(isinstance(p, ast.Constant) and p.value is Ellipsis for p in parts)
+            if ellipsis:
+                return inner - sum(not isinstance(p, (ast.Slice, ast.Constant)) or isinstance(p, ast.Constant)
+                                   and p.value is not Ellipsis for p in parts)
+            return inner - sum(not isinstance(p, ast.Slice) and self.rank(p) == 0 for p in parts)
+        if isinstance(node, ast.BinOp):
+            if isinstance(node.op, ast.MatMult):
+                return max(self.rank(node.left) + self.rank(node.right) - 2, 0)
+            return max(self.rank(node.left), self.rank(node.right))
+        if isinstance(node, ast.UnaryOp):
+            return self.rank(node.operand)
+        if isinstance(node, ast.IfExp):
+            return max(self.rank(node.body), self.rank(node.orelse))
+        if isinstance(node, ast.Compare):
+            return max(map(self.rank, [node.left, *node.comparators]))
+        if isinstance(node, ast.Attribute):
+            return self.rank(node.value) if node.attr == "T" else 0
+        if isinstance(node, ast.Call):
+            return self._call_rank(node)
+        return 0
+
+    def name_of(self, node: ast.Call) -> str:
+        """The canonical name of what is called; of a method its own."""
+        value = self.value_of(node.func)
+        if value is None and isinstance(node.func, ast.Attribute):
+            return node.func.attr
+        return canonical(value)
+
+    def value_of(self, node: ast.AST) -> Any:
+        """What a name of the surroundings refers to, or an attribute of one."""
+        if isinstance(node, ast.Name):
+            return self.normal.constants.get(node.id)
+        if isinstance(node, ast.Attribute):
+            base = self.value_of(node.value)
+            return None if base is None else getattr(base, node.attr, None)
+        return None
+
+    def is_method(self, node: ast.Call) -> bool:
+        """Whether a method of an array is called."""
+        return isinstance(node.func, ast.Attribute) and self.value_of(node.func) is None
+
+    def _call_rank(self, node: ast.Call) -> int:
+        name = self.name_of(node)
+        arguments = ([node.func.value] if self.is_method(node) else []) + node.args  # type: ignore[attr-defined]
+        ranks = [self.rank(a) for a in arguments]
+        if name in ("zeros", "ones", "empty", "full"):
+            shape = node.args[0]
+            if isinstance(shape, ast.Name) and self.kinds[shape.id].is_tuple:
+                return 1
+            return len(shape.elts) if isinstance(shape, ast.Tuple) else 1
+        if name in ("eye",):
+            return 2
+        if name in ("arange", "linspace", "ravel", "flatten", "argsort"):
+            return 1
+        if name == "reshape":
+            return len(node.args) if not isinstance(node.args[0], ast.Tuple) else len(node.args[0].elts)
+        if name in ("sum", "mean", "det", "len", "argmax", "argmin", "any", "all", "float", "int", "bool") or (
+                name in ("max", "min", "amax", "amin") and len(arguments) == 1):
+            return 0
+        if name == "dot":
+            return max(ranks[0] + ranks[1] - 2, 0)
+        if name == "outer":
+            return 2
+        if name == "array":
+            return 1 + (self.rank(node.args[0].elts[0]) if isinstance(node.args[0], (ast.List, ast.Tuple)) else ranks[0] - 1)
+        if name == "solve":
+            return ranks[1]
+        return max(ranks, default=0)
+
+    # -------------------------------------------------------------- activity
+
+    def differentiable(self, node: ast.expr) -> Iterator[str]:
+        """Variables by which an expression has a derivative that may not be zero."""
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Subscript):
+            yield from self.differentiable(node.value)
+        elif isinstance(node, ast.Attribute):
+            if node.attr not in SHAPES:
+                yield from self.differentiable(node.value)
+        elif isinstance(node, ast.BinOp):
+            if not isinstance(node.op, ast.FloorDiv):
+                yield from self.differentiable(node.left)
+                yield from self.differentiable(node.right)
+        elif isinstance(node, ast.UnaryOp):
+            if not isinstance(node.op, (ast.Not, ast.Invert)):
+                yield from self.differentiable(node.operand)
+        elif isinstance(node, ast.IfExp):
+            yield from self.differentiable(node.body)
+            yield from self.differentiable(node.orelse)
+        elif isinstance(node, (ast.Tuple, ast.List)):
+            for part in node.elts:
+                yield from self.differentiable(part)
+        elif isinstance(node, ast.Call):
+            name = self.name_of(node)
+            if name in ZERO or name in ALLOCATIONS and name not in ("full", "copy", "full_like"):
+                return
+            arguments = node.args[1:] if name in ("where", "full", "full_like") and not self.is_method(node) else node.args
+            if self.is_method(node):
+                arguments = [node.func.value, *(() if name in ("reshape",) else arguments)]  # type: ignore[attr-defined]
+            for argument in arguments:
+                yield from self.differentiable(argument)
+
+    def is_active(self, node: ast.expr) -> bool:
+        """Whether an expression depends on what is differentiated."""
+        return any(name in self.active for name in self.differentiable(node))
+
+    def _active(self) -> set[str]:
+        active = {name for name in self.wanted if self.kinds[name].is_float}
+        self.active = active
+        while True:
+            before = len(active)
+            for name, places in (*self.places.items(), *self.writes.items()):
+                if name in self.kinds and self.kinds[name].is_float and any(self.is_active(p.value) for p in places):
+                    active.add(name)
+            roots = {self.root(name) for name in active if self.is_array(name)}
+            active |= {name for name in self.kinds if self.is_array(name) and self.root(name) in roots
+                       and self.kinds[name].is_float}
+            if len(active) == before:
+                return active
+
+    # -------------------------------------------------------------- what can be computed again
+
+    def changed_in(self, statements: Sequence[ast.stmt]) -> tuple[set[str], dict[str, list[ast.expr]]]:
+        """Variables that statements assign, and by memory the subscripts that they write to."""
+        names: set[str] = set()
+        written: dict[str, list[ast.expr]] = {}
+        for s in statements:
+            for node in ast.walk(s):
+                if isinstance(node, ast.Assign):
+                    target = node.targets[0]
+                    if isinstance(target, ast.Name):
+                        names.add(target.id)
+                        if self.is_array(target.id) and not self.is_view(node.value):
+                            written.setdefault(self.root(target.id), []).append(ast.Constant(Ellipsis))
+                    else:
+                        written.setdefault(self.root(base_of(target)), []).append(target)
+                elif isinstance(node, ast.For):
+                    names.add(node.target.id)  # type: ignore[attr-defined]
+        return names, written
+
+    def holds_after(self, node: ast.AST, statements: Sequence[ast.stmt]) -> bool:
+        """Whether an expression has the same value after statements as before them."""
+        names, written = self.changed_in(statements)
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and part.id in names:
+                return False
+        for part in _reads(node):
+            name = part if isinstance(part, str) else base_of(part)
+            for place in written.get(self.root(name), ()):
+                if isinstance(part, str) or not self._apart(part, place, names):
+                    return False
+        return True
+
+    def _apart(self, one: ast.Subscript, other: ast.expr, changed: set[str]) -> bool:
+        """Whether two subscripts of one array are of different elements for certain."""
+        if not isinstance(other, ast.Subscript) or not isinstance(one.value, ast.Name) or not isinstance(
+                other.value, ast.Name) or one.value.id != other.value.id:
+            return False
+        left = one.slice.elts if isinstance(one.slice, ast.Tuple) else [one.slice]
+        right = other.slice.elts if isinstance(other.slice, ast.Tuple) else [other.slice]
+        for a, b in zip(left, right):
+            (u, c), (v, d) = _affine(a), _affine(b)
+            if u is None or u != v or c == d or u in changed:
+                continue
+            lowest = self._lowest(u)
+            if lowest is not None and lowest + min(c, d) >= 0:  # else a negative index may be the same element
+                return True
+        return False
+
+    def _lowest(self, name: str) -> int | None:
+        """The least value of a loop's variable, if that is known; 0 of no variable."""
+        if name == "":
+            return 0
+        if name not in self.plain_targets:
+            return None
+        found: list[int] = []
+        for loop in _loops(self.normal.body):
+            if loop.target.id == name:  # type: ignore[attr-defined]
+                arguments = loop.iter.args  # type: ignore[attr-defined]
+                first = _integer(arguments[0]) if len(arguments) > 1 else 0
+                step = _integer(arguments[2]) if len(arguments) > 2 else 1
+                if step is not None and step < 0:
+                    first = _integer(arguments[1])
+                    first = None if first is None else first + 1
+                if first is None or step is None:
+                    return None
+                found.append(first)
+        return min(found, default=None)
+
+    def _recomputed(self) -> set[str]:
+        found: set[str] = set()
+        for name, places in self.places.items():
+            if len(places) != 1 or name in self.normal.parameters or name in self.loop_targets:
+                continue
+            place = places[0]
+            rest = place.block[place.at + 1:]
+            inside = Counter(load for s in rest for load in every_load(s))[name]
+            outputs = self.normal.outputs.count(name) if place.depth == 0 else 0
+            if inside + outputs != self._all_loads[name]:
+                continue
+            if self.is_array(name) and (name in self.writes or self.is_view(place.value) or self._allocates(place.value)):
+                continue
+            if place.depth == 0 or self.holds_after(place.value, rest):
+                found.add(name)
+        return found
+
+    def _allocates(self, value: ast.expr) -> bool:
+        return isinstance(value, ast.Call) and self.name_of(value) in ALLOCATIONS
+
+
+def every_load(node: ast.AST) -> Iterator[str]:
+    """Every name that is read, be it for its shape."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
+            yield part.id
+        elif isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store) and isinstance(part.value, ast.Name) and (
+                isinstance(part.value.ctx, ast.Store)):
+            yield part.value.id
+
+
+def base_of_view(value: ast.expr) -> str:
+    """The array that a view is of."""
+    while not isinstance(value, ast.Name):
+        value = value.func.value if isinstance(value, ast.Call) else value.value  # type: ignore[attr-defined]
+    return value.id
+
+
+def _loops(block: Sequence[ast.stmt]) -> Iterator[ast.For]:
+    for s in block:
+        for node in ast.walk(s):
+            if isinstance(node, ast.For):
+                yield node
+
+
+def _within_same(block: Sequence[ast.stmt], loop: ast.For) -> bool:
+    """Whether a loop lies within another with the same variable."""
+    return any(outer is not loop and outer.target.id == loop.target.id  # type: ignore[attr-defined]
+               and any(node is loop for s in outer.body for node in ast.walk(s)) for outer in _loops(block))
+
+
+def _reads(node: ast.AST) -> Iterator[Any]:
+    """Subscripts that are read, and the names of what is read whole."""
+    if isinstance(node, ast.Subscript):
+        if isinstance(node.value, ast.Name):
+            yield node
+        else:
+            yield from _reads(node.value)
+        yield from _reads(node.slice)
+    elif isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Attribute) and node.attr in SHAPES:
+        return
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
+        return
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _reads(child)
+
+
+def _integer(node: ast.expr) -> int | None:
+    """A constant integer."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = _integer(node.operand)
+        return None if inner is None else -inner
+    return node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
+
+
+def _affine(node: ast.expr) -> tuple[str | None, int]:
+    """A variable and what is added to it; "" for a number alone, None for other expressions."""
+    if isinstance(node, ast.Name):
+        return node.id, 0
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return "", node.value
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)) and isinstance(node.left, ast.Name) and (
+            isinstance(node.right, ast.Constant)) and type(node.right.value) is int:
+        return node.left.id, node.right.value if isinstance(node.op, ast.Add) else -node.right.value
+    return None, 0

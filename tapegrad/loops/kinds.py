@@ -1,0 +1,119 @@
+"""Types of a normal form's variables, as numba infers them."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import CompileError
+from .normal import Normal
+
+__all__ = ["Kind", "definition_of", "infer"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type: floats or integers, of so many axes; or a tuple.
+
+    Attributes
+    ----------
+    is_float : bool
+    ndim : int
+        0 of scalars.
+    is_tuple : bool
+    dtype : str
+        As NumPy names it.
+    """
+
+    is_float: bool
+    ndim: int
+    dtype: str
+    is_tuple: bool = False
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it has axes."""
+        return self.ndim > 0
+
+
+def definition_of(normal: Normal, name: str) -> ast.Module:
+    """The normal form as a function definition."""
+    body = list(normal.body)
+    if normal.outputs:
+        results: list[ast.expr] = [ast.Name(o, ast.Load()) for o in normal.outputs]
+        body.append(ast.Return(ast.Tuple(results, ast.Load()) if normal.is_tuple else results[0]))
+    arguments = ast.arguments([], [ast.arg(p) for p in normal.parameters], None, [], [], None, [])
+    definition = ast.FunctionDef(name, arguments, with_exits(body) or [ast.Pass()], [], None)
+    if hasattr(definition, "type_params"):
+        definition.type_params = []
+    return ast.fix_missing_locations(ast.Module([definition], []))
+
+
+def with_exits(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements, with a break at the end of the loops whose flags say so."""
+    found: list[ast.stmt] = []
+    for s in body:
+        if isinstance(s, ast.If):
+            s = ast.If(s.test, with_exits(s.body), with_exits(s.orelse))
+        elif isinstance(s, (ast.For, ast.While)):
+            inner = with_exits(s.body) + [
+                ast.If(ast.Compare(ast.Name(flag, ast.Load()), [ast.NotEq()], [ast.Constant(0)]), [ast.Break()], [])
+                for flag in getattr(s, "leaves", ())]
+            s = ast.For(s.target, s.iter, inner, []) if isinstance(s, ast.For) else ast.While(s.test, inner, [])
+        found.append(s)
+    return found
+
+
+def infer(normal: Normal, given: tuple[Any, ...]) -> dict[str, Kind]:
+    """By variable its kind, for arguments of these numba types.
+
+    Raises
+    ------
+    CompileError
+        Numba does not understand the function, or a variable is of a type that is not understood here.
+    """
+    from numba.core import compiler, registry, typed_passes
+    from numba.core.errors import NumbaError
+
+    tree = definition_of(normal, "normal")
+    scope = dict(normal.constants)
+    exec(ast.unparse(tree), scope)
+    name = normal.source.function.__name__
+    try:
+        ir = compiler.run_frontend(scope["normal"])
+        typing, target = registry.cpu_target.typing_context, registry.cpu_target.target_context
+        typing.refresh()
+        target.refresh()
+        found = typed_passes.type_inference_stage(typing, target, ir, given, None)
+    except NumbaError as error:
+        raise CompileError(f"{normal.source.file}: {name}: numba cannot type it: {error}") from None
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | set(normal.parameters)
+    return {variable: _kind(variable, of, normal) for variable, of in found.typemap.items() if variable in names}
+
+
+def _kind(variable: str, of: Any, normal: Normal) -> Kind:
+    from numba.core import types
+
+    if isinstance(of, types.Literal):
+        of = types.unliteral(of)
+    if isinstance(of, types.Float):
+        return Kind(True, 0, str(of))
+    if isinstance(of, (types.Integer, types.Boolean)):
+        return Kind(False, 0, "bool" if isinstance(of, types.Boolean) else "int64")
+    if isinstance(of, types.Array):
+        if isinstance(of.dtype, types.Float):
+            return Kind(True, of.ndim, str(of.dtype))
+        if isinstance(of.dtype, (types.Integer, types.Boolean)):
+            return Kind(False, of.ndim, str(np.dtype(str(of.dtype)) if str(of.dtype) != "bool" else "bool"))
+    if isinstance(of, types.BaseTuple):
+        has_floats = any(isinstance(t, (types.Float, types.Array)) for t in of)
+        return Kind(has_floats, 0, "tuple", True)
+    if isinstance(of, (types.Module, types.Function, types.Dispatcher, types.NumberClass, types.NoneType, types.RangeType,
+                       types.DTypeSpec, types.FunctionType, types.Omitted)):
+        return Kind(False, 0, str(of), True)
+    raise CompileError(f"{normal.source.file}: {normal.source.function.__name__}: njit cannot derive the adjoint of the "
+                       f"variable {variable}, which is of numba's type {of}; use floats, integers, booleans and arrays of "
+                       "them")
