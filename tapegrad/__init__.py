@@ -18,6 +18,7 @@ from .functions.custom import CustomOp as CustomOp
 from .functions.custom import custom_op as custom_op
 from .io.files import load as load
 from .io.files import save as save
+from .loops import njit as njit
 from .memory import MemoryReport as MemoryReport
 from .memory import memory_report as memory_report
 from .program import History as History
@@ -51,7 +52,7 @@ if not TYPE_CHECKING:  # see `functions`
     __all__ = [
         "CustomOp", "History", "MemoryReport", "Monitor", "Tape", "Tensor", "TrainStep", "__version__",
         "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "explain", "functions",
-        "get_num_threads", "is_grad_enabled", "load", "manual_seed", "memory_report", "nn",
+        "get_num_threads", "is_grad_enabled", "load", "manual_seed", "memory_report", "njit", "nn",
         "no_grad", "optim", "save", "set_num_threads", "tensor",
     ]
     __all__ += functions.__all__

@@ -71,6 +71,10 @@ class CustomOp:
             raise ArgumentError(f"custom_op {self.name}: nondiff names inputs of which the adjoint has no 'd...' "
                                 f"({', '.join(n for n in self.inputs if n not in self.differentiable) or 'none'}); "
                                 f"it has {', '.join(map(repr, unknown))}")
+        #: by input its contribution once more, as a function of the cotangent and of all inputs
+        self.derivatives: dict[str, Callable] = {}
+        #: by input the output's tangent, as a function of a direction and of all inputs
+        self.tangents: dict[str, Callable] = {}
         self._op = lru_cache(maxsize=None)(self._make_op)
         self.__doc__ = inspect.getdoc(forward) or f"Custom op {self.name}."
 
@@ -158,13 +162,22 @@ class CustomOp:
                 if given in self._given}
         composition: dict[str, Callable] = {}
         for j, given in enumerate(self.inputs):
-            if given in self.differentiable:
+            if given in self.derivatives:
+                composition[f"x{j}"] = self._composed(self.derivatives[given], len(inputs))
+            elif given in self.differentiable:
                 slope = self._slope(f"{name}.d{given}", j, read, arrays, {**spares, **attributes}, of_int64)
                 composition[f"x{j}"] = self._contribution(j, [row.number(operand) for operand in read], slope)
             elif given in self.nondiff:
                 composition[f"x{j}"] = lambda r, g, t: 0
         return Op(name, forward, self._kernel(self._adjoint, self._given, row, arrays), row=row, own=False,
-                  saves=dict.fromkeys(row.inputs, " ".join([*read, *spares])), composition=composition)
+                  saves=dict.fromkeys(row.inputs, " ".join([*read, *spares])), composition=composition,
+                  tangent={f"x{j}": self._composed(self.tangents[given], len(inputs))
+                           for j, given in enumerate(self.inputs) if given in self.tangents})
+
+    @staticmethod
+    def _composed(function: Callable, count: int) -> Callable:
+        """A rule by a function of a cotangent or a direction, and of so many inputs."""
+        return lambda r, g, t: function(g, *(r.tensor(1 + k) for k in range(count)))
 
     def _slope(self, name: str, j: int, read: dict[str, str], arrays: dict[str, tuple[str, str, str]],
                fields: dict[str, Any], layouts: dict[str, Any]) -> Op:

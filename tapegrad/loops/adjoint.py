@@ -91,11 +91,11 @@ class Adjoint:
                     source.refuse(views[0].statement, f"the array {name}, which is bound several times and once names "
                                   "elements of another", "use .copy(), or two names")
                 if places[0].depth > 0 and not views and name not in self.normal.parameters:
-                    source.refuse(places[0].statement, f"the array {name}, which is bound at several places of which none "
-                                  "is the function's first level", "allocate it before, and assign to its elements")
+                    source.refuse(places[0].statement, f"the array {name}, which is bound at several places, none of "
+                                  "them at the function's first level", "allocate it before, and write its elements")
                 if views and any(p.depth == 0 for p in views):
-                    source.refuse(views[1 % len(views)].statement, f"the array {name}, which names several arrays in turn",
-                                  "use two names")
+                    source.refuse(views[1 % len(views)].statement,
+                                  f"the array {name}, which names several arrays in turn", "use two names")
             for p in views:
                 if not facts.holds_after(ast.Module([ast.Expr(part) for part in _indices(p.value)], []),
                                          p.block[p.at + 1:]):
@@ -245,8 +245,9 @@ class _Block:
             if self.facts.is_array(name) and not self.facts.is_view(p.value) and name not in self.facts.recomputed and (
                     self.adjoint.is_needed(name)) and len(self.facts.places[name]) == 1:
                 if not self.adjoint.kinds[name].is_float:
-                    self.adjoint.normal.source.refuse(p.statement, f"the array of integers {name}, which is made anew in "
-                                                      "each run through a block", "allocate it before")
+                    self.adjoint.normal.source.refuse(
+                        p.statement, f"the array of integers {name}, which is made anew in each run through a block",
+                        "allocate it before")
                 found.append(name)
         return found
 
@@ -279,7 +280,7 @@ class _Block:
         made: set[str] = set()
         for p in sorted(self._own(statements), key=lambda p: p.at):
             name = p.target.id  # type: ignore[attr-defined]
-            if not facts.is_array(name) or name not in facts.active or name in made or name in adjoint.normal.parameters:
+            if name not in facts.active or not facts.is_array(name) or name in {*made, *adjoint.normal.parameters}:
                 continue
             made.add(name)
             if facts.is_view(p.value):

@@ -112,7 +112,7 @@ class Analysis:
         """Whether a loop's variable is read within its loops only, and assigned nowhere else."""
         if name in self.places or name in self.normal.parameters:
             return False
-        inside = sum(Counter(every_load(ast.Module(s.body, [])))[name] for s in _loops(self.normal.body)
+        inside = sum(list(every_load(ast.Module(s.body, []))).count(name) for s in _loops(self.normal.body)
                      if s.target.id == name and not _within_same(self.normal.body, s))  # type: ignore[attr-defined]
         return inside == Counter(load for s in self.normal.body for load in every_load(s))[name]
 
@@ -158,9 +158,9 @@ class Analysis:
             parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
             ellipsis = any(isinstance(p, ast.Constant) and p.value is Ellipsis for p in parts)
             if ellipsis:
-                return inner - sum(not isinstance(p, (ast.Slice, ast.Constant)) or isinstance(p, ast.Constant)
-                                   and p.value is not Ellipsis for p in parts)
-            return inner - sum(not isinstance(p, ast.Slice) and self.rank(p) == 0 for p in parts)
+                return inner - len([p for p in parts if not isinstance(p, ast.Slice) and not (
+                    isinstance(p, ast.Constant) and p.value is Ellipsis)])
+            return inner - len([p for p in parts if not isinstance(p, ast.Slice) and self.rank(p) == 0])
         if isinstance(node, ast.BinOp):
             if isinstance(node.op, ast.MatMult):
                 return max(self.rank(node.left) + self.rank(node.right) - 2, 0)
@@ -220,7 +220,8 @@ class Analysis:
         if name == "outer":
             return 2
         if name == "array":
-            return 1 + (self.rank(node.args[0].elts[0]) if isinstance(node.args[0], (ast.List, ast.Tuple)) else ranks[0] - 1)
+            first = node.args[0]
+            return 1 + self.rank(first.elts[0]) if isinstance(first, (ast.List, ast.Tuple)) else ranks[0]
         if name == "solve":
             return ranks[1]
         return max(ranks, default=0)
@@ -253,7 +254,8 @@ class Analysis:
             name = self.name_of(node)
             if name in ZERO or name in ALLOCATIONS and name not in ("full", "copy", "full_like"):
                 return
-            arguments = node.args[1:] if name in ("where", "full", "full_like") and not self.is_method(node) else node.args
+            has_other = name in ("where", "full", "full_like") and not self.is_method(node)
+            arguments = node.args[1:] if has_other else node.args
             if self.is_method(node):
                 arguments = [node.func.value, *(() if name in ("reshape",) else arguments)]  # type: ignore[attr-defined]
             for argument in arguments:
@@ -357,7 +359,8 @@ class Analysis:
             outputs = self.normal.outputs.count(name) if place.depth == 0 else 0
             if inside + outputs != self._all_loads[name]:
                 continue
-            if self.is_array(name) and (name in self.writes or self.is_view(place.value) or self._allocates(place.value)):
+            if self.is_array(name) and (name in self.writes or self.is_view(place.value)
+                                        or self._allocates(place.value)):
                 continue
             if place.depth == 0 or self.holds_after(place.value, rest):
                 found.add(name)
@@ -372,9 +375,6 @@ def every_load(node: ast.AST) -> Iterator[str]:
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
             yield part.id
-        elif isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store) and isinstance(part.value, ast.Name) and (
-                isinstance(part.value.ctx, ast.Store)):
-            yield part.value.id
 
 
 def base_of_view(value: ast.expr) -> str:

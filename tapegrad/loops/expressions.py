@@ -9,7 +9,7 @@ from typing import Any
 from .analysis import SHAPES, Analysis, base_of
 from .intrinsics import ALLOCATIONS, BINARY, UNARY, ZERO
 
-__all__ = ["Expressions"]
+__all__ = ["Expressions", "barred"]
 
 
 class Expressions:
@@ -56,9 +56,9 @@ class Expressions:
         if self._has_lists(node):
             self._block.adjoint.normal.source.refuse(at, f"the index {ast.unparse(node)} by an array",
                                                      "index in a loop")
-        place = ast.unparse(_barred(node, name, self._block.adjoint.bar[name]))
+        place = ast.unparse(barred(node, name, self._block.adjoint.bar[name]))
         if isinstance(node, ast.Attribute):  # the transpose of an array
-            place, seed = ast.unparse(_barred(node.value, name, self._block.adjoint.bar[name])), f"({seed}).T"
+            place, seed = ast.unparse(barred(node.value, name, self._block.adjoint.bar[name])), f"({seed}).T"
         if seed.startswith("-") and seed[1:].isidentifier():
             self._block.say(f"{place} -= {seed[1:]}")
         else:
@@ -116,7 +116,7 @@ class Expressions:
             self._refuse(node, at)
 
     def _power(self, node: ast.BinOp, a: str, b: str, seed: str, at: ast.stmt) -> None:
-        exponent = node.right.value if isinstance(node.right, ast.Constant) else None
+        exponent: Any = node.right.value if isinstance(node.right, ast.Constant) else None
         if exponent in (1, 2, 3):
             slope = {1: seed, 2: f"2.0 * {seed} * {a}", 3: f"3.0 * {seed} * {a} * {a}"}[exponent]
             self._part(node.left, node, slope, at)
@@ -134,7 +134,8 @@ class Expressions:
         ranks = self._facts.rank(left), self._facts.rank(right)
         seed = self._simple(seed)
         to_left, to_right = {
-            (1, 1): (f"{seed} * ({b})", f"{seed} * ({a})"), (2, 1): (f"np.outer({seed}, {b})", f"np.dot(({a}).T, {seed})"),
+            (1, 1): (f"{seed} * ({b})", f"{seed} * ({a})"),
+            (2, 1): (f"np.outer({seed}, {b})", f"np.dot(({a}).T, {seed})"),
             (1, 2): (f"np.dot({b}, {seed})", f"np.outer({a}, {seed})"),
             (2, 2): (f"np.dot({seed}, ({b}).T)", f"np.dot(({a}).T, {seed})")}.get(ranks, ("", ""))
         if not to_left:
@@ -193,7 +194,7 @@ class Expressions:
     def _two(self, node: ast.Call, name: str, arguments: list[ast.expr], seed: str, at: ast.stmt) -> None:
         seed = self._simple(seed)
         rank = self._facts.rank(node)
-        if rank and "tapegrad_" in BINARY[name][0]:
+        if rank and ("tapegrad_" in name or "tapegrad_" in BINARY[name][0]):
             self._refuse(node, at)
         x, y = map(_operand, arguments)
         value = self._block.temporary(ast.unparse(node)) if "{v}" in BINARY[name][0] else ""
@@ -221,7 +222,8 @@ class Expressions:
 
     def _extreme(self, node: ast.Call, which: str, x: ast.expr, seed: str, at: ast.stmt) -> None:
         if self._facts.rank(x) != 1 or node.keywords or not isinstance(x, ast.Name):
-            self._block.adjoint.normal.source.refuse(at, ast.unparse(node), "write the loop, or take it of a 1-D variable")
+            self._block.adjoint.normal.source.refuse(at, ast.unparse(node),
+                                                     "write the loop, or take it of a 1-D variable")
         index = self._block.temporary(f"np.{which}({ast.unparse(x)})")
         self._block.say(f"{self._block.adjoint.bar[x.id]}[{index}] += {seed}")  # type: ignore[attr-defined]
 
@@ -327,7 +329,7 @@ def _operand(node: ast.expr) -> str:
     return text if isinstance(node, (ast.Name, ast.Constant, ast.Subscript, ast.Call)) else f"({text})"
 
 
-def _barred(node: ast.expr, name: str, bar: str) -> ast.expr:
+def barred(node: ast.expr, name: str, bar: str) -> ast.expr:
     """A place of a variable, in its adjoint."""
     node = copy.deepcopy(node)
     inner = node

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from . import helpers
+
 __all__ = ["ALLOCATIONS", "ARRAYS", "BINARY", "UNARY", "ZERO", "canonical", "is_intrinsic"]
 
 UNARY = {
@@ -32,11 +34,16 @@ BINARY = {
     "arctan2": ("{s} * {y} / ({x} * {x} + {y} * {y})", "-{s} * {x} / ({x} * {x} + {y} * {y})"),
     "hypot": ("{s} * {x} / {v}", "{s} * {y} / {v}"), "fmod": ("{s}", "-{s} * np.trunc({x} / {y})"),
     "copysign": ("{s} * np.sign({x}) * {m}.copysign(1.0, {y})", "0.0 * {s}"),
+    # what powers become in a tangent
+    "tapegrad_power_slope": ("{s} * {y} * ({y} - 1.0) * {x} ** ({y} - 2.0)",
+                             "{s} * {x} ** ({y} - 1.0) * (1.0 + {y} * math.log({x}))"),
+    "tapegrad_power_log": ("{s} * {x} ** ({y} - 1.0) * (1.0 + {y} * math.log({x}))",
+                           "{s} * {x} ** {y} * math.log({x}) ** 2"),
 }
 #: slope zero wherever there is one
 ZERO = {"floor", "ceil", "trunc", "round", "rint", "int", "sign", "isnan", "isinf", "isfinite", "len", "bool", "int64",
-        "argmax", "argmin", "any", "all", "range", "shape", "size", "ndim", "arange", "searchsorted", "argsort", "int32",
-        "linspace", "isqrt"}
+        "argmax", "argmin", "any", "all", "range", "shape", "size", "ndim", "arange", "searchsorted", "argsort",
+        "int32", "linspace", "isqrt"}
 ALLOCATIONS = {"zeros", "ones", "empty", "full", "zeros_like", "ones_like", "empty_like", "full_like", "copy", "eye"}
 #: of whole arrays, with rules of their own
 ARRAYS = {"sum", "mean", "dot", "max", "min", "amax", "amin", "cumsum", "where", "solve", "inv", "det", "cholesky",
@@ -57,6 +64,8 @@ def _known() -> dict[Any, str]:
             if callable(value):
                 found[value] = _OTHER_NAMES.get(name, name)
     found[builtins.pow] = "pow"
+    found.update({helpers.tapegrad_power_slope: "tapegrad_power_slope",
+                  helpers.tapegrad_power_log: "tapegrad_power_log"})
     return found
 
 

@@ -109,11 +109,11 @@ def _kind(variable: str, of: Any, normal: Normal) -> Kind:
         if isinstance(of.dtype, (types.Integer, types.Boolean)):
             return Kind(False, of.ndim, str(np.dtype(str(of.dtype)) if str(of.dtype) != "bool" else "bool"))
     if isinstance(of, types.BaseTuple):
-        has_floats = any(isinstance(t, (types.Float, types.Array)) for t in of)
+        has_floats = any(isinstance(t, (types.Float, types.Array)) for t in of)  # type: ignore[attr-defined]
         return Kind(has_floats, 0, "tuple", True)
-    if isinstance(of, (types.Module, types.Function, types.Dispatcher, types.NumberClass, types.NoneType, types.RangeType,
-                       types.DTypeSpec, types.FunctionType, types.Omitted)):
+    if isinstance(of, (types.Module, types.Function, types.Dispatcher, types.NumberClass, types.NoneType,
+                       types.RangeType, types.DTypeSpec, types.FunctionType, types.Omitted)):
         return Kind(False, 0, str(of), True)
-    raise CompileError(f"{normal.source.file}: {normal.source.function.__name__}: njit cannot derive the adjoint of the "
-                       f"variable {variable}, which is of numba's type {of}; use floats, integers, booleans and arrays of "
-                       "them")
+    raise CompileError(f"{normal.source.file}: {normal.source.function.__name__}: njit cannot derive the adjoint of "
+                       f"the variable {variable}, which is of numba's type {of}; use floats, integers, booleans and "
+                       "arrays of them")

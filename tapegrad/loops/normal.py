@@ -116,6 +116,8 @@ class _Loop:
     def __init__(self, writer: _Writer) -> None:
         self.broken, self.skipped = writer.normal.fresh("broke"), writer.normal.fresh("skip")
         self.breaks = self.skips = self.returns = False
+        #: flags by which the loop is left
+        self.leaves: list[str] = []
 
 
 class _Writer:
@@ -137,7 +139,8 @@ class _Writer:
         definition = self.source.definition
         returned = [node for s in body for node in ast.walk(s) if isinstance(node, ast.Return)]
         self._check_returns(returned)
-        in_loop = any(_returns(node.body) for s in body for node in ast.walk(s) if isinstance(node, (ast.For, ast.While)))
+        in_loop = any(_returns(node.body) for s in body for node in ast.walk(s)
+                      if isinstance(node, (ast.For, ast.While)))
         begin: list[ast.stmt] = []
         if in_loop:
             self._done = self.normal.fresh("done")
@@ -145,7 +148,8 @@ class _Writer:
         return begin + self.block(list(body))
 
     def _check_returns(self, returned: Sequence[ast.Return]) -> None:
-        kinds = {len(r.value.elts) if isinstance(r.value, ast.Tuple) else 0 if r.value is None else -1 for r in returned}
+        kinds = {len(r.value.elts) if isinstance(r.value, ast.Tuple) else 0 if r.value is None else -1
+                 for r in returned}
         if len(kinds) > 1:
             self.source.refuse(returned[-1], "a function that returns results of different kinds",
                                "return the same number of results everywhere")
@@ -286,7 +290,8 @@ class _Writer:
             outputs: list[str] = []
             made = self._inline(value, outputs, at)
             if len(outputs) != 1:
-                self.source.refuse(at, f"a call that gives {len(outputs)} results used as one", "unpack them: a, b = f()")
+                self.source.refuse(at, f"a call that gives {len(outputs)} results used as one",
+                                   "unpack them: a, b = f()")
             return [*made, self._plain(target, load(outputs[0]), at, whole)]
         before, value = self.expression(value)
         if isinstance(value, ast.IfExp) and self._has_calls(value):
@@ -324,7 +329,8 @@ class _Writer:
             outputs: list[str] = []
             made = self._inline(value, outputs, at)
             if len(outputs) != count:
-                self.source.refuse(at, f"an unpacking of {len(outputs)} results into {count} names", "name each of them")
+                self.source.refuse(at, f"an unpacking of {len(outputs)} results into {count} names",
+                                   "name each of them")
             for place, name in zip(target.elts, outputs):
                 made += self._assigned(place, _marked(load(name)), at)
             return made
@@ -425,8 +431,7 @@ class _Writer:
     def _with_flags(self, loop: _Loop, body: list[ast.stmt], at: ast.stmt) -> list[ast.stmt]:
         if loop.skips:
             body = [assign(loop.skipped, number(0), at), *body]
-        flags = [loop.broken] * loop.breaks + [self._done] * loop.returns
-        setattr(loop, "leaves", flags)
+        loop.leaves = [loop.broken] * loop.breaks + [self._done] * loop.returns
         return body or [ast.Pass()]
 
     def _around(self, loop: _Loop, before: list[ast.stmt], made: ast.stmt, at: ast.stmt) -> list[ast.stmt]:
@@ -555,8 +560,8 @@ class _Expression(ast.NodeTransformer):
             value = writer.source.value_of(node.func)
             is_method = isinstance(node.func, ast.Attribute) and value is None
             if not is_method and not is_intrinsic(value):
-                writer.source.refuse(node, f"a call of {ast.unparse(node.func)}", "its derivative is not known; write it "
-                                     "in Python, or with functions of math and numpy")
+                writer.source.refuse(node, f"a call of {ast.unparse(node.func)}", "its derivative is not known; write "
+                                     "it in Python, or with functions of math and numpy")
             return self.generic_visit(node)
         if self._conditional:
             writer.source.refuse(node, f"a call of {ast.unparse(node.func)} that is made only under a condition",

@@ -41,6 +41,10 @@ class ValueAndGrad(Transformation):
         given = [leaf for leaves, _ in trees for leaf in leaves]
         if state.capture is not None or state.transforming or any(isinstance(t, Tensor) for t in given):
             return self._composed(args, kwargs, positions, again)
+        derived = getattr(self._function, "value_and_gradient", None)  # of a loop
+        found = None if derived is None or self._has_aux else derived(args, kwargs, positions)
+        if found is not None:
+            return self._arranged(found[0], None, found[1], again)
         dtype = dtype_of(given)
         chosen: dict[int, list[Tensor]] = {}
         arguments = list(args)
