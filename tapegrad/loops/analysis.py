@@ -112,8 +112,9 @@ class Analysis:
         """Whether a loop's variable is read within its loops only, and assigned nowhere else."""
         if name in self.places or name in self.normal.parameters:
             return False
-        inside = sum(list(every_load(ast.Module(s.body, []))).count(name) for s in _loops(self.normal.body)
-                     if s.target.id == name and not _within_same(self.normal.body, s))  # type: ignore[attr-defined]
+        own = [loop for loop in _loops(self.normal.body)
+               if loop.target.id == name and not _within_same(self.normal.body, loop)]  # type: ignore[attr-defined]
+        inside = sum([list(every_load(ast.Module(loop.body, []))).count(name) for loop in own])
         return inside == Counter(load for s in self.normal.body for load in every_load(s))[name]
 
     def is_view(self, value: ast.expr) -> bool:
