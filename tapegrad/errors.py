@@ -47,10 +47,11 @@ class ExpressionError(ArgumentError):
         The expression, and the caret below it.
     """
 
-    def __init__(self, reason: str, expression: str, column: int) -> None:
-        line = " ".join(expression.split("\n"))
-        self.reason, self.place = reason, f"{line}\n{' ' * max(0, min(column, len(line)))}^"
-        super().__init__(f"{reason}\n{self.place}")
+    def __init__(self, reason: str, expression: str | None = None, column: int = 0) -> None:
+        line = " ".join((expression or "").split("\n"))
+        self.reason = reason
+        self.place = "" if expression is None else f"{line}\n{' ' * max(0, min(column, len(line)))}^"
+        super().__init__(f"{reason}\n{self.place}" if self.place else reason)
 
 
 class DtypeError(TapegradError, TypeError):

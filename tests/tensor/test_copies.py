@@ -426,3 +426,5 @@ def test_errors_cross_to_another_process(duplicate):
     for name in tg.errors.__all__:
         error = duplicate(getattr(tg.errors, name)("said"))
         assert type(error).__name__ == name and str(error) == "said"
+    error = duplicate(tg.errors.ExpressionError("said", "1 + ", 4))
+    assert str(error) == "said\n1 + \n    ^" and (error.reason, error.place) == ("said", "1 + \n    ^")
