@@ -251,7 +251,9 @@ class _Writer:
             if self._latex:
                 return rf"\frac{{{self.text(node.left, 0)}}}{{{self.text(node.right, 0)}}}", _PRODUCT
             return f"{self.text(node.left, _PRODUCT)} / {self.text(node.right, _POWER)}", _PRODUCT
-        left = self.text(node.left, _SUM if isinstance(node.left, ast.UnaryOp) else _PRODUCT)
+        is_negative = isinstance(node.left, ast.UnaryOp) or (
+            isinstance(node.left, ast.Name) and self._kinds.get(node.left.id) == "negative")
+        left = self.text(node.left, _SUM if is_negative else _PRODUCT)
         right = self.text(node.right, _PRODUCT)
         if not self._is_number(node.right):
             return f"{left} {right}", _PRODUCT
