@@ -23,6 +23,7 @@ SMALLEST = {
     "memory_frozen.py": ["--depths", "4", "4", "--rows", "64", "--width", "32"],
     "memory_plan.py": ["--networks", "MLP", "--freeze", "none", "all but last", "--rows", "64", "--width", "32",
                        "--no-measure"],
+    "monitor.py": ["--repeats", "2", "--steps", "8", "--every", "4"],
     "profile_step.py": ["--seconds", "0.01", "--top", "2"],
     "recording.py": ["--quick", "--repeats", "1"],
     "scalar_graph.py": ["--ops", "50", "--repeats", "2", "--seconds", "0.001"],

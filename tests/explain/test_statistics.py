@@ -37,7 +37,9 @@ def test_sums_extremes_and_bins(dtype, n):
     assert out[s.OUTSIDE] == ((x < -1.0) | (x > 0.5)).sum()
     width = (x.max() - x.min()) / dtype.type(s.BINS)
     edges = [x.min() + width * dtype.type(k) for k in range(1, s.BINS)]
-    counts = np.diff([0, *((x < edge).sum() for edge in edges), n])
+    if n > 2048:  # sixteen pieces of 128 elements, the first at the beginning and the last at the end
+        x = np.concatenate([x[k:k + 128] for k in np.arange(16) * (n - 128) // 15])
+    counts = np.diff([0, *((x < edge).sum() for edge in edges), len(x)])
     np.testing.assert_array_equal(out[s.COUNTS:], counts)
 
 
@@ -48,6 +50,12 @@ def test_nan_and_infinity_are_counted_and_have_no_bins(dtype):
     assert (out[s.NAN], out[s.INFINITE], out[s.ZEROS]) == (2, 3, 1) and not out[s.COUNTS:].any()
     assert not measured(np.array([1.0, np.inf], dtype))[s.COUNTS:].any()
     assert measured(np.array([np.nan], dtype))[s.NAN] == 1
+    for value in (np.nan, -np.nan, np.inf, -np.inf):  # in the first block, and in the last
+        for at in (3, 4990):
+            x = np.ones(5000, dtype)
+            x[at] = value
+            out = measured(x)
+            assert (out[s.NAN], out[s.INFINITE]) == (np.isnan(value), np.isinf(value)) and not out[s.COUNTS:].any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -63,7 +63,6 @@ def histograms(sample: Sample) -> Iterator[tuple[str, int]]:
 def _histogram(proto: Any, sample: Sample, row: int) -> Any:
     found = sample.results[row]
     low, high = found[s.LEAST], found[s.GREATEST]
-    edges = np.linspace(low, high, s.BINS + 1)[1:]
-    return proto.HistogramProto(min=low, max=high, num=float(sample.watch.sizes[row]), sum=found[s.SUM],
-                                sum_squares=found[s.SQUARES], bucket_limit=edges.tolist(),
-                                bucket=found[s.COUNTS:].tolist())
+    edges, counts, size = np.linspace(low, high, s.BINS + 1)[1:], found[s.COUNTS:], int(sample.watch.sizes[row])
+    return proto.HistogramProto(min=low, max=high, num=size, sum=found[s.SUM], sum_squares=found[s.SQUARES],
+                                bucket_limit=edges.tolist(), bucket=(counts * (size / counts.sum())).tolist())

@@ -47,7 +47,8 @@ class Monitor:
     -----
     The twin holds all values and adjoints of a step at once. With ``accumulate`` they are those of the last
     micro-batch. Gradients are as the update used them, clipped if the optimiser clips. Weights are those before the
-    update.
+    update. A histogram has 16 bins from the least to the greatest element; of a large array it counts 2,048 elements
+    that are evenly spaced over it, in pieces.
 
     Examples
     --------

@@ -65,7 +65,8 @@ th { font-weight: 600; } .v { color: var(--value); } .a { color: var(--adjoint);
 svg { display: block; } svg.bars { height: 26px; width: 96px; } svg.curve { height: 90px; width: 100%; }
 </style></head><body>
 <h1>Training, layer by layer</h1>
-<p class="faint">{said}. Norms are Euclidean; histograms have 16 bins from the least to the greatest element.</p>
+<p class="faint">{said}. Norms are Euclidean; histograms have 16 bins from the least to the greatest element,
+of large arrays those of 2,048 evenly spaced elements.</p>
 <h2>Findings</h2><ul id="findings">{findings}</ul>
 <h2>Loss</h2><svg class="curve" id="curve" viewBox="0 0 1000 90" preserveAspectRatio="none" role="img"
  aria-label="loss at the steps looked into"></svg>

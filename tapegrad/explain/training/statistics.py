@@ -17,8 +17,10 @@ from ...engine.threads.team import share, team_address
 
 #: bins of a histogram
 BINS = 16
-#: elements whose sums are taken in the tape's dtype at once, which counts them exactly
+#: elements that all sums go over before the next; counted in the tape's dtype, which is exact
 _BLOCK = 2048
+#: elements of a histogram, and of the evenly spaced pieces of a larger array that it is of
+MOST, _PIECE = 2048, 128
 #: places in an array's results: sums of squares, of elements and of squared differences, extremes, counts, then bins
 SQUARES, SUM, CHANGE, LEAST, GREATEST, NAN, INFINITE, ZEROS, OUTSIDE, DEAD, COUNTS = range(11)
 RESULTS = COUNTS + BINS
@@ -68,11 +70,14 @@ def measure(op: Array, f: Any) -> int:
     out, n = doubles_at(f, op.result), op.n
     for k in range(RESULTS):
         out[k] = 0.0
+    if n > 0:
+        out[LEAST], out[GREATEST] = math.inf, -math.inf
     for first in range(0, n, _BLOCK):
-        moments(f, op.x + first, min(_BLOCK, n - first), out)
-    if op.other != 0:
-        out[CHANGE] = distance(f, op.x, op.other, n)
-    extremes(f, op.x, n, out)
+        size = min(_BLOCK, n - first)
+        moments(f, op.x + first, size, out)
+        extremes(f, op.x + first, size, out)
+        if op.other != 0:
+            out[CHANGE] += distance(f, op.x + first, op.other + first, size)
     if not out[GREATEST] - out[LEAST] < math.inf:
         broken(f, op.x, n, out)
     elif op.bins:
@@ -132,32 +137,36 @@ def distance(f: Any, x: int, y: int, n: int) -> Any:
 
 @device
 def extremes(f: Any, x: int, n: int, out: Any) -> int:
-    """The least and the greatest element; a NaN is one of them, by its sign."""
-    if n == 0:
-        return 0
+    """Extend the range of the results to the elements of a block; a NaN stays in it."""
     top = m.order(f[x])
     bottom = top
     for k in range(x + 1, x + n):
         v = m.order(f[k])
         top, bottom = m.where(v > top, v, top), m.where(v < bottom, v, bottom)
-    out[LEAST], out[GREATEST] = wide(m.from_order(bottom)), wide(m.from_order(top))
+    low, high = wide(m.from_order(bottom)), wide(m.from_order(top))
+    out[LEAST] = out[LEAST] if out[LEAST] <= low or out[LEAST] != out[LEAST] else low
+    out[GREATEST] = out[GREATEST] if out[GREATEST] >= high or out[GREATEST] != out[GREATEST] else high
     return 0
 
 
 @device
 def histogram(f: Any, x: int, n: int, least: Any, greatest: Any, out: Any) -> int:
-    """Counts in bins of equal width: five edges at a time, each compared with many elements at once."""
-    width = (greatest - least) / cast(BINS, f)
-    for first in range(0, n, _BLOCK):
-        size = min(_BLOCK, n - first)
+    """Counts in bins of equal width: five edges at a time, each compared with many elements at once.
+
+    Of more than `MOST` elements, those of evenly spaced pieces are counted.
+    """
+    width, count = (greatest - least) / cast(BINS, f), min(n, MOST)
+    pieces = 1 if n <= MOST else MOST // _PIECE
+    for piece in range(pieces):
+        first = 0 if pieces == 1 else piece * (n - _PIECE) // (pieces - 1)
         for edge in range(1, BINS, 5):
-            below(f, x + first, size, least, width, edge, out)
+            below(f, x + first, count // pieces, least, width, edge, out)
     before = wide(cast(0.0, f))
     for k in range(COUNTS, COUNTS + BINS - 1):
         upto = out[k]
         out[k] = upto - before
         before = upto
-    out[COUNTS + BINS - 1] = n - before
+    out[COUNTS + BINS - 1] = count - before
     return 0
 
 
