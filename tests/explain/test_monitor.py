@@ -36,6 +36,36 @@ def monitored(model, every=1, epochs=1, x=X, **options):
 
 # ------------------------------------------------------------------ the run stays as it is
 
+
+class Joined(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.last = nn.Linear(WIDTH, 8), nn.Linear(WIDTH, 8), nn.Linear(64, CLASSES)
+
+    def forward(self, x):
+        a, b = self.a(x), self.b(x)
+        return self.last(tg.concatenate([a, F.tanh(b)] * 4, axis=1))
+
+
+class Recomputed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(WIDTH, 16), nn.Linear(16, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, x):
+        return self.last(tg.checkpoint(lambda h: F.dropout(F.gelu(self.middle(h)), 0.2), F.tanh(self.first(x))))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.cell, self.last = nn.Embedding(9, 4), nn.LSTM(4, 6, batch_first=True), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        states, _ = self.cell(self.table(tg.tensor(np.arange(WIDTH) % 5)) + tg.reshape(x, (-1, WIDTH, 1)))
+        return self.last(states[:, -1])
+
+
 RUNS = {
     "plain": lambda: (network(nn.ReLU()), {}, {}),
     "dropout": lambda: (network(nn.ReLU(), nn.Dropout(0.3)), {}, {}),
@@ -43,6 +73,10 @@ RUNS = {
     "micro-batches": lambda: (network(nn.ReLU(), nn.Dropout(0.3)), {"accumulate": 2}, {}),
     "a memory budget": lambda: (network(nn.Tanh(), nn.Linear(16, 16), nn.Tanh()), {"memory_budget": "64KiB"}, {}),
     "a last smaller batch": lambda: (network(nn.GELU()), {}, {"batch_size": 36}),
+    "concatenation": lambda: (Joined(), {}, {}),
+    "a stretch that is recomputed": lambda: (Recomputed(), {}, {}),
+    "a recurrence": lambda: (Recurrent(), {}, {}),
+    "float64": lambda: (network(nn.ReLU(), nn.Dropout(0.5)).double(), {}, {}),
     "fused elementwise ops": lambda: (network(nn.Linear(16, 2048), nn.Tanh(), nn.SiLU(), nn.Linear(2048, 16)), {}, {}),
 }
 
