@@ -22,6 +22,7 @@ from . import (
 from .attention import rotary_embedding, scaled_dot_product_attention, sinusoidal_positions  # noqa: F401
 from .convolution import *  # noqa: F403
 from .distances import *  # noqa: F403
+from .distances import pair_dots, pair_sums  # noqa: F401
 from .dropout import *  # noqa: F403
 from .dropout import __all__ as _dropout  # the function shadows its module, as the next one does
 from .dropout import dropped  # noqa: F401

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, ShapeError
+from ..ops.differences import PAIR_DOTS, PAIR_SUMS
 from ..ops.distance import CDIST
 from ..ops.nest import broadcast_strides, nest
 from ..tensor.recording import lift, recorder
@@ -125,9 +126,10 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> 
 
     Notes
     -----
-    The value and `grad` take no memory beside their results. Where a derivative is composed of ops (`jvp`, `hvp`,
-    ``create_graph=True``), the differences stand in memory: P R M elements, and in a Hessian-vector product four arrays
-    of that size in a recording, ten define by run. Where that is too much, go through `x1` in blocks of rows.
+    Value and gradient take no memory beside their results, nor do further derivatives for ``p = 2``. For another `p`,
+    where a derivative is composed of ops (`jvp`, `hvp`, ``create_graph=True``), the differences stand in memory: P R M
+    elements, and in a Hessian-vector product four arrays of that size in a recording, ten define by run. Where that is
+    too much, go through `x1` in blocks of rows.
     """
     a, b = lift(x1, x2)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
@@ -142,6 +144,28 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> 
     to_a, to_b = (broadcast_strides(t.shape[:-2], contiguous_strides(t.shape)[:-2], batch) for t in (a, b))
     return recorder(CDIST)(shape, dtype=a.dtype, x=a, z=b, left=a.shape[-2], right=b.shape[-2], n=a.shape[-1],
                            p=float(p), nest=nest(batch, (contiguous_strides(shape)[:-2], to_a, to_b)))
+
+
+def pair_sums(q: Any, x: Any, z: Any) -> Tensor:
+    """``y[..., u, :] = sum over v of q[..., u, v] (x[..., u, :] - z[..., v, :])``.
+
+    Parameters
+    ----------
+    q : array_like, (..., P, R)
+    x : array_like, (..., P, M)
+    z : array_like, (..., R, M)
+        All with the same leading axes.
+    """
+    q, x, z = lift(q, x, z)
+    return recorder(PAIR_SUMS)(x.shape, dtype=x.dtype, q=q, x=x, z=z, stacks=math.prod(x.shape[:-2]),
+                               left=x.shape[-2], right=z.shape[-2], n=x.shape[-1])
+
+
+def pair_dots(a: Any, x: Any, z: Any) -> Tensor:
+    """``y[..., u, v] = a[..., u, :] . (x[..., u, :] - z[..., v, :])``; see `pair_sums`."""
+    a, x, z = lift(a, x, z)
+    return recorder(PAIR_DOTS)((*x.shape[:-1], z.shape[-2]), dtype=x.dtype, a=a, x=x, z=z,
+                               stacks=math.prod(x.shape[:-2]), left=x.shape[-2], right=z.shape[-2], n=x.shape[-1])
 
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:

@@ -235,10 +235,25 @@ def of_pairs(r: Any, t: Any) -> Any:
     return slopes(t.expand_dims(r.x, -2) - t.expand_dims(r.z, -3), t.expand_dims(r.y, -1), r.p, t)
 
 
+def stacked(r: Any, t: Any) -> tuple[Any, Any]:
+    """x and z with the leading axes of the distances."""
+    return tuple(t.broadcast_to(a, (*r.shape[:-2], *a.shape[-2:])) for a in (r.x, r.z))  # type: ignore[return-value]
+
+
+def over_distances(r: Any, a: Any, t: Any) -> Any:
+    """a_ij / y_ij, 0 where y_ij is."""
+    nought = t.equal(r.y, 0.0)
+    return t.where(nought, 0.0, a / t.where(nought, 1.0, r.y))
+
+
 def cdist_to(axis: int, sign: float) -> Callable:
     """dx_i = sum_j g_ij w_ij, dz_j = -sum_i g_ij w_ij."""
 
     def contribution(r: Any, g: Any, t: Any) -> Any:
+        if r.p == 2.0:
+            x, z = stacked(r, t)
+            q = t.swapaxes(over_distances(r, g, t), -1, -2) if sign < 0.0 else over_distances(r, g, t)
+            return t.pair_sums(q, z, x) if sign < 0.0 else t.pair_sums(q, x, z)
         w = of_pairs(r, t)
         return 0 if w is None else t.sum(t.expand_dims(g, -1) * w, axis) * sign
 
@@ -249,6 +264,11 @@ def cdist_by(axis: int, sign: float) -> Callable:
     """dy_ij = w_ij (dx_i - dz_j)."""
 
     def tangent(r: Any, d: Any, t: Any) -> Any:
+        if r.p == 2.0:
+            x, z = stacked(r, t)
+            d = t.broadcast_to(d, (z if sign < 0.0 else x).shape)
+            dots = t.swapaxes(t.pair_dots(d, z, x), -1, -2) if sign < 0.0 else t.pair_dots(d, x, z)
+            return over_distances(r, dots, t)
         w = of_pairs(r, t)
         return 0 if w is None else t.sum(t.expand_dims(d, axis) * w, -1) * sign
 

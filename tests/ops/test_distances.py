@@ -5,6 +5,7 @@ import pytest
 
 import tapegrad as tg
 from tapegrad.errors import ArgumentError, ShapeError
+from tapegrad.functions.distances import pair_dots, pair_sums
 
 from .contract import Case, OpContract, close, grid
 from .derivatives import Derivatives, agree_at
@@ -14,6 +15,14 @@ INF = np.inf
 
 def pairs(x, z, p):
     return np.linalg.norm(x[..., :, None, :] - z[..., None, :, :], p, axis=-1)
+
+
+def summed(q, x, z):
+    return np.einsum("...uv,...uvk->...uk", q, x[..., :, None, :] - z[..., None, :, :])
+
+
+def dotted(a, x, z):
+    return np.einsum("...uk,...uvk->...uv", a, x[..., :, None, :] - z[..., None, :, :])
 
 
 X = (grid((3, 5), 1, 0.3, 0.7),)
@@ -40,6 +49,12 @@ class TestDistances(OpContract, Derivatives):
           for p in (1, 2, 2.5, INF)),
         Case("cdist of stacks", tg.cdist, lambda x, z: pairs(x, z, 2),
              (grid((2, 1, 3, 2), 8), grid((3, 2, 2), 9, 0.051, 0.13)), ties=False),
+        *(Case(f"pair sums of {u} and {v}", pair_sums, summed,
+               (grid((*s, u, v), 11), grid((*s, u, n), 12), grid((*s, v, n), 13, 0.051, 0.13)), single=1e-5)
+          for s, u, v, n in (((), 3, 4, 2), ((2, 3), 2, 11, 1), ((), 1, 1, 3), ((2,), 0, 2, 2), ((), 2, 0, 2))),
+        *(Case(f"pair dots of {u} and {v}", pair_dots, dotted,
+               (grid((*s, u, n), 14), grid((*s, u, n), 15), grid((*s, v, n), 16, 0.051, 0.13)), single=1e-5)
+          for s, u, v, n in (((), 3, 4, 2), ((2, 3), 2, 11, 1), ((), 1, 1, 3), ((2,), 0, 2, 2), ((), 2, 2, 0))),
         Case("pdist", lambda x: tg.pdist(x, 3), lambda x: pairs(x, x, 3)[np.triu_indices(4, 1)], (grid((4, 2), 10),),
              ties=False, single=1e-5),
     ]  # fmt: skip
@@ -116,3 +131,20 @@ def test_numpy_finds_them_and_arguments_that_do_not_fit_are_named():
         tg.cdist(x, x, -1)
     with pytest.raises(ShapeError, match=r"pdist.*\[3\]"):
         tg.pdist(np.ones(3))
+
+
+def test_derivatives_of_distances_hold_no_differences_in_memory():
+    x, z = np.random.default_rng(0).normal(size=(2, 100, 50))
+    f = tg.compile(lambda x, v: tg.hvp(lambda x: tg.sum(tg.square(tg.cdist(x, z))), (x,), (v,)))
+    np.testing.assert_allclose(f(x, z)[0], 200.0 * z, rtol=1e-12)  # of sum |x - z|^2
+    assert f._last.program.arena.nbytes < 16 * 100 * 100 * 8  # the differences are 50 times 100 x 100 numbers
+
+
+def test_close_points_keep_their_digits_in_second_derivatives():
+    """Of |x - z|, d = x - z: (1 - (d / |d|)^2) / |d| on the diagonal, whatever the distance from the origin."""
+    z = np.array([[1000.0, 1000.0]])
+    x = z + np.array([[3e-7, 4e-7]])
+    d = x - z
+    hessian = tg.hessian(lambda x: tg.cdist(x, z)[0, 0])(x)[0, :, 0]
+    size = np.linalg.norm(d)
+    np.testing.assert_allclose(hessian, (np.eye(2) - d.T @ d / size**2) / size, rtol=1e-12)

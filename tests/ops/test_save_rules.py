@@ -16,6 +16,7 @@ from tapegrad.engine.storage import array_at
 from tapegrad.functions import convolution, pooling, upsampling
 from tapegrad.functions.apply import apply_binary, apply_unary
 from tapegrad.functions.attention import rotary_embedding
+from tapegrad.functions.distances import pair_dots, pair_sums
 from tapegrad.functions.embedding import embedding_bag, spread_bags
 from tapegrad.functions.gathering import gather_along
 from tapegrad.functions.reductions import exclusive_prod, linear_recurrence
@@ -170,6 +171,8 @@ FUNCTIONS = {
     "pad": (lambda x: tg.pad(x, 1), [X]),
     "matmul": (lambda a, b: tg.matmul(a, b), [X, draw(4, 5)]),
     "batches": (lambda a, b: tg.matmul(a, b), [draw(2, 3, 4), draw(2, 4, 5)]),
+    "pair sums": (pair_sums, [draw(3, 5), X, draw(5, 4)]),
+    "pair dots": (pair_dots, [X, Y, draw(5, 4)]),
     "norm": (lambda x: tg.vector_norm(x, 3.0, 1), [X]),
     "pick": (lambda x: pooling.chosen(PICK, x, CHOSEN[1], CHOSEN[0], (2, 4, 3, 2)), [IMAGE]),
     "unpool": (lambda x: pooling.chosen(UNPOOL, x, CHOSEN[1], CHOSEN[0], (2, 4, 6, 5)), [draw(2, 4, 3, 2)]),

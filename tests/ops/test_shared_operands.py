@@ -14,6 +14,7 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
+from tapegrad.functions.distances import pair_dots, pair_sums
 from tapegrad.functions.recurrence import gru_layer, lstm_layer, rnn_layer
 from tapegrad.ops.elementwise import BINARY
 
@@ -74,6 +75,8 @@ OPS = {
     "gru": (lambda *a: gru_layer(*a)[0], [(3, 2, 2), (6, 2), (6, 2), (6,), (6,), (2, 2)]),
     "bag": (lambda w, c: F.embedding_bag(INDEX.reshape(2, 2), w, mode="sum", per_sample_weights=c), [(3, 4), (2, 2)]),
     "cdist": (tg.cdist, [(3, 2), (2, 2)]),
+    "pair sums": (pair_sums, [(3, 3), (3, 3), (3, 3)]),
+    "pair dots": (pair_dots, [(3, 3), (3, 3), (3, 3)]),
     "cdist p": (lambda a, b: tg.cdist(a, b, p=3.0), [(3, 2), (2, 2)]),
     "at.set": (lambda x, v: x.at[[0, 2]].set(v), [(3, 4), (2, 4)]),
     "at.add": (lambda x, v: x.at[INDEX].add(v), [(3, 4), (4, 4)]),
