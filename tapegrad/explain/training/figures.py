@@ -163,11 +163,11 @@ class Sample:
         for layer, flags in zip(layers, self.flags):
             if "dead" in flags:
                 yield Finding(self.step, "dead", layer.name, layer.place,
-                              f"{layer.name}: {self.count(layer.value, s.DEAD)} of {layer.units} units were active for "
-                              "no row of the batch")
+                              f"layer {layer.name}: {self.count(layer.value, s.DEAD)} of {layer.units} units were "
+                              "active for no row of the batch")
             if "saturated" in flags:
                 yield Finding(self.step, "saturated", layer.name, layer.place,
-                              f"{layer.name}: {100 * self.saturated(layer):.0f}% of the outputs are saturated")
+                              f"layer {layer.name}: {100 * self.saturated(layer):.0f}% of the outputs are saturated")
 
     def _change_of_norm(self, name: str, worst: Any, first: int) -> Finding:
         """The layer through which adjoints change most on the way from the reference to the first that is flagged."""
@@ -179,7 +179,7 @@ class Sample:
         at = steps.index(worst(steps))
         layer, verb = layers[way[at]], "vanishes" if name == "vanishing" else "explodes"
         return Finding(self.step, name, layer.name, layer.place,
-                       f"the gradient {verb} in {layer.name}: the norm of the adjoints is {norms[at]:.2g} at its "
+                       f"the gradient {verb} in layer {layer.name}: the norm of the adjoints is {norms[at]:.2g} at its "
                        f"output and {norms[at + 1]:.2g} at its input")
 
     # -------------------------------------------------------------- births
@@ -206,9 +206,9 @@ class Sample:
                     given = self._given(n, before)
                     if given is not None:
                         return Finding(self.step, flag, self._layer(n), place, f"{given} held {held} before the step, "
-                                       f"of which {self._layer(n)} makes the first {word}")
+                                       f"of which layer {self._layer(n)} makes the first {word}")
                 return Finding(self.step, flag, self._layer(n), place,
-                               f"the first {word} is born in the forward walk, in {self._layer(n)}")
+                               f"the first {word} is born in the forward walk, in layer {self._layer(n)}")
         for n, targets in self._walked():
             own = watch.adjoints[n]
             if self.count(own, what):
@@ -218,7 +218,7 @@ class Sample:
                     others = [k for k in adders if k != n]
                     either = f", or in instruction {' or '.join(map(str, others))}" if others else ""
                     return Finding(self.step, flag, self._layer(n), watch.places[n], f"the first {word} is born in the "
-                                   f"reverse walk, in {self._layer(n)}, in the adjoint of {name}{either}")
+                                   f"reverse walk, in layer {self._layer(n)}, in the adjoint of {name}{either}")
         return None
 
     def _given(self, n: int, what: int) -> str | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import textwrap
+from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import MissingExtraError
-from .figures import Monitored, Sample
+from .figures import Finding, Monitored, Sample
 from .watch import Layer
 
 INK, FAINT = "#222222", "#555555"
@@ -31,7 +34,7 @@ def plot(monitor: Monitored, path: str | PathLike[str]) -> None:
     samples = of_one_recording(monitor)
     layers = samples[-1].watch.layers
     height = min(max(0.24 * len(layers), 1.6), 9.0)
-    findings = [_wrapped(str(finding)) for finding in monitor.findings()[:8]]
+    findings = [_wrapped(finding) for finding in monitor.findings()[:8]]
     lines = sum(text.count("\n") + 1 for text in findings)
     figure = Figure(figsize=(12, height + 3.6 + 0.17 * lines), layout="constrained")
     FigureCanvasAgg(figure)
@@ -60,10 +63,11 @@ def of_one_recording(monitor: Monitored) -> list[Sample]:
     return [sample for sample in monitor.samples if sample.watch is most]
 
 
-def _wrapped(text: str, width: int = 165) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, width, subsequent_indent="    "))
+def _wrapped(finding: Finding, width: int = 165) -> str:
+    """A finding in lines, with the name of the user's file alone."""
+    if finding.place is not None:
+        finding = replace(finding, place=replace(finding.place, file=Path(finding.place.file).name))
+    return "\n".join(textwrap.wrap(str(finding), width, subsequent_indent="    "))
 
 
 def _norms(figure: Any, axes: Any, samples: list[Sample], layers: list[Layer], what: str, colour: str) -> None:
