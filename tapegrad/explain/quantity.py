@@ -45,6 +45,8 @@ def figures(value: np.ndarray | None) -> dict[str, Any] | None:
         return None
     if value.size == 1:
         return _single(float(value.ravel()[0]), list(value.shape))
+    if value.size <= _BINS:
+        return _several(value.astype(np.float64).ravel().tolist(), value)
     numbers = value.astype(np.float64)
     finite = numbers[np.isfinite(numbers)]
     found: dict[str, Any] = {
@@ -60,6 +62,18 @@ def figures(value: np.ndarray | None) -> dict[str, Any] | None:
             counts, _ = np.histogram(finite, _BINS, (low, high) if high > low else (low - 0.5, low + 0.5))
             found["histogram"] = {"counts": counts.tolist(), "low": low, "high": high}
     return found
+
+
+def _several(numbers: list[float], value: np.ndarray) -> dict[str, Any]:
+    """Of a few numbers, which are their own histogram."""
+    finite = [v for v in numbers if math.isfinite(v)]
+    nan = sum(map(math.isnan, numbers))
+    largest = max(map(abs, numbers), default=0.0) if not nan else math.nan
+    size = largest if largest == 0.0 or not math.isfinite(largest) else math.hypot(*numbers)
+    return {"shape": list(value.shape), "number": None, "elements": _nested(value.tolist()), "norm": json_number(size),
+            "mean": sum(finite) / len(finite) if finite else None, "min": min(finite, default=None),
+            "max": max(finite, default=None), "nan": nan, "infinite": len(numbers) - len(finite) - nan,
+            "zeros": numbers.count(0.0), "histogram": None}
 
 
 def _single(value: float, shape: list[int]) -> dict[str, Any]:

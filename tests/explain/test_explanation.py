@@ -384,6 +384,9 @@ def test_everything_is_json():
     assert {module["path"] for module in data["modules"]} == {"Sequential", "0", "1", "2", "3", "4"}
     weight = next(node for node in data["nodes"] if node["name"] == "0.weight")
     assert sum(weight["value"]["histogram"]["counts"]) == 32
+    few = tg.explain(lambda x: x * 2.0, np.array([3.0, np.nan, -np.inf, 0.0])).to_dict()["nodes"][0]["value"]
+    assert (few["nan"], few["infinite"], few["zeros"], few["mean"], few["norm"]) == (1, 1, 1, 1.5, "nan")
+    assert few["elements"] == [3.0, "nan", "-inf", 0.0]
     nothing = tg.explain("log(x) / y", x=0.0, y=0.0)
     assert json.loads(nothing.to_json(allow_nan=False))["nodes"][0]["value"]["number"] == 0
 
