@@ -1,8 +1,7 @@
-"""What it costs to look: seconds to explain graphs, and what a monitor adds to a training run.
+"""What it costs to look: seconds to explain graphs, to the table of text and to the page.
 
-Each graph (a perceptron's step, a transformer's, 10,000 scalar ops) is explained: to the table of text, and to the
-page. The scalar graph has the targets 2 and 5 seconds. A monitor that samples every 100 steps runs beside the same run
-without one, repeat by repeat; its target is 2 per cent.
+The graphs are a perceptron's training step, a transformer's, and 10,000 scalar ops; the last has the targets 2 and 5
+seconds. What a monitor adds to a training run is in monitor.py.
 """
 
 from __future__ import annotations
@@ -17,9 +16,8 @@ import report
 from worker import load_works
 
 works = load_works()
-TEXT_SECONDS, PAGE_SECONDS, MONITOR = 2.0, 5.0, 0.02
+TEXT_SECONDS, PAGE_SECONDS = 2.0, 5.0
 GRAPHS = ("64-128-64-10 relu, 64, Adam", "character transformer, 16 x 64, AdamW", "10,000 scalar ops, float64")
-TRAINED = ("64-128-64-10 relu, 64, Adam", "784-512-256-10 relu, 128, Adam")
 
 
 def step_of(network: Any) -> tuple[Any, Any, Any]:
@@ -61,31 +59,13 @@ def explained(work: Any) -> dict[str, float]:
     return {"nodes": len(explanation), "text": read - began, "page": time.perf_counter() - read}
 
 
-def monitored(network: Any, repeats: int, steps: int, progress: Any) -> dict[str, list[float]]:
-    """Seconds of runs without and with a monitor, in turn."""
-    import tapegrad as tg
-
-    step, X, Y = step_of(network)
-    epochs = max(1, steps * network.batch // len(X))
-    found: dict[str, list[float]] = {"without": [], "with": []}
-    for repeat in range(-1, repeats):
-        for way in ("without", "with") if repeat % 2 else ("with", "without"):
-            progress(f"{network.name}, {way} a monitor")
-            options = {"monitor": tg.Monitor(every=100)} if way == "with" else {}
-            began = time.perf_counter()
-            step.run(X, Y, batch_size=network.batch, epochs=epochs, seed=0, **options)
-            if repeat >= 0:
-                found[way].append(time.perf_counter() - began)
-    return found
-
-
 def plot(results: dict[str, Any], file: Path) -> None:
     """Seconds to the text and to the page."""
     plt = report.pyplot()
     figure, axes = plt.subplots(figsize=(8, 3), layout="constrained")
-    names = list(results["graphs"])
+    names = list(results)
     for k, way in enumerate(("text", "page")):
-        values = [report.median([r[way] for r in results["graphs"][name]]) for name in names]
+        values = [report.median([r[way] for r in results[name]]) for name in names]
         bars = axes.barh([row + (k - 0.5) * 0.38 for row in range(len(names))], values, 0.36, label=f"to the {way}")
         axes.bar_label(bars, [f"{v:.3g} s" for v in values], padding=3, fontsize=8)
     axes.set_yticks(range(len(names)), names)
@@ -101,36 +81,25 @@ def main() -> None:
     """Measure and show."""
     parser = report.parser(__doc__)
     parser.add_argument("--repeats", type=report.positive, default=7)
-    parser.add_argument("--steps", type=report.positive, default=4000, help="of a monitored run (default %(default)s)")
     parser.add_argument("--threads", type=report.positive, default=2, help="of BLAS (default %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="to try the script: a small graph, one network")
+    parser.add_argument("--quick", action="store_true", help="to try the script: a small graph")
     arguments = parser.parse_args()
     report.set_threads(arguments.threads)
-    trained = TRAINED[:1] if arguments.quick else TRAINED
-    progress = report.Progress(len(GRAPHS) * arguments.repeats + 2 * len(trained) * (arguments.repeats + 1))
-    results: dict[str, Any] = {"graphs": {name: [] for name in GRAPHS}, "monitor": {}}
+    progress = report.Progress(len(GRAPHS) * arguments.repeats)
+    results: dict[str, Any] = {name: [] for name in GRAPHS}
     for _ in range(arguments.repeats):
         for name in GRAPHS:
-            progress(f"explaining {name}")
-            results["graphs"][name].append(explained(works.adjusted(works.WORKS[name], arguments.quick)))
-    for name in trained:
-        results["monitor"][name] = monitored(works.WORKS[name], arguments.repeats, arguments.steps, progress)
+            progress(name)
+            results[name].append(explained(works.adjusted(works.WORKS[name], arguments.quick)))
     progress.end()
     rows = []
-    for name, taken in results["graphs"].items():
+    for name, taken in results.items():
         text, page = (report.median([r[way] for r in taken]) for way in ("text", "page"))
         is_judged = name.startswith("10,000")
         verdict = f"{_verdict(text <= TEXT_SECONDS)}, {_verdict(text + page <= PAGE_SECONDS)}" if is_judged else "-"
         rows.append([name, f"{taken[0]['nodes']:,}", f"{text:.3f}", f"{text + page:.3f}", verdict])
     report.table("seconds to explain", ["graph", "nodes", "to text", "to the page", "targets"], rows)
-    rows = []
-    for name, taken in results["monitor"].items():
-        more = [b / a - 1.0 for a, b in zip(taken["without"], taken["with"])]
-        rows.append([name, f"{report.median(taken['without']):.3f}", f"{report.median(taken['with']):.3f}",
-                     f"{100 * report.median(more):+.1f}%", _verdict(report.median(more) <= MONITOR)])
-    report.table("seconds of a training run, and what a monitor adds that samples every 100 steps",
-                 ["network", "without", "with", "more", "target"], rows)
-    print(f"targets: text within {TEXT_SECONDS:g} s, page within {PAGE_SECONDS:g} s, a monitor at most {MONITOR:.0%}")
+    print(f"targets: text within {TEXT_SECONDS:g} s, page within {PAGE_SECONDS:g} s")
     if arguments.plot:
         plot(results, arguments.plot)
     report.finish(arguments, report.machine(threads=arguments.threads), results)

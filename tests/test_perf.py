@@ -18,7 +18,7 @@ SMALLEST = {
     "compare.py": ["--list"],
     "derivatives.py": ["--quick", "--only", "Jacobian, MLP"],
     "embedding.py": ["--rows", "50", "--width", "4", "--batch", "4", "--repeats", "2", "--seconds", "0.001"],
-    "explain.py": ["--quick", "--repeats", "1", "--steps", "100"],
+    "explain.py": ["--quick", "--repeats", "1"],
     "growth.py": ["--calls", "200"],
     "memory_budget.py": ["--depth", "4", "--rows", "64", "--width", "32", "--repeats", "2", "--no-measure"],
     "memory_frozen.py": ["--depths", "4", "4", "--rows", "64", "--width", "32"],

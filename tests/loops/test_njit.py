@@ -113,6 +113,7 @@ def test_recorded(data):
     assert after < before
 
 
+@pytest.mark.grid
 def test_derivatives_of_every_kind(data):
     p, y = data
     step = 1e-5
@@ -131,6 +132,7 @@ def test_derivatives_of_every_kind(data):
     np.testing.assert_allclose(third, (near[0] - near[1]) / 2e-5, rtol=1e-5)
 
 
+@pytest.mark.grid
 def test_batches(data):
     p, y = data
     many = np.stack([p, 0.9 * p, 1.1 * p])
@@ -139,7 +141,7 @@ def test_batches(data):
                                rtol=1e-10)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.grid)])
 def test_both_dtypes(data, dtype):
     p, y = (a.astype(dtype) for a in data)
     value, g = tg.value_and_grad(garch)(p, y)
@@ -153,6 +155,7 @@ def test_both_dtypes(data, dtype):
     np.testing.assert_allclose(t.grad.numpy(), garch_by_hand(*data), rtol=tolerance)
 
 
+@pytest.mark.grid
 def test_several_results_of_which_one_is_an_array():
     x = np.array([0.5, -1.0, 2.0, 0.25])
     t = tg.tensor(x, requires_grad=True)
