@@ -16,7 +16,8 @@ __all__ = ["code", "expression_of", "latex", "mathematics", "number", "rule_of",
 _WRITTEN = {
     "negative": "-x", "add": "a + b", "subtract": "a - b", "multiply": "a * b", "divide": "a / b", "power": "a ** b",
     "square": "x ** 2", "reciprocal": "1 / x", "power_constant": "x ** p", "matmul": "a @ b", "copy": "x",
-    "squared_error": "(a - b) ** 2", "absolute_error": "abs(a - b)", "greater": "a > b", "greater_equal": "a >= b",
+    "squared_error": "(a - b) ** 2", "absolute_error": "abs(a - b)", "scaled_product": "p * a * b",
+    "tanh_slope": "a * (1 - b ** 2)", "greater": "a > b", "greater_equal": "a >= b",
     "less": "a < b", "less_equal": "a <= b", "equal": "a == b", "not_equal": "a != b",
 }
 #: functions that rules call, in the letters of their arguments

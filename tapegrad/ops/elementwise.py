@@ -230,6 +230,9 @@ binary("bce", "-(b * clamped_log(a) + (1.0 - b) * clamped_log(1.0 - a))",
 binary("bce_with_logits", "(1.0 - b) * a - log_sigmoid(a)", "g * (sigmoid(a) - b)", "-g * a",
        "bce of sigmoid(a), stable")
 binary("given", "a", "0.0", "g", "a, whose derivative is that of b: a value with a rule for its derivative")
+binary("scaled_product", "p * a * b", "p * g * b", "p * g * a", "p a b, p a number")
+binary("tanh_slope", "a * (1.0 - b * b)", "g * (1.0 - b * b)", "-2.0 * g * a * b",
+       "a (1 - b^2), the adjoint of b = tanh x")
 binary("kl", "entropy_of(b) - b * a", "-g * b", "where(b == 0.0, -g * a, g * (log(b) + 1.0 - a))", "b (ln b - a)")
 
 for _name, _rule in (("greater", "a > b"), ("greater_equal", "a >= b"), ("less", "a < b"), ("less_equal", "a <= b"),

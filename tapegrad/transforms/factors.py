@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..engine.storage import contiguous_strides
 from ..functions.elementwise import negative
-from ..functions.formulas import add, multiply, subtract
+from ..functions.formulas import add, multiply, square, subtract
 from ..functions.layout import swapaxes
 from ..ops.elementwise import BINARY, UNARY
 from ..ops.linalg import LINEAR, LONG_LINEAR, LONG_MATMUL, MATMUL
@@ -31,7 +31,9 @@ def _forms(op: Op) -> set[Op | None]:
 
 _MULTIPLY, _ADD, _SUBTRACT = (_forms(BINARY[name]) for name in ("multiply", "add", "subtract"))
 _NEGATIVE = _forms(UNARY["negative"])
-_KEPT = _MULTIPLY | _ADD | _SUBTRACT | _NEGATIVE
+_SCALED, _TANH_SLOPE = _forms(BINARY["scaled_product"]), _forms(BINARY["tanh_slope"])
+_PRODUCTS = _MULTIPLY | _SCALED | _TANH_SLOPE
+_KEPT = _PRODUCTS | _ADD | _SUBTRACT | _NEGATIVE
 _LINEAR, _MATRICES = {LINEAR, LONG_LINEAR}, {LINEAR, LONG_LINEAR, MATMUL, LONG_MATMUL}
 
 
@@ -118,7 +120,7 @@ class Products:
     def _of(self, call: Call) -> Product | Sum | None:
         if call.op not in _KEPT or all([self._is_known(t) for t in call.inputs]):
             return None
-        if call.op in _MULTIPLY:
+        if call.op in _PRODUCTS:
             return self._multiplied(call)
         if call.op in _NEGATIVE:
             x = self._kept(call.inputs[0])
@@ -161,7 +163,8 @@ class Products:
         return value if has_axis else None
 
     def _multiplied(self, call: Call) -> Product | None:
-        for x, other in (call.inputs, call.inputs[::-1]):
+        # all are linear in the first, and but one in the second too
+        for x, other in (call.inputs, call.inputs[::-1])[:1 if call.op in _TANH_SLOPE else 2]:
             known = self._kept(x)
             if not isinstance(known, Product):
                 known = None
@@ -171,9 +174,9 @@ class Products:
             if has_axis:
                 continue
             if known is not None:
-                return Product(known.batched, multiply(known.scale, scale), call.shape)
+                return Product(known.batched, multiply(known.scale, _slope(call, scale)), call.shape)
             batched, has_axis = self._seen(x)
-            return Product(batched, scale, call.shape) if has_axis else None
+            return Product(batched, _slope(call, scale), call.shape) if has_axis else None
         return None
 
     def _is_kept(self, t: Tensor) -> bool:
@@ -187,9 +190,20 @@ class Products:
         return found if whole else None
 
 
-def _has_bias(call: Call) -> bool:
+def _attributes(call: Call) -> Attributes:
     row: Any = call.op.row
-    return Attributes(row, (0,) * row.first_place() + call.attributes).map.has_bias
+    return Attributes(row, (0,) * row.first_place() + call.attributes)
+
+
+def _has_bias(call: Call) -> bool:
+    return _attributes(call).map.has_bias
+
+
+def _slope(call: Call, t: Tensor) -> Tensor:
+    """What an op that is linear in one operand multiplies it by, given the other operand."""
+    if call.op in _TANH_SLOPE:
+        return subtract(1.0, square(t))
+    return multiply(_attributes(call).p, t) if call.op in _SCALED else t
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -8,6 +8,8 @@ import pytest
 
 import tapegrad as tg
 from tapegrad.errors import DtypeError
+from tapegrad.functions.apply import apply_binary
+from tapegrad.ops.elementwise import BINARY as ELEMENTWISE
 
 from .contract import Case, OpContract, close, grid, same, uniform
 from .derivatives import Derivatives
@@ -132,6 +134,10 @@ BINARY_CASES = [
     *binary("power", np.power, positive=(0,)),
     *binary("maximum", np.maximum),
     *binary("minimum", np.minimum),
+    *binary("scaled product", lambda x, y: 0.3 * x * y,
+            function=lambda x, y: apply_binary(ELEMENTWISE["scaled_product"], x, y, 0.3)),
+    *binary("slope of tanh", lambda x, y: x * (1.0 - y * y),
+            function=lambda x, y: apply_binary(ELEMENTWISE["tanh_slope"], x, y)),
     *binary("x + y", np.add, function=lambda x, y: x + y),
     *binary("x - y", np.subtract, function=lambda x, y: x - y),
     *binary("x * y", np.multiply, function=lambda x, y: x * y),

@@ -7,6 +7,7 @@ parts of is the sum of all in any case. Expectations are central differences of 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
+from tapegrad.functions.apply import apply_binary
 from tapegrad.functions.distances import pair_dots, pair_sums
 from tapegrad.functions.recurrence import gru_layer, lstm_layer, rnn_layer
 from tapegrad.ops.elementwise import BINARY
@@ -38,7 +40,9 @@ USERS = tg.custom_op(add_products, add_products_adjoint)
 
 #: by name: the op, and the shapes of its operands
 OPS = {
-    **{name: (getattr(tg, name), [(3, 4), (3, 4)]) for name in BINARY if name != "given"},
+    **{name: (getattr(tg, name), [(3, 4), (3, 4)]) for name in BINARY if hasattr(tg, name)},
+    **{name: (partial(lambda name, a, b: apply_binary(BINARY[name], a, b, 0.3), name), [(3, 4), (3, 4)])
+       for name in ("scaled_product", "tanh_slope")},
     "broadcast": (tg.multiply, [(3, 4), (4,)]),
     "broadcast column": (tg.divide, [(3, 1), (3, 4)]),
     "scalars": (tg.multiply, [(), ()]),

@@ -436,3 +436,26 @@ def test_the_matrix_of_a_sparse_jacobian_has_the_index_type_of_scipys_solvers():
         matrix = jacobian(np.array([1.0, 2.0, 3.0]))
         assert matrix.indices.dtype == matrix.indptr.dtype == np.int32
         assert matrix.toarray().tolist() == [[2.0, -1.0, 0.0], [0.0, 3.0, 0.0]]
+
+
+def test_the_second_derivative_of_tanh_takes_two_multiplications_more_than_the_first():
+    def second(x, d, e):
+        return tg.jvp(lambda x: tg.jvp(tg.tanh, (x,), (d,))[1], (x,), (e,))[1]
+
+    recorded = tg.compile(second)
+    x, d, e = np.random.default_rng(0).normal(size=(3, 40))
+    y = np.tanh(x)
+    np.testing.assert_allclose(recorded(x, d, e).numpy(), -2.0 * y * (1.0 - y * y) * d * e, rtol=1e-12)
+    assert [op for op, _ in instructions(recorded)] == ["tanh", "tanh_slope", "scaled_product", "multiply"]
+
+
+def test_directions_that_meet_slopes_of_tanh_on_either_side():
+    x = np.array([0.5, -1.0, 0.25])
+    y = np.tanh(x)
+    for through in (lambda f: f, tg.compile):
+        by_both = through(tg.hessian(lambda x: (tg.tanh(x) * V).sum()))(x)
+        np.testing.assert_allclose(by_both, np.diag(-2.0 * y * (1.0 - y * y) * V), rtol=1e-12)
+        third = through(tg.jacfwd(tg.jacrev(tg.jacfwd(tg.tanh))))(x)
+        expected = np.zeros((3, 3, 3, 3))
+        expected[[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 2]] = (6.0 * y * y - 2.0) * (1.0 - y * y)
+        np.testing.assert_allclose(third, expected, rtol=1e-11, atol=1e-12)
