@@ -173,7 +173,7 @@ class Capture:
         if not self._calls and module not in self.roots:
             self._name_below(module)
         self._calls.append(self.layer)
-        self.layer = self._names.get(id(module)) or type(module).__name__
+        self.layer = self.name_of(module)
 
     def assigns(self, module: Any, name: str, before: Any, after: Any) -> None:
         """The function being recorded has assigned to a module's attribute, which a replay will not do."""
@@ -208,6 +208,10 @@ class Capture:
     def leave_module(self) -> None:
         """The innermost call has ended."""
         self.layer = self._calls.pop()
+
+    def name_of(self, module: Any) -> str:
+        """The name by which the layers of a module that was called are known."""
+        return self._names.get(id(module)) or type(module).__name__
 
     def _name_below(self, root: Any) -> None:
         """Name a root's modules: dotted as in its `state_dict`, prefixed by the root's class if names clash."""

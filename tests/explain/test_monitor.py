@@ -242,6 +242,28 @@ def test_a_nan_between_samples_is_looked_into():
     np.testing.assert_array_equal(model[2].bias.numpy(), plain[2].bias.numpy())
 
 
+def test_a_nan_of_an_unsampled_reverse_walk_is_found_by_the_step_that_is_named():
+    x = X.copy()
+    x[64:96] = 0.0  # of the last step of an epoch of three: the root of zero
+    named = []
+    for steps in ((), (2,)):
+        tg.manual_seed(0)
+        first, last = nn.Linear(WIDTH, 16, bias=False), nn.Linear(16, CLASSES)
+
+        def loss(x, y, first=first, last=last):
+            return F.cross_entropy(last(tg.sqrt(first(x) ** 2)), y)
+
+        monitor = tg.Monitor(every=1000, steps=steps)
+        step = tg.TrainStep(loss, optim.SGD([*first.parameters(), *last.parameters()], lr=0.1))
+        step.run(x, Y, batch_size=32, epochs=2, shuffle=False, monitor=monitor)
+        named.append((monitor.steps, flagged(monitor, "nan")[0]))
+    (blind, after), (seeing, found) = named
+    assert blind == [0, 3] and "parameter Linear.weight held NaN" in after.message and "steps=[2]" in after.message
+    assert [p.name for layer in monitor.latest().watch.layers for p in layer.parameters] == [
+        "Linear.weight", "Linear2.weight", "Linear2.bias"]
+    assert seeing[:2] == [0, 2] and found.step == 2 and "reverse" in found.message
+
+
 def test_a_loss_that_is_infinite_between_samples_is_looked_into():
     x = np.ones((ROWS, WIDTH), np.float32)
     x[70] = 3e38

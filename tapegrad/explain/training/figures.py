@@ -205,8 +205,10 @@ class Sample:
                 for before, held in ((what, word), (s.INFINITE, "infinity")):
                     given = self._given(n, before)
                     if given is not None:
-                        return Finding(self.step, flag, self._layer(n), place, f"{given} held {held} before the step, "
-                                       f"of which layer {self._layer(n)} makes the first {word}")
+                        earlier = (f" (it came with an earlier update: Monitor(steps=[{self.step - 1}]) looks into the "
+                                   "one before)" if given.startswith("parameter") and self.step else "")
+                        return Finding(self.step, flag, self._layer(n), place, f"{given} held {held} before the step"
+                                       f"{earlier}, of which layer {self._layer(n)} makes the first {word}")
                 return Finding(self.step, flag, self._layer(n), place,
                                f"the first {word} is born in the forward walk, in layer {self._layer(n)}")
         for n, targets in self._walked():

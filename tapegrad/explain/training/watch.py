@@ -194,9 +194,11 @@ def _units(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def names_of(program: Program) -> dict[Leaf, str]:
-    """Names of parameters, as in the state dict of the outermost module that is called."""
+    """Names of parameters, as in the state dict of the outermost module; of several, after the name of each."""
     found: dict[Leaf, str] = {}
-    for root in program.capture.roots:
+    roots = program.capture.roots
+    for root in roots:
+        before = f"{program.capture.name_of(root)}." if len(roots) > 1 else ""
         for name, parameter in root.named_parameters():
-            found.setdefault(parameter.node, name)
+            found.setdefault(parameter.node, f"{before}{name}")
     return found
