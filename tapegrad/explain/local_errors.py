@@ -8,15 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .graph import Graph, Node
+from .limits import EXPLODING, FLAT, SATURATED, VANISHING
 from .notation import number
 from .quantity import norm
-
-#: an adjoint so many times smaller or larger than that of the last layer, by root mean square
-VANISHING, EXPLODING = 1e-3, 1e3
-#: a sigmoid is saturated where its slope is below a hundredth of its greatest
-SATURATED = 0.01
-#: the share of saturated elements from which on a layer is
-_MOST = 0.5
 
 _RECTIFIERS = {"relu", "relu_mask"}
 #: by op, the slope from the output, over the greatest slope
@@ -170,8 +164,8 @@ def _flags(node: Node) -> Iterator[str]:
             yield f"{dead} of {units.shape[1]} units dead"
     slope = _SLOPES.get(name)
     if slope is not None and y.size:
-        share = float(np.mean(slope(y.astype(np.float64)) < SATURATED))
-        if share >= _MOST:
+        share = float(np.mean(slope(y.astype(np.float64)) < FLAT))
+        if share >= SATURATED:
             yield f"{100 * share:.0f} % saturated"
     if np.isnan(y).any():
         yield f"{int(np.isnan(y).sum())} NaN"

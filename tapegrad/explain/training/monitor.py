@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import ArgumentError, GradientError
 from ...program.planning.report import Rows
 from ...program.running.step import Step
+from ..limits import DEAD, EXPLODING, SATURATED, VANISHING
 from .figures import Finding, Limits, Sample
 from .watch import Watch
 
@@ -66,8 +67,8 @@ class Monitor:
     []
     """
 
-    def __init__(self, every: int = 100, *, steps: Iterable[int] = (), vanishing: float = 1e-3,
-                 exploding: float = 1e3, dead: float = 0.5, saturated: float = 0.5) -> None:
+    def __init__(self, every: int = 100, *, steps: Iterable[int] = (), vanishing: float = VANISHING,
+                 exploding: float = EXPLODING, dead: float = DEAD, saturated: float = SATURATED) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ArgumentError(f"every must be a positive integer, not {every!r}")
         self.every, self.samples, self.step = every, list[Sample](), 0
