@@ -173,7 +173,7 @@ class Capture:
         if not self._calls and module not in self.roots:
             self._name_below(module)
         self._calls.append(self.layer)
-        self.layer = self.name_of(module)
+        self.layer = self._names.get(id(module)) or type(module).__name__
 
     def assigns(self, module: Any, name: str, before: Any, after: Any) -> None:
         """The function being recorded has assigned to a module's attribute, which a replay will not do."""
