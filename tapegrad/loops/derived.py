@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import linecache
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -18,15 +20,23 @@ from . import helpers
 from .adjoint import derive_adjoint
 from .kinds import Kind, definition_of, infer
 from .normal import Normal
+from .stored import CompiledFiles, key_of, recall, remember
 
-__all__ = ["Derived", "compiled_source"]
+__all__ = ["Derived", "compiled_primal", "compiled_source", "primal_function"]
 
 _FIRST = 1 << 10
+_KEPT = 1 << 20  # longest tape in words that is kept for the next call: new memory costs more than writing it
+_by_key: dict[str | None, Callable] = {}
 
 
 @cache
-def _helpers() -> dict[str, Callable]:
-    return {name: _compiled(value) for name, value in vars(helpers).items() if name.startswith("tapegrad_")}
+def _helper(name: str) -> Callable:
+    return _compiled(getattr(helpers, name))
+
+
+def _helpers(source: str) -> dict[str, Callable]:
+    """Those that a source text names."""
+    return {name: _helper(name) for name in vars(helpers) if name.startswith("tapegrad_") and name in source}
 
 
 def _compiled(function: Callable) -> Callable:
@@ -38,13 +48,27 @@ def _compiled(function: Callable) -> Callable:
         return numba.njit(fastmath=False, error_model="numpy", nogil=True)(function)
 
 
-def compiled_source(source: str, name: str, constants: dict[str, Any]) -> Callable:
-    """The function of a source text, compiled when first called; tracebacks and debuggers find its lines."""
+def compiled_source(source: str, name: str, constants: dict[str, Any], key: str | None = None) -> Callable:
+    """The function of a source text, compiled when first called; tracebacks and debuggers find its lines.
+
+    `key`, a hash of the source and of the constants, says where its machine code is kept.
+    """
+    if key in _by_key:
+        return _by_key[key]
     file = f"<{name}>"
     linecache.cache[file] = len(source), None, source.splitlines(True), file
-    scope = {**_helpers(), **constants, "np": np, "math": math}
+    if key is not None:  # as they were when they were hashed
+        constants = {c: value.copy() if isinstance(value, np.ndarray) else value for c, value in constants.items()}
+    scope = {**_helpers(source), **constants, "np": np, "math": math, "__name__": __name__}
     exec(compile(source, file, "exec"), scope)
-    return _compiled(scope[name])
+    function = scope[name]
+    if key is not None:
+        function.__qualname__ = f"{name}_{key}"  # of which numba makes the symbol: no other code may have it
+    compiled = _compiled(function)
+    if key is not None and enabled():
+        compiled._cache = CompiledFiles(key)  # type: ignore[attr-defined]
+        _by_key[key] = compiled
+    return compiled
 
 
 class Derived:
@@ -70,27 +94,43 @@ class Derived:
     def __init__(self, normal: Normal, types: tuple[Any, ...], wanted: Sequence[str],
                  outputs: Sequence[str] | None = None, limit: int = 1 << 33) -> None:
         self.normal, self.wanted, self.limit = normal, tuple(wanted), limit
-        self.kinds: dict[str, Kind] = infer(normal, types)
         self.outputs = list(normal.outputs if outputs is None else outputs)
         self.name = f"{normal.source.function.__name__}_adjoint"
-        self.source = derive_adjoint(normal, self.kinds, set(wanted), self.outputs, self.name)
-        self.function = compiled_source(self.source, self.name, normal.constants)
+        key = key_of(normal.constants, primal_source(normal, self.name), list(map(str, types)), self.wanted,
+                     self.outputs)
+        found = None if key is None else recall(key)
+        self.kinds: dict[str, Kind]
+        if found is None:
+            self.kinds = infer(normal, types)
+            self.source = derive_adjoint(normal, self.kinds, set(wanted), self.outputs, self.name)
+            if key is not None:
+                remember(key, (self.kinds, self.source))
+        else:
+            self.kinds, self.source = found
+        self.function = compiled_source(self.source, self.name, normal.constants, key)
         self._floats, self._integers = _FIRST, _FIRST
+        self._places = [normal.parameters.index(p) if self.kinds[p].is_array else None for p in self.wanted]
+        self._results = sum(o not in normal.parameters for o in self.outputs)
+        self._tapes: list[tuple[np.ndarray, np.ndarray]] = []  # that no thread uses now
 
     def run(self, args: Sequence[Any], seeds: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Results of the function, and its adjoints by the wanted parameters, given those of the outputs."""
-        given = [np.zeros_like(args[self.normal.parameters.index(p)]) if self.kinds[p].is_array else 0.0
-                 for p in self.wanted]
+        given = [0.0 if at is None else np.zeros(args[at].shape, args[at].dtype) for at in self._places]
         while True:
-            floats, integers = np.empty(self._floats), np.empty(self._integers, np.int64)
+            try:
+                floats, integers = self._tapes.pop()
+            except IndexError:
+                floats, integers = np.empty(self._floats), np.empty(self._integers, np.int64)
             top, bottom, *found = self.function(*args, *seeds, *given, floats, integers)
             if top <= floats.size and bottom <= integers.size:
                 break
             self._grow(int(top), int(bottom))
-        results = [o for o in self.outputs if o not in self.normal.parameters]
-        scalars = iter(found[len(results):])
-        return found[:len(results)], [g if self.kinds[p].is_array else next(scalars)
-                                      for p, g in zip(self.wanted, given)]
+        if floats.size + integers.size <= _KEPT:
+            self._tapes.append((floats, integers))
+        if None not in self._places:
+            return found, given
+        scalars = iter(found[self._results:])
+        return found[:self._results], [next(scalars) if at is None else g for at, g in zip(self._places, given)]
 
     def _grow(self, top: int, bottom: int) -> None:
         """Make room for a longer run."""
@@ -105,6 +145,30 @@ class Derived:
                  for p in self.wanted]
         top, bottom, *_ = self.function(*args, *seeds, *given, np.empty(0), np.empty(0, np.int64))
         return int(top), int(bottom)
+
+
+def compiled_primal(normal: Normal, name: str) -> Callable:
+    """The normal form, compiled: of a function that calls others of ours, and of a tangent."""
+    source = primal_source(normal, name)
+    return compiled_source(source, name, normal.constants, key_of(normal.constants, "normal form", source))
+
+
+def primal_function(normal: Normal) -> Callable:
+    """The user's function, compiled; kept on disk unless it calls functions that were compiled elsewhere."""
+    function = normal.source.function
+    names = inspect.getclosurevars(function)
+    key = None
+    if not any(hasattr(value, "py_func") for value in (*names.globals.values(), *names.nonlocals.values())):
+        key = key_of(normal.constants, "primal", primal_source(normal, function.__name__))
+    if key is None:
+        return as_written.compiled(function)
+    named = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__,
+                         function.__closure__)
+    named.__kwdefaults__, named.__doc__ = function.__kwdefaults__, function.__doc__
+    named.__qualname__, named.__module__ = f"{function.__name__}_{key}", __name__
+    compiled = as_written.compiled(named)
+    compiled._cache = CompiledFiles(key)  # type: ignore[attr-defined]
+    return compiled
 
 
 def primal_source(normal: Normal, name: str) -> str:

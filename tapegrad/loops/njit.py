@@ -12,13 +12,13 @@ import numpy as np
 from ..engine import as_written
 from ..engine.caller import user_line
 from ..engine.language import enabled
-from ..errors import ArgumentError, CaptureError, GradientError
+from ..errors import ArgumentError, CaptureError, CompileError, GradientError
 from ..functions.layout import reshape
 from ..tensor.arrays import FLOAT64, foreign_array
 from ..tensor.copies import by_name_or
 from ..tensor.recording import lift_to
 from ..tensor.tensor import Tensor
-from .derived import Derived, compiled_source, primal_source
+from .derived import Derived, compiled_primal, primal_function
 from .normal import Normal, normalise
 from .operation import Operation
 from .source import Source, plain_function
@@ -42,6 +42,7 @@ class Loop:
         self._derived: dict[Any, Derived] = {}
         self._operations: dict[Any, Operation] = {}
         self._last: Derived | None = None
+        self._seen: dict[Any, Derived] = {}
         self._signature = inspect.signature(self.py_func)
         update_wrapper(self, self.py_func)
 
@@ -53,8 +54,13 @@ class Loop:
     def _primal(self) -> Callable:
         names = inspect.getclosurevars(self.py_func)
         if any(isinstance(value, Loop) for value in (*names.globals.values(), *names.nonlocals.values())):
-            return compiled_source(primal_source(self._normal, self.__name__), self.__name__, self._normal.constants)
-        return as_written.compiled(self.py_func) if enabled() else self.py_func
+            return compiled_primal(self._normal, self.__name__)
+        if not enabled():
+            return self.py_func
+        try:
+            return primal_function(self._normal)
+        except CompileError:  # it can be called, but not differentiated
+            return as_written.compiled(self.py_func)
 
     __name__: str
 
@@ -95,6 +101,11 @@ class Loop:
 
         None if some argument is of a kind that `value_and_grad` handles itself.
         """
+        key = None if kwargs else _shown(args, positions)
+        seen = self._seen.get(key)
+        if seen is not None:
+            self._last = seen
+            return _plain(*seen.run(args, _SEED))
         given = [a if isinstance(a, np.ndarray) or not hasattr(a, "__array__") else foreign_array(a)
                  for a in self._bound(args, kwargs)]
         if any(isinstance(a, (list, tuple, dict)) for a in given):
@@ -107,8 +118,9 @@ class Loop:
         if len(derived.outputs) != 1 or self._normal.is_tuple or derived.kinds[derived.outputs[0]].is_array:
             raise GradientError(f"{user_line()}: the gradient of {self.__name__} is asked for, which does not return "
                                 "one number; use tg.vjp or tg.jacobian")
-        (value,), gradients = derived.run(given, [1.0])
-        return np.float64(value), [np.asarray(g)[()] if not isinstance(g, np.ndarray) else g for g in gradients]
+        if key is not None and len(args) == len(given):
+            self._seen[key] = derived
+        return _plain(*derived.run(given, _SEED))
 
     @property
     def adjoint_source(self) -> str:
@@ -184,6 +196,33 @@ class Loop:
         arrays = [t.detach().numpy() for t in tensors]
         result = self._primal(*(a if a.ndim else a[()] for a in arrays))
         return [np.shape(r) for r in (result if self._normal.is_tuple else [result])]
+
+
+_SEED = [1.0]
+#: flags of arrays that numba's types are made of, as in NumPy's C interface: contiguous, aligned, writeable
+_CONTIGUOUS, _FLAGS = 0x1, 0x1 | 0x100 | 0x400
+
+
+def _shown(args: Sequence[Any], positions: Sequence[int]) -> Any:
+    """What the types of contiguous arrays and floats are known by, without asking numba; None of other arguments."""
+    found: list[Any] = [*positions]
+    for a in args:
+        kind = type(a)
+        if kind is np.ndarray:
+            flags = a.flags.num & _FLAGS
+            if not a.ndim or not flags & _CONTIGUOUS:
+                return None
+            found.append((a.dtype, a.ndim, flags))
+        elif kind is float:
+            found.append(kind)
+        else:
+            return None
+    return tuple(found)
+
+
+def _plain(results: Sequence[float], gradients: Sequence[Any]) -> tuple[np.float64, list[Any]]:
+    """A value and gradients as NumPy's."""
+    return np.float64(results[0]), [g if isinstance(g, np.ndarray) else np.float64(g) for g in gradients]
 
 
 def njit(function: Callable | None = None, *, shape: Callable | None = None, max_bytes: int = 1 << 33) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from ..functions.custom import CustomOp
 from ..tape.state import state
 from ..tensor.tensor import Tensor
-from .derived import Derived, compiled_source, primal_source
+from .derived import Derived, compiled_primal, compiled_source
 from .kinds import Kind, infer
 from .normal import Normal
 from .tangent import derive_tangent
@@ -133,7 +133,7 @@ class Operation:
         """The tangent along argument `k`, as a function of the arguments and of the direction."""
         if k not in self._tangents:
             tangent = derive_tangent(self.normal, self.kinds, [self.normal.parameters[k]])
-            primal = compiled_source(primal_source(tangent, "tangent"), "tangent", tangent.constants)
+            primal = compiled_primal(tangent, "tangent")
             self._tangents[k] = Operation(tangent, primal, (*self._given, self._given[k]), self._dtype)
         return self._tangents[k]
 

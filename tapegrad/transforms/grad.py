@@ -37,14 +37,16 @@ class ValueAndGrad(Transformation):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Value and gradient at these arguments."""
         positions, again = self._argnums.positions(len(args))
+        derived = None if self._has_aux else getattr(self._function, "value_and_gradient", None)  # of a loop
+        if derived is not None and state.capture is None and not state.transforming and not any(
+                isinstance(args[k], Tensor) for k in positions):
+            found = derived(args, kwargs, positions)
+            if found is not None:
+                return self._arranged(found[0], None, found[1], again)
         trees = [flatten(args[k]) for k in positions]
         given = [leaf for leaves, _ in trees for leaf in leaves]
         if state.capture is not None or state.transforming or any(isinstance(t, Tensor) for t in given):
             return self._composed(args, kwargs, positions, again)
-        derived = getattr(self._function, "value_and_gradient", None)  # of a loop
-        found = None if derived is None or self._has_aux else derived(args, kwargs, positions)
-        if found is not None:
-            return self._arranged(found[0], None, found[1], again)
         dtype = dtype_of(given)
         chosen: dict[int, list[Tensor]] = {}
         arguments = list(args)
