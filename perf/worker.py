@@ -32,6 +32,7 @@ class Way:
     gradients: dict[str, Any]  # of the first of them, arrays by name
     run: Callable[[int], Any]  # makes so many steps, a multiple of `every`
     every: int = 1
+    first: float | None = None  # seconds of the first call, where it says
 
 
 CHECKED_STEPS = 5
@@ -57,6 +58,7 @@ class Worker:
         answer = self._ask({"what": "begin"})
         self.missing, self.version = answer.get("missing"), answer.get("version")
         self.ways: dict[str, list[str]] = answer.get("ways", {})
+        self.first_calls: dict[tuple[str, str], float] = {}
 
     def _ask(self, question: dict[str, Any]) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -82,6 +84,8 @@ class Worker:
             answer = self._ask({"what": "prepare", "work": work, "way": way, "file": file})
             if "failed" in answer:
                 raise RuntimeError(answer["failed"])
+            if answer["first"] is not None:
+                self.first_calls[work, way] = answer["first"]
             with np.load(file) as arrays:
                 return answer["losses"], dict(arrays), answer["every"]
 
@@ -129,7 +133,8 @@ def serve(library: str, threads: int, quick: bool) -> None:
                 answer = {"failed": f"{type(error).__name__}: {error}"}
             else:
                 np.savez(question["file"], **made.gradients)
-                answer = {"losses": [float(v) for v in made.losses], "every": made.every}
+                answer = {"losses": [float(v) for v in made.losses], "every": made.every,
+                          "first": made.first}
         elif what == "run":
             run = ways[name, way].run
             began = time.perf_counter()

@@ -20,6 +20,7 @@ SMALLEST = {
     "embedding.py": ["--rows", "50", "--width", "4", "--batch", "4", "--repeats", "2", "--seconds", "0.001"],
     "explain.py": ["--quick", "--repeats", "1"],
     "growth.py": ["--calls", "200"],
+    "loops.py": ["--quick", "--only", "GARCH"],
     "memory_budget.py": ["--depth", "4", "--rows", "64", "--width", "32", "--repeats", "2", "--no-measure"],
     "memory_frozen.py": ["--depths", "4", "4", "--rows", "64", "--width", "32"],
     "memory_plan.py": ["--networks", "MLP", "--freeze", "none", "all but last", "--rows", "64", "--width", "32",
