@@ -96,6 +96,63 @@ def test_a_network_with_the_custom_layer_learns_what_a_linear_one_cannot(radial_
     assert np.mean((scores > 0) == (y == 1)) > 0.95
 
 
+def radial_values(x, c):
+    """The layer as a function that returns its outputs; its adjoint is derived from these lines."""
+    y = np.empty((x.shape[0], c.shape[0]))
+    for n in range(x.shape[0]):
+        for j in range(c.shape[0]):
+            distance = 0.0
+            for i in range(x.shape[1]):
+                distance += (x[n, i] - c[j, i]) ** 2
+            y[n, j] = math.exp(-distance)
+    return y
+
+
+def test_the_custom_layer_needs_no_adjoint_by_hand(radial_layer):
+    """L = sum (y - t)^2 by `tg.njit`: the adjoints are the closed forms above, and recorded steps are those of
+    the layer with its adjoint by hand."""
+    derived = tg.njit(radial_values, shape=radial_shape)
+    rng = np.random.default_rng(10)
+    x_, c_, t = rng.normal(size=(5, 2)), rng.normal(size=(3, 2)), rng.uniform(size=(5, 3))
+    x, c = variable(x_, "x"), variable(c_, "c")
+    loss = ((derived(x, c) - t) ** 2).sum()
+    loss.backward()
+    apart = x_[:, None, :] - c_[None, :, :]
+    y_ = np.exp(-(apart**2).sum(axis=2))
+    g = 2 * (y_ - t)
+    assert float(loss) == pytest.approx(((y_ - t) ** 2).sum(), rel=1e-12)
+    np.testing.assert_allclose(x.grad.numpy(), -2 * ((g * y_)[:, :, None] * apart).sum(axis=1), rtol=1e-11)
+    np.testing.assert_allclose(c.grad.numpy(), 2 * ((g * y_)[:, :, None] * apart).sum(axis=0), rtol=1e-11)
+
+    trained = []
+    for layer in (derived, radial_layer):
+        centres = tg.tensor(c_, requires_grad=True)
+        step = tg.TrainStep(lambda x, layer=layer, centres=centres: ((layer(x, centres) - t) ** 2).sum(),
+                            optim.SGD([centres], lr=0.1))
+        trained.append([step(x_) for _ in range(4)])
+    np.testing.assert_allclose(*trained, rtol=1e-12)
+    assert trained[0][-1] < trained[0][0]
+
+
+def test_the_derived_layer_has_second_derivatives():
+    """d2L/dc2 of L = sum (y - t)^2 against differences of the closed form of dL/dc."""
+    derived = tg.njit(radial_values, shape=radial_shape)
+    rng = np.random.default_rng(11)
+    x, c, t = rng.normal(size=(3, 2)), rng.normal(size=(2, 2)), rng.uniform(size=(3, 2))
+
+    def slope(c):
+        apart = x[:, None, :] - c[None, :, :]
+        y = np.exp(-(apart**2).sum(axis=2))
+        return 2 * ((2 * (y - t) * y)[:, :, None] * apart).sum(axis=0)
+
+    found = tg.hessian(lambda c: ((derived(x, c) - t) ** 2).sum())(c)
+    h = 1e-5
+    for k in np.ndindex(c.shape):
+        along = np.zeros(c.shape)
+        along[k] = h
+        np.testing.assert_allclose(found[k], (slope(c + along) - slope(c - along)) / (2 * h), rtol=1e-6, atol=1e-8)
+
+
 # ------------------------------------------------------------------
 # what must be stored
 
