@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 
-__all__ = ["load_digits", "load_shakespeare", "load_sunspots"]
+__all__ = ["load_digits", "load_oil", "load_shakespeare", "load_sunspots"]
 
 _DIGITS_TEST_ROWS = 360
 _SPLITS = ("all", "train", "test")
@@ -57,6 +57,32 @@ def load_digits(split: str = "all") -> tuple[np.ndarray, np.ndarray]:
     order = np.random.RandomState(0).permutation(len(y))
     rows = order[:_DIGITS_TEST_ROWS] if split == "test" else order[_DIGITS_TEST_ROWS:]
     return X[rows], y[rows]
+
+
+def load_oil() -> tuple[np.ndarray, np.ndarray]:
+    """Daily prices of crude oil (West Texas Intermediate), 2006 to 2018.
+
+    Returns
+    -------
+    days : ndarray of datetime64[D], shape (3269,)
+        Those on which there is a price.
+    price : ndarray of float64, shape (3269,)
+        Dollars a barrel.
+
+    Notes
+    -----
+    U.S. Energy Information Administration, in the public domain; see ``oil.LICENSE.txt`` beside the data.
+
+    Examples
+    --------
+    >>> days, price = load_oil()
+    >>> print(days[0], price[0], days[-1], price[-1])
+    2006-01-03 63.11 2018-12-28 45.15
+    """
+    packed = resources.files(__name__).joinpath("oil.csv.gz").read_bytes()
+    lines = gzip.decompress(packed).decode("ascii").split()[1:]
+    days, prices = zip(*(line.split(",") for line in lines))
+    return np.array(days, dtype="datetime64[D]"), np.array(prices, dtype=np.float64)
 
 
 def load_shakespeare() -> str:

@@ -19,6 +19,7 @@ EXAMPLES = {
     "lstm": ("A recurrent network forecasts sunspots, up to two years ahead", 20),
     "pinn": ("A network solves Poisson's equation by its own second derivatives", 30),
     "ensemble": ("Thirty-two networks trained at once say how sure they are", 60),
+    "garch": ("A loop is fitted to oil prices, with standard errors: how nervous each day was", 100),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import nn
-from tapegrad.datasets import load_shakespeare, load_sunspots
+from tapegrad.datasets import load_oil, load_shakespeare, load_sunspots
 from tapegrad.engine.language import enabled
 from tapegrad.examples import EXAMPLES, example
 
@@ -52,7 +52,7 @@ def test_an_example_gives_its_numbers_as_json_and_names_its_picture_after_itself
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (("resnet",), "no example is called 'resnet'; there are lenet, charlm, lstm, pinn, ensemble"),
+    (("resnet",), "no example is called 'resnet'; there are lenet, charlm, lstm, pinn, ensemble, garch"),
     (("lenet", "--out", "picture.gif"), "a picture ends in .png"),
     (("lenet", "--out", "nowhere/picture.png"), "cannot write there"),
     (("lenet", "--epochs", "0"), "epochs"),
@@ -71,13 +71,14 @@ def test_an_epoch_of_each_example_learns_and_its_picture_can_be_drawn(name, tmp_
         monkeypatch.setattr(module, "load_shakespeare", lambda: load_shakespeare()[:40_000])
     outcome = module.run(epochs=1, seed=1)
     assert all(np.isfinite(value) for value in outcome.numbers.values())
-    assert outcome.rows and outcome.title.endswith(("after 1 epoch", "after 100 steps"))
+    assert outcome.rows and outcome.title.endswith(("after 1 epoch", "after 100 steps", "after 1 iteration"))
     numbers = outcome.numbers
     assert {"lenet": lambda: 0.2 < numbers["accuracy"] <= 1.0 and numbers["loss"] < np.log(10),
             "charlm": lambda: numbers["held_out_loss"] < 3.4 and outcome.text.startswith("ROMEO."),
             "lstm": lambda: numbers["error_24"] < numbers["as_last_24"],
             "pinn": lambda: numbers["relative_error"] < 1.0,
-            "ensemble": lambda: numbers["error"] < 1.0}[name]()
+            "ensemble": lambda: numbers["error"] < 1.0,
+            "garch": lambda: numbers["loss"] < numbers["loss_constant"]}[name]()
     pytest.importorskip("matplotlib")
     outcome.save_picture(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 20_000
@@ -125,6 +126,35 @@ def test_the_texts_and_series_are_whole():
     months, number = load_sunspots()
     assert months.shape == number.shape == (3120,) and number.min() == 0.0 and number.max() == 253.8
     assert (np.diff(months) == np.timedelta64(1, "M")).all() and np.isfinite(number).all()
+    days, price = load_oil()
+    assert days.shape == price.shape == (3269,) and price.min() == 26.19 and price.max() == 145.31
+    assert (np.diff(days) > np.timedelta64(0, "D")).all() and (np.diff(days) < np.timedelta64(6, "D")).all()
+
+
+def test_the_fitted_garch_is_a_maximum_of_its_likelihood_with_the_errors_of_its_curvature():
+    """In plain NumPy: no step from the estimate raises the likelihood, and its second differences give the errors."""
+    garch = example("garch")
+    numbers = garch.run().numbers
+    p = np.array([numbers[name] for name in garch.NAMES])
+    y = 100.0 * np.diff(np.log(load_oil()[1]))
+
+    def log_likelihood(p):
+        s, total = y.var(), 0.0
+        for e in y - p[0]:
+            total -= 0.5 * (np.log(2.0 * np.pi * s) + e * e / s)
+            s = p[1] + p[2] * e * e + p[3] * s
+        return total
+
+    best = log_likelihood(p)
+    assert best == pytest.approx(-len(y) * numbers["loss"], rel=1e-10)
+    h = np.diag([0.05 * numbers[f"error_{name}"] for name in garch.NAMES])
+    around = np.array([[[log_likelihood(p + a * u + b * v) for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+                        for v in h] for u in h])
+    assert around.max() <= best + 1e-6
+    curvature = (around[..., 0] - around[..., 1] - around[..., 2] + around[..., 3]) / 4.0
+    errors = np.sqrt(np.diag(np.linalg.inv(-curvature))) * h.diagonal()
+    np.testing.assert_allclose([numbers[f"error_{name}"] for name in garch.NAMES], errors, rtol=0.01)
+    assert numbers["slope"] < 1e-4 and 0.0 < numbers["alpha"] and numbers["persistence"] < 1.0
 
 
 @pytest.mark.slow
