@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .analysis import Analysis, base_of, base_of_view, loads
+from .checks import check
 from .expressions import Expressions
 from .kinds import Kind
 from .normal import Normal
@@ -43,7 +44,7 @@ class Adjoint:
         taken = set(kinds) | set(normal.constants) | normal._taken
         self.bar = {name: self._free(f"{name}_b", taken) for name in kinds}
         self.needed: set[str] = set()
-        self._check_arrays()
+        check(self.facts)
         while True:
             before = set(self.needed)
             self.reverse = _Block(self, is_forward=False)
@@ -75,33 +76,6 @@ class Adjoint:
             return any(self.facts.root(other) == root for other in self.needed if self.kinds[other].is_array)
         return name in self.needed
 
-    def _check_arrays(self) -> None:
-        """Refuse bindings of arrays that the sweeps do not follow."""
-        facts, source = self.facts, self.normal.source
-        for name, places in facts.places.items():
-            if not facts.is_array(name):
-                if self.kinds[name].is_tuple and self.kinds[name].is_float and any(
-                        facts.is_active(p.value) for p in places):
-                    source.refuse(places[0].statement, f"the tuple {name} of values that are differentiated",
-                                  "give each value a name")
-                continue
-            views = [p for p in places if facts.is_view(p.value)]
-            if len(places) + (name in self.normal.parameters) > 1:
-                if views and (len(views) < len(places) or name in facts.writes):
-                    source.refuse(views[0].statement, f"the array {name}, which is bound several times and once names "
-                                  "elements of another", "use .copy(), or two names")
-                if places[0].depth > 0 and not views and name not in self.normal.parameters:
-                    source.refuse(places[0].statement, f"the array {name}, which is bound at several places, none of "
-                                  "them at the function's first level", "allocate it before, and write its elements")
-                if views and any(p.depth == 0 for p in views):
-                    source.refuse(views[1 % len(views)].statement,
-                                  f"the array {name}, which names several arrays in turn", "use two names")
-            for p in views:
-                if not facts.holds_after(ast.Module([ast.Expr(part) for part in _indices(p.value)], []),
-                                         p.block[p.at + 1:]):
-                    source.refuse(p.statement, f"the view {name}, whose index changes while it is in use",
-                                  "index with a variable that stays as it is")
-
     def lines(self, name: str) -> list[str]:
         """The function: results of the forward sweep, or of both, and the lengths of the tapes."""
         seeds = [f"{o}_seed" for o in self.outputs]
@@ -111,13 +85,18 @@ class Adjoint:
         body = [f"    {line}" for line in self.forward.lines]
         middle = ["    if top > floats.size or bottom > integers.size:", f"        return {self._results(False)}"]
         back = [f"    {line}" for line in self.reverse.lines]
-        return [*head, "    # forward sweep", *body, *middle, "    # reverse sweep", *back,
+        kept = [f"    {o}_kept = {o}.copy()" if self.kinds[o].is_array
+                else f"    {o}_kept = {o}" for o in self._returned()]
+        return [*head, "    # forward sweep", *body, *middle, *kept, "    # reverse sweep", *back,
                 f"    return {self._results(True)}"]
 
     def _results(self, done: bool) -> str:
-        values = [o for o in self.outputs if o not in self.normal.parameters]
+        values = [f"{o}_kept" if done else o for o in self._returned()]
         scalars = [self.bar[p] if done else "0.0" for p in self.wanted if not self.kinds[p].is_array]
         return f"({', '.join(['top', 'bottom', *values, *scalars])})"
+
+    def _returned(self) -> list[str]:
+        return [o for o in self.outputs if o not in self.normal.parameters]
 
     def _first(self) -> list[str]:
         """Copies of parameters that are written to; values for what may be pushed before it is assigned."""
@@ -145,19 +124,6 @@ def derive_adjoint(normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], 
     results.
     """
     return "\n".join(Adjoint(normal, kinds, wanted, outputs).lines(name)) + "\n"
-
-
-def _indices(value: ast.expr) -> list[ast.expr]:
-    """What a view is indexed by."""
-    found: list[ast.expr] = []
-    while not isinstance(value, ast.Name):
-        if isinstance(value, ast.Subscript):
-            found.append(value.slice)
-        elif isinstance(value, ast.Call):
-            found += value.args
-            value = value.func
-        value = value.value  # type: ignore[attr-defined]
-    return found
 
 
 class _Block:
@@ -215,7 +181,9 @@ class _Block:
                 self.say(f"{adjoint.bar[name]} = 0.0")
         self._arrays_of(adjoint.normal.body, 0)
         for output in adjoint.outputs:
-            if output in facts.active:
+            if facts.is_array(output) and facts.is_late_result(output):
+                self.say(f"{adjoint.bar[output]} = {output}_seed")
+            elif output in facts.active:
                 self.say(f"{adjoint.bar[output]} += {output}_seed")
 
     def block(self, statements: list[ast.stmt], depth: int) -> None:
@@ -223,8 +191,10 @@ class _Block:
         if self.is_forward:
             for s in statements:
                 self._forward(s, depth)
-            for name in self._lost_arrays(statements, depth):
+            for name in reversed(self._lost_arrays(statements, depth)):
                 self.say(f"top = tapegrad_push(floats, top, {name})")
+                for axis in range(self.adjoint.kinds[name].ndim):
+                    self.push(f"{name}.shape[{axis}]", False)
             return
         if depth:
             self._again(statements, depth)
@@ -242,8 +212,10 @@ class _Block:
         found = []
         for p in sorted(self._own(statements), key=lambda p: p.at):
             name = p.target.id  # type: ignore[attr-defined]
+            if self.facts.is_late_result(name) or getattr(p.statement, "in_place", False):
+                continue
             if self.facts.is_array(name) and not self.facts.is_view(p.value) and name not in self.facts.recomputed and (
-                    self.adjoint.is_needed(name)) and len(self.facts.places[name]) == 1:
+                    self.adjoint.is_needed(name)) and len(self.facts.binds(name)) == 1:
                 if not self.adjoint.kinds[name].is_float:
                     self.adjoint.normal.source.refuse(
                         p.statement, f"the array of integers {name}, which is made anew in each run through a block",
@@ -254,24 +226,24 @@ class _Block:
     def _again(self, statements: list[ast.stmt], depth: int) -> None:
         """What a block's statements read at its end: computed again, or taken back."""
         lost = self._lost_arrays(statements, depth)
-        own = sorted(self._own(statements), key=lambda p: p.at)
-        for p in own:
+        for p in sorted(self._own(statements), key=lambda p: p.at):
             name = p.target.id  # type: ignore[attr-defined]
+            if getattr(p.statement, "in_place", False):
+                continue
             if name in lost:
-                self.say(f"{name} = np.empty_like({ast.unparse(p.value)})")
+                kind = self.adjoint.kinds[name]
+                sizes = [self._popped() for _ in range(kind.ndim)][::-1]
+                self.say(f"{name} = np.empty(({', '.join(sizes)},), np.{kind.dtype})")
+                self.say(f"top = tapegrad_pop(floats, top, {name})")
             elif self._is_made_again(p):
                 self.say(f"{name} = {ast.unparse(p.value)}")
-        for name in reversed(lost):
-            self.say(f"top = tapegrad_pop(floats, top, {name})")
-        if lost:  # what is computed from them
-            for p in own:
-                if self._is_made_again(p) and not self.facts.is_view(p.value):
-                    self.say(f"{p.target.id} = {ast.unparse(p.value)}")  # type: ignore[attr-defined]
         self._arrays_of(statements, depth)
 
     def _is_made_again(self, p: Any) -> bool:
         """Whether a variable is a view, or can be computed at the end of its block."""
         name = p.target.id
+        if self.facts.is_late_result(name):
+            return False
         return name in self.facts.recomputed or self.facts.is_array(name) and self.facts.is_view(p.value)
 
     def _arrays_of(self, statements: list[ast.stmt], depth: int) -> None:
@@ -280,7 +252,8 @@ class _Block:
         made: set[str] = set()
         for p in sorted(self._own(statements), key=lambda p: p.at):
             name = p.target.id  # type: ignore[attr-defined]
-            if name not in facts.active or not facts.is_array(name) or name in {*made, *adjoint.normal.parameters}:
+            if not facts.is_array(name) or name not in facts.active or name in made or (
+                    name in adjoint.normal.parameters or facts.is_late_result(name) or self._in_place(p.statement)):
                 continue
             made.add(name)
             if facts.is_view(p.value):
@@ -301,6 +274,11 @@ class _Block:
                     self.say(f"assert {value_of}.shape == {ast.unparse(target)}.shape, "
                              f"'line {getattr(s, 'lineno', 0)}: an array is assigned one of another shape'")
                 self.say(f"{ast.unparse(target)}[...] = {value_of}")
+            elif self.facts.rank(_loaded(target)) and isinstance(target, ast.Subscript) and self.facts.rank(value):
+                value_of = self.temporary(ast.unparse(value))
+                self.say(f"assert {value_of}.shape == {ast.unparse(target)}.shape, "
+                         f"'line {getattr(s, 'lineno', 0)}: a slice is assigned an array of another shape'")
+                self.say(f"{ast.unparse(target)} = {value_of}")
             else:
                 self.say(f"{ast.unparse(target)} = {ast.unparse(value)}")
         elif isinstance(s, ast.If):
@@ -366,6 +344,8 @@ class _Block:
         if not isinstance(target, ast.Name) or not self.facts.is_array(target.id):
             return False
         places = self.facts.places[target.id]
+        if self.facts.is_late_result(target.id):
+            return False
         if self.facts.is_view(s.value) and not getattr(s, "in_place", False):
             return False
         return target.id in self.adjoint.normal.parameters or places[0].statement is not s or getattr(
@@ -418,13 +398,24 @@ class _Block:
         is_array = facts.rank(_loaded(target)) > 0
         rest = _beside(value, _loaded(target))
         if rest is not None and not any(facts.root(part) == facts.root(name) for part in facts.differentiable(rest[0])):
-            self.expressions.pull(rest[0], place if rest[1] else f"-{place}", s)
+            self._pull(rest[0], target, place if rest[1] else f"-{place}", s)
             return
         if not facts.is_active(value):
             self.say(f"{place}[...] = 0.0" if is_array else f"{place} = 0.0")
             return
         seed = self.temporary(f"{place}.copy()" if is_array else place)
         self.say(f"{place}[...] = 0.0" if is_array else f"{place} = 0.0")
+        self._pull(value, target, seed, s)
+
+    def _pull(self, value: ast.expr, target: ast.expr, seed: str, s: ast.Assign) -> None:
+        """Pull the adjoint of a target, each of whose elements may be the same scalar."""
+        rank, full = self.facts.rank(value), self.facts.rank(_loaded(target))
+        if full and not rank:
+            seed = self.temporary(f"np.sum({seed})") if self.facts.is_active(value) else seed
+        elif rank != full and self.facts.is_active(value):
+            self.adjoint.normal.source.refuse(s,
+                                              f"the assignment {ast.unparse(s)}, of an array of {rank} axes to one of "
+                                              f"{full}", "write the loop")
         self.expressions.pull(value, seed, s)
 
     # -------------------------------------------------------------- decisions and loops
@@ -448,11 +439,11 @@ class _Block:
         leaves = getattr(s, "leaves", ())
         counted = bool(leaves) or isinstance(s, ast.While)
         escaping = isinstance(s, ast.For) and self._escapes(s)
+        kept: list[str] = []
         if isinstance(s, ast.For):
             if escaping and self.adjoint.is_needed(s.target.id):  # type: ignore[attr-defined]
                 self.push(s.target.id, False)  # type: ignore[attr-defined]
-            for value in self._kept_bounds(s):
-                self.push(ast.unparse(value), False)
+            kept = [self.temporary(ast.unparse(value)) for value in self._kept_bounds(s)]
         count = self.temporary("0") if counted else ""
         if isinstance(s, ast.For):
             self.say(f"for {s.target.id} in {ast.unparse(s.iter)}:")  # type: ignore[attr-defined]
@@ -464,6 +455,8 @@ class _Block:
         for flag in leaves:
             self.say(f"    if {flag} != 0:")
             self.say("        break")
+        for value in kept:
+            self.push(value, False)
         if counted:
             self.push(count, False)
 
@@ -476,7 +469,7 @@ class _Block:
         return [] if self.facts.holds_after(ast.Tuple(s.iter.args, ast.Load()), [s]) else s.iter.args  # type: ignore
 
     def _reverse_for(self, s: ast.For, depth: int) -> None:
-        arguments = [ast.unparse(a) for a in s.iter.args]  # type: ignore[attr-defined]
+        arguments = [_bound(a) for a in s.iter.args]  # type: ignore[attr-defined]
         counted = bool(getattr(s, "leaves", ()))
         count = self._popped() if counted else ""
         kept = self._kept_bounds(s)
@@ -501,6 +494,13 @@ class _Block:
         self._inner(s.body, depth)
         if self._escapes(s) and self.adjoint.is_needed(name):
             self.pop(name, False)
+
+
+def _bound(node: ast.expr) -> str:
+    """A bound of a range, to which numbers are added."""
+    is_sum = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult))
+    return ast.unparse(node) if is_sum or not isinstance(node, (ast.BinOp, ast.IfExp, ast.BoolOp, ast.Compare)) else (
+        f"({ast.unparse(node)})")
 
 
 def _sum(a: str, b: str) -> str:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .intrinsics import ALLOCATIONS, ZERO, canonical
 from .kinds import Kind
 from .normal import Normal
@@ -82,9 +84,10 @@ class Analysis:
         self.loop_targets: Counter[str] = Counter()
         self._collect(normal.body, 0)
         self._alias: dict[str, str] = {}
-        self._join_aliases()
         self._all_loads = Counter(name for s in normal.body for name in every_load(s))
         self._all_loads.update(normal.outputs)
+        self._copy_what_is_moved()
+        self._join_aliases()
         self.plain_targets = {name for name in self.loop_targets if self._is_plain(name)}
         self.active = self._active()
         self.recomputed = self._recomputed()
@@ -117,6 +120,59 @@ class Analysis:
         inside = sum([list(every_load(ast.Module(loop.body, []))).count(name) for loop in own])
         return inside == Counter(load for s in self.normal.body for load in every_load(s))[name]
 
+    def binds(self, name: str) -> list[Place]:
+        """The assignments to an array's name that are not to its elements."""
+        return [p for p in self.places.get(name, ()) if not getattr(p.statement, "in_place", False)]
+
+    def loads_of(self, name: str) -> int:
+        """How often a variable is read, results among it."""
+        return self._all_loads[name]
+
+    def is_late_result(self, name: str) -> bool:
+        """Whether a variable is an array that is returned from a branch or from several places."""
+        return name in self.normal.outputs and name not in self.normal.parameters and self.is_array(name) and not (
+            len(self.places[name]) == 1 and self.places[name][0].depth == 0)
+
+    def is_written(self, name: str) -> bool:
+        """Whether elements of the memory that an array is of are assigned."""
+        root = self.root(name)
+        return any(self.root(other) == root for other in self.writes) or any(
+            self.root(other) == root and (len(self.binds(other)) + (other in self.normal.parameters) > 1
+                                          or len(self.binds(other)) < len(self.places[other]))
+            for other in self.places if self.is_array(other))
+
+    def _copy_what_is_moved(self) -> None:
+        """Copy where an array gets another name and loses its own: the copy may go into memory that is there."""
+        edges = [(name, base_of_view(p.value), p) for name, places in self.places.items() for p in places
+                 if self.is_array(name) and self.is_view(p.value)]
+        for name, _, p in edges:
+            value = p.value
+            if not isinstance(value, ast.Name):
+                if self.is_late_result(name):
+                    p.statement.value = _copy_of(value)
+                continue
+            if self.is_late_result(name):
+                p.statement.value = _copy_of(value)
+                continue
+            if len(self.places[name]) + (name in self.normal.parameters) < 2:
+                continue
+            joined, before = {value.id}, 0
+            while len(joined) != before:
+                before = len(joined)
+                for one, other, q in edges:
+                    if one != name and q.value is not value and (one in joined or other in joined) and isinstance(
+                            q.statement.value, (ast.Name, ast.Subscript, ast.Attribute)):
+                        joined |= {one, other}
+            earlier = Counter(load for s in p.block[:p.at + 1] for load in every_load(s))
+            if name not in joined and not any(other in self.normal.parameters
+                                              or earlier[other] != self._all_loads[other]
+                                              or not self._is_bound_in(other, p.block[:p.at]) for other in joined):
+                p.statement.value = _copy_of(value)
+
+    def _is_bound_in(self, name: str, statements: Sequence[ast.stmt]) -> bool:
+        nodes = [node for s in statements for node in ast.walk(s)]
+        return all(any(node is p.statement for node in nodes) for p in self.places.get(name, ()))
+
     def is_view(self, value: ast.expr) -> bool:
         """Whether an expression is another name for elements of an array."""
         if isinstance(value, ast.Name):
@@ -126,14 +182,30 @@ class Analysis:
         if isinstance(value, ast.Subscript) and self.rank(value) > 0 and self.is_view(value.value):
             parts = value.slice.elts if isinstance(value.slice, ast.Tuple) else [value.slice]
             return all(isinstance(part, ast.Slice) or self.rank(part) == 0 for part in parts)
-        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
-            return value.func.attr in ("reshape", "ravel") and self.is_view(value.func.value)
+        if isinstance(value, ast.Call):
+            inner = viewed(value)
+            name = self.name_of(value)
+            return inner is not None and (name == "reshape" and self.is_method(value) or name == "transpose") and (
+                self.is_view(inner))
         return False
+
+    def indices(self, value: ast.expr) -> list[ast.expr]:
+        """What a view is indexed by."""
+        found: list[ast.expr] = []
+        while not isinstance(value, ast.Name):
+            if isinstance(value, ast.Subscript):
+                found.append(value.slice)
+            elif isinstance(value, ast.Call) and self.is_method(value):
+                found += value.args
+            inner = viewed(value)
+            assert inner is not None
+            value = inner
+        return found
 
     def _join_aliases(self) -> None:
         for name, places in self.places.items():
             for place in places:
-                if self.is_array(name) and self.is_view(place.value):
+                if self.is_array(name) and self.is_view(place.value) and not self.is_late_result(name):
                     self._alias[self.root(name)] = self.root(base_of_view(place.value))
 
     def root(self, name: str) -> str:
@@ -151,7 +223,7 @@ class Analysis:
     def rank(self, node: ast.expr) -> int:
         """Axes of an expression's value."""
         if isinstance(node, ast.Name):
-            return self.kinds[node.id].ndim if node.id in self.kinds else 0
+            return self.kinds[node.id].ndim if node.id in self.kinds else _axes(self.value_of(node))
         if isinstance(node, ast.Subscript):
             inner = self.rank(node.value)
             if not inner:
@@ -173,7 +245,7 @@ class Analysis:
         if isinstance(node, ast.Compare):
             return max(map(self.rank, [node.left, *node.comparators]))
         if isinstance(node, ast.Attribute):
-            return self.rank(node.value) if node.attr == "T" else 0
+            return self.rank(node.value) if node.attr == "T" else _axes(self.value_of(node))
         if isinstance(node, ast.Call):
             return self._call_rank(node)
         return 0
@@ -203,7 +275,7 @@ class Analysis:
         arguments = ([node.func.value] if self.is_method(node) else []) + node.args  # type: ignore[attr-defined]
         ranks = [self.rank(a) for a in arguments]
         if name in ("zeros", "ones", "empty", "full"):
-            shape = node.args[0]
+            shape = node.args[0] if node.args else node.keywords[0].value
             if isinstance(shape, ast.Name) and self.kinds[shape.id].is_tuple:
                 return 1
             return len(shape.elts) if isinstance(shape, ast.Tuple) else 1
@@ -213,12 +285,24 @@ class Analysis:
             return 1
         if name == "reshape":
             return len(node.args) if not isinstance(node.args[0], ast.Tuple) else len(node.args[0].elts)
+        axis = [*node.args[0 if self.is_method(node) else 1:], *(k for k in node.keywords if k.arg == "axis")]
+        if name in ("sum", "mean", "prod", "argmax", "argmin", "any", "all") and axis:
+            return ranks[0] - 1
+        if name in ("prod", "item", "int64", "int32", "bool"):
+            return 0
         if name in ("sum", "mean", "det", "len", "argmax", "argmin", "any", "all", "float", "int", "bool") or (
                 name in ("max", "min", "amax", "amin") and len(arguments) == 1):
             return 0
         if name == "dot":
             return max(ranks[0] + ranks[1] - 2, 0)
         if name == "outer":
+            return 2
+        if name == "searchsorted":
+            return ranks[1]
+        if name in ("shape", "size", "ndim"):
+            return 0
+        if name == "array" and isinstance(node.args[0], (ast.List, ast.Tuple)) and isinstance(
+                node.args[0].elts[0], (ast.List, ast.Tuple)):
             return 2
         if name == "array":
             first = node.args[0]
@@ -253,6 +337,9 @@ class Analysis:
                 yield from self.differentiable(part)
         elif isinstance(node, ast.Call):
             name = self.name_of(node)
+            for keyword in node.keywords:
+                if keyword.arg not in ("dtype", "shape"):
+                    yield from self.differentiable(keyword.value)
             if name in ZERO or name in ALLOCATIONS and name not in ("full", "copy", "full_like"):
                 return
             has_other = name in ("where", "full", "full_like") and not self.is_method(node)
@@ -261,6 +348,10 @@ class Analysis:
                 arguments = [node.func.value, *(() if name in ("reshape",) else arguments)]  # type: ignore[attr-defined]
             for argument in arguments:
                 yield from self.differentiable(argument)
+        elif not isinstance(node, (ast.Compare, ast.Constant, ast.Slice)):
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.expr):
+                    yield from self.differentiable(child)
 
     def is_active(self, node: ast.expr) -> bool:
         """Whether an expression depends on what is differentiated."""
@@ -360,7 +451,7 @@ class Analysis:
             outputs = self.normal.outputs.count(name) if place.depth == 0 else 0
             if inside + outputs != self._all_loads[name]:
                 continue
-            if self.is_array(name) and (name in self.writes or self.is_view(place.value)
+            if self.is_array(name) and (self.is_written(name) or self.is_view(place.value)
                                         or self._allocates(place.value)):
                 continue
             if place.depth == 0 or self.holds_after(place.value, rest):
@@ -378,11 +469,33 @@ def every_load(node: ast.AST) -> Iterator[str]:
             yield part.id
 
 
+def viewed(value: ast.expr) -> ast.expr | None:
+    """What a subscript, an attribute, a method or a function gives a view of, if it does."""
+    if isinstance(value, (ast.Subscript, ast.Attribute)):
+        return value.value
+    if isinstance(value, ast.Call):
+        if ast.unparse(value.func).endswith("np.transpose") or isinstance(value.func, ast.Name):
+            return value.args[0] if len(value.args) == 1 else None
+        return value.func.value if isinstance(value.func, ast.Attribute) else None
+    return None
+
+
 def base_of_view(value: ast.expr) -> str:
     """The array that a view is of."""
     while not isinstance(value, ast.Name):
-        value = value.func.value if isinstance(value, ast.Call) else value.value  # type: ignore[attr-defined]
+        inner = viewed(value)
+        assert inner is not None
+        value = inner
     return value.id
+
+
+def _copy_of(value: ast.expr) -> ast.expr:
+    call = ast.Call(ast.Attribute(value, "copy", ast.Load()), [], [])
+    return ast.fix_missing_locations(ast.copy_location(call, value))
+
+
+def _axes(value: Any) -> int:
+    return value.ndim if isinstance(value, np.ndarray) else 0
 
 
 def _loops(block: Sequence[ast.stmt]) -> Iterator[ast.For]:

@@ -46,7 +46,8 @@ class Expressions:
         """A seed that may be read several times."""
         return seed if seed.lstrip("-").isidentifier() else self._block.temporary(seed)
 
-    def _variable(self, node: ast.expr, seed: str, at: ast.stmt) -> None:
+    def _variable(self, node: ast.expr, seed: str, at: ast.stmt, is_spread: bool = False) -> None:
+        """Add a seed to a variable's adjoint; `is_spread` if it is the same number for each of its elements."""
         name = base_of(node)
         if not name:
             self._refuse(node, at)
@@ -59,6 +60,10 @@ class Expressions:
         place = ast.unparse(barred(node, name, self._block.adjoint.bar[name]))
         if isinstance(node, ast.Attribute):  # the transpose of an array
             place, seed = ast.unparse(barred(node.value, name, self._block.adjoint.bar[name])), f"({seed}).T"
+        if self._facts.rank(node) and not is_spread:
+            seed = self._simple(seed)
+            self._block.say(f"assert {seed.lstrip('-')}.shape == {place}.shape, 'line {getattr(at, 'lineno', 0)}: "
+                            "an array is repeated along an axis; write the loop'")
         if seed.startswith("-") and seed[1:].isidentifier():
             self._block.say(f"{place} -= {seed[1:]}")
         else:
@@ -117,9 +122,14 @@ class Expressions:
 
     def _power(self, node: ast.BinOp, a: str, b: str, seed: str, at: ast.stmt) -> None:
         exponent: Any = node.right.value if isinstance(node.right, ast.Constant) else None
+        if isinstance(node.right, ast.UnaryOp) and isinstance(node.right.op, ast.USub) and isinstance(
+                node.right.operand, ast.Constant):
+            exponent = -node.right.operand.value  # type: ignore[operator]
         if exponent in (1, 2, 3):
             slope = {1: seed, 2: f"2.0 * {seed} * {a}", 3: f"3.0 * {seed} * {a} * {a}"}[exponent]
             self._part(node.left, node, slope, at)
+        elif exponent == 0:
+            return
         elif exponent is not None:
             self._part(node.left, node, f"{seed} * {float(exponent)!r} * {a} ** {float(exponent) - 1.0!r}", at)
         elif self._facts.rank(node):
@@ -163,6 +173,8 @@ class Expressions:
         arguments = list(node.args)
         if facts.is_method(node):
             arguments.insert(0, node.func.value)  # type: ignore[attr-defined]
+        if node.keywords and name not in ZERO:
+            self._block.adjoint.normal.source.refuse(at, f"the options of {ast.unparse(node)}", "write the loop")
         if name in UNARY and len(arguments) == 1:
             self._unary(node, name, arguments[0], seed, at)
         elif name in BINARY and len(arguments) == 2:
@@ -178,8 +190,6 @@ class Expressions:
             if rule is None:
                 self._refuse(node, at)
                 return
-            if node.keywords:
-                self._block.adjoint.normal.source.refuse(at, f"the options of {ast.unparse(node)}", "write the loop")
             rule(node, arguments, seed, at)
 
     def _unary(self, node: ast.Call, name: str, x: ast.expr, seed: str, at: ast.stmt) -> None:
@@ -231,19 +241,20 @@ class Expressions:
         x = arguments[0]
         if len(arguments) > 1:
             self._refuse(node, at)
-        self.pull(x, self._spread(x, seed), at)
+        self._spread(x, seed, at)
 
     def _mean(self, node: ast.Call, arguments: list[ast.expr], seed: str, at: ast.stmt) -> None:
         x = arguments[0]
         if len(arguments) > 1:
             self._refuse(node, at)
-        self.pull(x, self._spread(x, f"({seed}) / ({ast.unparse(x)}).size"), at)
+        self._spread(x, f"({seed}) / ({ast.unparse(x)}).size", at)
 
-    def _spread(self, x: ast.expr, seed: str) -> str:
-        """A scalar seed for each element of an array."""
+    def _spread(self, x: ast.expr, seed: str, at: ast.stmt) -> None:
+        """Pull a scalar seed of each element of an array."""
         if isinstance(x, (ast.Name, ast.Subscript)):
-            return seed  # it is broadcast where it is added
-        return self._block.temporary(f"np.full_like({ast.unparse(x)}, {seed})")
+            self._variable(x, seed, at, is_spread=True)
+        else:
+            self.pull(x, self._block.temporary(f"np.full_like({ast.unparse(x)}, {seed})"), at)
 
     def _dot(self, node: ast.Call, arguments: list[ast.expr], seed: str, at: ast.stmt) -> None:
         self._product(arguments[0], arguments[1], seed, at)
@@ -254,6 +265,8 @@ class Expressions:
         self.pull(arguments[1], f"np.dot({seed}.T, {ast.unparse(arguments[0])})", at)
 
     def _where(self, node: ast.Call, arguments: list[ast.expr], seed: str, at: ast.stmt) -> None:
+        if len(arguments) != 3:
+            self._refuse(node, at)
         test, a, b = arguments
         if not self._facts.rank(node):
             self._choice(ast.unparse(test), a, b, seed, at)
@@ -289,7 +302,22 @@ class Expressions:
             self._copy(node, arguments, seed, at)
             return
         for k, part in enumerate(parts.elts):
-            self.pull(part, f"{seed}[{k}]", at)
+            if isinstance(part, (ast.List, ast.Tuple)):
+                for j, inner in enumerate(part.elts):
+                    self.pull(inner, f"{seed}[{k}, {j}]", at)
+            else:
+                self.pull(part, f"{seed}[{k}]", at)
+
+    def _reshape(self, node: ast.Call, arguments: list[ast.expr], seed: str, at: ast.stmt) -> None:
+        x = arguments[0]
+        self.pull(x, f"np.ascontiguousarray({seed}).reshape(({ast.unparse(x)}).shape)", at)
+
+    _ravel = _flatten = _reshape
+
+    def _prod(self, node: ast.Call, arguments: list[ast.expr], seed: str, at: ast.stmt) -> None:
+        if len(arguments) > 1:
+            self._refuse(node, at)
+        self.pull(arguments[0], f"tapegrad_product_adjoint({ast.unparse(arguments[0])}, {seed})", at)
 
     def _solve(self, node: ast.Call, arguments: list[ast.expr], seed: str, at: ast.stmt) -> None:
         """x = A^-1 b: db = A^-T g, dA = -db x^T."""
@@ -316,7 +344,8 @@ class Expressions:
 
 
 _OWN_RULES = {"sum", "mean", "dot", "outer", "where", "cumsum", "copy", "ascontiguousarray", "transpose", "full",
-              "full_like", "array", "solve", "inv", "det", "cholesky"} | (ALLOCATIONS & {"copy", "full", "full_like"})
+              "full_like", "array", "reshape", "ravel", "flatten", "prod", "solve", "inv", "det",
+              "cholesky"} | (ALLOCATIONS & {"copy", "full", "full_like"})
 
 
 def _negative(seed: str) -> str:

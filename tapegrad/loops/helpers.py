@@ -49,6 +49,20 @@ def tapegrad_cholesky_adjoint(lower: np.ndarray, g: np.ndarray) -> np.ndarray:
     return 0.5 * (s + s.T)
 
 
+def tapegrad_product_adjoint(a: np.ndarray, g: float) -> np.ndarray:
+    """g times the product of all other elements."""
+    found = np.empty_like(a)
+    before = 1.0
+    for k in np.ndindex(a.shape):
+        found[k] = g * before
+        before *= a[k]
+    after = 1.0
+    for j in range(a.size - 1, -1, -1):
+        found.flat[j] *= after
+        after *= a.flat[j]
+    return found
+
+
 def tapegrad_push(floats: np.ndarray, top: int, a: np.ndarray) -> int:
     """Record the elements of an array; returns the tape's length, be there room for them or not."""
     count = a.size

@@ -47,7 +47,7 @@ ZERO = {"floor", "ceil", "trunc", "round", "rint", "int", "sign", "isnan", "isin
 ALLOCATIONS = {"zeros", "ones", "empty", "full", "zeros_like", "ones_like", "empty_like", "full_like", "copy", "eye"}
 #: of whole arrays, with rules of their own
 ARRAYS = {"sum", "mean", "dot", "max", "min", "amax", "amin", "cumsum", "where", "solve", "inv", "det", "cholesky",
-          "outer", "array", "transpose", "maximum", "minimum", "prod", "ascontiguousarray"}
+          "outer", "array", "transpose", "reshape", "ravel", "maximum", "minimum", "prod", "ascontiguousarray"}
 
 _OTHER_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "asinh": "arcsinh",
                 "acosh": "arccosh", "atanh": "arctanh", "fabs": "abs", "absolute": "abs", "power": "pow",

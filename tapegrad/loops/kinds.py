@@ -67,6 +67,13 @@ def with_exits(body: list[ast.stmt]) -> list[ast.stmt]:
     return found
 
 
+class _WithoutAsserts(ast.NodeTransformer):
+    """Numba types no raise before its passes have rewritten it."""
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        return ast.copy_location(ast.Pass(), node)
+
+
 def infer(normal: Normal, given: tuple[Any, ...]) -> dict[str, Kind]:
     """By variable its kind, for arguments of these numba types.
 
@@ -77,10 +84,11 @@ def infer(normal: Normal, given: tuple[Any, ...]) -> dict[str, Kind]:
     """
     from numba.core import compiler, registry, typed_passes
     from numba.core.errors import NumbaError
+    from numba.core.types import unliteral
 
     tree = definition_of(normal, "normal")
     scope = dict(normal.constants)
-    exec(ast.unparse(tree), scope)
+    exec(ast.unparse(_WithoutAsserts().visit(tree)), scope)
     name = normal.source.function.__name__
     try:
         ir = compiler.run_frontend(scope["normal"])
@@ -91,19 +99,29 @@ def infer(normal: Normal, given: tuple[Any, ...]) -> dict[str, Kind]:
     except NumbaError as error:
         raise CompileError(f"{normal.source.file}: {name}: numba cannot type it: {error}") from None
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | set(normal.parameters)
-    return {variable: _kind(variable, of, normal) for variable, of in found.typemap.items() if variable in names}
+    versions: dict[str, list[Any]] = {}
+    for version, of in found.typemap.items():  # numba's static single assignments: x, x.1, x.2
+        if version.split(".")[0] in names:
+            versions.setdefault(version.split(".")[0], []).append(unliteral(of))
+    kinds = {}
+    for variable, all_of in versions.items():
+        of = all_of[0] if len(set(all_of)) == 1 else typing.unify_types(*all_of)
+        if of is None:
+            raise CompileError(f"{normal.source.file}: {name}: njit cannot derive the adjoint of the variable "
+                               f"{variable}, which is of several types: {', '.join(map(str, dict.fromkeys(all_of)))}; "
+                               "use two names")
+        kinds[variable] = _kind(variable, of, normal)
+    return kinds
 
 
 def _kind(variable: str, of: Any, normal: Normal) -> Kind:
     from numba.core import types
 
-    if isinstance(of, types.Literal):
-        of = types.unliteral(of)
     if isinstance(of, types.Float):
         return Kind(True, 0, str(of))
     if isinstance(of, (types.Integer, types.Boolean)):
         return Kind(False, 0, "bool" if isinstance(of, types.Boolean) else "int64")
-    if isinstance(of, types.Array):
+    if isinstance(of, types.Array) and of.ndim:
         if isinstance(of.dtype, types.Float):
             return Kind(True, of.ndim, str(of.dtype))
         if isinstance(of.dtype, (types.Integer, types.Boolean)):

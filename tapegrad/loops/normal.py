@@ -8,11 +8,16 @@ and one way out and can be walked in reverse.
 from __future__ import annotations
 
 import ast
+import builtins
 import copy
 import itertools
+import math
+import re
 from collections.abc import Sequence
-from types import ModuleType
+from types import BuiltinFunctionType, ModuleType
 from typing import Any
+
+import numpy as np
 
 from .intrinsics import is_intrinsic
 from .source import Source, plain_function
@@ -20,6 +25,8 @@ from .source import Source, plain_function
 __all__ = ["Normal", "normalise"]
 
 _DEEPEST = 40
+#: names that the sweeps use; a variable that is called so gets another
+_RESERVED = re.compile(r"top|bottom|floats|integers|np|math|len|range|[vw]\d+_|tapegrad_\w*")
 
 
 class Normal:
@@ -45,9 +52,16 @@ class Normal:
         self._stack: list[Any] = []
         taken = {node.id for node in ast.walk(source.definition) if isinstance(node, ast.Name)} | set(self.parameters)
         self._taken = taken
+        for parameter in self.parameters:
+            if _RESERVED.fullmatch(parameter):
+                source.refuse(source.definition, f"a parameter that is called {parameter}",
+                              "the adjoint uses that name "
+                              "itself; call it otherwise")
         self.outputs: list[str] = []
         self.is_tuple = False
-        self.body = _Writer(self, source, {}, None).function(source.definition.body)
+        writer = _Writer(self, source, {}, None)
+        self.locals = writer._locals
+        self.body = writer.function(source.definition.body)
 
     def fresh(self, stem: str) -> str:
         """A name that nothing has."""
@@ -101,6 +115,25 @@ def _returns(statements: Sequence[ast.stmt]) -> bool:
     return any(isinstance(node, ast.Return) for s in statements for node in ast.walk(s))
 
 
+def _always_returns(statements: Sequence[ast.stmt]) -> bool:
+    """Whether statements cannot be gone through without a return."""
+    for s in statements:
+        if isinstance(s, ast.Return) or isinstance(s, ast.If) and _always_returns(s.body) and _always_returns(s.orelse):
+            return True
+        if isinstance(s, ast.While) and isinstance(s.test, ast.Constant) and s.test.value and not any(
+                isinstance(node, ast.Break) for node in _own_exits(s.body)):
+            return True
+    return False
+
+
+def _returns_halfway(statements: Sequence[ast.stmt]) -> bool:
+    """Whether a branch returns in some cases and goes on in others."""
+    return any(isinstance(s, ast.If) and _returns([s]) and (
+        not (_always_exits(s.body) or _always_exits(s.orelse)) or _returns_halfway(s.body)
+        or _returns_halfway(s.orelse))
+        for s in statements)
+
+
 def _always_exits(statements: Sequence[ast.stmt]) -> bool:
     """Whether the end of these statements cannot be reached."""
     if not statements:
@@ -139,10 +172,12 @@ class _Writer:
         definition = self.source.definition
         returned = [node for s in body for node in ast.walk(s) if isinstance(node, ast.Return)]
         self._check_returns(returned)
-        in_loop = any(_returns(node.body) for s in body for node in ast.walk(s)
-                      if isinstance(node, (ast.For, ast.While)))
+        if any(r.value is not None for r in returned) and not _always_returns(body):
+            self.source.refuse(returned[0], "a function that may end without a result", "return one at its end")
+        in_loop = any(_returns(node.body) for s in body for node in ast.walk(s) if isinstance(node, (ast.For,
+                                                                                                     ast.While)))
         begin: list[ast.stmt] = []
-        if in_loop:
+        if in_loop or _returns_halfway(body):
             self._done = self.normal.fresh("done")
             begin.append(assign(self._done, number(0), definition))
         return begin + self.block(list(body))
@@ -185,9 +220,9 @@ class _Writer:
                 values = s.value.elts if isinstance(s.value, ast.Tuple) else [s.value]
                 for name, value in zip(self._results, values):
                     before += self._assigned(ast.Name(name, ast.Store()), value, s, whole=True)
-            if self._loops:
-                for loop in self._loops:
-                    loop.returns = True
+            for loop in self._loops:
+                loop.returns = True
+            if self._done:
                 before.append(assign(self._done, number(1), s))
             return before
         loop = self._loops[-1]
@@ -212,12 +247,11 @@ class _Writer:
         made = self._if(test, self.block(body), self.block(orelse), s)
         if not rest:
             return [*before, made]
-        flags = []
+        kinds = {type(node) for part in (body, orelse) for node in _own_exits(part)}
+        flags = [self._done] if ast.Return in kinds else []
         if self._loops:
             loop = self._loops[-1]
-            kinds = {type(node) for part in (body, orelse) for node in _own_exits(part)}
-            flags = [flag for flag, kind in ((loop.broken, ast.Break), (loop.skipped, ast.Continue),
-                                             (self._done, ast.Return)) if kind in kinds]
+            flags += [flag for flag, kind in ((loop.broken, ast.Break), (loop.skipped, ast.Continue)) if kind in kinds]
         return [*before, made, self._guard(flags, rest, s)]
 
     def _guard(self, flags: Sequence[str], rest: list[ast.stmt], at: ast.stmt) -> ast.stmt:
@@ -240,11 +274,12 @@ class _Writer:
         if isinstance(s, ast.AnnAssign):
             return [] if s.value is None else self._assigned(s.target, s.value, s)
         if isinstance(s, ast.AugAssign):
-            read = copy.deepcopy(s.target)
+            first, target = self._hoisted(s.target, s) if isinstance(s.target, ast.Subscript) else ([], s.target)
+            read = copy.deepcopy(target)
             read.ctx = ast.Load()
-            made = self._assigned(s.target, ast.copy_location(ast.BinOp(read, s.op, s.value), s), s)
+            made = self._assigned(target, ast.copy_location(ast.BinOp(read, s.op, s.value), s), s)
             setattr(made[-1], "in_place", True)
-            return made
+            return first + made
         if isinstance(s, ast.If):
             before, test = self.expression(s.test)
             return [*before, self._if(test, self.block(s.body), self.block(s.orelse), s)]
@@ -277,7 +312,7 @@ class _Writer:
         name = self.normal.fresh("same")
         made = self._assigned(ast.Name(name, ast.Store()), s.value, s, whole=True)
         for target in s.targets:
-            made += self._assigned(target, load(name), s, whole=True)
+            made += self._assigned(target, _marked(load(name)), s)
         return made
 
     def _assigned(self, target: ast.expr, value: ast.expr, at: ast.stmt, whole: bool = False) -> list[ast.stmt]:
@@ -292,12 +327,42 @@ class _Writer:
             if len(outputs) != 1:
                 self.source.refuse(at, f"a call that gives {len(outputs)} results used as one",
                                    "unpack them: a, b = f()")
+            if isinstance(target, ast.Subscript):
+                more, target = self._hoisted(target, at)
+                made = [*made, *more]
             return [*made, self._plain(target, load(outputs[0]), at, whole)]
-        before, value = self.expression(value)
-        if isinstance(value, ast.IfExp) and self._has_calls(value):
+        if isinstance(value, ast.IfExp) and not getattr(value, "is_ready", False) and self._has_calls(value):
+            before, test = self.expression(value.test)
             parts = [self._assigned(target, part, at, whole) for part in (value.body, value.orelse)]
-            return [*before, self._if(value.test, parts[0], parts[1], at)]
+            return [*before, self._if(test, parts[0], parts[1], at)]
+        before, value = self.expression(value)
+        if isinstance(target, ast.Subscript):
+            more, target = self._hoisted(target, at)
+            before = [*before, *more]
         return [*before, self._plain(target, value, at, whole)]
+
+    def _hoisted(self, target: ast.Subscript, at: ast.stmt) -> tuple[list[ast.stmt], ast.Subscript]:
+        """A target whose indices do not read arrays, for the write might change the index itself."""
+        target = copy.deepcopy(target)
+        before: list[ast.stmt] = []
+
+        def named(part: Any) -> Any:
+            if isinstance(part, ast.Slice):
+                return ast.Slice(*(named(bound) for bound in (part.lower, part.upper, part.step)))
+            if isinstance(part, ast.Tuple):
+                return ast.Tuple([named(inner) for inner in part.elts], ast.Load())
+            if part is None or not any(isinstance(node, ast.Subscript) for node in ast.walk(part)):
+                return part
+            name = self.normal.fresh("at")
+            before.extend(self._assigned(ast.Name(name, ast.Store()), part, at, whole=True))
+            return _marked(load(name))
+
+        place: ast.expr = target
+        while isinstance(place, (ast.Subscript, ast.Attribute)):
+            if isinstance(place, ast.Subscript):
+                place.slice = named(place.slice)
+            place = place.value
+        return before, ast.fix_missing_locations(target)
 
     def _plain(self, target: ast.expr, value: ast.expr, at: ast.stmt, whole: bool) -> ast.stmt:
         if isinstance(target, ast.Name):
@@ -335,6 +400,9 @@ class _Writer:
                 made += self._assigned(place, _marked(load(name)), at)
             return made
         before, value = self.expression(value)
+        if isinstance(value, ast.Tuple):
+            marked = ast.Tuple([_marked(part) for part in value.elts], ast.Load())
+            return [*before, *self._unpacked(target, marked, at)]
         if not isinstance(value, ast.Name):
             name = self.normal.fresh("t")
             before.append(assign(name, value, at))
@@ -352,17 +420,25 @@ class _Writer:
         loop = _Loop(self)
         self._loops.append(loop)
         start: list[ast.stmt] = []
-        if kind == "range" and isinstance(s.target, ast.Name):
+        if kind == "range" and isinstance(s.target, ast.Name) and s.target.id not in _stored_in(s.body):
             index, bounds = self._renamed(s.target.id), given
         else:
             index = self.normal.fresh("k")
-            first = given[0]
-            bounds = [ast.Call(load("len"), [first], [])]
-            start = self._elements(s, kind, given, index)
+            lengths: list[ast.expr] = [ast.Call(load("len"), [array], []) for array in given]
+            if kind == "range":
+                bounds, start = given, self._assigned(s.target, _marked(load(index)), s)
+            else:
+                bounds = [ast.Call(self._minimum(), lengths, []) if kind == "zip" and len(given) > 1 else lengths[0]]
+                start = self._elements(s, kind, given, index)
         body = self._with_flags(loop, start + self.block(s.body), s)
         self._loops.pop()
         made = ast.For(ast.Name(index, ast.Store()), ast.Call(load("range"), bounds, []), body, [])
         return self._around(loop, before, made, s)
+
+    def _minimum(self) -> ast.expr:
+        name = next((k for k, v in self.normal.constants.items() if v is min), None) or self.normal.fresh("min_")
+        self.normal.constants[name] = min
+        return load(name)
 
     def _elements(self, s: ast.For, kind: str, given: list[ast.expr], index: str) -> list[ast.stmt]:
         """The targets of a loop over elements, by the index."""
@@ -394,20 +470,26 @@ class _Writer:
                 value = load(name)
             return value
 
-        name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        name = ""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in self._locals:
+            name = node.func.id
         if name in ("range", "prange") and isinstance(node, ast.Call):
             bounds = []
             for argument in node.args:
                 more, value = self.expression(argument)
                 before += more
                 bounds.append(value)
+            if node.keywords or not 1 <= len(bounds) <= 3:
+                self.source.refuse(at, ast.unparse(node), "give one to three bounds")
             return before, "range", bounds
         if name == "reversed" and isinstance(node, ast.Call):
             self.source.refuse(at, "reversed", "write range(n - 1, -1, -1)")
         if name == "enumerate" and isinstance(node, ast.Call):
-            return before, "enumerate", [named(node.args[0]), *(self.expression(a)[1] for a in node.args[1:]),
-                                         *(self.expression(k.value)[1] for k in node.keywords)]
-        if name == "zip" and isinstance(node, ast.Call):
+            parts = [*node.args, *(k.value for k in node.keywords)]
+            if not 1 <= len(parts) <= 2:
+                self.source.refuse(at, ast.unparse(node), "give an array and a first count")
+            return before, "enumerate", [named(part) for part in parts]
+        if name == "zip" and isinstance(node, ast.Call) and node.args:
             return before, "zip", [named(argument) for argument in node.args]
         if isinstance(node, (ast.Tuple, ast.List)):
             self.source.refuse(at, "a loop over a tuple that is written out", "loop over a range, and index an array")
@@ -443,7 +525,12 @@ class _Writer:
     # -------------------------------------------------------------- expressions
 
     def _renamed(self, name: str) -> str:
-        return self._names.setdefault(name, self.normal.fresh(name + "_")) if self._inlined is not None else name
+        if name in self._names:
+            return self._names[name]
+        if self._inlined is None and not _RESERVED.fullmatch(name):
+            return name
+        self._names[name] = self.normal.fresh(name.rstrip("_") + "_")
+        return self._names[name]
 
     def expression(self, node: ast.expr) -> tuple[list[ast.stmt], ast.expr]:
         """An expression in the names of the normal form, and statements that come before it."""
@@ -496,13 +583,25 @@ class _Writer:
         defaults = callee.function.__defaults__ or ()
         positional = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
         given: dict[str, Any] = {}
-        for name, value in zip(positional[len(positional) - len(defaults):], defaults):
-            given[name] = ast.Constant(value)
-        given.update({name: ast.Constant(value) for name, value in (callee.function.__kwdefaults__ or {}).items()})
+        defaults_of = {**dict(zip(positional[len(positional) - len(defaults):], defaults)),
+                        **(callee.function.__kwdefaults__ or {})}
+        for name, value in defaults_of.items():
+            given[name] = _marked(ast.Constant(value))
         given.update(zip(positional, call.args))
         given.update({k.arg: k.value for k in call.keywords if k.arg})
         missing = [name for name in callee.parameters if name not in given]
         if missing or len(call.args) > len(positional) or any(isinstance(a, ast.Starred) for a in call.args):
+            self.source.refuse(call, f"the call {ast.unparse(call)}", f"{callee.function.__name__} takes "
+                               f"{', '.join(callee.parameters)}")
+        for name in callee.parameters:
+            default = given[name].value if isinstance(given[name], ast.Constant) else None
+            if default is not None and not isinstance(default, (bool, int, float)):
+                self.source.refuse(call, f"the default of {callee.function.__name__}'s parameter {name}",
+                                   "give it in the "
+                                   "call")
+        unknown = {k.arg for k in call.keywords} - set(callee.parameters)
+        twice = set(positional[:len(call.args)]) & {k.arg for k in call.keywords}
+        if unknown or twice:
             self.source.refuse(call, f"the call {ast.unparse(call)}", f"{callee.function.__name__} takes "
                                f"{', '.join(callee.parameters)}")
         return {name: given[name] for name in callee.parameters}
@@ -532,23 +631,43 @@ class _Expression(ast.NodeTransformer):
         while isinstance(root, ast.Attribute):
             root = root.value  # type: ignore[assignment]
         if isinstance(root, ast.Name) and root.id not in self._writer._locals and value is not None:
-            if isinstance(value, (int, float, bool)):
-                return ast.copy_location(ast.Constant(value), node)
+            if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+                return ast.copy_location(self._number(value), node)
             if isinstance(self._writer.source.value_of(root), ModuleType):
-                self._constant(root, root.id)
+                named = self._constant(root, root.id)
+                inner = node
+                while isinstance(inner.value, ast.Attribute):
+                    inner = inner.value
+                inner.value = named  # type: ignore[assignment]
                 return node
             return self._constant(node, ast.unparse(node).replace(".", "_"))
         return self.generic_visit(node)
+
+    def _number(self, value: Any) -> ast.expr:
+        value = value.item() if isinstance(value, np.generic) else value
+        if value == value and abs(value) != math.inf:
+            return ast.Constant(value)
+        name = self._writer.normal.fresh("constant_")  # NaN and infinity have no literals
+        self._writer.normal.constants[name] = value
+        return load(name)
 
     def _constant(self, node: ast.expr, name: str) -> ast.AST:
         source, normal = self._writer.source, self._writer.normal
         value = source.value_of(node)
         if value is None:
             source.refuse(node, f"the name {ast.unparse(node)}", "it is not defined where the function is decorated")
-        if isinstance(value, (bool, int, float)):
-            return ast.copy_location(ast.Constant(value), node)
+        if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+            return ast.copy_location(self._number(value), node)
+        if not (callable(value) or isinstance(value, (ModuleType, np.ndarray, tuple, np.dtype))) or (
+                callable(value) and not is_intrinsic(value) and plain_function(value) is None
+                and not isinstance(value, (type, np.ufunc, BuiltinFunctionType)) and not hasattr(value, "__wrapped__")):
+            source.refuse(node, f"the object {ast.unparse(node)}", "give its numbers and arrays as arguments")
         known = normal.constants.get(name)
-        if known is not None and known is not value:
+        if _RESERVED.fullmatch(name) and not (name in ("np", "math") and isinstance(value, ModuleType)
+                                              and value.__name__ in ("numpy", "math")) and (
+                getattr(builtins, name,
+                        None) is not value) or name in normal.locals and self._writer._inlined is not None or (
+                known is not None and known is not value):
             name = next((k for k, v in normal.constants.items() if v is value), None) or normal.fresh(name + "_")
         normal.constants[name] = value
         normal._taken.add(name)
@@ -558,6 +677,12 @@ class _Expression(ast.NodeTransformer):
         writer = self._writer
         if writer._callee(node) is None:
             value = writer.source.value_of(node.func)
+            if isinstance(node.func, ast.Name) and node.func.id in writer._locals:
+                value = None
+            if value is divmod and len(node.args) == 2:
+                x, y = (self.visit(argument) for argument in node.args)
+                pair = [ast.BinOp(x, ast.FloorDiv(), y), ast.BinOp(x, ast.Mod(), y)]
+                return ast.fix_missing_locations(ast.copy_location(ast.Tuple(list(pair), ast.Load()), node))
             is_method = isinstance(node.func, ast.Attribute) and value is None
             if not is_method and not is_intrinsic(value):
                 writer.source.refuse(node, f"a call of {ast.unparse(node.func)}", "its derivative is not known; write "
@@ -566,6 +691,10 @@ class _Expression(ast.NodeTransformer):
         if self._conditional:
             writer.source.refuse(node, f"a call of {ast.unparse(node.func)} that is made only under a condition",
                                  "write it with if, or give it a name first")
+        if _writes_to_arguments(Source(writer._callee(node))):
+            writer.source.refuse(node,
+                                 f"a call of {ast.unparse(node.func)}, which writes to arrays, within an expression",
+                                 "make the call a statement of its own")
         outputs: list[str] = []
         at = ast.copy_location(ast.Pass(), node)
         self._before.extend(writer._inline(node, outputs, at))
@@ -596,6 +725,33 @@ class _Expression(ast.NodeTransformer):
 
     visit_ListComp = visit_Dict = visit_Lambda = visit_NamedExpr = visit_Yield = visit_Await = _refused
     visit_Set = visit_DictComp = visit_SetComp = visit_GeneratorExp = visit_JoinedStr = visit_YieldFrom = _refused
+
+
+def _stored_in(statements: Sequence[ast.stmt]) -> set[str]:
+    """Names that statements assign."""
+    return {node.id for s in statements for node in ast.walk(s)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _writes_to_arguments(source: Source) -> bool:
+    """Whether a function may change elements of what it is given."""
+    own = {target.id for node in ast.walk(source.definition) if isinstance(node, ast.Assign)
+           and isinstance(node.value, (ast.Call, ast.BinOp)) and not isinstance(getattr(node.value, "func", None),
+                                                                                ast.Name)
+           for target in node.targets if isinstance(target, ast.Name)}
+    for node in ast.walk(source.definition):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            base = node.value
+            while isinstance(base, (ast.Subscript, ast.Attribute)):
+                base = base.value
+            if not isinstance(base, ast.Name) or base.id not in own or base.id in source.parameters:
+                return True
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id not in own and (
+                node.target.id in source.parameters):
+            return True
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            return True
+    return False
 
 
 def _marked(node: ast.expr) -> ast.expr:
