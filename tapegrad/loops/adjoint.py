@@ -390,6 +390,8 @@ class _Block:
         name = base_of(target)
         if name not in facts.active or not self.adjoint.kinds[name].is_float:
             return
+        if facts.is_late_result(name) and name not in self.adjoint.outputs:
+            return
         if isinstance(target, ast.Name) and facts.is_array(name) and not self._in_place(s):
             if not facts.is_view(value):
                 self.expressions.pull(value, bars[name], s)

@@ -130,7 +130,8 @@ class Analysis:
 
     def is_late_result(self, name: str) -> bool:
         """Whether a variable is an array that is returned from a branch or from several places."""
-        return name in self.normal.outputs and name not in self.normal.parameters and self.is_array(name) and not (
+        results = {*self.normal.outputs, *self.normal.results}
+        return name in results and name not in self.normal.parameters and self.is_array(name) and not (
             len(self.places[name]) == 1 and self.places[name][0].depth == 0)
 
     def is_written(self, name: str) -> bool:

@@ -15,9 +15,10 @@ import numpy as np
 
 from ..engine import as_written
 from ..engine.language import enabled
-from ..errors import TapeMemoryError
+from ..errors import CompileError, TapeMemoryError
 from . import helpers
 from .adjoint import derive_adjoint
+from .analysis import Analysis
 from .kinds import Kind, definition_of, infer
 from .normal import Normal
 from .stored import CompiledFiles, key_of, recall, remember
@@ -112,10 +113,13 @@ class Derived:
         self._places = [normal.parameters.index(p) if self.kinds[p].is_array else None for p in self.wanted]
         self._results = sum(o not in normal.parameters for o in self.outputs)
         self._tapes: list[tuple[np.ndarray, np.ndarray]] = []  # that no thread uses now
+        facts = Analysis(normal, self.kinds, set(wanted))
+        self._written = [k for k, p in enumerate(normal.parameters) if facts.is_array(p) and facts.is_written(p)]
 
     def run(self, args: Sequence[Any], seeds: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Results of the function, and its adjoints by the wanted parameters, given those of the outputs."""
         given = [0.0 if at is None else np.zeros(args[at].shape, args[at].dtype) for at in self._places]
+        self._check_apart(args)
         while True:
             try:
                 floats, integers = self._tapes.pop()
@@ -131,6 +135,15 @@ class Derived:
             return found, given
         scalars = iter(found[self._results:])
         return found[:self._results], [next(scalars) if at is None else g for at, g in zip(self._places, given)]
+
+    def _check_apart(self, args: Sequence[Any]) -> None:
+        """Refuse an array that is written to while another argument names elements of it."""
+        for k in self._written:
+            for j, other in enumerate(args):
+                if j != k and isinstance(other, np.ndarray) and np.may_share_memory(args[k], other):
+                    source, names = self.normal.source, self.normal.parameters
+                    raise CompileError(f"{source.file}: {source.function.__name__}: the arguments {names[k]}, "
+                                       f"which is written to, and {names[j]} share memory; give a copy")
 
     def _grow(self, top: int, bottom: int) -> None:
         """Make room for a longer run."""

@@ -41,6 +41,8 @@ class Normal:
         Variables that hold what is returned; empty if nothing is.
     is_tuple : bool
         Whether a tuple is returned.
+    results : list of str
+        What the function itself returns; its tangent has other outputs.
     constants : dict of str to object
         What names of the function's surroundings refer to, by the names that the body uses.
     """
@@ -62,6 +64,7 @@ class Normal:
         writer = _Writer(self, source, {}, None)
         self.locals = writer._locals
         self.body = writer.function(source.definition.body)
+        self.results = list(self.outputs)
 
     def fresh(self, stem: str) -> str:
         """A name that nothing has."""

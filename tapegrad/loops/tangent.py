@@ -9,6 +9,7 @@ from typing import Any
 
 from . import helpers
 from .analysis import SHAPES, Analysis, base_of, base_of_view
+from .checks import check
 from .expressions import barred
 from .intrinsics import ALLOCATIONS, BINARY, UNARY, ZERO
 from .kinds import Kind
@@ -25,6 +26,7 @@ def derive_tangent(normal: Normal, kinds: Mapping[str, Kind], moved: Sequence[st
 class _Tangent:
     def __init__(self, normal: Normal, kinds: Mapping[str, Kind], moved: Sequence[str]) -> None:
         self.facts, self._kinds = Analysis(normal, kinds, set(moved)), kinds
+        check(self.facts)
         made = self.normal = copy.copy(normal)
         taken = set(normal._taken) | set(kinds) | set(normal.constants)
         self._dots: dict[str, str] = {}
@@ -50,6 +52,7 @@ class _Tangent:
                 start += self._statements(f"{self._dots[p]} = " + (
                     f"np.zeros_like({p})" if kinds[p].is_array else "0.0"), ast.Pass())
         made.outputs = [self._dots[o] for o in normal.outputs]
+        made.results = [*normal.results, *(self._dots[o] for o in normal.results if o in kinds)]
         body = self._block(normal.body)
         for o in normal.outputs:
             if o not in self.facts.active:

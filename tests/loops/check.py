@@ -90,11 +90,17 @@ def differences(function: Callable, args: Sequence[Any], weights: Sequence[Any],
     return found
 
 
+_DERIVED: dict[Any, Derived] = {}
+
+
 def derive(function: Callable, args: Sequence[Any]) -> Derived:
-    """The adjoint of a function by all its floats."""
-    normal = normalise(Source(function))
-    wanted = [p for p, a in zip(normal.parameters, args) if is_real(a)]
-    return Derived(normal, tuple(numba.typeof(a) for a in args), wanted)
+    """The adjoint of a function by all its floats; the same again for the same function."""
+    key = function, tuple(numba.typeof(a) for a in args)
+    if key not in _DERIVED:
+        normal = normalise(Source(function))
+        wanted = [p for p, a in zip(normal.parameters, args) if is_real(a)]
+        _DERIVED[key] = Derived(normal, key[1], wanted)
+    return _DERIVED[key]
 
 
 def gradients(function: Callable, args: Sequence[Any], weights: Sequence[Any]) -> tuple[list[Any], list[Any], Derived]:

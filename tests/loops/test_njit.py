@@ -240,3 +240,24 @@ def test_wrong_calls(data):
         tg.grad(running)(np.ones(3), 3)
     assert inspect.signature(garch) == inspect.signature(garch_value)
     np.testing.assert_array_equal(tg.grad(copy.deepcopy(garch))(*data), tg.grad(garch)(*data))
+
+
+@tg.njit
+def leaves_early(x, h):
+    if h > 1:
+        return x * h
+    for v in x:
+        if v > 0.2:
+            return x * x * v
+    return x
+
+
+def test_second_derivatives_of_arrays_that_are_returned_early():
+    x = np.array([0.1, 0.5, -0.3])
+    hessian = tg.jacobian(tg.jacobian(lambda x: leaves_early(x, 0.5)))(x)
+    expected = np.zeros((3, 3, 3))
+    for i in range(3):
+        expected[i, i, i] += 2 * x[1]
+        expected[i, i, 1] += 2 * x[i]
+        expected[i, 1, i] += 2 * x[i]
+    assert np.allclose(hessian, expected)

@@ -16,9 +16,9 @@ from programs_traps import TRAPS
 
 pytestmark = pytest.mark.compiled
 GRID = pytest.mark.grid
-SMOOTH = [pytest.param(p, id=repr(p), marks=[GRID] if k % 2 else [])
+SMOOTH = [pytest.param(p, id=repr(p), marks=[GRID] if k % 3 else [])
           for k, p in enumerate([*MODELS, *NUMERICS, *LANGUAGE, *TRAPS]) if p.smooth]
-BY_HAND = [pytest.param(p, id=repr(p), marks=[GRID] if k % 2 else [])
+BY_HAND = [pytest.param(p, id=repr(p), marks=[GRID] if k % 3 else [])
            for k, p in enumerate([*MODELS, *NUMERICS, *LANGUAGE]) if p.hand]
 
 

@@ -42,7 +42,7 @@ def compare(source, seed):
     assert check.worst_error(found, slopes) < 1e-6, derived.source
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(programs(), st.integers(0, 99))
 def test_adjoints_of_random_programs_are_those_of_differences(source, seed):
     compare(source, seed)

@@ -475,3 +475,15 @@ def binds_another_size(x, y):
 def test_arrays_of_other_sizes_raise(function):
     with pytest.raises((ValueError, AssertionError)):
         check.gradients(function, (V[:1], V), [np.ones(4)] if function is not broadcasts else [1.0])
+
+
+def writes_to_its_argument(x, y):
+    x[0] = x[1] * y[0]
+    return x[0] * y[0]
+
+
+def test_an_array_that_is_written_to_while_another_argument_shares_its_memory_is_refused():
+    derived = check.derive(writes_to_its_argument, (V, V))
+    shared = V.copy()
+    with pytest.raises(CompileError, match="share memory"):
+        derived.run((shared, shared[1:]), [1.0])
