@@ -88,9 +88,8 @@ def test_a_new_process_compiles_nothing_and_has_the_same_numbers(first):
     assert not said["warnings"] and not again["warnings"]
 
 
-@pytest.mark.parametrize("before, after", [("return x * x", "return x * x * x"), ("[1.0, 2.0, 3.0]", "[1.0, 2.0, 4.0]"),
-                                           ("math.tanh(s", "math.sin(s")],
-                         ids=["a function that is called", "a captured constant", "the function itself"])
+@pytest.mark.parametrize("before, after", [("return x * x", "return x * x * x"), ("1.0, 2.0, 3.0", "1.0, 2.0, 4.0")],
+                         ids=["a function that is called", "a captured constant"])
 def test_an_edit_is_derived_anew(first, tmp_path, before, after):
     folder, said = first
     edited = run(tmp_path, folder / "cache", PROGRAM.replace(before, after))
@@ -98,12 +97,11 @@ def test_an_edit_is_derived_anew(first, tmp_path, before, after):
     assert edited["value"] != said["value"]
 
 
-@pytest.mark.parametrize("harm", [lambda content: content[:-10], lambda content: content[:200] + b"?" + content[201:]],
-                         ids=["cut off", "a byte changed"])
-def test_damaged_files_are_made_anew_with_one_warning(first, harm):
+def test_damaged_files_are_made_anew_with_one_warning(first):
     folder, said = first
-    for path in kept(folder / "cache"):
-        path.write_bytes(harm(path.read_bytes()))
+    for k, path in enumerate(kept(folder / "cache")):
+        content = path.read_bytes()
+        path.write_bytes(content[:-10] if k % 2 else content[:200] + b"?" + content[201:])
     mended = run(folder, folder / "cache")
     assert numbers(mended) == numbers(said) and mended["compiled"] > 0
     assert len(mended["warnings"]) == 1 and "damaged" in mended["warnings"][0]
