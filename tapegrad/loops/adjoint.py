@@ -15,11 +15,14 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .analysis import Analysis, base_of, base_of_view, loads
+from .analysis import Analysis
 from .checks import check
 from .expressions import Expressions
 from .kinds import Kind
 from .normal import Normal
+from .reads import base_of, base_of_view, loads
+from .syntax import loaded
+from .texts import Renamed, beside, bound_of, sum_of
 
 __all__ = ["derive_adjoint"]
 
@@ -135,8 +138,6 @@ class _Block:
         self.indent = 0
         self._temporaries = 0
         self.expressions = Expressions(self)
-
-    # -------------------------------------------------------------- writing
 
     def say(self, line: str) -> None:
         """Append a line."""
@@ -257,7 +258,7 @@ class _Block:
                 continue
             made.add(name)
             if facts.is_view(p.value):
-                renamed = _Renamed({base_of_view(p.value): adjoint.bar[base_of_view(p.value)]})
+                renamed = Renamed({base_of_view(p.value): adjoint.bar[base_of_view(p.value)]})
                 self.say(f"{adjoint.bar[name]} = {ast.unparse(renamed.visit(copy.deepcopy(p.value)))}")
             else:
                 self.say(f"{adjoint.bar[name]} = np.zeros_like({name})")
@@ -274,7 +275,7 @@ class _Block:
                     self.say(f"assert {value_of}.shape == {ast.unparse(target)}.shape, "
                              f"'line {getattr(s, 'lineno', 0)}: an array is assigned one of another shape'")
                 self.say(f"{ast.unparse(target)}[...] = {value_of}")
-            elif self.facts.rank(_loaded(target)) and isinstance(target, ast.Subscript) and self.facts.rank(value):
+            elif self.facts.rank(loaded(target)) and isinstance(target, ast.Subscript) and self.facts.rank(value):
                 value_of = self.temporary(ast.unparse(value))
                 self.say(f"assert {value_of}.shape == {ast.unparse(target)}.shape, "
                          f"'line {getattr(s, 'lineno', 0)}: a slice is assigned an array of another shape'")
@@ -313,9 +314,9 @@ class _Block:
         if isinstance(target, ast.Name) and not self.facts.is_array(target.id):
             self.push(target.id, self.adjoint.kinds[target.id].is_float)
         elif self.facts.rank(target) or isinstance(target, ast.Name):
-            self.say(f"top = tapegrad_push(floats, top, {ast.unparse(_loaded(target))})")
+            self.say(f"top = tapegrad_push(floats, top, {ast.unparse(loaded(target))})")
         else:
-            self.push(ast.unparse(_loaded(target)), self.adjoint.kinds[base_of(target)].is_float)
+            self.push(ast.unparse(loaded(target)), self.adjoint.kinds[base_of(target)].is_float)
 
     def _pushes(self, s: ast.Assign, depth: int) -> bool:
         target = s.targets[0]
@@ -378,7 +379,7 @@ class _Block:
             kind = self.adjoint.kinds[target.id]
             self.pop(target.id, kind.is_float, kind.dtype)
         elif self.facts.rank(target) or isinstance(target, ast.Name):
-            self.say(f"top = tapegrad_pop(floats, top, {ast.unparse(_loaded(target))})")
+            self.say(f"top = tapegrad_pop(floats, top, {ast.unparse(loaded(target))})")
         else:
             kind = self.adjoint.kinds[base_of(target)]
             self.pop(ast.unparse(target), kind.is_float, kind.dtype)
@@ -396,9 +397,9 @@ class _Block:
             if not facts.is_view(value):
                 self.expressions.pull(value, bars[name], s)
             return
-        place = ast.unparse(_Renamed({name: bars[name]}).visit(copy.deepcopy(_loaded(target))))
-        is_array = facts.rank(_loaded(target)) > 0
-        rest = _beside(value, _loaded(target))
+        place = ast.unparse(Renamed({name: bars[name]}).visit(copy.deepcopy(loaded(target))))
+        is_array = facts.rank(loaded(target)) > 0
+        rest = beside(value, loaded(target))
         if rest is not None and not any(facts.root(part) == facts.root(name) for part in facts.differentiable(rest[0])):
             self._pull(rest[0], target, place if rest[1] else f"-{place}", s)
             return
@@ -411,7 +412,7 @@ class _Block:
 
     def _pull(self, value: ast.expr, target: ast.expr, seed: str, s: ast.Assign) -> None:
         """Pull the adjoint of a target, each of whose elements may be the same scalar."""
-        rank, full = self.facts.rank(value), self.facts.rank(_loaded(target))
+        rank, full = self.facts.rank(value), self.facts.rank(loaded(target))
         if full and not rank:
             seed = self.temporary(f"np.sum({seed})") if self.facts.is_active(value) else seed
         elif rank != full and self.facts.is_active(value):
@@ -471,7 +472,7 @@ class _Block:
         return [] if self.facts.holds_after(ast.Tuple(s.iter.args, ast.Load()), [s]) else s.iter.args  # type: ignore
 
     def _reverse_for(self, s: ast.For, depth: int) -> None:
-        arguments = [_bound(a) for a in s.iter.args]  # type: ignore[attr-defined]
+        arguments = [bound_of(a) for a in s.iter.args]  # type: ignore[attr-defined]
         counted = bool(getattr(s, "leaves", ()))
         count = self._popped() if counted else ""
         kept = self._kept_bounds(s)
@@ -483,11 +484,11 @@ class _Block:
             self._temporaries += 1
             index = f"v{self._temporaries}_"
             self.say(f"for {index} in range({count} - 1, -1, -1):")
-            self.say(f"    {name} = {_sum(first, f'{index} * ({step})' if step != '1' else index)}")
+            self.say(f"    {name} = {sum_of(first, f'{index} * ({step})' if step != '1' else index)}")
         elif step == "1":
-            self.say(f"for {name} in range({last} - 1, {_sum(first, '-1')}, -1):")
+            self.say(f"for {name} in range({last} - 1, {sum_of(first, '-1')}, -1):")
         elif step == "-1":
-            self.say(f"for {name} in range({_sum(last, '1')}, {_sum(first, '1')}):")
+            self.say(f"for {name} in range({sum_of(last, '1')}, {sum_of(first, '1')}):")
         else:
             self._temporaries += 1
             index = f"v{self._temporaries}_"
@@ -496,48 +497,3 @@ class _Block:
         self._inner(s.body, depth)
         if self._escapes(s) and self.adjoint.is_needed(name):
             self.pop(name, False)
-
-
-def _bound(node: ast.expr) -> str:
-    """A bound of a range, to which numbers are added."""
-    is_sum = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult))
-    return ast.unparse(node) if is_sum or not isinstance(node, (ast.BinOp, ast.IfExp, ast.BoolOp, ast.Compare)) else (
-        f"({ast.unparse(node)})")
-
-
-def _sum(a: str, b: str) -> str:
-    """a + b, of numbers at once."""
-    try:
-        return str(int(a) + int(b))
-    except ValueError:
-        if a == "0":
-            return b
-        return f"{a} - {b[1:]}" if b.startswith("-") else f"{a} + {b}"
-
-
-def _beside(value: ast.expr, target: ast.expr) -> tuple[ast.expr, bool] | None:
-    """What is added to a variable in ``v = v + e``, or subtracted from it."""
-    if isinstance(value, ast.BinOp) and isinstance(value.op, (ast.Add, ast.Sub)):
-        if ast.dump(value.left) == ast.dump(target):
-            return value.right, isinstance(value.op, ast.Add)
-        if ast.dump(value.right) == ast.dump(target) and isinstance(value.op, ast.Add):
-            return value.left, True
-    return None
-
-
-def _loaded(node: ast.expr) -> ast.expr:
-    node = copy.deepcopy(node)
-    node.ctx = ast.Load()  # type: ignore[attr-defined]
-    return node
-
-
-class _Renamed(ast.NodeTransformer):
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._names = names
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        node.value = self.visit(node.value)
-        return node
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Name(self._names.get(node.id, node.id), node.ctx)

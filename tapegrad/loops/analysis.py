@@ -7,43 +7,25 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from .intrinsics import ALLOCATIONS, ZERO, canonical
 from .kinds import Kind
 from .normal import Normal
+from .reads import (
+    SHAPES,
+    affine,
+    axes,
+    base_of,
+    base_of_view,
+    copy_of,
+    every_load,
+    integer,
+    loops_in,
+    reads_in,
+    viewed,
+    within_same,
+)
 
-__all__ = ["Analysis", "base_of", "loads"]
-
-#: attributes that are of the shape only
-SHAPES = ("shape", "size", "ndim", "dtype", "strides", "itemsize", "nbytes")
-
-
-def base_of(node: ast.AST) -> str:
-    """The variable that a subscript, an attribute or a name is of; "" of other expressions."""
-    while isinstance(node, (ast.Subscript, ast.Attribute)):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def loads(node: ast.AST) -> Iterator[str]:
-    """Names whose values an expression or statement reads, not only their shapes."""
-    if isinstance(node, ast.Name):
-        if isinstance(node.ctx, ast.Load):
-            yield node.id
-        return
-    if isinstance(node, ast.Attribute) and node.attr in SHAPES:
-        return
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
-        return
-    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("zeros_like"):
-        return
-    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-        yield from loads(node.slice)
-        return
-    for child in ast.iter_child_nodes(node):
-        yield from loads(child)
-
+__all__ = ["Analysis", "Place"]
 
 class Place:
     """An assignment: its statement, the block that it is in, and where there."""
@@ -115,8 +97,8 @@ class Analysis:
         """Whether a loop's variable is read within its loops only, and assigned nowhere else."""
         if name in self.places or name in self.normal.parameters:
             return False
-        own = [loop for loop in _loops(self.normal.body)
-               if loop.target.id == name and not _within_same(self.normal.body, loop)]  # type: ignore[attr-defined]
+        own = [loop for loop in loops_in(self.normal.body)
+               if loop.target.id == name and not within_same(self.normal.body, loop)]  # type: ignore[attr-defined]
         inside = sum([list(every_load(ast.Module(loop.body, []))).count(name) for loop in own])
         return inside == Counter(load for s in self.normal.body for load in every_load(s))[name]
 
@@ -150,10 +132,10 @@ class Analysis:
             value = p.value
             if not isinstance(value, ast.Name):
                 if self.is_late_result(name):
-                    p.statement.value = _copy_of(value)
+                    p.statement.value = copy_of(value)
                 continue
             if self.is_late_result(name):
-                p.statement.value = _copy_of(value)
+                p.statement.value = copy_of(value)
                 continue
             if len(self.places[name]) + (name in self.normal.parameters) < 2:
                 continue
@@ -168,7 +150,7 @@ class Analysis:
             if name not in joined and not any(other in self.normal.parameters
                                               or earlier[other] != self._all_loads[other]
                                               or not self._is_bound_in(other, p.block[:p.at]) for other in joined):
-                p.statement.value = _copy_of(value)
+                p.statement.value = copy_of(value)
 
     def _is_bound_in(self, name: str, statements: Sequence[ast.stmt]) -> bool:
         nodes = [node for s in statements for node in ast.walk(s)]
@@ -224,7 +206,7 @@ class Analysis:
     def rank(self, node: ast.expr) -> int:
         """Axes of an expression's value."""
         if isinstance(node, ast.Name):
-            return self.kinds[node.id].ndim if node.id in self.kinds else _axes(self.value_of(node))
+            return self.kinds[node.id].ndim if node.id in self.kinds else axes(self.value_of(node))
         if isinstance(node, ast.Subscript):
             inner = self.rank(node.value)
             if not inner:
@@ -246,7 +228,7 @@ class Analysis:
         if isinstance(node, ast.Compare):
             return max(map(self.rank, [node.left, *node.comparators]))
         if isinstance(node, ast.Attribute):
-            return self.rank(node.value) if node.attr == "T" else _axes(self.value_of(node))
+            return self.rank(node.value) if node.attr == "T" else axes(self.value_of(node))
         if isinstance(node, ast.Call):
             return self._call_rank(node)
         return 0
@@ -398,7 +380,7 @@ class Analysis:
         for part in ast.walk(node):
             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and part.id in names:
                 return False
-        for part in _reads(node):
+        for part in reads_in(node):
             name = part if isinstance(part, str) else base_of(part)
             for place in written.get(self.root(name), ()):
                 if isinstance(part, str) or not self._apart(part, place, names):
@@ -413,7 +395,7 @@ class Analysis:
         left = one.slice.elts if isinstance(one.slice, ast.Tuple) else [one.slice]
         right = other.slice.elts if isinstance(other.slice, ast.Tuple) else [other.slice]
         for a, b in zip(left, right):
-            (u, c), (v, d) = _affine(a), _affine(b)
+            (u, c), (v, d) = affine(a), affine(b)
             if u is None or u != v or c == d or u in changed:
                 continue
             lowest = self._lowest(u)
@@ -428,13 +410,13 @@ class Analysis:
         if name not in self.plain_targets:
             return None
         found: list[int] = []
-        for loop in _loops(self.normal.body):
+        for loop in loops_in(self.normal.body):
             if loop.target.id == name:  # type: ignore[attr-defined]
                 arguments = loop.iter.args  # type: ignore[attr-defined]
-                first = _integer(arguments[0]) if len(arguments) > 1 else 0
-                step = _integer(arguments[2]) if len(arguments) > 2 else 1
+                first = integer(arguments[0]) if len(arguments) > 1 else 0
+                step = integer(arguments[2]) if len(arguments) > 2 else 1
                 if step is not None and step < 0:
-                    first = _integer(arguments[1])
+                    first = integer(arguments[1])
                     first = None if first is None else first + 1
                 if first is None or step is None:
                     return None
@@ -461,91 +443,3 @@ class Analysis:
 
     def _allocates(self, value: ast.expr) -> bool:
         return isinstance(value, ast.Call) and self.name_of(value) in ALLOCATIONS
-
-
-def every_load(node: ast.AST) -> Iterator[str]:
-    """Every name that is read, be it for its shape."""
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-            yield part.id
-
-
-def viewed(value: ast.expr) -> ast.expr | None:
-    """What a subscript, an attribute, a method or a function gives a view of, if it does."""
-    if isinstance(value, (ast.Subscript, ast.Attribute)):
-        return value.value
-    if isinstance(value, ast.Call):
-        if ast.unparse(value.func).endswith("np.transpose") or isinstance(value.func, ast.Name):
-            return value.args[0] if len(value.args) == 1 else None
-        return value.func.value if isinstance(value.func, ast.Attribute) else None
-    return None
-
-
-def base_of_view(value: ast.expr) -> str:
-    """The array that a view is of."""
-    while not isinstance(value, ast.Name):
-        inner = viewed(value)
-        assert inner is not None
-        value = inner
-    return value.id
-
-
-def _copy_of(value: ast.expr) -> ast.expr:
-    call = ast.Call(ast.Attribute(value, "copy", ast.Load()), [], [])
-    return ast.fix_missing_locations(ast.copy_location(call, value))
-
-
-def _axes(value: Any) -> int:
-    return value.ndim if isinstance(value, np.ndarray) else 0
-
-
-def _loops(block: Sequence[ast.stmt]) -> Iterator[ast.For]:
-    for s in block:
-        for node in ast.walk(s):
-            if isinstance(node, ast.For):
-                yield node
-
-
-def _within_same(block: Sequence[ast.stmt], loop: ast.For) -> bool:
-    """Whether a loop lies within another with the same variable."""
-    return any(outer is not loop and outer.target.id == loop.target.id  # type: ignore[attr-defined]
-               and any(node is loop for s in outer.body for node in ast.walk(s)) for outer in _loops(block))
-
-
-def _reads(node: ast.AST) -> Iterator[Any]:
-    """Subscripts that are read, and the names of what is read whole."""
-    if isinstance(node, ast.Subscript):
-        if isinstance(node.value, ast.Name):
-            yield node
-        else:
-            yield from _reads(node.value)
-        yield from _reads(node.slice)
-    elif isinstance(node, ast.Name):
-        yield node.id
-    elif isinstance(node, ast.Attribute) and node.attr in SHAPES:
-        return
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
-        return
-    else:
-        for child in ast.iter_child_nodes(node):
-            yield from _reads(child)
-
-
-def _integer(node: ast.expr) -> int | None:
-    """A constant integer."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        inner = _integer(node.operand)
-        return None if inner is None else -inner
-    return node.value if isinstance(node, ast.Constant) and type(node.value) is int else None
-
-
-def _affine(node: ast.expr) -> tuple[str | None, int]:
-    """A variable and what is added to it; "" for a number alone, None for other expressions."""
-    if isinstance(node, ast.Name):
-        return node.id, 0
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        return "", node.value
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)) and isinstance(node.left, ast.Name) and (
-            isinstance(node.right, ast.Constant)) and type(node.right.value) is int:
-        return node.left.id, node.right.value if isinstance(node.op, ast.Add) else -node.right.value
-    return None, 0

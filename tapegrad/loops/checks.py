@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from .analysis import SHAPES, Analysis, Place, every_load
+from .analysis import Analysis, Place
+from .reads import SHAPES, every_load
 
 __all__ = ["check"]
 

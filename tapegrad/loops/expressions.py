@@ -6,8 +6,9 @@ import ast
 import copy
 from typing import Any
 
-from .analysis import SHAPES, Analysis, base_of
+from .analysis import Analysis
 from .intrinsics import ALLOCATIONS, BINARY, UNARY, ZERO
+from .reads import SHAPES, base_of
 
 __all__ = ["Expressions", "barred"]
 

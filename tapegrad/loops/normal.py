@@ -22,6 +22,7 @@ from .syntax import (
     always_exits,
     always_returns,
     assign,
+    branch,
     exits,
     load,
     loaded,
@@ -103,8 +104,6 @@ class Writer:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 self.locals.add(node.id)
 
-    # -------------------------------------------------------------- whole functions
-
     def function(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
         """All statements; `outputs` of the normal form, or of this call, are what is returned."""
         definition = self.source.definition
@@ -181,8 +180,8 @@ class Writer:
                 body, rest = body + rest, []
             else:
                 rest = []
-            return [*before, self._if(test, self.block(body), self.block(orelse), s)]
-        made = self._if(test, self.block(body), self.block(orelse), s)
+            return [*before, branch(test, self.block(body), self.block(orelse), s)]
+        made = branch(test, self.block(body), self.block(orelse), s)
         if not rest:
             return [*before, made]
         kinds = {type(node) for part in (body, orelse) for node in own_exits(part)}
@@ -196,12 +195,7 @@ class Writer:
         """The rest, if no flag is set."""
         tests: list[ast.expr] = [ast.Compare(load(flag), [ast.Eq()], [number(0)]) for flag in flags]
         test = tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
-        return self._if(test, self.block(rest), [], at)
-
-    @staticmethod
-    def _if(test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], at: ast.AST) -> ast.stmt:
-        made = ast.If(test, body or [ast.Pass()], orelse)
-        return ast.fix_missing_locations(ast.copy_location(made, at))
+        return branch(test, self.block(rest), [], at)
 
     def statement(self, s: ast.stmt) -> list[ast.stmt]:
         """One statement that has no exit in it but returns from within loops."""
@@ -220,7 +214,7 @@ class Writer:
             return first + made
         if isinstance(s, ast.If):
             before, test = self.expression(s.test)
-            return [*before, self._if(test, self.block(s.body), self.block(s.orelse), s)]
+            return [*before, branch(test, self.block(s.body), self.block(s.orelse), s)]
         if isinstance(s, ast.For):
             return self._for(s)
         if isinstance(s, ast.While):
@@ -272,7 +266,7 @@ class Writer:
         if isinstance(value, ast.IfExp) and not getattr(value, "is_ready", False) and self._has_calls(value):
             before, test = self.expression(value.test)
             parts = [self._assigned(target, part, at, whole) for part in (value.body, value.orelse)]
-            return [*before, self._if(test, parts[0], parts[1], at)]
+            return [*before, branch(test, parts[0], parts[1], at)]
         before, value = self.expression(value)
         if isinstance(target, ast.Subscript):
             more, target = self._hoisted(target, at)
@@ -428,7 +422,7 @@ class Writer:
         loop = Exits(self.normal.fresh)
         self._loops.append(loop)
         if before:
-            leave = self._if(ast.UnaryOp(ast.Not(), test), [ast.Break()], [], s)
+            leave = branch(ast.UnaryOp(ast.Not(), test), [ast.Break()], [], s)
             body = self._with_flags(loop, before + self.block([ready(leave), *s.body]), s)
             test = ast.Constant(True)
         else:

@@ -10,9 +10,9 @@ from typing import Any
 
 from .source import Source
 
-__all__ = ["RESERVED", "Exits", "always_exits", "always_returns", "assign", "exits", "load", "loaded", "marked",
-           "number",
-           "own_exits", "ready", "returns", "returns_halfway", "stored", "stored_in", "with_named_indices",
+__all__ = ["RESERVED", "Exits", "always_exits", "always_returns", "assign", "branch", "exits", "load", "loaded",
+           "marked",
+           "number", "own_exits", "ready", "returns", "returns_halfway", "stored", "stored_in", "with_named_indices",
            "writes_to_arguments"]
 
 #: names that the sweeps use; a variable that is called so gets another
@@ -28,6 +28,12 @@ def assign(target: ast.expr | str, value: ast.expr, at: ast.AST) -> ast.Assign:
     """An assignment at the line of another node."""
     place = ast.Name(target, ast.Store()) if isinstance(target, str) else stored(target)
     return ast.copy_location(ast.fix_missing_locations(ast.Assign([place], value, lineno=at.lineno)), at)  # type: ignore
+
+
+def branch(test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], at: ast.AST) -> ast.stmt:
+    """An if statement at the line of another node."""
+    made = ast.If(test, body or [ast.Pass()], orelse)
+    return ast.fix_missing_locations(ast.copy_location(made, at))
 
 
 def number(value: int) -> ast.Constant:

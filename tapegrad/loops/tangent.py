@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import helpers
-from .analysis import SHAPES, Analysis, base_of, base_of_view
+from .analysis import Analysis
 from .checks import check
 from .expressions import barred
 from .intrinsics import ALLOCATIONS, BINARY, UNARY, ZERO
 from .kinds import Kind
 from .normal import Normal
+from .reads import SHAPES, base_of, base_of_view
 
 __all__ = ["derive_tangent"]
 
