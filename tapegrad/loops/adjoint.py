@@ -83,18 +83,18 @@ class Adjoint:
         """The function: results of the forward sweep, or of both, and the lengths of the tapes."""
         seeds = [f"{o}_seed" for o in self.outputs]
         arguments = [*self.normal.parameters, *seeds, *(f"{p}_given" for p in self.wanted), "floats", "integers"]
-        head = [f"def {name}({', '.join(arguments)}):", "    top = 0", "    bottom = 0"]
-        head += [f"    {line}" for line in self._first()]
-        body = [f"    {line}" for line in self.forward.lines]
-        middle = ["    if top > floats.size or bottom > integers.size:", f"        return {self._results(False)}"]
-        back = [f"    {line}" for line in self.reverse.lines]
-        kept = [f"    {o}_kept = {o}.copy()" if self.kinds[o].is_array
-                else f"    {o}_kept = {o}" for o in self._returned()]
-        return [*head, "    # forward sweep", *body, *middle, *kept, "    # reverse sweep", *back,
+        begin = ["top = 0", "bottom = 0", *self._first()]
+        head = [f"def {name}({', '.join(arguments)}):", *(f"    {line}" for line in begin)]
+        body, back = ([f"    {line}" for line in sweep.lines] for sweep in (self.forward, self.reverse))
+        middle = [f"    if top > floats.size or bottom > integers.size:\n        return {self._results(False)}"]
+        kept = [f"    {o}_kept = {o}{'.copy()' * self.kinds[o].is_array}" for o in self._returned()]
+        apart = [p for p in self.wanted if self.kinds[p].is_array and self.facts.is_written(p)]
+        added = [f"    {p}_given += {self.bar[p]}" for p in apart]  # what others contribute is not of the last contents
+        return [*head, "    # forward sweep", *body, *middle, *kept, "    # reverse sweep", *back, *added,
                 f"    return {self._results(True)}"]
 
     def _results(self, done: bool) -> str:
-        values = [f"{o}_kept" if done else o for o in self._returned()]
+        values = [f"{o}{'_kept' * done}" for o in self._returned()]
         scalars = [self.bar[p] if done else "0.0" for p in self.wanted if not self.kinds[p].is_array]
         return f"({', '.join(['top', 'bottom', *values, *scalars])})"
 
@@ -115,8 +115,8 @@ class Adjoint:
         return found
 
     def _rebound(self) -> set[str]:
-        return {name for name, places in self.facts.places.items() if self.facts.is_array(name)
-                and len(places) + (name in self.normal.parameters) > 1}
+        return {name for name, places in self.facts.places.items()
+                if self.facts.is_array(name) and len(places) + (name in self.normal.parameters) > 1}
 
 
 def derive_adjoint(normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], outputs: Sequence[str],
@@ -172,7 +172,8 @@ class _Block:
         for name in adjoint.normal.parameters:
             if name in facts.active:
                 if adjoint.kinds[name].is_array:
-                    given = f"{name}_given" if name in adjoint.wanted else f"np.zeros_like({name})"
+                    is_given = name in adjoint.wanted and not facts.is_written(name)
+                    given = f"{name}_given" if is_given else f"np.zeros_like({name})"
                     self.say(f"{adjoint.bar[name]} = {given}")
                 else:
                     self.say(f"{adjoint.bar[name]} = 0.0")

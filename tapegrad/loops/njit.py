@@ -156,6 +156,7 @@ class Loop:
         if key not in self._operations:
             self._operations[key] = Operation(self._normal, self._primal, kinds, dtype)
         operation = self._operations[key]
+        self._check_apart(operation, tensors)
         shapes = self._shapes(operation, tensors)
         whole, found, at = operation(tensors, shapes), [], 0
         for shape in shapes:
@@ -163,6 +164,16 @@ class Loop:
             found.append(reshape(whole[at:at + count], shape))
             at += count
         return tuple(found) if self._normal.is_tuple else found[0]
+
+    def _check_apart(self, operation: Operation, tensors: Sequence[Tensor]) -> None:
+        """Refuse a tensor that is written to while another argument is of the same memory."""
+        for k in operation.written:
+            for j, other in enumerate(tensors):
+                if j != k and (tensors[k].buffer is other.buffer if other.buffer is not None else
+                               tensors[k].node is other.node):
+                    names = self._normal.parameters
+                    raise CompileError(f"{user_line()}: {self.__name__}: the arguments {names[k]}, which is written "
+                                       f"to, and {names[j]} share memory; give a copy")
 
     def _tensors(self, given: Sequence[Any]) -> list[Tensor]:
         floats = [a.dtype for a in given if isinstance(a, Tensor) and a.is_floating]
@@ -273,7 +284,15 @@ def njit(function: Callable | None = None, *, shape: Callable | None = None, max
     functions whose source is not at hand      one of ``math`` or NumPy, or the formula
     ``np.random``                              random numbers as an argument
     an array that names several arrays         ``.copy()``, or two names
-    in turn, and is written to
+    in turn, and is written to; arrays that
+    are swapped, or rebound while another
+    name is of their elements
+    arguments that share memory, of which one  a copy
+    is written to
+    an index that is an array or a tuple, or   the loop; the indices written out
+    inserts an axis
+    ``linspace`` and ``arange`` of what is     the formula of an element
+    differentiated
     broadcasting of arrays of different axes   the loop
     =========================================  =====================================================
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..functions.custom import CustomOp
 from ..tape.state import state
 from ..tensor.tensor import Tensor
+from .analysis import Analysis
 from .derived import Derived, compiled_primal, compiled_source
 from .kinds import Kind, infer
 from .normal import Normal
@@ -53,6 +54,9 @@ class Operation:
                            types.Array(of if is_float else types.int64, ndim, "C") for is_float, ndim in kinds)
         self.kinds: dict[str, Kind] = infer(normal, self.types)
         self.outputs = [self.kinds[o] for o in normal.outputs]
+        facts = Analysis(normal, self.kinds, set())
+        #: numbers of the arguments that the function writes to
+        self.written = [k for k, p in enumerate(normal.parameters) if facts.is_array(p) and facts.is_written(p)]
         self._dtype = dtype
         self._ops: dict[Any, CustomOp] = {}
         self._tangents: dict[int, Operation] = {}
@@ -70,6 +74,11 @@ class Operation:
 
     def _argument(self, k: int) -> str:
         return f"x{k}" if self._given[k][1] else f"x{k}[()]"
+
+    @property
+    def _copied(self) -> str:
+        """The arguments, copied where the function writes to them: a tensor's values stay."""
+        return ", ".join(f"x{k}.copy()" if k in self.written else self._argument(k) for k in range(len(self._given)))
 
     @property
     def _arguments(self) -> str:
@@ -116,7 +125,7 @@ class Operation:
         values = [f"r[{k}]" for k in range(len(shapes))] if self.normal.is_tuple else ["r"]
         forward = self._function(
             "forward", f"{', '.join(self._names)}, out",
-            f"    r = primal({self._arguments})\n{self._stores(values, 'out', shapes)}", {"primal": self._primal})
+            f"    r = primal({self._copied})\n{self._stores(values, 'out', shapes)}", {"primal": self._primal})
         adjoint = None
         if wanted:
             body, scope = self._sweep(self._derived(wanted), self._arguments, self._parts("g", shapes), wanted,

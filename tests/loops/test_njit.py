@@ -231,6 +231,30 @@ def test_arguments_stay_as_they_are():
     np.testing.assert_allclose(tg.grad(overwriting)(x[::-1]), [6, 8, 12])
 
 
+def test_tensors_stay_as_they_are():
+    def overwriting(x, scale):
+        for i in range(1, len(x)):
+            x[i] = scale[0] * x[i] * x[i - 1]
+        return x[len(x) - 1]
+
+    f = tg.njit(overwriting)
+    x = tg.tensor([2.0, 3.0, 4.0], dtype=np.float64, requires_grad=True)
+    y = x * 1.0
+    f(y, np.ones(1)).backward()
+    np.testing.assert_array_equal(y.numpy(), [2, 3, 4])
+    np.testing.assert_array_equal(x.numpy(), [2, 3, 4])
+    np.testing.assert_allclose(x.grad.numpy(), [12, 8, 6])
+    fast = tg.compile(tg.value_and_grad(lambda x: f(x, np.ones(1)) + x.sum()))
+    for _ in range(2):
+        value, g = fast(np.array([2.0, 3.0, 4.0]))
+        assert value == 33
+        np.testing.assert_allclose(g, [13, 9, 7])
+    with pytest.raises(tg.CompileError, match="x, which is written to, and scale share memory; give a copy"):
+        f(x, x)
+    with pytest.raises(tg.CompileError, match="share memory"):
+        tg.compile(lambda x: f(x * 1.0, x) + f(x, x))(np.array([2.0, 3.0]))
+
+
 def test_wrong_calls(data):
     with pytest.raises(tg.TapegradError, match="njit takes a function"):
         tg.njit(3)
