@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ..engine.lazy import lazy
 from ..engine.row import Layout
 from ..engine.storage import array_at, contiguous_strides
 from ..ops.table import Op
@@ -355,7 +355,7 @@ class Graph:
         """All operands."""
         return (edge for node in self.nodes for edge in node.edges)
 
-    @cached_property
+    @lazy
     def users(self) -> dict[int, list[Edge]]:
         """By node its uses that pass an adjoint on."""
         found: dict[int, list[Edge]] = {node.id: [] for node in self.nodes}

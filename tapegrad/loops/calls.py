@@ -6,7 +6,7 @@ import ast
 import builtins
 import math
 from types import BuiltinFunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,16 +14,21 @@ from .intrinsics import is_intrinsic
 from .source import Source, plain_function
 from .syntax import RESERVED, load, marked, writes_to_arguments
 
-if TYPE_CHECKING:
-    from .normal import Writer
-
 __all__ = ["Expression", "arguments_of"]
 
 
 class Expression(ast.NodeTransformer):
-    """Renames locals, notes constants, and takes calls of the user's functions out."""
+    """Renames locals, notes constants, and takes calls of the user's functions out.
 
-    def __init__(self, writer: Writer, before: list[ast.stmt]) -> None:
+    Parameters
+    ----------
+    writer : normal.Writer
+        Of the function that the expression stands in.
+    before : list of ast.stmt
+        To which statements are appended that come before the expression.
+    """
+
+    def __init__(self, writer: Any, before: list[ast.stmt]) -> None:
         self._writer, self._before = writer, before
         self._conditional = 0
 
@@ -129,12 +134,12 @@ class Expression(ast.NodeTransformer):
         self._conditional -= 1
         return node
 
-    def _refused(self, node: ast.AST) -> ast.AST:
+    def _refused(self, node: ast.AST) -> Any:
         what = {ast.ListComp: "a comprehension", ast.Dict: "a dictionary", ast.Lambda: "a lambda",
                 ast.NamedExpr: "an assignment within an expression", ast.Yield: "yield", ast.Await: "await",
                 ast.Set: "a set", ast.DictComp: "a comprehension", ast.SetComp: "a comprehension",
                 ast.GeneratorExp: "a generator", ast.JoinedStr: "a text", ast.YieldFrom: "yield"}[type(node)]
-        self._writer.source.refuse(node, what, "write a loop over arrays")
+        return self._writer.source.refuse(node, what, "write a loop over arrays")
 
     visit_ListComp = visit_Dict = visit_Lambda = visit_NamedExpr = visit_Yield = visit_Await = _refused
     visit_Set = visit_DictComp = visit_SetComp = visit_GeneratorExp = visit_JoinedStr = visit_YieldFrom = _refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import cached_property, update_wrapper
+from functools import update_wrapper
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from ..engine import as_written
 from ..engine.caller import user_line
 from ..engine.language import enabled
+from ..engine.lazy import lazy
 from ..errors import ArgumentError, CaptureError, CompileError, GradientError
 from ..functions.layout import reshape
 from ..tensor.arrays import FLOAT64, foreign_array
@@ -46,11 +47,11 @@ class Loop:
         self._signature = inspect.signature(self.py_func)
         update_wrapper(self, self.py_func)
 
-    @cached_property
+    @lazy
     def _normal(self) -> Normal:
         return normalise(self._source)
 
-    @cached_property
+    @lazy
     def _primal(self) -> Callable:
         names = inspect.getclosurevars(self.py_func)
         if any(isinstance(value, Loop) for value in (*names.globals.values(), *names.nonlocals.values())):

@@ -106,6 +106,7 @@ def watch_storage(storage) -> None:
     make, address_of, array_at, new_block = (storage.aligned_bytes, storage.address_of, storage.array_at,
                                              storage.Storage._new_block)
     allocate, exact = storage.Storage.allocate, weakref.WeakValueDictionary()
+    copy_buffer = storage.copy_buffer
 
     def aligned_bytes(nbytes):
         array = make(nbytes)
@@ -142,6 +143,12 @@ def watch_storage(storage) -> None:
         REGIONS.add(buffer.address, max(nbytes, 1), buffer)
         return buffer
 
+    def watched_copy(array):
+        buffer = copy_buffer(array)
+        REGIONS.add(buffer.address, buffer.nbytes, buffer)
+        return buffer
+
+    storage.copy_buffer = watched_copy
     storage.aligned_bytes, storage.address_of, storage.array_at = aligned_bytes, watched_address, watched_array
     storage.Storage._new_block, storage.Storage.allocate = block, watched_allocate
 

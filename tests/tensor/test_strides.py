@@ -10,6 +10,7 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad.errors import GradientError
 from tapegrad.functions.apply import apply_binary, apply_unary
+from tapegrad.functions.distances import pair_dots, pair_sums
 from tapegrad.functions.embedding import spread_bags
 from tapegrad.functions.gathering import gather_along
 from tapegrad.functions.recurrence import gru_layer, lstm_layer, rnn_layer
@@ -113,6 +114,8 @@ CASES = {
     "unfold": (lambda x: F.unfold(x, 2), floats(1, 2, 3, 4)),
     "fold": (lambda x: F.fold(x, (3, 3), 2), floats(1, 8, 4)),
     "cdist": (tg.cdist, floats(3, 2), floats(4, 2)),
+    "sums of differences": (pair_sums, floats(3, 4), floats(3, 2), floats(4, 2)),
+    "products with differences": (pair_dots, floats(3, 2), floats(3, 2), floats(4, 2)),
     "embedding": (F.embedding, integers(5, 2, 3), floats(5, 2)),
     "bags": (lambda i, o, w, c: F.embedding_bag(i, w, o, mode="sum", per_sample_weights=c), integers(5, 6),
              np.array([0, 2, 3]), floats(5, 2), floats(6)),

@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from ...engine.lazy import lazy
 from ...engine.walks.walk import WANTED
 from . import statistics as s
 from .watch import Layer, Parameter, Place, Watch
@@ -112,7 +112,7 @@ class Sample:
 
     # -------------------------------------------------------------- flags
 
-    @cached_property
+    @lazy
     def reference(self) -> int | None:
         """The layer nearest to the loss whose output has several elements: others' adjoints are compared with its."""
         for k in range(len(self.watch.layers) - 1, -1, -1):
@@ -121,7 +121,7 @@ class Sample:
                 return k
         return None
 
-    @cached_property
+    @lazy
     def relative(self) -> list[float]:
         """By layer, the root mean square of its adjoints over the reference's; NaN above it, or if that is 0."""
         reference = self.reference
@@ -133,7 +133,7 @@ class Sample:
         return [n / each[reference] if each[reference] > 0 and k <= reference else math.nan
                 for k, n in enumerate(each)]
 
-    @cached_property
+    @lazy
     def flags(self) -> list[list[str]]:
         """The flags of each layer."""
         found = []
