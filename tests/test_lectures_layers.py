@@ -108,6 +108,7 @@ def radial_values(x, c):
     return y
 
 
+@pytest.mark.compiled
 def test_the_custom_layer_needs_no_adjoint_by_hand(radial_layer):
     """L = sum (y - t)^2 by `tg.njit`: the adjoints are the closed forms above, and recorded steps are those of
     the layer with its adjoint by hand."""
@@ -134,6 +135,7 @@ def test_the_custom_layer_needs_no_adjoint_by_hand(radial_layer):
     assert trained[0][-1] < trained[0][0]
 
 
+@pytest.mark.compiled
 def test_the_derived_layer_has_second_derivatives():
     """d2L/dc2 of L = sum (y - t)^2 against differences of the closed form of dL/dc."""
     derived = tg.njit(radial_values, shape=radial_shape)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.language import enabled
 from ..errors import CompileError
 from .normal import Normal
 
@@ -96,6 +97,11 @@ def infer(normal: Normal, given: tuple[Any, ...]) -> dict[str, Kind]:
         typing.refresh()
         target.refresh()
         found = typed_passes.type_inference_stage(typing, target, ir, given, None)
+    except AttributeError:
+        if enabled():
+            raise
+        raise CompileError(f"{normal.source.file}: {name}: numba cannot type it while its compiler is switched off; "
+                           "the adjoint is derived without NUMBA_DISABLE_JIT=1") from None
     except NumbaError as error:
         raise CompileError(f"{normal.source.file}: {name}: numba cannot type it: {error}") from None
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | set(normal.parameters)
