@@ -54,10 +54,12 @@ def definition_of(normal: Normal, name: str) -> ast.Module:
 
 
 def with_exits(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements, with a break at the end of the loops whose flags say so."""
+    """The statements, with a break at the end of the loops whose flags say so, and assignments to elements as such."""
     found: list[ast.stmt] = []
     for s in body:
-        if isinstance(s, ast.If):
+        if isinstance(s, ast.Assign) and getattr(s, "in_place", False) and isinstance(s.value, ast.BinOp):
+            s = ast.AugAssign(s.targets[0], s.value.op, s.value.right)  # type: ignore[arg-type]
+        elif isinstance(s, ast.If):
             s = ast.If(s.test, with_exits(s.body), with_exits(s.orelse))
         elif isinstance(s, (ast.For, ast.While)):
             inner = with_exits(s.body) + [

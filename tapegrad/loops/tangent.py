@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from . import helpers
 from .analysis import Analysis
@@ -15,6 +18,8 @@ from .intrinsics import ALLOCATIONS, BINARY, UNARY, ZERO
 from .kinds import Kind
 from .normal import Normal
 from .reads import SHAPES, base_of, base_of_view
+from .syntax import loaded
+from .texts import Renamed
 
 __all__ = ["derive_tangent"]
 
@@ -40,10 +45,6 @@ class _Tangent:
         made._taken = taken
         made.constants = {**normal.constants, **{name: value for name, value in vars(helpers).items()
                                                  if name.startswith("tapegrad_power")}}
-        import math
-
-        import numpy as np
-
         made.constants.setdefault("np", np)
         made.constants.setdefault("math", math)
         made.parameters = [*normal.parameters, *(self._dots[p] for p in moved)]
@@ -92,19 +93,15 @@ class _Tangent:
         tangent = self.of(value, s)
         if is_array and self.facts.is_view(value):
             base = base_of_view(value)
-            return [s, *self._statements(f"{dot} = {ast.unparse(_renamed(value, base, self._dots[base]))}", s)]
+            renamed = Renamed({base: self._dots[base]}).visit(copy.deepcopy(value))
+            return [s, *self._statements(f"{dot} = {ast.unparse(renamed)}", s)]
+        if is_array and getattr(s, "in_place", False):
+            return [*self._statements(f"{dot}[:] = {tangent or '0.0'}", s), s]
         if is_array and (tangent is None or self.facts.rank(_parsed(tangent, self)) < self.facts.rank(target)):
             filled = f"np.zeros_like({name})" if tangent is None else f"np.full_like({name}, {tangent})"
-            return self._in_place(s, [s, *self._statements(f"{dot} = {filled}", s)])
-        place = dot if isinstance(target, ast.Name) else ast.unparse(barred(_loaded(target), name, dot))
-        return self._in_place(s, [*self._statements(f"{place} = {tangent or '0.0'}", s), s])
-
-    @staticmethod
-    def _in_place(s: ast.Assign, made: list[ast.stmt]) -> list[ast.stmt]:
-        for other in made:
-            if getattr(s, "in_place", False):
-                setattr(other, "in_place", True)
-        return made
+            return [s, *self._statements(f"{dot} = {filled}", s)]
+        place = dot if isinstance(target, ast.Name) else ast.unparse(barred(loaded(target), name, dot))
+        return [*self._statements(f"{place} = {tangent or '0.0'}", s), s]
 
     # -------------------------------------------------------------- expressions
 
@@ -229,17 +226,3 @@ def _parsed(text: str, tangent: _Tangent) -> ast.expr:
         if isinstance(node, ast.Name):
             node.id = names.get(node.id, node.id)
     return tree
-
-
-def _loaded(node: ast.expr) -> ast.expr:
-    node = copy.deepcopy(node)
-    node.ctx = ast.Load()  # type: ignore[attr-defined]
-    return node
-
-
-def _renamed(value: ast.expr, base: str, dot: str) -> ast.expr:
-    value = copy.deepcopy(value)
-    for node in ast.walk(value):
-        if isinstance(node, ast.Name) and node.id == base:
-            node.id = dot
-    return value

@@ -231,6 +231,49 @@ def test_arguments_stay_as_they_are():
     np.testing.assert_allclose(tg.grad(overwriting)(x[::-1]), [6, 8, 12])
 
 
+def adds_to_elements():
+    def f(x):
+        a = x.copy()
+        b = a[:]
+        a += 1.0
+        return np.sum(b * a)
+    return f
+
+
+def binds_again():
+    def f(x):
+        a = x.copy()
+        b = a[:]
+        a = a + 1.0
+        return np.sum(b * a)
+    return f
+
+
+def test_what_is_kept_of_an_assignment_to_elements_does_not_serve_a_name_that_is_bound_again():
+    x = np.array([1.0, 2.0])
+    np.testing.assert_allclose(tg.grad(tg.njit(adds_to_elements()))(x), [4, 6])
+    with pytest.raises(tg.CompileError, match="bound again while b names elements of it"):
+        tg.grad(tg.njit(binds_again()))(x)
+
+
+def test_views_of_what_is_changed_in_place_move_with_it():
+    def f(x):
+        a = x.copy()
+        b = a[1:]
+        for _ in range(2):
+            a *= x
+            a[0] += a[1]
+        return np.sum(b) + a[0]
+
+    x, d, step = np.array([1.5, 2.0, -0.5]), np.array([0.3, -1.0, 0.7]), 1e-6
+    g = tg.njit(f)
+    slope = (f(x + step * d) - f(x - step * d)) / (2 * step)
+    assert tg.jvp(g, (x,), (d,))[1] == pytest.approx(slope, rel=1e-8)
+    assert tg.grad(g)(x) @ d == pytest.approx(slope, rel=1e-8)
+    near = [tg.grad(g)(x + e * d) for e in (step, -step)]
+    np.testing.assert_allclose(tg.hessian(g)(x) @ d, (near[0] - near[1]) / (2 * step), rtol=1e-7)
+
+
 def test_tensors_stay_as_they_are():
     def overwriting(x, scale):
         for i in range(1, len(x)):
