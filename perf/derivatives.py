@@ -103,10 +103,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="to try the script: two short repeats, smaller works")
     arguments = parser.parse_args()
     arguments.without = []
-    chosen = [work for work in works.WORKS if not arguments.only or any(text in work for text in arguments.only)]
-    if not chosen:
-        parser.error(f"--only {' '.join(arguments.only)}: no work's name contains that; there are "
-                     f"{'; '.join(works.WORKS)}")
+    chosen = report.chosen(parser, arguments.only, works.WORKS)
     if arguments.quick:
         arguments.repeats, arguments.seconds = 2, 0.01
     report.set_threads(arguments.threads)

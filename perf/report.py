@@ -10,7 +10,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,15 @@ def set_threads(count: int) -> None:
     """Threads of BLAS and OpenMP; has to come before NumPy is imported."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(count)
+
+
+def chosen(parser: argparse.ArgumentParser, only: Sequence[str] | None, names: Iterable[str]) -> list[str]:
+    """The works whose names contain one of the texts of ``--only``; ends with what there is if that is none."""
+    names = list(names)
+    found = [name for name in names if not only or any(text in name for text in only)]
+    if not found:
+        parser.error(f"--only {' '.join(only or ())}: no work's name contains that; there are {'; '.join(names)}")
+    return found
 
 
 class Progress:

@@ -18,8 +18,9 @@ from ..tape.state import no_grad
 from ..tape.tape import Tape
 from ..tensor.tensor import Tensor
 from ..transforms.graph import contributions
+from ..transforms.placing import numbers
 from ..transforms.reading import steps_to
-from ..transforms.steps import Step, elements_of, offset_of, variable_of
+from ..transforms.steps import Step, variable_of, variable_of_node
 from .notation import code, expression_of, mathematics, number, rule_of
 from .replay import compiled_contribution
 from .watching import Run
@@ -191,10 +192,7 @@ class Edge:
     def placed(self, c: np.ndarray) -> np.ndarray:
         """A contribution of the operand's shape at its place in the source."""
         whole = np.zeros(self.source.value.size, self.source.value.dtype)
-        places = self.offset + sum((np.arange(n).reshape(-1, *(1,) * (len(c.shape) - d - 1)) * s
-                                    for d, (n, s) in enumerate(zip(c.shape, self.strides))),
-                                   np.zeros(c.shape, np.int64))
-        np.add.at(whole, places.ravel(), c.ravel())
+        np.add.at(whole, numbers(self.offset, c.shape, self.strides).ravel(), c.ravel())
         return whole.reshape(self.source.value.shape)
 
 
@@ -310,7 +308,6 @@ class Graph:
             node = self._leaf(y.node)
         if isinstance(y.node, Leaf) and node.adjoint is None:
             node.adjoint = np.ones(node.shape, node.value.dtype)
-        self.is_part = elements_of(y) != y.size or offset_of(y) != 0
         return node
 
     def _name_ops(self) -> None:
@@ -371,11 +368,6 @@ def _seen_as(edge: Edge) -> None:
     if not edge.part and source.op is not None and len(shape) < source.value.ndim:
         source.value = source.value.reshape(shape)
         source.adjoint = None if source.adjoint is None else source.adjoint.reshape(shape)
-
-
-def variable_of_node(node: Any) -> Any:
-    """As `variable_of`, of a leaf or of a node of a tape."""
-    return node if isinstance(node, Leaf) else (id(node.tape), node.variable)
 
 
 def _single(t: Tensor) -> str:

@@ -11,6 +11,7 @@ from .graph import Graph, Node
 from .limits import EXPLODING, FLAT, SATURATED, VANISHING
 from .notation import number
 from .quantity import norm
+from .tables import Listed, aligned
 
 _RECTIFIERS = {"relu", "relu_mask"}
 #: by op, the slope from the output, over the greatest slope
@@ -69,7 +70,7 @@ class LayerErrors:
     flags: list[str] = field(default_factory=list)
 
 
-class LocalErrors(Sequence[LayerErrors]):
+class LocalErrors(Listed[LayerErrors]):
     """The figures of all layers, from the first to the last, and the births of NaN and infinity.
 
     Attributes
@@ -78,31 +79,19 @@ class LocalErrors(Sequence[LayerErrors]):
     """
 
     def __init__(self, layers: Sequence[LayerErrors], births: Sequence[Birth]) -> None:
-        self._layers, self.births = tuple(layers), list(births)
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __getitem__(self, k: int) -> LayerErrors:  # type: ignore[override]
-        return self._layers[k]
-
-    def __iter__(self) -> Iterator[LayerErrors]:
-        return iter(self._layers)
+        super().__init__(layers)
+        self.births = list(births)
 
     def rows(self) -> list[list[str]]:
         """Cells of the table, with its head."""
         head = ["layer", "output", "|value|", "|adjoint|", "|weights|", "|gradient|", "update/weights", "flags"]
         body = [[e.layer, e.node.name, number(e.value), number(e.adjoint), *(
             "-" if v is None else number(v) for v in (e.weight, e.gradient, e.update)),
-            "; ".join(e.flags)] for e in self._layers]
+            "; ".join(e.flags)] for e in self._entries]
         return [head, *body]
 
     def __str__(self) -> str:
-        from .tables import aligned
-
         return "\n".join([aligned(self.rows()), *map(str, self.births)])
-
-    __repr__ = __str__
 
 
 def local_errors(graph: Graph, rate: float | None) -> LocalErrors:

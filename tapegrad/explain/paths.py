@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..errors import ArgumentError
 from .graph import Edge, Graph, Node
 from .notation import number
 from .quantity import short
+from .tables import Listed
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Path:
         return f"{route}:  Jacobians {shapes} = {short(self.contribution)}"
 
 
-class Paths(Sequence[Path]):
+class Paths(Listed[Path]):
     """All paths between two nodes.
 
     Attributes
@@ -60,31 +61,21 @@ class Paths(Sequence[Path]):
     """
 
     def __init__(self, output: Node, source: Node, paths: Sequence[Path]) -> None:
-        self.output, self.input, self._paths = output, source, tuple(paths)
+        super().__init__(paths)
+        self.output, self.input = output, source
         zero = np.zeros(source.shape, source.value.dtype)
         self.total: np.ndarray = sum((path.contribution for path in paths), zero)
 
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, k: int) -> Path:  # type: ignore[override]
-        return self._paths[k]
-
-    def __iter__(self) -> Iterator[Path]:
-        return iter(self._paths)
-
     def __str__(self) -> str:
         what = f"d{self.output.name}/d{self.input.name}"
-        if not self._paths:
+        if not self._entries:
             return f"{what} = 0: no path leads from {self.input.name} to {self.output.name}"
-        lines = [str(path) for path in self._paths]
-        if all(d is not None for path in self._paths for d in path.derivatives):
+        lines = [str(path) for path in self._entries]
+        if all(d is not None for path in self._entries for d in path.derivatives):
             products = " + ".join("*".join(_factor(d) for d in path.derivatives if d is not None) or "1"
-                                  for path in self._paths)
+                                  for path in self._entries)
             return "\n".join([*lines, f"{what} = {products} = {short(self.total)}"])
         return "\n".join([*lines, f"{what}: sum of {len(lines)} = {short(self.total)}"])
-
-    __repr__ = __str__
 
 
 def _factor(d: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .graph import Graph, Node
+from .tables import Listed, aligned
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Kept:
     nbytes: int
 
 
-class Stored(Sequence[Kept]):
+class Stored(Listed[Kept]):
     """Everything that is kept.
 
     Attributes
@@ -42,23 +43,14 @@ class Stored(Sequence[Kept]):
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._kept = list(kept_values(graph, frozenset()))
-        self.nbytes = _bytes(self._kept)
+        super().__init__(kept_values(graph, frozenset()))
+        self.nbytes = _bytes(self._entries)
         self.released = _released(graph, self.nbytes)
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitem__(self, k: int) -> Kept:  # type: ignore[override]
-        return self._kept[k]
-
-    def __iter__(self) -> Iterator[Kept]:
-        return iter(self._kept)
 
     def rows(self) -> list[list[str]]:
         """Cells of the table, with its head."""
         rows = [["instruction", "keeps", "bytes", "because it is read by"]]
-        for kept in self._kept:
+        for kept in self._entries:
             names = {edge.operand: edge.name for edge in kept.by.edges}
             readers = ", ".join(dict.fromkeys([f"the adjoint of {names.get(letter, letter)}"
                                                for letter in kept.read_for]))
@@ -67,13 +59,9 @@ class Stored(Sequence[Kept]):
         return rows
 
     def __str__(self) -> str:
-        from .tables import aligned
-
         lines = [aligned(self.rows(), right=(2,)), f"{self.nbytes:,} bytes in all, each value counted once"]
         lines += [f"frozen up to {layer}: {released:,} bytes fewer" for layer, released in self.released.items()]
         return "\n".join(lines)
-
-    __repr__ = __str__
 
 
 def kept_values(graph: Graph, frozen: frozenset[int]) -> Iterator[Kept]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar, overload
+
+Entry = TypeVar("Entry")
 
 #: characters of a cell
 _WIDEST = 72
@@ -24,3 +27,27 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 
 def _shortened(cell: str) -> str:
     return cell if len(cell) <= _WIDEST else cell[:_WIDEST - 3] + "..."
+
+
+class Listed(Sequence[Entry], Generic[Entry]):
+    """Entries that print as a text of their own."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries = tuple(entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, k: int) -> Entry: ...
+    @overload
+    def __getitem__(self, k: slice) -> Sequence[Entry]: ...
+
+    def __getitem__(self, k: int | slice) -> Entry | Sequence[Entry]:
+        return self._entries[k]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def __repr__(self) -> str:
+        return str(self)

@@ -36,12 +36,10 @@ class Adjoint:
     kinds : mapping of str to Kind
     wanted : set of str
         Parameters that are differentiated by.
-    outputs : list of str
-        Variables whose adjoints are given: what is returned, or parameters that are written to.
     """
 
-    def __init__(self, normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], outputs: Sequence[str]) -> None:
-        self.normal, self.kinds, self.outputs = normal, kinds, list(outputs)
+    def __init__(self, normal: Normal, kinds: Mapping[str, Kind], wanted: set[str]) -> None:
+        self.normal, self.kinds, self.outputs = normal, kinds, normal.outputs
         self.facts = Analysis(normal, kinds, wanted)
         self.wanted = [p for p in normal.parameters if p in wanted]
         taken = set(kinds) | set(normal.constants) | normal._taken
@@ -87,26 +85,22 @@ class Adjoint:
         head = [f"def {name}({', '.join(arguments)}):", *(f"    {line}" for line in begin)]
         body, back = ([f"    {line}" for line in sweep.lines] for sweep in (self.forward, self.reverse))
         middle = [f"    if top > floats.size or bottom > integers.size:\n        return {self._results(False)}"]
-        kept = [f"    {o}_kept = {o}{'.copy()' * self.kinds[o].is_array}" for o in self._returned()]
+        kept = [f"    {o}_kept = {o}{'.copy()' * self.kinds[o].is_array}" for o in self.outputs]
         apart = [p for p in self.wanted if self.kinds[p].is_array and self.facts.is_written(p)]
         added = [f"    {p}_given += {self.bar[p]}" for p in apart]  # what others contribute is not of the last contents
         return [*head, "    # forward sweep", *body, *middle, *kept, "    # reverse sweep", *back, *added,
                 f"    return {self._results(True)}"]
 
     def _results(self, done: bool) -> str:
-        values = [f"{o}{'_kept' * done}" for o in self._returned()]
+        values = [f"{o}{'_kept' * done}" for o in self.outputs]
         scalars = [self.bar[p] if done else "0.0" for p in self.wanted if not self.kinds[p].is_array]
         return f"({', '.join(['top', 'bottom', *values, *scalars])})"
-
-    def _returned(self) -> list[str]:
-        return [o for o in self.outputs if o not in self.normal.parameters]
 
     def _first(self) -> list[str]:
         """Copies of parameters that are written to; values for what may be pushed before it is assigned."""
         found = []
         for name in self.normal.parameters:
-            if self.kinds.get(name) and self.kinds[name].is_array and any(
-                    self.facts.root(w) == self.facts.root(name) for w in (*self.facts.writes, *self._rebound())):
+            if self.facts.is_array(name) and self.facts.is_written(name):
                 found.append(f"{name} = {name}.copy()")
         for name, kind in self.kinds.items():
             if not kind.is_array and not kind.is_tuple and name not in self.normal.parameters and (
@@ -114,19 +108,15 @@ class Adjoint:
                 found.append(f"{name} = {'0.0' if kind.is_float else 'False' if kind.dtype == 'bool' else '0'}")
         return found
 
-    def _rebound(self) -> set[str]:
-        return {name for name, places in self.facts.places.items()
-                if self.facts.is_array(name) and len(places) + (name in self.normal.parameters) > 1}
 
-
-def derive_adjoint(normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], outputs: Sequence[str],
-                   name: str) -> str:
-    """Source of the adjoint: ``name(*parameters, *seeds, *adjoints, floats, integers)``.
+def derive_adjoint(normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], name: str) -> tuple[str, list[int]]:
+    """Source of ``name(*parameters, *seeds, *adjoints, floats, integers)``, and which parameters are written to.
 
     Adjoints of arrays are accumulated into; those of scalars are returned, behind the lengths of the tapes and the
     results.
     """
-    return "\n".join(Adjoint(normal, kinds, wanted, outputs).lines(name)) + "\n"
+    adjoint = Adjoint(normal, kinds, wanted)
+    return "\n".join(adjoint.lines(name)) + "\n", adjoint.facts.written_arguments()
 
 
 class _Block:

@@ -27,6 +27,7 @@ from .reads import (
 
 __all__ = ["Analysis", "Place"]
 
+
 class Place:
     """An assignment: its statement, the block that it is in, and where there."""
 
@@ -124,20 +125,20 @@ class Analysis:
                                           or len(self.binds(other)) < len(self.places[other]))
             for other in self.places if self.is_array(other))
 
+    def written_arguments(self) -> list[int]:
+        """Numbers of the parameters whose elements are assigned."""
+        return [k for k, p in enumerate(self.normal.parameters) if self.is_array(p) and self.is_written(p)]
+
     def _copy_what_is_moved(self) -> None:
         """Copy where an array gets another name and loses its own: the copy may go into memory that is there."""
         edges = [(name, base_of_view(p.value), p) for name, places in self.places.items() for p in places
                  if self.is_array(name) and self.is_view(p.value)]
         for name, _, p in edges:
             value = p.value
-            if not isinstance(value, ast.Name):
-                if self.is_late_result(name):
-                    p.statement.value = copy_of(value)
-                continue
             if self.is_late_result(name):
                 p.statement.value = copy_of(value)
                 continue
-            if len(self.places[name]) + (name in self.normal.parameters) < 2:
+            if not isinstance(value, ast.Name) or len(self.places[name]) + (name in self.normal.parameters) < 2:
                 continue
             joined, before = {value.id}, 0
             while len(joined) != before:

@@ -18,7 +18,6 @@ from ..engine.language import enabled
 from ..errors import CompileError, TapeMemoryError
 from . import helpers
 from .adjoint import derive_adjoint
-from .analysis import Analysis
 from .kinds import Kind, definition_of, infer
 from .normal import Normal
 from .stored import CompiledFiles, key_of, recall, remember
@@ -81,8 +80,6 @@ class Derived:
     types : tuple of numba types
     wanted : tuple of str
         Parameters to differentiate by.
-    outputs : sequence of str, optional
-        Parameters that are written to, in place of what is returned.
 
     Attributes
     ----------
@@ -93,28 +90,25 @@ class Derived:
     """
 
     def __init__(self, normal: Normal, types: tuple[Any, ...], wanted: Sequence[str],
-                 outputs: Sequence[str] | None = None, limit: int = 1 << 33) -> None:
+                 limit: int = 1 << 33) -> None:
         self.normal, self.wanted, self.limit = normal, tuple(wanted), limit
-        self.outputs = list(normal.outputs if outputs is None else outputs)
+        self.outputs = normal.outputs
         self.name = f"{normal.source.function.__name__}_adjoint"
-        key = key_of(normal.constants, primal_source(normal, self.name), list(map(str, types)), self.wanted,
-                     self.outputs)
+        key = key_of(normal.constants, primal_source(normal, self.name), list(map(str, types)), self.wanted)
         found = None if key is None else recall(key)
         self.kinds: dict[str, Kind]
         if found is None:
             self.kinds = infer(normal, types)
-            self.source = derive_adjoint(normal, self.kinds, set(wanted), self.outputs, self.name)
+            self.source, self._written = derive_adjoint(normal, self.kinds, set(wanted), self.name)
             if key is not None:
-                remember(key, (self.kinds, self.source))
+                remember(key, (self.kinds, self.source, self._written))
         else:
-            self.kinds, self.source = found
+            self.kinds, self.source, self._written = found
         self.function = compiled_source(self.source, self.name, normal.constants, key)
         self._floats, self._integers = _FIRST, _FIRST
         self._places = [normal.parameters.index(p) if self.kinds[p].is_array else None for p in self.wanted]
-        self._results = sum(o not in normal.parameters for o in self.outputs)
+        self._results = len(self.outputs)
         self._tapes: list[tuple[np.ndarray, np.ndarray]] = []  # that no thread uses now
-        facts = Analysis(normal, self.kinds, set(wanted))
-        self._written = [k for k, p in enumerate(normal.parameters) if facts.is_array(p) and facts.is_written(p)]
 
     def run(self, args: Sequence[Any], seeds: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Results of the function, and its adjoints by the wanted parameters, given those of the outputs."""

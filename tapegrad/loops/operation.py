@@ -54,9 +54,8 @@ class Operation:
                            types.Array(of if is_float else types.int64, ndim, "C") for is_float, ndim in kinds)
         self.kinds: dict[str, Kind] = infer(normal, self.types)
         self.outputs = [self.kinds[o] for o in normal.outputs]
-        facts = Analysis(normal, self.kinds, set())
         #: numbers of the arguments that the function writes to
-        self.written = [k for k, p in enumerate(normal.parameters) if facts.is_array(p) and facts.is_written(p)]
+        self.written = Analysis(normal, self.kinds, set()).written_arguments()
         self._dtype = dtype
         self._ops: dict[Any, CustomOp] = {}
         self._tangents: dict[int, Operation] = {}

@@ -174,7 +174,11 @@ class Step:
 
 def variable_of(t: Tensor) -> Any:
     """What tells the variable of a tensor from every other: a leaf, or a number on a tape or in a recording."""
-    node = t.node
+    return variable_of_node(t.node)
+
+
+def variable_of_node(node: Any) -> Any:
+    """As `variable_of`, of what a tensor holds of its tape."""
     return node if node is None or isinstance(node, Leaf) else (id(node.tape), node.variable)
 
 

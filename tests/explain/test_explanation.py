@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tapegrad as tg
@@ -164,6 +164,7 @@ def run(steps, x, y):
     return tg.sum(made[-1]) + 0.1 * tg.sum(x) + 0.1 * tg.sum(y)
 
 
+@settings(deadline=None)
 @given(programs())
 def test_contributions_add_up_to_the_adjoint_that_the_compiled_walk_gives(program):
     first, second, steps = program
