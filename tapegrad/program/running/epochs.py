@@ -16,7 +16,7 @@ import numpy as np
 from ...engine.random import generator, permutation
 from ...engine.storage import address_of
 from ...engine.writers import Writing
-from ...errors import ArgumentError, ShapeError
+from ...errors import ArgumentError, IndexRangeError, ShapeError
 from . import loop
 from .progress import NoBar, progress_bar
 from .protocols import Monitoring, Training
@@ -93,8 +93,8 @@ class Ran(NamedTuple):
     lr: np.ndarray
 
 
-def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: int, shuffle: bool,
-               seed: int | None, drop_last: bool, progress: bool,
+def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: int,
+               shuffle: bool | Callable[[int], Any], seed: int | None, drop_last: bool, progress: bool,
                callback: Callable[[int, History], Any] | None, monitor: Monitoring | None = None) -> History:
     """`TrainStep.run`."""
     source = source_of(given, train.optimizer.dtype, seed)
@@ -117,7 +117,9 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
     order = np.arange(n, dtype=np.int64)
     with progress_bar(progress, epochs * (full + (rest > 0))) as bar:
         for epoch in range(epochs):
-            if shuffle:
+            if callable(shuffle):
+                order = order_given(shuffle(epoch), n)
+            elif shuffle:
                 order = permutation(rng, n)
             parts = [Batches(order[:full * batch_size], batch_size, full)] if full else []
             if rest:
@@ -250,6 +252,17 @@ def _observe(monitor: Monitoring, step: Any, arrays: Sequence[np.ndarray], losse
         row[loop.INDEX] = row[loop.LOSSES] = 0
         step.prepare()
     monitor.end(step, float(losses[at]))
+
+
+def order_given(order: Any, n: int) -> np.ndarray:
+    """The order of an epoch's rows as a user's function gives it; the compiled loop does not check it again."""
+    rows = np.asarray(order)
+    if rows.shape != (n,) or rows.dtype.kind not in "iu":
+        raise ShapeError(f"shuffle: the function must give the numbers of {n} rows, int64 [{n}]; it gave "
+                         f"{rows.dtype} {list(rows.shape)}")
+    if rows.min() < 0 or rows.max() >= n:
+        raise IndexRangeError(f"shuffle: the function gave row {rows.min() if rows.min() < 0 else rows.max()} of {n}")
+    return np.ascontiguousarray(rows, np.int64)
 
 
 def check_divides(accumulate: int, rows: int, what: str) -> None:

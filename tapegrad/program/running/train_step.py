@@ -175,8 +175,8 @@ class TrainStep:
 
     # -------------------------------------------------------------- epochs
 
-    def run(self, *arrays: Any, batch_size: int, epochs: int = 1, shuffle: bool = True, seed: int | None = None,
-            drop_last: bool = False, progress: bool = False,
+    def run(self, *arrays: Any, batch_size: int, epochs: int = 1, shuffle: bool | Callable[[int], Any] = True,
+            seed: int | None = None, drop_last: bool = False, progress: bool = False,
             callback: Callable[[int, History], Any] | None = None, monitor: Any = None) -> History:
         """Train for some epochs over the rows of arrays (axis 0) or of a dataset.
 
@@ -188,8 +188,9 @@ class TrainStep:
             another dtype, converted a few batches at a time; so are those of a dataset, on a thread of their own.
         batch_size : int
         epochs : int, default 1
-        shuffle : bool, default True
-            A new order every epoch.
+        shuffle : bool or callable, default True
+            A new order every epoch; or a function of the epoch's number that gives the order: as many row numbers as
+            there are rows, of which some may repeat.
         seed : int, optional
             Of the order and of what a dataset draws; by default drawn from `manual_seed`'s stream.
         drop_last : bool, default False

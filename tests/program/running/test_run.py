@@ -98,6 +98,19 @@ def test_rows_of_several_inputs_stay_together():
     np.testing.assert_array_equal(history.loss, np.zeros(8))
 
 
+def test_a_function_gives_the_order_of_each_epoch():
+    orders = [[9, 8, 7, 6, 5, 4, 3, 2, 1, 0], [0, 0, 0, 0, 1, 1, 1, 1, 9, 9]]
+    history = row_reader().run(ROWS, batch_size=4, epochs=2, shuffle=orders.__getitem__)
+    assert history.loss.tolist() == [30.0, 14.0, 1.0, 0.0, 4.0, 18.0]
+
+
+@pytest.mark.parametrize("order, error", [(range(9), ValueError), (np.arange(10.0), ValueError),
+                                          (range(1, 11), IndexError), (range(-1, 9), IndexError)])
+def test_an_order_that_no_loop_can_follow_is_refused(order, error):
+    with pytest.raises(error, match="shuffle"):
+        row_reader().run(ROWS, batch_size=4, shuffle=lambda epoch: order)
+
+
 # ------------------------------------------------------------------
 # the same numbers as single steps
 
