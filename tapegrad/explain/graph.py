@@ -293,12 +293,14 @@ class Graph:
             if isinstance(key, str):
                 node.numbers_read[step.name(j)] = key
                 continue
-            source, t = self._nodes[key], step.tensor(j).detach()
-            offset = step.operands[j][2] if source.kind != "constant" else 0
-            strides = step.kinds[j][2] if source.kind != "constant" else contiguous_strides(t.shape)
-            part = part_of(source.value.shape, offset, t.shape, strides)
-            node.edges.append(Edge(source, node, j, step.name(j), part, step.operands[j][3],
-                                   np.array(t.numpy(), copy=True), tape, offset, strides))
+            source, (shape, _, strides), offset = self._nodes[key], step.kinds[j], step.operands[j][2]
+            if source.kind == "constant":
+                offset, strides = 0, contiguous_strides(shape)
+            part = part_of(source.value.shape, offset, shape, strides)
+            is_whole = not part and shape == source.value.shape
+            value = source.value if is_whole else np.array(step.tensor(j).detach().numpy(), copy=True)
+            node.edges.append(Edge(source, node, j, step.name(j), part, step.operands[j][3], value, tape, offset,
+                                   strides))
 
     def _output(self, y: Tensor) -> Node:
         if y.node is None:
@@ -331,12 +333,18 @@ class Graph:
     # -------------------------------------------------------------- derivatives
 
     def differentiate(self) -> None:
-        """Compute the local derivatives of scalars by scalars."""
+        """Compute the local derivatives of scalars by scalars, those of one formula all at once."""
+        alike: dict[Any, list[Edge]] = {}
         for node in self.ops:
             if node.is_scalar:
                 for edge in node.edges:
                     if edge.wanted and edge.value.size == 1:
-                        edge.derivative = float(edge.contribution(np.ones(node.shape)).ravel()[0])
+                        alike.setdefault(_formula_of(edge), []).append(edge)
+        for edge in alike.pop(None, ()):
+            edge.derivative = float(edge.contribution(np.ones(edge.target.shape)).ravel()[0])
+        for edges in alike.values():
+            for edge, slope in zip(edges, _slopes(edges)):
+                edge.derivative = slope
 
     def node_of(self, t: Tensor) -> Node | None:
         """The node of a tensor."""
@@ -360,6 +368,32 @@ class Graph:
             if edge.wanted:
                 found[edge.source.id].append(edge)
         return found
+
+
+def _formula_of(edge: Edge) -> Any:
+    """What is equal for edges of scalars whose derivative is one formula of numbers; None where it is not a formula."""
+    step = edge.target.step
+    assert step is not None
+    if not isinstance(step.op.composition.get(edge.operand), str) or step.op.pull or step.op.formula or step.rule:
+        return None
+    return step.op, edge.number, step.attributes, tuple(dtype for _, dtype, _ in step.kinds)
+
+
+def _slopes(edges: Sequence[Edge]) -> list[float]:
+    """The local derivatives of instructions of one formula: that of an instruction of vectors."""
+    step, j = edges[0].target.step, edges[0].number
+    assert step is not None
+    shape = (len(edges),)
+
+    def operand(k: int) -> Tensor:
+        numbers = [edge.target.step.tensor(k).detach().numpy().ravel()[0] for edge in edges]  # type: ignore[union-attr]
+        return Tensor(np.array(numbers, step.kinds[k][1]))
+
+    vectors = Step(step.op, step.attributes, step.operands, [(shape, dtype, (1,)) for _, dtype, _ in step.kinds], "",
+                   operand)
+    with no_grad():
+        found = dict(contributions(vectors, Tensor(np.ones(shape, step.kinds[0][1])), [j]))
+    return found[j].numpy().tolist() if j in found else [0.0] * len(edges)
 
 
 def _seen_as(edge: Edge) -> None:

@@ -182,6 +182,20 @@ def test_contributions_add_up_to_the_adjoint_that_the_compiled_walk_gives(progra
         np.testing.assert_allclose(e.paths(input=name, limit=10**6).total, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_instructions_of_one_op_have_each_its_own_slope(dtype):
+    numbers = [0.0, -0.0, 2.0, -3.0, 1e30, np.inf, np.nan]
+    e = tg.explain(lambda x: tg.stack([tg.tanh(a * b) + tg.exp(a) * 3.0 - b * 5.0 for a in x for b in x]).sum(),
+                   np.array(numbers, dtype))
+    rules = {"tanh": lambda edge: 1.0 - edge.target.value ** 2, "exp": lambda edge: edge.target.value,
+             "scale_shift": lambda edge: np.float64(edge.target.step.p)}
+    edges = [edge for node in e.nodes for edge in node.edges if edge.target.op.name in rules]
+    assert len(edges) > 100
+    with np.errstate(all="ignore"):
+        for edge in edges:
+            np.testing.assert_allclose(edge.derivative, rules[edge.target.op.name](edge).item(), rtol=1e-5)
+
+
 def test_too_many_paths_are_counted_and_refused():
     def doubling(x):
         for _ in range(40):
