@@ -187,10 +187,9 @@ def test_instructions_of_one_op_have_each_its_own_slope(dtype):
     numbers = [0.0, -0.0, 2.0, -3.0, 1e30, np.inf, np.nan]
     e = tg.explain(lambda x: tg.stack([tg.tanh(a * b) + tg.exp(a) * 3.0 - b * 5.0 for a in x for b in x]).sum(),
                    np.array(numbers, dtype))
-    rules = {"tanh": lambda edge: 1.0 - edge.target.value ** 2, "exp": lambda edge: edge.target.value,
-             "scale_shift": lambda edge: np.float64(edge.target.step.p)}
+    rules = {"tanh": lambda edge: 1.0 - edge.target.value ** 2, "exp": lambda edge: edge.target.value}
     edges = [edge for node in e.nodes for edge in node.edges if edge.target.op.name in rules]
-    assert len(edges) > 100
+    assert len(edges) == 2 * len(numbers) ** 2
     with np.errstate(all="ignore"):
         for edge in edges:
             np.testing.assert_allclose(edge.derivative, rules[edge.target.op.name](edge).item(), rtol=1e-5)
