@@ -192,7 +192,7 @@ def test_instructions_of_one_op_have_each_its_own_slope(dtype):
     assert len(edges) == 2 * len(numbers) ** 2
     with np.errstate(all="ignore"):
         for edge in edges:
-            np.testing.assert_allclose(edge.derivative, rules[edge.target.op.name](edge).item(), rtol=1e-5)
+            np.testing.assert_allclose(edge.derivative, rules[edge.target.op.name](edge).item(), rtol=1e-6, atol=1e-6)
 
 
 def test_too_many_paths_are_counted_and_refused():
