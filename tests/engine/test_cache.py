@@ -18,8 +18,6 @@ import pytest
 
 import tapegrad
 
-pytestmark = pytest.mark.machine
-
 X = [0.5, -1.25, 2.0]
 
 PROGRAM = """
@@ -41,8 +39,8 @@ print(json.dumps({
 }))
 """
 
-pytestmark = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"),
-                                reason="nothing is compiled with the JIT disabled")
+pytestmark = [pytest.mark.machine, pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"),
+                                                      reason="nothing is compiled with the JIT disabled")]
 
 
 def copy_of_package(folder):

@@ -12,7 +12,8 @@ import pytest
 import tapegrad
 from tapegrad.engine.language import enabled
 
-pytestmark = pytest.mark.skipif(not enabled(), reason="nothing is compiled with the JIT disabled")
+pytestmark = [pytest.mark.machine,
+              pytest.mark.skipif(not enabled(), reason="nothing is compiled with the JIT disabled")]
 
 PROGRAM = """
 import json, math, warnings
