@@ -1,9 +1,11 @@
-"""Tables in plain text."""
+"""Tables of explanations, and lists that print as such."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar, overload
+
+from ..tape import tables
 
 Entry = TypeVar("Entry")
 
@@ -11,18 +13,9 @@ Entry = TypeVar("Entry")
 _WIDEST = 72
 
 
-def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Rows in columns, two spaces apart; those of the numbers `right` are aligned to the right.
-
-    >>> print(aligned([["n", "value"], ["q", "3"]], right=(1,)))
-    n  value
-    q      3
-    """
-    rows = [[_shortened(cell) for cell in row] for row in rows]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = ("  ".join(cell.rjust(w) if k in right else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths)))
-             for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+    """As `tape.tables.aligned`, with long cells cut short."""
+    return tables.aligned([[_shortened(cell) for cell in row] for row in rows], right)
 
 
 def _shortened(cell: str) -> str:

@@ -8,6 +8,7 @@ from ..engine.storage import array_at
 from ..engine.walks import walk
 from ..ops.table import OPS
 from .instructions import Instructions
+from .tables import aligned
 
 _LETTER = {"float32": "f32", "float64": "f64", "int64": "i64", "bool": "bool", "uint8": "u8"}
 
@@ -52,5 +53,4 @@ def listing(tape: Instructions) -> str:
         rows.append((str(n), op.name, names[0], " ".join(names[1:]), saves, where[2] if where else ""))
     if not any(row[5] for row in rows[1:]):
         rows = [row[:5] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+    return aligned(rows)

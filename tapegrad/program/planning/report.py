@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...engine.locks import computed_once
+from ...tape.tables import aligned
 
 #: kinds of buffers in the arena, in the order of the picture
 KINDS = ("data", "kept", "temporary", "recomputed", "adjoint")
@@ -76,11 +77,9 @@ class Rows:
 
     def __str__(self) -> str:
         text = [self.columns] + [tuple(f"{c:,}" if isinstance(c, int) else str(c) for c in row) for row in self.cells]
-        widths = [max(len(row[k]) for row in text) for k in range(len(self.columns))]
-        right = [bool(self.cells) and all(isinstance(row[k], int) for row in self.cells)
-                 for k in range(len(self.columns))]
-        return "\n".join("  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right))
-                         .rstrip() for row in text)
+        numbers = [k for k in range(len(self.columns)) if self.cells and all(isinstance(row[k], int)
+                                                                             for row in self.cells)]
+        return aligned(text, right=numbers)
 
 
 @dataclass(frozen=True)
