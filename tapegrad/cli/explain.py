@@ -169,7 +169,7 @@ def _row_of(request: Request, sample: int, epochs: int | None, lr: float | None)
     problem = request.problem()
     if sample >= len(problem.inputs):
         raise DataError(f"--sample {sample}: there are {len(problem.inputs)} rows of training data, from 0 on")
-    run = Run(problem, request.settings(lr, epochs))
+    run = Run(problem, request.settings(problem, lr, epochs, members=1))
     run.train(progress=True)
     module, dtype = run.module.eval(), np.dtype(run.settings.dtype)
     is_classes = problem.target.task == "classification"

@@ -16,9 +16,10 @@ from .network import ACTIVATIONS
 from .settings import DTYPES, OPTIMIZERS, parse_hidden
 
 __all__ = [
-    "Activation", "BatchSize", "Categorical", "Data", "Decimal", "Delimiter", "Drop", "Dropout", "Dtype", "Epochs",
-    "Freeze", "Header", "Hidden", "LearningRate", "Missing", "OptimizerName", "Seed", "TargetColumn", "TaskName",
-    "ValFraction", "WeightDecay", "check_writable", "one_of",
+    "Activation", "BatchSize", "Categorical", "ClassWeight", "Data", "Decimal", "Delimiter", "Drop", "Dropout", "Dtype",
+    "Epochs", "Folds", "Freeze", "Header", "Hidden", "LearningRate", "Members", "Missing", "OptimizerName", "Patience",
+    "Seed", "TargetColumn", "TaskName", "TestFraction", "Tune", "ValFraction", "WeightDecay",
+    "check_writable", "one_of",
 ]  # fmt: skip
 
 
@@ -105,7 +106,7 @@ Hidden = Annotated[
         callback=_layers,
         metavar="N,N,...",
         help="Units of the hidden layers; none for a linear model.",
-        show_default="128,64; digits 256,128",
+        show_default="64,32; beyond 10,000 rows 128,64; digits 256,128",
     ),
 ]
 Activation = Annotated[
@@ -116,7 +117,12 @@ Activation = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option(parser=_whole(1), metavar="N", help="Passes over the rows.", show_default="60; digits 30"),
+    typer.Option(
+        parser=_whole(1),
+        metavar="N",
+        help="Passes over the rows, at most.",
+        show_default="200; of many rows down to 20; digits 30",
+    ),
 ]
 BatchSize = Annotated[int, typer.Option(parser=_whole(1), metavar="N", help="Rows a step.")]
 LearningRate = Annotated[
@@ -126,7 +132,7 @@ LearningRate = Annotated[
         parser=_number(math.ulp(0.0), math.inf, "a positive number"),
         metavar="RATE",
         help="Learning rate.",
-        show_default="0.001; digits 0.003",
+        show_default="0.002; beyond 10,000 rows 0.001; digits 0.003",
     ),
 ]
 OptimizerName = Annotated[
@@ -164,13 +170,65 @@ Dtype = Annotated[
 Seed = Annotated[
     int, typer.Option(parser=_whole(0), metavar="N", help="Of initial weights, shuffling, dropout and split.")
 ]
+TestFraction = Annotated[
+    float | None,
+    typer.Option(
+        parser=_number(0.0, 1.0, "at least 0 and below 1"),
+        metavar="SHARE",
+        help="Share of the rows held out and measured once, at the end (the digits have their own).",
+        show_default="0.2",
+    ),
+]
 ValFraction = Annotated[
     float | None,
     typer.Option(
         parser=_number(0.0, 1.0, "at least 0 and below 1"),
         metavar="SHARE",
-        help="Share of the rows held out and measured at the end (the digits have their own).",
-        show_default="0.2",
+        help="Share of the other rows by whose loss training stops early; 0: it runs for all epochs.",
+        show_default="0.2; beyond 10,000 rows 0.1; digits 0",
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        parser=_whole(1),
+        metavar="N",
+        help="Stop after N epochs without a lower loss on the validation rows; the best weights are kept.",
+        show_default="a tenth of --epochs, at least 5",
+    ),
+]
+Members = Annotated[
+    int | None,
+    typer.Option(
+        parser=_whole(1),
+        metavar="N",
+        help="Networks trained together, whose mean predicts; each has validation rows of its own.",
+        show_default="5; beyond 10,000 rows, with --hidden or --freeze, and of the digits 1",
+    ),
+]
+ClassWeight = Annotated[
+    str | None,
+    typer.Option(
+        callback=one_of(("balanced",)),
+        metavar="WAY",
+        help="balanced: rare classes weigh as much in the loss as frequent ones.",
+        show_default="none",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        parser=_whole(2),
+        metavar="K",
+        help="Also cross-validate: train K times, each time on other rows, and show mean and spread of the scores.",
+    ),
+]
+Tune = Annotated[
+    int | None,
+    typer.Option(
+        parser=_whole(2),
+        metavar="N",
+        help="Choose width, depth, rate, weight decay and dropout among N random candidates.",
     ),
 ]
 Freeze = Annotated[

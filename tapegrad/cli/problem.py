@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ..data import Features, Table, Target, drop_incomplete, listed, read_table, split_rows
+from ..data import Features, Table, Target, drop_incomplete, fold_rows, listed, read_table, split_rows
 from ..data.target import Task
 from ..datasets import load_digits
 from ..errors import DataError
@@ -32,6 +32,10 @@ class Problem:
         int64, shape (rows,), of a classification; float64, shape (rows, 1), of a regression.
     notes : list of str
         What a user should know about the data.
+    classes : ndarray of int64, shape (rows,), optional
+        Of a classification, of all rows in their order.
+    fit : callable, optional
+        From the indices of training rows and of held-out ones to the problem of that split, preprocessed anew.
     """
 
     title: str
@@ -42,6 +46,22 @@ class Problem:
     held_inputs: np.ndarray
     held_targets: np.ndarray
     notes: list[str] = field(default_factory=list)
+    classes: np.ndarray | None = field(default=None, repr=False)
+    fit: Callable[[np.ndarray, np.ndarray], Problem] | None = field(default=None, repr=False)
+
+    def folds(self, count: int, seed: int) -> Iterator[Problem]:
+        """The problems of a cross-validation, each with other rows held out.
+
+        Raises
+        ------
+        DataError
+            Fewer rows than folds.
+        """
+        if self.fit is None:
+            raise DataError("the rows of these data cannot be split anew")
+        rows = len(self.inputs) + len(self.held_inputs)
+        for training, held in fold_rows(rows, count, seed, self.classes):
+            yield self.fit(training, held)
 
 
 @dataclass(frozen=True)
@@ -53,7 +73,7 @@ class TableOptions:
     target : str, optional
         The column to predict; in an archive the array, ``y`` by default.
     task : {"auto", "classification", "regression"}
-    val_fraction : float, optional
+    test_fraction : float, optional
         The share of rows to hold out, 0.2 by default.
     missing : {"error", "mean", "drop"}
         What to do about missing values.
@@ -65,7 +85,7 @@ class TableOptions:
 
     target: str | None = None
     task: Task | Literal["auto"] = "auto"
-    val_fraction: float | None = None
+    test_fraction: float | None = None
     missing: str = "error"
     categorical: Sequence[str] = ()
     drop: Sequence[str] = ()
@@ -105,9 +125,13 @@ def digits() -> Problem:
     """The handwritten digits that come with the package, with their fixed split."""
     features = Features.unscaled([str(place) for place in range(1, 65)])
     target = Target("digit", "classification", list(range(10)))
-    return Problem(
-        "handwritten digits, 10 classes", features, target, *load_digits("train"), *load_digits("test")
-    )
+    X, y = load_digits()
+
+    def fit(rows: np.ndarray, held: np.ndarray) -> Problem:
+        return Problem("handwritten digits, 10 classes", features, target, X[rows], y[rows], X[held], y[held])
+
+    return Problem("handwritten digits, 10 classes", features, target, *load_digits("train"), *load_digits("test"),
+                   classes=y, fit=fit)  # fmt: skip
 
 
 def from_table(table: Table, options: TableOptions, seed: int) -> Problem:
@@ -131,28 +155,32 @@ def from_table(table: Table, options: TableOptions, seed: int) -> Problem:
             notes.append(f"{gone} of {len(table)} rows have a missing value and are left out")
         table = complete
 
-    target = Target.fit(table, name, options.task)
-    classes = target.encoded(table) if target.task == "classification" else None
-    fraction = 0.2 if options.val_fraction is None else options.val_fraction
-    rows, held = split_rows(len(table), fraction, seed, classes)
-    if target.task == "regression":
-        target = Target.fit(table, name, target.task, rows=rows)
-    features = Features.fit(
-        table,
-        categorical=options.categorical,
-        ignored=list(dict.fromkeys([name, *drop])),
-        rows=rows,
-        fill_missing=fill_missing,
-    )
-    constant = features.constant_columns(table, rows)
-    if len(constant) == features.width:
-        raise DataError(
-            f"{table.source}: every column but the target is constant: there is nothing to learn from"
-        )
-    if constant:
-        notes.append(f"constant in the training rows, and so without effect: {listed(constant)}")
+    labels = Target.fit(table, name, options.task)
+    classes = labels.encoded(table) if labels.task == "classification" else None
 
-    inputs, targets = features.matrix(table, fill_missing=fill_missing), target.encoded(table)
-    kind = f"{target.outputs} classes" if target.task == "classification" else "a value"
-    title = f"{target.name} ({kind}) from {len(features.columns)} columns of {table.source}"
-    return Problem(title, features, target, inputs[rows], targets[rows], inputs[held], targets[held], notes)
+    def fit(rows: np.ndarray, held: np.ndarray) -> Problem:
+        target = labels if classes is not None else Target.fit(table, name, labels.task, rows=rows)
+        features = Features.fit(
+            table,
+            categorical=options.categorical,
+            ignored=list(dict.fromkeys([name, *drop])),
+            rows=rows,
+            fill_missing=fill_missing,
+        )
+        constant = features.constant_columns(table, rows)
+        if len(constant) == features.width:
+            raise DataError(
+                f"{table.source}: every column but the target is constant: there is nothing to learn from"
+            )
+        remarks = [*notes]
+        if constant:
+            remarks.append(f"constant in the training rows, and so without effect: {listed(constant)}")
+        inputs = features.matrix(table, fill_missing=fill_missing)
+        targets = target.encoded(table) if classes is None else classes
+        kind = f"{target.outputs} classes" if classes is not None else "a value"
+        title = f"{target.name} ({kind}) from {len(features.columns)} columns of {table.source}"
+        return Problem(title, features, target, inputs[rows], targets[rows], inputs[held], targets[held], remarks,
+                       classes, fit)  # fmt: skip
+
+    fraction = 0.2 if options.test_fraction is None else options.test_fraction
+    return fit(*split_rows(len(table), fraction, seed, classes, "--test-fraction"))

@@ -46,7 +46,7 @@ def profile(
     if plot is not None:
         options.check_can_plot(plot, "--plot")
     problem = request.problem()
-    run = Run(problem, request.settings(lr=1e-6))
+    run = Run(problem, request.settings(problem, lr=1e-6))
     times = _measure(run)
     report = run.step.memory()
     if plot is not None:
@@ -72,21 +72,18 @@ def profile(
 
 def _measure(run: Run) -> _Times:
     """Train for about a second, then time each instruction on the last batch."""
-    problem, rows = run.problem, run.batch_size
-    dtype = np.dtype(run.settings.dtype)
-    X = problem.inputs.astype(dtype)
-    y = problem.targets.astype(dtype) if problem.target.task == "regression" else problem.targets
-    run.module.train()
-    whole = len(X) // rows * rows
+    rows, given = run.batch_size, run.given
+    run.trained.train()
+    whole = len(given[0]) // rows * rows
     taken: list[float] = []
     began = time.perf_counter()
-    run.step.run(X[:rows], y[:rows], batch_size=rows)  # compiles what is not compiled yet
+    run.step.run(*(a[:rows] for a in given), batch_size=rows)  # compiles what is not compiled yet
     for _ in range(5):
-        history = run.step.run(X[:whole], y[:whole], batch_size=rows, epochs=1, seed=run.settings.seed)
+        history = run.step.run(*(a[:whole] for a in given), batch_size=rows, epochs=1, seed=run.settings.seed)
         taken.append(history.seconds / len(history))
         if time.perf_counter() - began > _SECONDS:
             break
-    return _Times(1e6 * float(np.median(taken)), run.step.profile(X[:rows], y[:rows], seconds=_SECONDS))
+    return _Times(1e6 * float(np.median(taken)), run.step.profile(*(a[:rows] for a in given), seconds=_SECONDS))
 
 
 def _with_percent(rows: Rows) -> Rows:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from typing import Any, cast, get_type_hints
 
+from ..errors import DataError
 from . import options
 from .problem import Problem, TableOptions, load_problem
-from .settings import FOR_DIGITS, Settings, parse_hidden
+from .settings import FOR_DIGITS, Settings, for_table, parse_hidden
 
 __all__ = ["Request", "with_request"]
 
@@ -38,12 +39,12 @@ class Request:
     delimiter: options.Delimiter = None
     decimal: options.Decimal = "."
 
-    def problem(self, val_fraction: float | None = None) -> Problem:
+    def problem(self, test_fraction: float | None = None) -> Problem:
         """The data; raises `DataError` if they cannot be used."""
         table = TableOptions(
             target=self.target,
             task=cast("Any", self.task),
-            val_fraction=val_fraction,
+            test_fraction=test_fraction,
             missing=self.missing,
             categorical=tuple(self.categorical or ()),
             drop=tuple(self.drop or ()),
@@ -53,13 +54,41 @@ class Request:
         )
         return load_problem(self.data, table, self.seed)
 
-    def settings(self, lr: float | None = None, epochs: int | None = None) -> Settings:
-        """How to train; defaults depend on the data."""
-        preset = FOR_DIGITS if self.data is None else Settings()
-        return Settings(
+    def settings(
+        self,
+        problem: Problem,
+        lr: float | None = None,
+        epochs: int | None = None,
+        *,
+        members: int | None = None,
+        val_fraction: float | None = None,
+        patience: int | None = None,
+        class_weight: str | None = None,
+    ) -> Settings:
+        """How to train; defaults depend on the data.
+
+        Raises
+        ------
+        DataError
+            Options that exclude each other, or do not fit the task.
+        """
+        rows = len(problem.inputs)
+        preset = FOR_DIGITS if self.data is None else for_table(rows)
+        frozen = tuple(self.freeze or ())
+        if members is None:
+            members = 1 if self.hidden is not None or frozen else preset.members
+        elif frozen and members > 1:
+            raise DataError("--freeze names layers of one network: leave --members out")
+        if class_weight is not None and problem.target.task != "classification":
+            raise DataError(f"--class-weight is for classes, and {problem.target.name!r} holds values")
+        if val_fraction is None:
+            val_fraction = preset.val_fraction if rows >= _LEAST_ROWS_VALIDATED else 0.0
+        epochs = preset.epochs if epochs is None else epochs
+        return replace(
+            preset,
             hidden=preset.hidden if self.hidden is None else parse_hidden(self.hidden),
             activation=self.activation,
-            epochs=preset.epochs if epochs is None else epochs,
+            epochs=epochs,
             batch_size=self.batch_size,
             lr=preset.lr if lr is None else lr,
             optimizer=self.optimizer,
@@ -67,8 +96,16 @@ class Request:
             dropout=preset.dropout if self.dropout is None else self.dropout,
             dtype=self.dtype,
             seed=self.seed,
-            frozen=tuple(self.freeze or ()),
+            frozen=frozen,
+            members=members,
+            val_fraction=val_fraction,
+            patience=max(epochs // 10, 5) if patience is None else patience,
+            class_weight=class_weight,
         )
+
+
+#: rows below which none are set apart to decide when to stop, unless asked for
+_LEAST_ROWS_VALIDATED = 10
 
 
 def with_request(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table as Report
 
 from ..errors import MissingExtraError
 from . import options
+from .evaluation.comparison import compare
+from .folding import cross_validate
 from .network import SavedModel
+from .outcome import Outcome
 from .request import Request, with_request
-from .training import Result, Run
+from .training import Run
 
 __all__ = ["train"]
 
@@ -25,7 +26,12 @@ def train(
     request: Request,
     epochs: options.Epochs = None,
     lr: options.LearningRate = None,
+    test_fraction: options.TestFraction = None,
     val_fraction: options.ValFraction = None,
+    patience: options.Patience = None,
+    members: options.Members = None,
+    class_weight: options.ClassWeight = None,
+    folds: options.Folds = None,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to put the model (.safetensors).")
     ] = None,
@@ -41,9 +47,12 @@ def train(
         _check_can_save(save)
     if plot is not None:
         options.check_can_plot(plot, "--plot")
-    problem, settings = request.problem(val_fraction), request.settings(lr, epochs)
+    problem = request.problem(test_fraction)
+    settings = request.settings(
+        problem, lr, epochs, members=members, val_fraction=val_fraction, patience=patience, class_weight=class_weight
+    )
     run = Run(problem, settings)
-    run.train(progress=not (quiet or as_json), validate=plot is not None)
+    run.train(progress=not (quiet or as_json))
     if plot is not None and len(run.losses):
         run.history.plot(plot, f"{problem.title}: loss of training")
     if run.diverged:
@@ -57,11 +66,14 @@ def train(
     if save is not None:
         model = SavedModel(run.network, problem.features, problem.target, request.missing == "mean", run.module)
         model.save(save)
-    seconds = time.perf_counter() - start
-    if as_json:
-        typer.echo(json.dumps(_as_json(run, result, seconds, save), allow_nan=False))
-    elif not quiet:
-        _print_report(run, result, seconds, save, plot)
+    if as_json or not quiet:
+        comparison = compare(problem, run.module, settings.dtype, run.weights, settings.seed)
+        validated = None if folds is None or run.interrupted else cross_validate(problem, settings, folds)
+        outcome = Outcome(run, result, comparison, validated, time.perf_counter() - start, save, plot)
+        if as_json:
+            typer.echo(json.dumps(outcome.to_dict(), allow_nan=False))
+        else:
+            outcome.print()
     if run.interrupted:
         raise typer.Exit(130)
 
@@ -74,60 +86,3 @@ def _check_can_save(path: Path) -> None:
             "--save needs the safetensors library: pip install 'tapegrad[cli]'"
         ) from error
     options.check_writable(path, "--save")
-
-
-def _print_report(run: Run, result: Result, seconds: float, saved: Path | None, drawn: Path | None) -> None:
-    console = Console()
-    report = Report(title=run.problem.title, title_justify="left", show_header=False, min_width=48)
-    report.add_column()
-    report.add_column(justify="right")
-    rows = "test" if result.held_out else "training"
-    if "accuracy" in result.score:
-        report.add_row(f"{rows} accuracy", f"[bold]{result.score['accuracy']:.4f}[/bold]")
-    else:
-        report.add_row(f"{rows} error (root mean square)", f"[bold]{result.score['rmse']:.6g}[/bold]")
-        report.add_row(f"{rows} R²", f"{result.score['r2']:.4f}")
-    problem = run.problem
-    report.add_row("rows trained on / held out", f"{len(problem.inputs):,} / {len(problem.held_inputs):,}")
-    trained = "" if result.trained_parameters == result.parameters else f"{result.trained_parameters:,} of "
-    report.add_row("parameters trained", f"{trained}{result.parameters:,}")
-    report.add_row("training steps", f"{result.steps:,}")
-    report.add_row("training steps a second", f"{result.steps_per_second:,.0f}")
-    report.add_row("samples a second", f"{result.samples_per_second:,.0f}")
-    report.add_row("peak planned memory", f"{result.peak_bytes / 2**20:,.2f} MiB")
-    report.add_row("time spent compiling", f"{result.compile_seconds:.2f} s")
-    report.add_row("time in all", f"{seconds:.2f} s")
-    console.print(report)
-    for note in problem.notes:
-        console.print(note, markup=False, highlight=False)
-    if run.interrupted:
-        console.print(f"interrupted after {run.epochs_done} of {run.settings.epochs} epochs", highlight=False)
-    if saved is not None:
-        console.print(f"saved to {saved}", markup=False, highlight=False)
-    if drawn is not None and result.steps:
-        console.print(f"drawn to {drawn}", markup=False, highlight=False)
-
-
-def _as_json(run: Run, result: Result, seconds: float, saved: Path | None) -> dict[str, Any]:
-    target = run.problem.target
-    return {
-        "task": target.task,
-        "target": target.name,
-        "held_out": result.held_out,
-        **{name: value if value == value else None for name, value in result.score.items()},
-        "loss": result.loss if result.loss == result.loss else None,
-        "rows": len(run.problem.inputs),
-        "rows_held_out": len(run.problem.held_inputs),
-        "parameters": result.parameters,
-        "parameters_trained": result.trained_parameters,
-        "epochs": run.epochs_done,
-        "steps": result.steps,
-        "steps_per_second": result.steps_per_second,
-        "samples_per_second": result.samples_per_second,
-        "peak_bytes": result.peak_bytes,
-        "compile_seconds": result.compile_seconds,
-        "seconds": seconds,
-        "interrupted": run.interrupted,
-        "notes": run.problem.notes,
-        "saved": None if saved is None else str(saved),
-    }

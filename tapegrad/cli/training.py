@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .. import History, TrainStep, manual_seed, nn, tensor
+from .. import History, TrainStep, compile, manual_seed, nn, tensor, vmap
+from ..data import split_rows
 from ..engine.kernels import compile_seconds
 from ..nn import functional as F
+from .committee import Committee
+from .evaluation.scores import scores
 from .network import Network, outputs
 from .problem import Problem
 from .settings import Settings, freeze
+from .stopping import Best
 
-__all__ = ["Result", "Run", "measure"]
+__all__ = ["Result", "Run"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Result:
     Attributes
     ----------
     score : dict of str to float
-        On the held-out rows, or on the training rows if there are none: ``accuracy``, or ``rmse`` and ``r2``.
+        On the held-out rows, or on the training rows if there are none; see `scores`.
     held_out : bool
         Whether the score is on held-out rows.
     loss : float
@@ -65,7 +71,7 @@ class Result:
 
 
 class Run:
-    """A network set up for a problem, with its recorded training step.
+    """A network, or several whose mean is taken, set up for a problem, with the recorded training step.
 
     Parameters
     ----------
@@ -76,8 +82,15 @@ class Run:
     ----------
     network : Network
     module : Sequential
+        After training the one that predicts: with the best parameters, several networks merged into one.
+    trained : Module
+        What is trained: `module`, or a `Committee`.
+    given : list of ndarray
+        The arrays of training: inputs, targets, and weights if there are any.
     step : TrainStep
     history : History
+    best : Best or None
+        What was best on the validation rows, if there are any.
     epochs_done : int
     interrupted : bool
         Whether Ctrl-C ended the training.
@@ -94,30 +107,45 @@ class Run:
             settings.dropout,
             settings.dtype,
         )
-        self.module = self.network.build()
-        freeze(self.module, settings.frozen)
-        loss = F.cross_entropy if problem.target.task == "classification" else F.mse_loss
-        module = self.module
-        self.step = TrainStep(lambda x, y: loss(module(x), y), settings.make_optimizer(module))
-        self._loss = loss
+        self._committee = Committee(self.network, settings.members) if settings.members > 1 else None
+        self._validation, self.given = self._split()
+        if self._committee is not None:
+            trained: nn.Module = self._committee
+            self.network, self.module = self._committee.merged()
+        else:
+            trained = self.module = self.network.build()
+            freeze(self.module, settings.frozen)
+        self.trained = trained
+        self.best = Best(trained, settings.members, settings.patience) if len(self._validation[0]) else None
+        self.step = TrainStep(self._batch_loss, settings.make_optimizer(trained))
         self.history = History()
         self.epochs_done = 0
         self.interrupted = False
         self.seconds = 0.0
 
     @property
+    def is_classification(self) -> bool:
+        """Whether the target holds classes."""
+        return self.problem.target.task == "classification"
+
+    @property
+    def rows_validated(self) -> int:
+        """Rows left out of training to decide when to stop; each of several networks has its own."""
+        return len(self._validation[0])
+
+    @property
     def batch_size(self) -> int:
         """Rows of a full step."""
-        return min(self.settings.batch_size, len(self.problem.inputs))
+        return min(self.settings.batch_size, len(self.given[0]))
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps of an epoch; the last one may be smaller."""
-        return math.ceil(len(self.problem.inputs) / self.batch_size)
+        return math.ceil(len(self.given[0]) / self.batch_size)
 
     @property
     def losses(self) -> np.ndarray:
-        """The loss of each step made."""
+        """The loss of each step made, a mean over the networks."""
         return self.history.loss
 
     @property
@@ -125,37 +153,82 @@ class Run:
         """Whether the loss is not finite."""
         return len(self.losses) > 0 and not math.isfinite(self.losses[-1])
 
-    def train(self, *, progress: bool = False, validate: bool = False) -> None:
-        """Train for the epochs of the settings, until Ctrl-C, or until the loss is not finite.
+    # -------------------------------------------------------------- rows
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """The weight of each of the problem's training rows in the loss, if they differ."""
+        if self.settings.class_weight is None:
+            return None
+        return balanced_weights(self.problem.targets, self.problem.target.outputs)
+
+    def _split(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The validation rows of each network, and the arrays of training: inputs, targets, weights if there are any.
+
+        Of several networks each row's weight is 0 for those that it validates.
+        """
+        problem, settings = self.problem, self.settings
+        rows = len(problem.inputs)
+        classes = problem.targets if self.is_classification else None
+        weights = self.weights
+        if settings.val_fraction == 0.0:
+            splits = [(np.arange(rows), np.empty(0, np.int64))] * settings.members
+        else:
+            # another seed than that of the held-out rows, so that the two are drawn apart
+            splits = [split_rows(rows, settings.val_fraction, settings.seed + (1 + m) * 1_000_003, classes)
+                      for m in range(settings.members)]
+        if settings.members == 1:
+            chosen = splits[0][0]
+            given = [problem.inputs[chosen], problem.targets[chosen]]
+            if weights is not None:
+                given.append(weights[chosen])
+        else:
+            of_member = np.zeros((rows, settings.members))
+            for m, (chosen, _) in enumerate(splits):
+                of_member[chosen, m] = 1.0 if weights is None else weights[chosen]
+            given = [problem.inputs, problem.targets, of_member / of_member.mean(axis=0)]
+        dtype = np.dtype(settings.dtype)
+        return [held for _, held in splits], [a.astype(dtype) if a.dtype.kind == "f" else a for a in given]
+
+    # -------------------------------------------------------------- loss
+
+    def _batch_loss(self, x: Any, y: Any, w: Any = None) -> Any:
+        if self._committee is not None:
+            each = vmap(lambda out, y, w: (_row_losses(out, y) * w).mean(), in_axes=(0, None, 1))
+            total = each(self._committee(x), y, w).sum()
+            # the value of the mean with the gradient of the sum: each network learns at the rate of one alone
+            return total - total.detach() * (1.0 - 1.0 / self.settings.members)
+        if w is not None:
+            return (_row_losses(self.module(x), y) * w).mean()
+        return (F.cross_entropy if self.is_classification else F.mse_loss)(self.module(x), y)
+
+    # -------------------------------------------------------------- training
+
+    def train(self, *, progress: bool = False) -> None:
+        """Train for the epochs of the settings, until the validation loss falls no more, until Ctrl-C, or until the
+        loss is not finite; then restore the best parameters.
 
         Parameters
         ----------
         progress : bool
             Show a progress bar.
-        validate : bool
-            Add the loss on held-out rows, if there are any, to the history after every epoch.
         """
-        dtype = np.dtype(self.settings.dtype)
-        X = self.problem.inputs.astype(dtype)
-        y = (
-            self.problem.targets.astype(dtype)
-            if self.problem.target.task == "regression"
-            else self.problem.targets
-        )
+        start, compiled = time.perf_counter(), compile_seconds()
+        self.trained.train()
+        validate = self._validator() if self.best is not None else None
 
         def after_epoch(epoch: int, history: History) -> bool:
             self.history = history
             self.epochs_done = epoch + 1
-            if validate and len(self.problem.held_inputs):
-                history.validated(self._held_out_loss())
-            return self.diverged
+            if self.best is None or validate is None or self.diverged:
+                return self.diverged
+            losses = validate()
+            history.validated(float(losses.mean()))
+            return self.best.observe(losses)
 
-        start, compiled = time.perf_counter(), compile_seconds()
-        self.module.train()
         try:
             self.step.run(
-                X,
-                y,
+                *self.given,
                 batch_size=self.batch_size,
                 epochs=self.settings.epochs,
                 shuffle=True,
@@ -165,15 +238,24 @@ class Run:
             )
         except KeyboardInterrupt:
             self.interrupted = True
+        if self.best is not None:
+            self.best.restore()
+        if self._committee is not None:
+            self.network, self.module = self._committee.merged()
         self.seconds = time.perf_counter() - start - (compile_seconds() - compiled)
 
-    def _held_out_loss(self) -> float:
-        """The mean loss on the held-out rows, in evaluation mode."""
-        problem = self.problem
-        predicted = outputs(self.module, problem.held_inputs.astype(self.settings.dtype))
-        classes = problem.target.task == "classification"
-        targets = problem.held_targets if classes else problem.held_targets.astype(np.float64)
-        return float(self._loss(tensor(predicted), targets))
+    def _validator(self) -> Callable[[], np.ndarray]:
+        """A function that gives the mean loss of each network on its validation rows, in evaluation mode."""
+        problem, committee = self.problem, self._committee
+        X = np.stack([problem.inputs[rows] for rows in self._validation]).astype(self.settings.dtype)
+        y = np.stack([problem.targets[rows] for rows in self._validation])
+        replayed = None if committee is None else compile(committee.each)
+
+        def losses() -> np.ndarray:
+            found = [outputs(self.module, X[0])] if replayed is None else replayed(X).astype(np.float64)
+            return np.array([float(_row_losses(tensor(out), t).mean()) for out, t in zip(found, y, strict=True)])
+
+        return losses
 
     def result(self) -> Result:
         """Evaluate the present network."""
@@ -182,7 +264,7 @@ class Run:
         X, y = (problem.held_inputs, problem.held_targets) if held_out else (problem.inputs, problem.targets)
         steps = len(self.losses)
         return Result(
-            score=measure(problem, self.module, X.astype(self.settings.dtype), y),
+            score=scores(problem.target, y, outputs(self.module, X.astype(self.settings.dtype))),
             held_out=held_out,
             loss=float(self.losses[-self.steps_per_epoch :].mean()) if steps else math.nan,
             steps=steps,
@@ -190,17 +272,30 @@ class Run:
             seconds=self.seconds,
             compile_seconds=compile_seconds(),
             peak_bytes=int(self.step.memory().peak_bytes) if steps else 0,
-            parameters=self.module.num_parameters(),
-            trained_parameters=self.module.num_parameters(trainable_only=True),
+            parameters=self.trained.num_parameters(),
+            trained_parameters=self.trained.num_parameters(trainable_only=True),
         )
 
 
-def measure(problem: Problem, module: nn.Module, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    """Accuracy of a classification; root mean squared error and coefficient of determination of a regression."""
-    predicted = outputs(module, X)
-    if problem.target.task == "classification":
-        return {"accuracy": float(np.mean(predicted.argmax(axis=1) == y))}
-    actual, predicted = problem.target.decoded(y), problem.target.decoded(predicted)
-    error = float(np.mean((actual - predicted) ** 2))
-    variance = float(np.var(actual))
-    return {"rmse": math.sqrt(error), "r2": 1.0 - error / variance if variance > 0.0 else math.nan}
+def _row_losses(outputs: Any, y: Any) -> Any:
+    """The loss of each row: cross entropy for classes, squared error for values of shape (rows, 1)."""
+    if y.ndim == 1:
+        return F.cross_entropy(outputs, y, reduction="none")
+    return ((outputs - y) ** 2)[:, 0]
+
+
+def balanced_weights(classes: np.ndarray, count: int) -> np.ndarray:
+    """Weights of rows by which each class weighs the same, with mean 1: ``rows / (classes present * rows of class)``.
+
+    Parameters
+    ----------
+    classes : ndarray of int64, shape (rows,)
+    count : int
+        How many classes there are.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows,)
+    """
+    rows_of = np.bincount(classes, minlength=count)
+    return len(classes) / (np.count_nonzero(rows_of) * rows_of[classes])

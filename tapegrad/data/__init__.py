@@ -4,7 +4,7 @@ from .augment import Compose, GaussianNoise, Normalize, RandomAffine, RandomCrop
 from .dataset import ArrayDataset, Dataset, batches
 from .features import Features
 from .images import ImageFolder
-from .rows import drop_incomplete, split_rows
+from .rows import drop_incomplete, fold_rows, split_rows
 from .table import Table, listed, parse_number, read_csv, read_npz, read_table
 from .target import Target, guess_task
 
@@ -23,6 +23,7 @@ __all__ = [
     "Target",
     "batches",
     "drop_incomplete",
+    "fold_rows",
     "guess_task",
     "listed",
     "parse_number",

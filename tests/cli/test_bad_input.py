@@ -98,7 +98,7 @@ class TestBadInput:
         path.write_bytes(b"not an archive")
         assert "not a .npz archive" in refuse("train", path)
 
-    @pytest.mark.parametrize("option", [("--target", "y"), ("--val-fraction", "0.1"), ("--no-header",)])
+    @pytest.mark.parametrize("option", [("--target", "y"), ("--test-fraction", "0.1"), ("--no-header",)])
     def test_table_options_need_a_table(self, option):
         assert "is for a data file" in refuse("train", *option)
 

@@ -36,7 +36,7 @@ class TestTrain:
         assert result["task"] == "classification" and result["target"] == "kind" and result["held_out"]
         assert result["accuracy"] >= 0.9
         assert (result["rows"], result["rows_held_out"]) == (120, 30)
-        assert result["steps"] == 60 * 2 and result["peak_bytes"] > 0
+        assert result["steps"] == 2 * result["epochs"] and result["peak_bytes"] > 0
         assert any("same" in note for note in result["notes"])
 
     def test_archive_of_values_is_a_regression(self, tmp_path):
@@ -70,8 +70,8 @@ class TestTrain:
         text = succeed(
             "train", flower_file, *FLOWER, "--task", "classification", "--hidden", "16,8", "--activation", "gelu",
             "--epochs", 3, "--batch-size", 50, "--lr", 0.01, "--optimizer", "adamw", "--weight-decay", 0.01,
-            "--dropout", 0.1, "--dtype", "float64", "--seed", 7, "--val-fraction", 0.3, "--freeze", "0",
-            "--save", tmp_path / "m.safetensors", "--json",
+            "--dropout", 0.1, "--dtype", "float64", "--seed", 7, "--test-fraction", 0.3, "--val-fraction", 0,
+            "--freeze", "0", "--save", tmp_path / "m.safetensors", "--json",
         )  # fmt: skip
         result = json.loads(text)
         assert result["rows_held_out"] == 45 and result["steps"] == 3 * 3
@@ -134,7 +134,7 @@ class TestTrain:
         assert "1 of 61 rows have a missing value and are left out" in dropped["notes"]
 
     def test_no_rows_held_out(self, flower_file):
-        out = succeed("train", flower_file, *FLOWER, *FAST, "--val-fraction", 0)
+        out = succeed("train", flower_file, *FLOWER, *FAST, "--test-fraction", 0, "--val-fraction", 0)
         assert "training accuracy" in out and "150 / 0" in out
 
     def test_linear_model_and_batch_larger_than_the_data(self, flower_file):
@@ -185,6 +185,6 @@ class TestTrain:
         path = tmp_path / "m.safetensors"
         result = run("train", flower_file, *FLOWER, "--hidden", "8", "--save", path)
         assert result.exit_code == 130
-        assert "interrupted after 3 of 60 epochs" in result.stdout and "test accuracy" in result.stdout
+        assert "interrupted after 3 of 200 epochs" in result.stdout and "test accuracy" in result.stdout
         monkeypatch.undo()
         succeed("predict", path, flower_file)

@@ -1,0 +1,1 @@
+"""How good a trained network is, beside models that know less."""

@@ -1,0 +1,48 @@
+"""Cross-validation: the same settings on several splits of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import DataError
+from .evaluation.comparison import Comparison, compare
+from .problem import Problem
+from .settings import Settings
+from .training import Run
+
+__all__ = ["cross_validate"]
+
+
+def cross_validate(
+    problem: Problem, settings: Settings, folds: int, report: Callable[[int], None] = lambda fold: None
+) -> list[Comparison]:
+    """Train and compare on each of several splits, in which each row is held out once.
+
+    Parameters
+    ----------
+    problem : Problem
+        All of its rows are used, the held-out ones too.
+    settings : Settings
+    folds : int
+    report : callable
+        Told how many folds are done.
+
+    Raises
+    ------
+    DataError
+        Fewer rows than folds, or the loss of one is not finite.
+    """
+    found: list[Comparison] = []
+    for fold in problem.folds(folds, settings.seed):
+        run = Run(fold, settings)
+        run.train()
+        if run.interrupted:
+            raise KeyboardInterrupt
+        if run.diverged:
+            raise DataError(
+                f"fold {len(found) + 1} of {folds}: the loss is {run.losses[-1]}; try a learning rate below"
+                f" {settings.lr:g} (--lr)"
+            )
+        found.append(compare(fold, run.module, settings.dtype, run.weights, settings.seed))
+        report(len(found))
+    return found

@@ -1,0 +1,174 @@
+"""What ``tapegrad train`` says at the end, as tables and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .evaluation.comparison import WORDS, Comparison, baseline_name, best_of, shown, spread
+from .training import Result, Run
+
+__all__ = ["Outcome"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training run.
+
+    Attributes
+    ----------
+    run : Run
+    result : Result
+    comparison : Comparison
+        Of the network with simpler models, on the held-out rows.
+    folds : list of Comparison, optional
+        Of a cross-validation.
+    seconds : float
+        In all.
+    saved, drawn : Path, optional
+        Where model and picture are.
+    """
+
+    run: Run
+    result: Result
+    comparison: Comparison
+    folds: Sequence[Comparison] | None
+    seconds: float
+    saved: Path | None = None
+    drawn: Path | None = None
+
+    @property
+    def rows_scored(self) -> str:
+        """"test" or "training", whichever rows the scores are of."""
+        return "test" if self.result.held_out else "training"
+
+    @property
+    def split(self) -> str:
+        """How the rows were split, in words."""
+        run, problem = self.run, self.run.problem
+        kind = "" if problem.classes is None else ", each with the classes' shares"
+        test = f"{len(problem.held_inputs):,} test rows, measured once" if self.result.held_out else "no test rows"
+        if not run.rows_validated:
+            return f"split: {len(problem.inputs):,} rows to learn from, {test}{kind}; no early stopping"
+        own = ", others for each network" if run.settings.members > 1 else ""
+        learned = len(problem.inputs) - run.rows_validated
+        return (f"split: {learned:,} rows to learn from, {run.rows_validated:,} to decide when to stop{own}, "
+                f"{test}{kind}; seed {run.settings.seed}")
+
+    @property
+    def stopping(self) -> str:
+        """When training ended and what was kept, in words."""
+        run = self.run
+        if run.best is None or not (run.best.epoch > 0).all():
+            return f"{run.epochs_done} of {run.settings.epochs} epochs"
+        first, last = int(run.best.epoch.min()), int(run.best.epoch.max())
+        kept = f"epoch {first}" if first == last else f"epochs {first} to {last}"
+        return f"{run.epochs_done} of {run.settings.epochs} epochs, best {kept}"
+
+    def print(self) -> None:
+        """Print the tables and the notes."""
+        console = Console()
+        console.print(self._table())
+        console.print(self._scores())
+        if self.folds is not None:
+            console.print(self._folds())
+        lines = [self.split, *self.run.problem.notes]
+        if self.run.interrupted:
+            lines.append(f"interrupted after {self.run.epochs_done} of {self.run.settings.epochs} epochs")
+        if self.saved is not None:
+            lines.append(f"saved to {self.saved}")
+        if self.drawn is not None and self.result.steps:
+            lines.append(f"drawn to {self.drawn}")
+        for line in lines:
+            console.print(line, markup=False, highlight=False)
+
+    def _table(self) -> Table:
+        run, result, problem = self.run, self.result, self.run.problem
+        table = Table(title=Text(problem.title), title_justify="left", show_header=False, min_width=48)
+        table.add_column()
+        table.add_column(justify="right")
+        for name in ("accuracy",) if "accuracy" in result.score else ("rmse", "r2"):
+            table.add_row(f"{self.rows_scored} {WORDS[name]}", f"[bold]{shown(name, result.score[name])}[/bold]")
+        table.add_row("rows trained on / held out", f"{len(problem.inputs):,} / {len(problem.held_inputs):,}")
+        if run.settings.members > 1:
+            table.add_row("networks averaged", f"{run.settings.members}")
+        table.add_row("training", self.stopping)
+        trained = "" if result.trained_parameters == result.parameters else f"{result.trained_parameters:,} of "
+        table.add_row("parameters trained", f"{trained}{result.parameters:,}")
+        table.add_row("training steps", f"{result.steps:,}")
+        table.add_row("training steps a second", f"{result.steps_per_second:,.0f}")
+        table.add_row("samples a second", f"{result.samples_per_second:,.0f}")
+        table.add_row("peak planned memory", f"{result.peak_bytes / 2**20:,.2f} MiB")
+        table.add_row("time spent compiling", f"{result.compile_seconds:.2f} s")
+        table.add_row("time in all", f"{self.seconds:.2f} s")
+        return table
+
+    def _headed(self, title: str) -> Table:
+        table = Table(title=title, title_justify="left", min_width=48)
+        table.add_column("")
+        for name in ("network", "linear model", baseline_name(self.run.problem.target)):
+            table.add_column(name, justify="right")
+        return table
+
+    def _scores(self) -> Table:
+        models = self.comparison.models
+        table = self._headed(f"scores of {len(self.comparison.actual):,} {self.rows_scored} rows")
+        for name in (name for name in WORDS if name in self.result.score):
+            best = best_of(name, models)
+            cells = [shown(name, values[name]) for values in models.values()]
+            table.add_row(WORDS[name], *(f"[bold]{cell}[/bold]" if model == best else cell
+                                         for model, cell in zip(models, cells, strict=True)))
+        return table
+
+    def _folds(self) -> Table:
+        assert self.folds is not None
+        found = spread(self.folds)
+        table = self._headed(f"{len(self.folds)} folds, each row held out once: mean ± standard deviation")
+        for name in (name for name in WORDS if name in self.result.score):
+            table.add_row(WORDS[name], *(f"{shown(name, values[name][0])} ± {shown(name, values[name][1])}"
+                                         for values in found.values()))
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, in types that JSON has; None for what is not finite."""
+        run, result = self.run, self.result
+        target = run.problem.target
+        return {
+            "task": target.task,
+            "target": target.name,
+            "held_out": result.held_out,
+            **_finite(result.score),
+            "models": _finite(self.comparison.models),
+            "folds": None if self.folds is None else [_finite(fold.models) for fold in self.folds],
+            "loss": _finite(result.loss),
+            "rows": len(run.problem.inputs),
+            "rows_validated": run.rows_validated,
+            "rows_held_out": len(run.problem.held_inputs),
+            "members": run.settings.members,
+            "parameters": result.parameters,
+            "parameters_trained": result.trained_parameters,
+            "epochs": run.epochs_done,
+            "best_epochs": None if run.best is None else run.best.epoch.tolist(),
+            "steps": result.steps,
+            "steps_per_second": result.steps_per_second,
+            "samples_per_second": result.samples_per_second,
+            "peak_bytes": result.peak_bytes,
+            "compile_seconds": result.compile_seconds,
+            "seconds": self.seconds,
+            "interrupted": run.interrupted,
+            "notes": run.problem.notes,
+            "saved": None if self.saved is None else str(self.saved),
+        }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return value if math.isfinite(value) else None
