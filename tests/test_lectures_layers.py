@@ -110,28 +110,31 @@ def radial_values(x, c):
 
 @pytest.mark.compiled
 def test_the_custom_layer_needs_no_adjoint_by_hand(radial_layer):
-    """L = sum (y - t)^2 by `tg.njit`: the adjoints are the closed forms above, and recorded steps are those of
-    the layer with its adjoint by hand."""
+    """L = sum (y - t)^2 by `tg.njit`, and by `tg.custom_op` of the forward alone: the adjoints are the closed forms
+    above, and recorded steps are those of the layer with its adjoint by hand."""
     derived = tg.njit(radial_values, shape=radial_shape)
     rng = np.random.default_rng(10)
     x_, c_, t = rng.normal(size=(5, 2)), rng.normal(size=(3, 2)), rng.uniform(size=(5, 3))
-    x, c = variable(x_, "x"), variable(c_, "c")
-    loss = ((derived(x, c) - t) ** 2).sum()
-    loss.backward()
     apart = x_[:, None, :] - c_[None, :, :]
     y_ = np.exp(-(apart**2).sum(axis=2))
     g = 2 * (y_ - t)
-    assert float(loss) == pytest.approx(((y_ - t) ** 2).sum(), rel=1e-12)
-    np.testing.assert_allclose(x.grad.numpy(), -2 * ((g * y_)[:, :, None] * apart).sum(axis=1), rtol=1e-11)
-    np.testing.assert_allclose(c.grad.numpy(), 2 * ((g * y_)[:, :, None] * apart).sum(axis=0), rtol=1e-11)
+    by_forward = tg.custom_op(radial, shape=radial_shape)
+    for layer in (derived, by_forward):
+        x, c = variable(x_, "x"), variable(c_, "c")
+        loss = ((layer(x, c) - t) ** 2).sum()
+        loss.backward()
+        assert float(loss) == pytest.approx(((y_ - t) ** 2).sum(), rel=1e-12)
+        np.testing.assert_allclose(x.grad.numpy(), -2 * ((g * y_)[:, :, None] * apart).sum(axis=1), rtol=1e-11)
+        np.testing.assert_allclose(c.grad.numpy(), 2 * ((g * y_)[:, :, None] * apart).sum(axis=0), rtol=1e-11)
 
     trained = []
-    for layer in (derived, radial_layer):
+    for layer in (derived, by_forward, radial_layer):
         centres = tg.tensor(c_, requires_grad=True)
         step = tg.TrainStep(lambda x, layer=layer, centres=centres: ((layer(x, centres) - t) ** 2).sum(),
                             optim.SGD([centres], lr=0.1))
         trained.append([step(x_) for _ in range(4)])
-    np.testing.assert_allclose(*trained, rtol=1e-12)
+    np.testing.assert_allclose(trained[0], trained[2], rtol=1e-12)
+    np.testing.assert_allclose(trained[1], trained[2], rtol=1e-12)
     assert trained[0][-1] < trained[0][0]
 
 

@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..engine import as_written
 from ..engine.caller import user_line
 from ..engine.language import array_of, enabled
 from ..engine.row import Words, contiguous, declared, int64
-from ..errors import ArgumentError, DtypeError, GradientError, ShapeError
+from ..errors import ArgumentError, CompileError, DtypeError, GradientError, ShapeError
 from ..ops.table import Op, kernel_of
 from ..tape.state import state
 from ..tensor.arrays import INT64
@@ -23,6 +23,14 @@ from ..tensor.recording import common_dtype, gathered, lift_to, record
 from ..tensor.tensor import Tensor
 
 _serial = 0
+#: how an adjoint is derived from the source of a forward; the room of loops, which stands above, says it
+_deriver: list[Callable] = []
+
+
+def derive_with(deriver: Callable[[CustomOp, tuple, int, np.dtype, tuple[str, ...]], CustomOp]) -> None:
+    """Say how the op with a derived adjoint is made: of an op without one, for inputs of these (axes, is integer), an
+    output of so many axes, a dtype, and names of the inputs that require a gradient."""
+    _deriver[:] = [deriver]
 
 
 @cache
@@ -39,12 +47,12 @@ class CustomOp:
     """An op made by `custom_op`; call it with tensors or arrays, and scalars as keywords."""
 
     def __init__(self, forward: Callable, adjoint: Callable | None, shape: Callable | None, output: str,
-                 name: str | None, nondiff: Sequence[str] = ()) -> None:
+                 name: str | None, nondiff: Sequence[str] = (), parameters: Sequence[str] = ()) -> None:
         global _serial
         _serial += 1
         self.name = name or forward.__name__
         self._serial = _serial
-        parameters = list(inspect.signature(forward).parameters)
+        parameters = list(parameters or inspect.signature(forward).parameters)
         if output not in parameters:
             raise ArgumentError(f"custom_op {self.name}: forward must have a parameter {output!r}, the output array "
                                 f"that it fills; it has {', '.join(parameters)}")
@@ -52,7 +60,7 @@ class CustomOp:
         self.inputs, self.scalars = tuple(parameters[:at]), tuple(parameters[at + 1:])
         if not self.inputs:
             raise ArgumentError(f"custom_op {self.name}: forward needs an input before {output!r}")
-        self._forward, self._adjoint, self._shape, self._output = forward, adjoint, shape, output
+        self.forward, self._adjoint, self._shape, self.output = forward, adjoint, shape, output
         self.nondiff = (nondiff,) if isinstance(nondiff, str) else tuple(nondiff)
         self.__module__ = getattr(forward, "__module__", __name__)
         self.__qualname__ = getattr(forward, "__qualname__", self.name)
@@ -71,21 +79,22 @@ class CustomOp:
             raise ArgumentError(f"custom_op {self.name}: nondiff names inputs of which the adjoint has no 'd...' "
                                 f"({', '.join(n for n in self.inputs if n not in self.differentiable) or 'none'}); "
                                 f"it has {', '.join(map(repr, unknown))}")
-        #: by input its contribution once more, as a function of the cotangent and of all inputs
+        #: by input its contribution once more, as a rule of the instruction and of the cotangent
         self.derivatives: dict[str, Callable] = {}
-        #: by input the output's tangent, as a function of a direction and of all inputs
+        #: by input the output's tangent, as a rule of the instruction and of a direction
         self.tangents: dict[str, Callable] = {}
         self._op = lru_cache(maxsize=None)(self._make_op)
+        self._derived = lru_cache(maxsize=None)(self._derive)
         self.__doc__ = inspect.getdoc(forward) or f"Custom op {self.name}."
 
     def __reduce__(self) -> Any:
-        return by_name_or(self, (type(self), (self._forward, self._adjoint, self._shape, self._output, self.name,
+        return by_name_or(self, (type(self), (self.forward, self._adjoint, self._shape, self.output, self.name,
                                          self.nondiff)))
 
     @property
     def saves(self) -> tuple[str, ...]:
         """Names of the inputs and output that the adjoint reads: the save rule."""
-        return tuple(n for n in (*self.inputs, self._output) if n in self._given)
+        return tuple(n for n in (*self.inputs, self.output) if n in self._given)
 
     def __call__(self, *inputs: Any, **scalars: float) -> Tensor:
         """Apply the op."""
@@ -104,26 +113,42 @@ class CustomOp:
         shape = tuple(int(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
         if any(n < 0 for n in shape):
             raise ShapeError(f"{self.name}: the shape rule gave {list(shape)} for inputs {[list(s) for s in shapes]}")
+        return self.over(tensors, shape, dtype, [float(scalars[name]) for name in self.scalars])
+
+    def over(self, tensors: Sequence[Tensor], shape: tuple[int, ...], dtype: np.dtype,
+             scalars: Sequence[float] = ()) -> Tensor:
+        """Apply the op to tensors of one dtype, with an output of this shape."""
         kinds = tuple((t.ndim, t.dtype == INT64) for t in tensors)
+        wanted = [state.wants(t) for t in tensors]
+        missing = tuple(name for name, wants in zip(self.inputs, wanted)
+                        if wants and name not in self.differentiable and name not in self.nondiff)
+        if missing:
+            if self._adjoint is not None or not _deriver:
+                self._refuse(missing[0])
+            return self._derived(kinds, len(shape), dtype, missing).over(tensors, shape, dtype, scalars)
         op = self._op(kinds, len(shape))
         assert op.row is not None
-        words = op.row.words(**{f"extents_{name}": extents for name, extents in zip(self.inputs, shapes)},
-                             extents=shape, **{f"scalar_{name}": float(scalars[name]) for name in self.scalars})
-        wanted = [state.wants(t) for t in tensors]
-        for input, wants in zip(self.inputs, wanted):
-            if wants and input not in self.differentiable and input not in self.nondiff:
-                self._refuse(input)
+        words = op.row.words(**{f"extents_{name}": t.shape for name, t in zip(self.inputs, tensors)},
+                             extents=shape, **{f"scalar_{name}": s for name, s in zip(self.scalars, scalars)})
         spare = [(max(t.nbytes, 1), t.dtype.itemsize)
                  if name in self.differentiable and any(wanted) and not wants else (1, 1)
                  for name, t, wants in zip(self.inputs, tensors, wanted)] if self._adjoint is not None else []
         return record(op, tensors, shape, words, dtype=dtype, aux=spare)
 
-    def _refuse(self, input: str) -> None:
+    def _derive(self, kinds: tuple[tuple[int, bool], ...], out_ndim: int, dtype: np.dtype,
+                wanted: tuple[str, ...]) -> CustomOp:
+        """The same op with an adjoint that is derived from `forward`."""
+        try:
+            return _deriver[0](self, kinds, out_ndim, dtype, wanted)
+        except CompileError as error:
+            self._refuse(wanted[0], f"has no adjoint, none can be derived ({error})", error)
+
+    def _refuse(self, input: str, how: str = "", cause: Exception | None = None) -> NoReturn:
         """The gradient with respect to an input is wanted, and there is no adjoint for it."""
-        how = "has no adjoint" if self._adjoint is None else f"has an adjoint without d{input}"
+        how = how or ("has no adjoint" if self._adjoint is None else f"has an adjoint without d{input}")
         raise GradientError(f"{user_line()}: custom_op {self.name} {how}, and its input {input} requires a gradient; "
                             f"add d{input} to an adjoint, detach() the input, or say nondiff=({input!r},) if the "
-                            "gradient is zero")
+                            "gradient is zero") from cause
 
     def _operand(self, value: Any, dtype: np.dtype) -> Tensor:
         t = value if isinstance(value, Tensor) else None
@@ -149,21 +174,21 @@ class CustomOp:
         attributes.update({"extents": _extents(out_ndim), **{f"scalar_{name}": "float" for name in self.scalars}})
         spares = {f"spare{j}": "Aux" for j in range(len(inputs))} if self._adjoint is not None else {}
         row = declared("Custom", {"y": "Output", **dict.fromkeys(inputs, "Input"), **spares, **attributes}, **of_int64)
-        arrays = {self._output: ("f", "op.y", "extents"), "g": ("f", "op.g", "extents")}
+        arrays = {self.output: ("f", "op.y", "extents"), "g": ("f", "op.g", "extents")}
         for name, x, (_, whole) in zip(self.inputs, inputs, kinds):
             spare = x.replace("x", "spare")
             arrays[name] = "i" if whole else "f", f"op.{x}", f"extents_{name}"
             arrays["d" + name] = "f", f"op.d.{x} if op.d.{x} != 0 else op.{spare}", f"extents_{name}"
-        forward = self._kernel(self._forward, (*self.inputs, self._output, *self.scalars), row, arrays)
+        forward = self._kernel(self.forward, (*self.inputs, self.output, *self.scalars), row, arrays)
         name = f"{self.name}#{self._serial}.{'_'.join(f'{n}i' if whole else str(n) for n, whole in kinds)}"
         if self._adjoint is None:
             return Op(name, forward, row=row, own=False)
-        read = {operand: given for given, operand in zip((self._output, *self.inputs), row.operands)
+        read = {operand: given for given, operand in zip((self.output, *self.inputs), row.operands)
                 if given in self._given}
         composition: dict[str, Callable] = {}
         for j, given in enumerate(self.inputs):
             if given in self.derivatives:
-                composition[f"x{j}"] = self._composed(self.derivatives[given], len(inputs))
+                composition[f"x{j}"] = _without_functions(self.derivatives[given])
             elif given in self.differentiable:
                 slope = self._slope(f"{name}.d{given}", j, read, arrays, {**spares, **attributes}, of_int64)
                 composition[f"x{j}"] = self._contribution(j, [row.number(operand) for operand in read], slope)
@@ -171,13 +196,8 @@ class CustomOp:
                 composition[f"x{j}"] = lambda r, g, t: 0
         return Op(name, forward, self._kernel(self._adjoint, self._given, row, arrays), row=row, own=False,
                   saves=dict.fromkeys(row.inputs, " ".join([*read, *spares])), composition=composition,
-                  tangent={f"x{j}": self._composed(self.tangents[given], len(inputs))
+                  tangent={f"x{j}": _without_functions(self.tangents[given])
                            for j, given in enumerate(self.inputs) if given in self.tangents})
-
-    @staticmethod
-    def _composed(function: Callable, count: int) -> Callable:
-        """A rule by a function of a cotangent or a direction, and of so many inputs."""
-        return lambda r, g, t: function(g, *(r.tensor(1 + k) for k in range(count)))
 
     def _slope(self, name: str, j: int, read: dict[str, str], arrays: dict[str, tuple[str, str, str]],
                fields: dict[str, Any], layouts: dict[str, Any]) -> Op:
@@ -234,6 +254,11 @@ class CustomOp:
         raise GradientError(f"{r.at()}: {self._alone}")
 
 
+def _without_functions(rule: Callable) -> Callable:
+    """A rule that needs no array functions."""
+    return lambda r, g, t: rule(r, g)
+
+
 def _refused(op: Any, f: Any, i: Any, b: Any) -> int:
     """The adjoint of an adjoint, which no one has given."""
     return 1
@@ -254,8 +279,9 @@ def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Call
     adjoint : callable, optional
         Its parameters, by name and in any order: ``g``, the adjoint of `y`; the inputs, scalars and ``y`` that it reads
         (these and only these are saved for it); and ``d`` + an input's name for each adjoint array that it
-        *accumulates* into. An input without one is data: if it requires a gradient, `GradientError` is raised; so is it
-        for every input if there is no adjoint.
+        *accumulates* into. An input without one is data: if it requires a gradient, `GradientError` is raised. Without
+        `adjoint` it is derived from the source of `forward`, by the rules of `njit`, when a gradient is first wanted;
+        `GradientError` says what cannot be derived.
     shape : callable, optional
         ``shape(*input_shapes)`` gives the shape of `y`; by default that of the first input.
     output : str, default "y"
@@ -277,9 +303,10 @@ def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Call
     has ``error_model="numpy"``. An integer to a negative power is an integer (``2 ** -1`` is 0), and 0.0 to one is an
     error, as numba has them. With ``NUMBA_DISABLE_JIT=1`` they mean the same, and need their source.
 
-    The adjoint serves wherever a gradient is taken once: in a recording, in a batch (`vmap`), for `vjp`. Derivatives of
-    higher order and forward mode need a derivative of the adjoint, and raise `GradientError` naming the op; give them
-    with `custom_jvp` or `custom_vjp` around a function that calls the op.
+    An adjoint of your own serves wherever a gradient is taken once: in a recording, in a batch (`vmap`), for `vjp`.
+    Derivatives of higher order and forward mode need a derivative of it, and raise `GradientError` naming the op; give
+    them with `custom_jvp` or `custom_vjp` around a function that calls the op, or leave `adjoint` out: a derived one
+    has derivatives of every order. It runs `forward` once more before its reverse sweep, and reads all inputs.
 
     A user's function lies outside the package, so its machine code is not cached on disk. Subscripts are not checked
     for bounds, as in every function compiled by numba.
@@ -295,6 +322,8 @@ def custom_op(forward: Callable, adjoint: Callable | None = None, *, shape: Call
     ...         dx[k] += g[k] * (1 + x[k]) if x[k] > 0 else g[k]
     >>> bend = tg.custom_op(bent, bent_adjoint)
     >>> tg.gradcheck(bend, [-1.0, 0.5, 2.0])
+    True
+    >>> tg.gradcheck(tg.custom_op(bent), [-1.0, 0.5, 2.0], order=2)
     True
     """
     for what, function in (("forward", forward), ("adjoint", adjoint)):

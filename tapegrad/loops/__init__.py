@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..functions.custom import derive_with
+
 if TYPE_CHECKING:
     from .njit import njit as njit
 else:
@@ -14,3 +16,12 @@ else:
         from .njit import njit as made
 
         return made(function, **options)
+
+
+def _derived(*given: Any) -> Any:
+    from .layer import derived
+
+    return derived(*given)
+
+
+derive_with(_derived)

@@ -160,11 +160,13 @@ class Loop:
         self._check_apart(operation, tensors)
         shapes = self._shapes(operation, tensors)
         whole, found, at = operation(tensors, shapes), [], 0
+        if len(shapes) == 1:
+            return (whole,) if self._normal.is_tuple else whole
         for shape in shapes:
             count = int(np.prod(shape))
             found.append(reshape(whole[at:at + count], shape))
             at += count
-        return tuple(found) if self._normal.is_tuple else found[0]
+        return tuple(found)
 
     def _check_apart(self, operation: Operation, tensors: Sequence[Tensor]) -> None:
         """Refuse a tensor that is written to while another argument is of the same memory."""

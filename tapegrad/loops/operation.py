@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,12 +63,16 @@ class Operation:
         self._names = [f"x{k}" for k in range(len(kinds))]
 
     def __call__(self, tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> Tensor:
-        """All outputs, one after the other, as one vector; `shapes` are theirs."""
-        wanted = tuple(k for k, t in enumerate(tensors) if self._given[k][0] and state.wants(t))
-        key = "first", wanted, tuple(shapes)
+        """The output; of several all, one after the other, as one vector; `shapes` are theirs."""
+        wanted = self._wanted(tensors)
+        key = "first", wanted, _several(shapes)
         if key not in self._ops:
             self._ops[key] = self._first(wanted, shapes)
-        return self._ops[key](*tensors)
+        shape = shapes[0] if len(shapes) == 1 else (sum(map(math.prod, shapes)),)
+        return self._ops[key].over(tensors, shape, self._dtype)
+
+    def _wanted(self, tensors: Sequence[Tensor]) -> tuple[int, ...]:
+        return tuple(k for k, t in enumerate(tensors) if self._given[k][0] and state.wants(t))
 
     # -------------------------------------------------------------- sources
 
@@ -85,6 +90,8 @@ class Operation:
 
     def _parts(self, vector: str, shapes: Sequence[tuple[int, ...]]) -> list[str]:
         """The outputs as parts of a vector."""
+        if len(shapes) == 1:
+            return [vector if shapes[0] else f"{vector}[()]"]
         found, at = [], 0
         for shape in shapes:
             count = math.prod(shape)
@@ -95,6 +102,9 @@ class Operation:
 
     def _stores(self, values: Sequence[str], vector: str, shapes: Sequence[tuple[int, ...]], sign: str = "=") -> str:
         """Statements that put outputs into a vector."""
+        if len(shapes) == 1:
+            place = "[()]" if not shapes[0] else "[...]" if sign == "=" else ""
+            return f"    {vector}{place} {sign} {values[0]}\n"
         lines, at = [], 0
         for value, shape in zip(values, shapes):
             count = math.prod(shape)
@@ -120,22 +130,36 @@ class Operation:
     # -------------------------------------------------------------- ops
 
     def _first(self, wanted: tuple[int, ...], shapes: Sequence[tuple[int, ...]]) -> CustomOp:
-        name, total = self.normal.source.function.__name__, sum(map(math.prod, shapes))
+        name = self.normal.source.function.__name__
         values = [f"r[{k}]" for k in range(len(shapes))] if self.normal.is_tuple else ["r"]
         forward = self._function(
             "forward", f"{', '.join(self._names)}, out",
             f"    r = primal({self._copied})\n{self._stores(values, 'out', shapes)}", {"primal": self._primal})
         adjoint = None
         if wanted:
-            body, scope = self._sweep(self._derived(wanted), self._arguments, self._parts("g", shapes), wanted,
-                                      len(shapes))
-            parameters = ["g", *self._names, *(f"dx{k}" for k in wanted)]
-            adjoint = self._function("adjoint", ", ".join(parameters), body, scope)
-        op = CustomOp(forward, adjoint, lambda *given: (total,), "out", name,
+            adjoint = self.adjoint(self._names, self._arguments, wanted, shapes)
+        op = CustomOp(forward, adjoint, None, "out", name,
                       [f"x{k}" for k in range(len(self._given)) if k not in wanted])
-        op.derivatives.update({f"x{k}": self.derivative(k, shapes) for k in wanted})
-        op.tangents.update({f"x{k}": self._tangent(k, shapes) for k in wanted})
+
+        def inputs(r: Any) -> list[Tensor]:
+            return [r.tensor(1 + k) for k in range(len(self._given))]
+
+        self.give(op, {f"x{k}": k for k in wanted}, inputs, _several(shapes))
         return op
+
+    def adjoint(self, names: Sequence[str], arguments: str, wanted: Sequence[int],
+                shapes: Sequence[tuple[int, ...]], before: str = "") -> Callable:
+        """``adjoint(g, *names, *adjoints)``, whose sweep takes these arguments, after some statements."""
+        body, scope = self._sweep(self._derived(wanted), arguments, self._parts("g", shapes), wanted, len(shapes))
+        return self._function("adjoint", ", ".join(["g", *names, *(f"dx{k}" for k in wanted)]), before + body, scope)
+
+    def give(self, op: CustomOp, places: dict[str, int], inputs: Callable[[Any], Sequence[Tensor]],
+             shapes: Sequence[tuple[int, ...]]) -> None:
+        """Give an op its derivatives and tangents: by name of its inputs their numbers here; `inputs` are of an
+        instruction what stands for our parameters."""
+        for name, k in places.items():
+            op.derivatives[name] = lambda r, g, k=k: self.derivative(k, shapes or [g.shape])(g, *inputs(r))
+            op.tangents[name] = lambda r, d, k=k: self.along(k)((*inputs(r), d), shapes or [r.shape])
 
     def along(self, k: int) -> Operation:
         """The tangent along argument `k`, as a function of the arguments and of the direction."""
@@ -144,9 +168,6 @@ class Operation:
             primal = compiled_primal(tangent, "tangent")
             self._tangents[k] = Operation(tangent, primal, (*self._given, self._given[k]), self._dtype)
         return self._tangents[k]
-
-    def _tangent(self, k: int, shapes: Sequence[tuple[int, ...]]) -> Callable:
-        return lambda d, *tensors: self.along(k)((*tensors, d), shapes)
 
     def _derived(self, wanted: Sequence[int]) -> Derived:
         return Derived(self.normal, self.types, [self.normal.parameters[k] for k in wanted])
@@ -166,11 +187,11 @@ class Operation:
         """The contribution to argument `j` as an op of the cotangent and the arguments, which has an adjoint too."""
 
         def contribution(g: Tensor, *tensors: Tensor) -> Tensor:
-            wanted = tuple(k for k, t in enumerate(tensors) if self._given[k][0] and state.wants(t))
-            key = "second", j, wanted, tuple(shapes)
+            wanted = self._wanted(tensors)
+            key = "second", j, wanted, _several(shapes)
             if key not in self._ops:
                 self._ops[key] = self._second(j, wanted, shapes)
-            return self._ops[key](g, *tensors)
+            return self._ops[key].over([g, *tensors], tensors[j].shape, self._dtype)
 
         return contribution
 
@@ -192,16 +213,35 @@ class Operation:
         text += self._stores([f"found[{2 + k}]" for k in range(len(shapes))], "dg0", shapes, "+=")
         parameters = ["g", "g0", *self._names, "dg0", *(f"dx{k}" for k in wanted)]
         adjoint = self._function("adjoint", ", ".join(parameters), text, scope)
-        op = CustomOp(forward, adjoint, lambda g, *given: given[j], "out", name,
+        op = CustomOp(forward, adjoint, None, "out", name,
                       [f"x{k}" for k in range(len(self._given)) if k not in wanted])
-        op.derivatives["g0"] = lambda w, g, *tensors: tangent((*tensors, w), shapes)
-        op.tangents["g0"] = lambda d, g, *tensors: self.derivative(j, shapes)(d, *tensors)
+
+        def of(r: Any) -> tuple[Tensor, list[Tensor], Sequence[tuple[int, ...]]]:
+            g = r.tensor(1)
+            return g, [r.tensor(2 + k) for k in range(len(self._given))], _several(shapes) or [g.shape]
+
+        def along(r: Any, w: Tensor) -> Tensor:
+            _, tensors, shapes = of(r)
+            return tangent((*tensors, w), shapes)
+
+        def again(r: Any, d: Tensor) -> Tensor:
+            _, tensors, shapes = of(r)
+            return self.derivative(j, shapes)(d, *tensors)
+
+        def derivative(r: Any, w: Tensor, k: int) -> Tensor:
+            g, tensors, shapes = of(r)
+            return tangent.derivative(k, shapes)(g, *tensors, w)
+
+        def moving(r: Any, d: Tensor, k: int) -> Tensor:
+            g, tensors, shapes = of(r)
+            return self.along(k).derivative(j, shapes)(g, *tensors, d)
+
+        op.derivatives["g0"], op.tangents["g0"] = along, again
         for k in wanted:
-            op.derivatives[f"x{k}"] = _swapped(tangent.derivative(k, shapes))
-            op.tangents[f"x{k}"] = _swapped(self.along(k).derivative(j, shapes))
+            op.derivatives[f"x{k}"], op.tangents[f"x{k}"] = partial(derivative, k=k), partial(moving, k=k)
         return op
 
 
-def _swapped(function: Callable) -> Callable:
-    """A function of the cotangent of a first derivative, its arguments and a direction, the direction first."""
-    return lambda w, g, *tensors: function(g, *tensors, w)
+def _several(shapes: Sequence[tuple[int, ...]]) -> Any:
+    """What code depends on: the shapes of several outputs, which are parts of one vector."""
+    return tuple(shapes) if len(shapes) > 1 else ()
