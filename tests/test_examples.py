@@ -1,7 +1,8 @@
 """The README's blocks and the docstrings' examples run, and print what they say.
 
 A section of the README (from one ``##`` heading to the next) is one program: its Python blocks run in order in one
-namespace. A ``text`` block that follows a Python block is what that block prints. The ``sh`` lines that begin with
+namespace, where there is what a block says that it needs (``python needs=sklearn``). A ``text`` block that follows a
+Python block is what that block prints. The ``sh`` lines that begin with
 ``tapegrad`` run in a folder with a table of house prices.
 
 ``python tests/test_examples.py`` writes what the blocks print now into the README.
@@ -26,7 +27,8 @@ import tapegrad
 from tapegrad.engine.language import enabled
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)(?: needs=\w+)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"^```python needs=(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def sections():
@@ -41,6 +43,8 @@ def sections():
 
 
 SECTIONS = dict(sections())
+#: of Python blocks, the library that they need beside those of the README's first command
+NEEDED = {content: library for library, content in NEEDS.findall(README.read_text(encoding="utf-8"))}
 
 
 def printed_by(blocks):
@@ -48,6 +52,8 @@ def printed_by(blocks):
     namespace, printed = {"__name__": "__main__"}, None
     for line, language, content in blocks:
         if language == "python":
+            if content in NEEDED:
+                pytest.importorskip(NEEDED[content])
             # blank lines before it, so that a traceback gives the README's line
             code = compile("\n" * (line - 1) + content, str(README), "exec")
             with contextlib.redirect_stdout(io.StringIO()) as output:

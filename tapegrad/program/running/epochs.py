@@ -100,15 +100,7 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
     source = source_of(given, train.optimizer.dtype, seed)
     n = len(source)
     batch_size, epochs = count("batch_size", batch_size), count("epochs", epochs)
-    full, rest = divmod(n, batch_size)
-    rest = 0 if drop_last else rest
-    if full:
-        check_divides(train.accumulate, batch_size, "a batch (batch_size)")
-    if rest:
-        check_divides(train.accumulate, rest,
-                      f"the last batch of {n} rows by {batch_size} (or leave it out: drop_last=True)")
-    if full == 0 and rest == 0:
-        raise ArgumentError(f"drop_last leaves nothing: {n} rows, batch_size {batch_size}")
+    full, rest = divided(train, n, batch_size, drop_last)
     rng = np.random.default_rng(seed) if seed is not None else generator()
     history = train.history = History()
     began = time.perf_counter()
@@ -119,6 +111,7 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
         for epoch in range(epochs):
             if callable(shuffle):
                 order = order_given(shuffle(epoch), n)
+                full, rest = divided(train, len(order), batch_size, drop_last)
             elif shuffle:
                 order = permutation(rng, n)
             parts = [Batches(order[:full * batch_size], batch_size, full)] if full else []
@@ -254,11 +247,25 @@ def _observe(monitor: Monitoring, step: Any, arrays: Sequence[np.ndarray], losse
     monitor.end(step, float(losses[at]))
 
 
+def divided(train: Training, n: int, batch_size: int, drop_last: bool) -> tuple[int, int]:
+    """Number of full batches of `n` rows, and rows of the last, smaller one."""
+    full, rest = divmod(n, batch_size)
+    rest = 0 if drop_last else rest
+    if full:
+        check_divides(train.accumulate, batch_size, "a batch (batch_size)")
+    if rest:
+        check_divides(train.accumulate, rest,
+                      f"the last batch of {n} rows by {batch_size} (or leave it out: drop_last=True)")
+    if full == 0 and rest == 0:
+        raise ArgumentError(f"drop_last leaves nothing: {n} rows, batch_size {batch_size}")
+    return full, rest
+
+
 def order_given(order: Any, n: int) -> np.ndarray:
     """The order of an epoch's rows as a user's function gives it; the compiled loop does not check it again."""
     rows = np.asarray(order)
-    if rows.shape != (n,) or rows.dtype.kind not in "iu":
-        raise ShapeError(f"shuffle: the function must give the numbers of {n} rows, int64 [{n}]; it gave "
+    if rows.ndim != 1 or not rows.size or rows.dtype.kind not in "iu":
+        raise ShapeError("shuffle: the function must give the numbers of rows as integers along one axis; it gave "
                          f"{rows.dtype} {list(rows.shape)}")
     if rows.min() < 0 or rows.max() >= n:
         raise IndexRangeError(f"shuffle: the function gave row {rows.min() if rows.min() < 0 else rows.max()} of {n}")

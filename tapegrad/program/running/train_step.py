@@ -189,8 +189,8 @@ class TrainStep:
         batch_size : int
         epochs : int, default 1
         shuffle : bool or callable, default True
-            A new order every epoch; or a function of the epoch's number that gives the order: as many row numbers as
-            there are rows, of which some may repeat.
+            A new order every epoch; or a function of the epoch's number that gives the numbers of its rows in their
+            order. Some may be missing or repeat.
         seed : int, optional
             Of the order and of what a dataset draws; by default drawn from `manual_seed`'s stream.
         drop_last : bool, default False

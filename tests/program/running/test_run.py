@@ -99,12 +99,13 @@ def test_rows_of_several_inputs_stay_together():
 
 
 def test_a_function_gives_the_order_of_each_epoch():
-    orders = [[9, 8, 7, 6, 5, 4, 3, 2, 1, 0], [0, 0, 0, 0, 1, 1, 1, 1, 9, 9]]
-    history = row_reader().run(ROWS, batch_size=4, epochs=2, shuffle=orders.__getitem__)
-    assert history.loss.tolist() == [30.0, 14.0, 1.0, 0.0, 4.0, 18.0]
+    orders = [[9, 8, 7, 6, 5, 4, 3, 2, 1, 0], [0, 0, 0, 0, 9], [1, 1]]
+    history = row_reader().run(ROWS, batch_size=4, epochs=3, shuffle=orders.__getitem__)
+    assert history.loss.tolist() == [30.0, 14.0, 1.0, 0.0, 9.0, 2.0]
+    assert history.epoch.tolist() == [0, 0, 0, 1, 1, 2] and history.samples == 17
 
 
-@pytest.mark.parametrize("order, error", [(range(9), ValueError), (np.arange(10.0), ValueError),
+@pytest.mark.parametrize("order, error", [([], ValueError), ([[1]], ValueError), (np.arange(10.0), ValueError),
                                           (range(1, 11), IndexError), (range(-1, 9), IndexError)])
 def test_an_order_that_no_loop_can_follow_is_refused(order, error):
     with pytest.raises(error, match="shuffle"):

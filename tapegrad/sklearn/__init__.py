@@ -1,0 +1,12 @@
+"""Estimators for scikit-learn's tools, trained in compiled code."""
+
+from ..errors import MissingExtraError
+
+try:
+    import sklearn as _sklearn  # noqa: F401
+except ImportError:
+    raise MissingExtraError("tapegrad.sklearn needs scikit-learn: pip install 'tapegrad[sklearn]'") from None
+
+from .mlp import MLPClassifier, MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
