@@ -13,10 +13,13 @@ from . import (
     linalg,
     losses,
     normalization,
+    pairs,
     pooling,
     protocol,
+    quantiles,
     reductions,
     sorting,
+    tongues,
     truth,
 )
 from .attention import rotary_embedding, scaled_dot_product_attention, sinusoidal_positions  # noqa: F401
@@ -40,17 +43,21 @@ from .losses import *  # noqa: F403
 from .losses import target_rows  # noqa: F401
 from .normalization import *  # noqa: F403
 from .padding import pad  # noqa: F401
+from .pairs import *  # noqa: F403
 from .pooling import *  # noqa: F403
+from .quantiles import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .reductions import exclusive_prod, linear_recurrence  # noqa: F401
 from .sorting import *  # noqa: F403
 from .truth import *  # noqa: F403
+
+from .tongues import *  # noqa: F403 isort: skip  (in place of some of the above)
 
 if not TYPE_CHECKING:  # type checkers follow the stars, and would take a computed list for an empty one
     _formulas = [name for name in vars(formulas) if not name.startswith("_")]
     __all__ = sorted({"pad", *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
                       *layout.__all__, *indexing.__all__, *linalg.__all__, *losses.__all__, *normalization.__all__,
                       *pooling.__all__, *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__,
-                      *truth.__all__})
+                      *pairs.__all__, *quantiles.__all__, *tongues.__all__, *truth.__all__})
 
     protocol.install(globals(), __all__)

@@ -27,6 +27,9 @@ min a axis [out] keepdims [initial] [where]
 amin a axis [out] keepdims [initial] [where]
 var a axis [dtype] [out] ddof keepdims * [where] [mean] correction
 std a axis [dtype] [out] ddof keepdims * [where] [mean] correction
+median a axis [out] [overwrite_input] keepdims
+quantile a q axis [out] [overwrite_input] method keepdims * [weights]
+percentile a q axis [out] [overwrite_input] method keepdims * [weights]
 all a axis [out] keepdims * [where]
 any a axis [out] keepdims * [where]
 cumsum a axis [dtype] [out]
@@ -76,8 +79,8 @@ linalg.matrix_transpose a
 _FIRST = {"a": ("a", "arr", "array", "ary", "m", "x", "x1", "arrays"), "b": ("b", "x2", "y"), "indices": ("indices",)}
 #: parameters with other names here, or that may follow without a name
 _NAMED_OTHERWISE = {"a", "b", "condition", "shape"}
-_DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "mode": ("raise",),
-             "casting": ("same_kind",), "initial": (), "copy": (None,), "device": (None, "cpu")}
+_DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "overwrite_input": (True, False),
+             "mode": ("raise",), "casting": ("same_kind",), "initial": (), "copy": (None,), "device": (None, "cpu")}
 _UFUNCS = {"absolute": "abs", "fabs": "abs", "true_divide": "divide"}
 _OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm1": "expm1", "log1p": "log1p"}
 

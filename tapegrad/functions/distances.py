@@ -23,7 +23,7 @@ from .reductions import max as max_over
 from .reductions import min as min_over
 from .reductions import sum as sum_over
 
-__all__ = ["cdist", "norm", "pdist", "vector_norm"]
+__all__ = ["cdist", "pdist", "vector_norm"]
 
 
 def vector_norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,

@@ -19,7 +19,7 @@ from .elementwise import contiguous
 
 __all__ = [
     "broadcast_to", "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "permute", "ravel",
-    "reshape", "split", "squeeze", "stack", "swapaxes", "transpose", "unsqueeze",
+    "reshape", "stack", "swapaxes", "transpose", "unsqueeze",
 ]
 
 
@@ -54,22 +54,30 @@ def reshape(x: Any, *shape: int | Sequence[int]) -> Tensor:
     return view(x, 0, tuple(wanted), contiguous_strides(tuple(wanted)))
 
 
-def permute(x: Any, *axes: int | Sequence[int]) -> Tensor:
-    """Axes in another order; a view."""
+def permute(x: Any, *axes: int | Sequence[int], dims: Sequence[int] | None = None) -> Tensor:
+    """Axes in another order; a view. `dims` is PyTorch's name of the order."""
     x = as_tensor(x)
+    axes = axes if dims is None else (dims,)
     order = [one_axis(a, x.ndim, "permute") for a in unpack(axes)]
     if sorted(order) != list(range(x.ndim)):
         raise ArgumentError(f"permute: {list(unpack(axes))} is no permutation of {x.ndim} axes")
     return view(x, 0, tuple([x.shape[d] for d in order]), tuple([x.strides[d] for d in order]))
 
 
-def transpose(x: Any, *axes: Any) -> Tensor:
-    """Axes reversed, or in the order that a tuple gives (NumPy); a view. Two integers are swapped (PyTorch)."""
+def transpose(x: Any, *order: Any, axes: Any = None, dim0: int | None = None, dim1: int | None = None) -> Tensor:
+    """Axes reversed, or in the order that a tuple gives (NumPy); a view. Two integers are swapped (PyTorch).
+
+    `axes` is NumPy's name of the tuple, `dim0` and `dim1` are PyTorch's of the two.
+    """
     x = as_tensor(x)
-    given = unpack(axes)
+    if dim0 is not None or dim1 is not None:
+        order = (*order, *(d for d in (dim0, dim1) if d is not None))
+    elif axes is not None:
+        order = (tuple(axes),)
+    given = unpack(order)
     if len(given) == 0 or given == (None,):
         return permute(x, tuple(reversed(range(x.ndim))))
-    if len(axes) == 2 and not (x.ndim == 2 and axes[0] == axes[1]):  # naming an axis twice is a mistake
+    if len(order) == 2 and not (x.ndim == 2 and order[0] == order[1]):  # naming an axis twice is a mistake
         return swapaxes(x, *given)
     return permute(x, given)
 
@@ -83,12 +91,16 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     return permute(x, order)
 
 
-def moveaxis(x: Any, source: int, destination: int) -> Tensor:
-    """One axis moved to another position; a view."""
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Axes moved to other positions, one or as many as the sequences have; a view."""
     x = as_tensor(x)
-    a, b = one_axis(source, x.ndim, "moveaxis"), one_axis(destination, x.ndim, "moveaxis")
-    order = [d for d in range(x.ndim) if d != a]
-    order.insert(b, a)
+    froms, tos = ([one_axis(a, x.ndim, "moveaxis") for a in (axes if isinstance(axes, (tuple, list)) else (axes,))]
+                  for axes in (source, destination))
+    if not len(froms) == len(tos) == len(set(froms)) == len(set(tos)):
+        raise ArgumentError(f"moveaxis: {source} and {destination} must be as many axes, none of them twice")
+    order = [d for d in range(x.ndim) if d not in froms]
+    for b, a in sorted(zip(tos, froms)):
+        order.insert(b, a)
     return permute(x, order)
 
 
@@ -108,17 +120,17 @@ def ravel(x: Any) -> Tensor:
     return reshape(x, -1) if as_tensor(x).size else reshape(x, 0)
 
 
-def squeeze(x: Any, axis: int | Sequence[int] | None = None, *, dim: int | Sequence[int] | None = None) -> Tensor:
+def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     """Without axes of extent 1: all of them, or the given ones; a view."""
     x = as_tensor(x)
-    chosen = axis if axis is not None else dim
-    if chosen is None:
+    if axis is None:
         drop = {d for d, n in enumerate(x.shape) if n == 1}
     else:
-        drop = {one_axis(a, x.ndim, "squeeze") for a in (chosen if isinstance(chosen, (tuple, list)) else (chosen,))}
+        drop = {one_axis(a, x.ndim, "squeeze") for a in (axis if isinstance(axis, (tuple, list)) else (axis,))}
         for d in drop:
             if x.shape[d] != 1:
-                raise ShapeError(f"squeeze: axis {d} of {list(x.shape)} has extent {x.shape[d]}, not 1")
+                raise ShapeError(f"squeeze: axis {d} of {list(x.shape)} has extent {x.shape[d]}, not 1; PyTorch's, "
+                                 f"which leaves it, is squeeze(dim={d})")
     keep = [d for d in range(x.ndim) if d not in drop]
     return view(x, 0, tuple(x.shape[d] for d in keep), tuple(x.strides[d] for d in keep))
 
@@ -203,15 +215,16 @@ def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Te
     return joined(parts, d) if 1 < len(parts) <= JOINED else concatenate(parts, d)
 
 
-def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> list[Tensor]:
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Parts along an axis, as ``numpy.split``: a number of equal parts, or the indices of the cuts. Views."""
     x = as_tensor(x)
-    d = one_axis(axis if dim is None else dim, x.ndim, "split")
+    d = one_axis(axis, x.ndim, "split")
     n = x.shape[d]
     if isinstance(indices_or_sections, (int, np.integer)):
         sections = int(indices_or_sections)
         if sections <= 0 or n % sections:
-            raise ShapeError(f"split: extent {n} does not divide into {sections} equal parts")
+            raise ShapeError(f"split: extent {n} does not divide into {sections} equal parts; for parts of "
+                             f"{sections} elements write split({sections}, dim={d}), as PyTorch's")
         cuts = list(range(n // sections, n, n // sections)) if n else [0] * (sections - 1)
     else:
         cuts = [int(c) for c in indices_or_sections]
@@ -219,10 +232,11 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0, *, di
     return [x[(slice(None),) * d + (slice(a, max(a, b) if b >= 0 else b),)] for a, b in zip(edges, edges[1:])]
 
 
-def flip(x: Any, axis: int | Sequence[int] | None = None, *, dims: Any = None) -> Tensor:
-    """Elements reversed along axes, all of them by default; a view."""
+def flip(x: Any, *axes: int | Sequence[int] | None, axis: Any = None, dims: Any = None) -> Tensor:
+    """Elements reversed along axes, all of them by default; a view. `axis` and `dims` are their names."""
     x = as_tensor(x)
-    chosen = axis if axis is not None else dims
-    axes = range(x.ndim) if chosen is None else chosen if isinstance(chosen, (tuple, list)) else (chosen,)
-    reverse = {one_axis(a, x.ndim, "flip") for a in axes}
+    named = axis if axis is not None else dims
+    chosen = unpack(axes) if axes and axes != (None,) else named
+    places = range(x.ndim) if chosen is None else chosen if isinstance(chosen, (tuple, list)) else (chosen,)
+    reverse = {one_axis(a, x.ndim, "flip") for a in places}
     return x[tuple(slice(None, None, -1) if d in reverse else slice(None) for d in range(x.ndim))]

@@ -17,6 +17,7 @@ from ..tensor.recording import astype, gathered
 from ..tensor.tensor import Tensor, as_array
 from .counterparts import BY_TYPE, counterparts, of_scipy, refuse_by_type
 from .indexing import At, getitem
+from .tongues import METHODS as PYTORCHS
 
 _OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
               "matmul": "matmul"}
@@ -135,7 +136,7 @@ def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     _counterparts.update(counterparts(_functions))
     for name in METHODS:
         if name in _functions:
-            setattr(Tensor, name, namespace[name])
+            setattr(Tensor, name, PYTORCHS.get(name, namespace[name]))
     for symbol, name in _OPERATORS.items():
         setattr(Tensor, f"__{symbol}__", _binary(namespace[name], False))
         setattr(Tensor, f"__r{symbol}__", _binary(namespace[name], True))

@@ -17,19 +17,21 @@ from ..tensor.tensor import Tensor
 from .layout import one_axis, permute, reshape
 
 __all__ = [
-    "amax", "amin", "cumprod", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "prod", "softmax", "std",
-    "sum", "var",
+    "amax", "amin", "cumprod", "cumsum", "log_softmax", "logsumexp", "mean", "prod", "softmax",
+    "sum",
 ]
 Axis = int | Sequence[int] | None
 
 
 def axes_of(axis: Axis, dim: Axis, ndim: int, op: str) -> tuple[int, ...]:
-    """Non-negative axis numbers from NumPy's `axis` or PyTorch's `dim`; all of them for None."""
+    """Non-negative axis numbers from NumPy's `axis` or PyTorch's `dim`; all of them for None, and for ``dim=()``."""
     if axis is not None and dim is not None:
         raise ArgumentError(f"{op}: give axis or dim, not both")
     chosen = axis if axis is not None else dim
-    if chosen is None:
+    if chosen is None or dim is not None and dim in ((), []) and op not in ("all", "any"):
         return tuple(range(ndim))
+    if dim is not None and ndim == 0 and dim in (0, -1):  # as PyTorch takes a number for a row of one
+        return ()
     axes = tuple(one_axis(a, ndim, op) for a in (chosen if isinstance(chosen, (tuple, list)) else (chosen,)))
     if len(set(axes)) != len(axes):
         raise ArgumentError(f"{op}: an axis is named twice in {chosen}")
@@ -80,7 +82,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
     return _sum(x, axis, keepdims, dim, keepdim, True)
 
 
-def _to_rows(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+def to_rows(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """`x` with `axes` moved to the end."""
     order = [d for d in range(x.ndim) if d not in axes] + list(axes)
     return x if order == list(range(x.ndim)) else permute(x, order)
@@ -95,7 +97,7 @@ def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: flo
     count = math.prod(shape)
     if not identity and length == 0 and count:
         raise ShapeError(f"{name}: no elements along axes {axes} of a tensor of shape {list(x.shape)}")
-    rows = _to_rows(x, axes)
+    rows = to_rows(x, axes)
     return recorder(ROWS[name])(shape, dtype=x.dtype, x=rows, rows=count, n=length, p=0.0 if p is None else p)
 
 
@@ -156,7 +158,7 @@ def _along(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
         one_axis(chosen, 1, name)
         return reshape(_along(name, reshape(x, (1,)), 0, None), ())
     d = one_axis(chosen, x.ndim, name)
-    rows = _to_rows(x, (d,))
+    rows = to_rows(x, (d,))
     n = x.shape[d]
     if name == "softmax" and rows.size == n and n in SOFTMAXES:
         y = record(SOFTMAXES[n], (rows,), rows.shape, dtype=x.dtype)

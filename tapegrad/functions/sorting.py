@@ -1,4 +1,4 @@
-"""Sorting, top-k and argmax. Indices are int64 tensors, in a recording too."""
+"""Sorting and argmax. Indices are int64 tensors, in a recording too."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .gathering import take_along_axis
 from .layout import as_tensor, moveaxis, one_axis, reshape
 from .reductions import reduced_shape
 
-__all__ = ["argmax", "argmin", "argsort", "sort", "topk"]
+__all__ = ["argmax", "argmin", "argsort"]
 
 #: up to how many are selected by insertion; beyond, all are sorted
 _FEW = 32
 
 
-def _values(x: Any, name: str) -> Tensor:
+def detached(x: Any, name: str) -> Tensor:
     """`x` without its history, if it can be sorted here."""
     t = as_tensor(x)
     if t.is_symbolic and not t.is_floating:
@@ -32,7 +32,7 @@ def _values(x: Any, name: str) -> Tensor:
     return t.detach()
 
 
-def _order(t: Tensor, d: int, k: int, descending: bool) -> Tensor:
+def order_of(t: Tensor, d: int, k: int, descending: bool) -> Tensor:
     """Indices of the first `k` elements along axis `d` in ascending or descending order."""
     n = t.shape[d]
     rows = t if d == t.ndim - 1 else moveaxis(t, d, -1)
@@ -91,15 +91,14 @@ def argsort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: st
     NaN counts as the maximum: last in ascending order, as in NumPy, first in descending order, as in PyTorch.
     """
     t, d = _arguments(x, axis, dim, descending, "argsort")
-    return _order(_values(t, "argsort"), d, t.shape[d], bool(descending))
+    return order_of(detached(t, "argsort"), d, t.shape[d], bool(descending))
 
 
 def sort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: str | None = None, order: None = None,
          stable: bool | None = None, dim: int | None = None) -> Tensor:
     """A sorted copy, as ``numpy.sort``; gradients are permuted back (of ties see `grad`).
 
-    Arguments as of `argsort`; for PyTorch's pair of values and indices take `topk`, or `argsort` and
-    `take_along_axis`.
+    Arguments as of `argsort`.
 
     Examples
     --------
@@ -108,48 +107,11 @@ def sort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: str |
     tensor([3., 2., 1.])
     """
     t, d = _arguments(x, axis, dim, descending, "sort")
-    return take_along_axis(t, _order(_values(t, "sort"), d, t.shape[d], bool(descending)), d)
-
-
-def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *,
-         axis: int | None = None) -> tuple[Tensor, Tensor]:
-    """The `k` largest elements along an axis, or the smallest, and their indices.
-
-    Parameters
-    ----------
-    input : array_like
-    k : int
-        At most the extent of the axis.
-    dim : int, default -1
-        `axis` is an alias.
-    largest : bool, default True
-        False for the smallest. NaN counts as the maximum.
-    sorted : ignored
-        The result is always sorted; of equal elements the lower index comes first.
-
-    Returns
-    -------
-    values : Tensor
-        With extent `k` along the axis; gradients flow to the elements chosen.
-    indices : Tensor of int64
-        Of the same shape, without gradient.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.topk(tg.tensor([3.0, 1.0, 4.0, 1.0, 5.0]), 2)
-    (tensor([5., 4.]), tensor([4, 2]))
-    """
-    t = as_tensor(input)
-    d = one_axis(dim if axis is None else axis, t.ndim, "topk")
-    if not isinstance(k, (int, np.integer)) or not 0 <= k <= t.shape[d]:
-        raise ShapeError(f"topk: k is {k!r}, but axis {d} of {list(t.shape)} has {t.shape[d]} elements")
-    order = _order(_values(t, "topk"), d, int(k), bool(largest))
-    return take_along_axis(t, order, d), order
+    return take_along_axis(t, order_of(detached(t, "sort"), d, t.shape[d], bool(descending)), d)
 
 
 def _argextreme(name: str, x: Any, axis: int | None, keepdims: bool, dim: int | None) -> Tensor:
-    t = _values(x, name)
+    t = detached(x, name)
     chosen = axis if dim is None else dim
     ndim = t.ndim
     if chosen is None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import DtypeError, SwallowedError
 from ..tape.state import Modes
-from ..tensor.tensor import Tensor
+from ..tensor.tensor import Tensor, as_array
 
 __all__ = ["Parameter", "float_dtype"]
 
@@ -58,8 +58,8 @@ class Parameter(Tensor):
     requires_grad : bool
         False for a parameter that is saved and loaded but not trained.
     dtype : float32 or float64, optional
-        By default float64 for a float64 Tensor, else float32, also for float64 arrays: that is NumPy's default and
-        rarely a choice.
+        By default that of the data, as everywhere: arrays and tensors keep their float dtype, what has none (Python's
+        numbers) and integers become float32.
     """
 
     _copies_gradient = False  # as PyTorch's
@@ -68,8 +68,9 @@ class Parameter(Tensor):
     def __init__(
         self, data: ArrayLike | Tensor, requires_grad: bool = True, dtype: DTypeLike | None = None
     ) -> None:
-        if dtype is None and isinstance(data, Tensor) and data.is_floating:
-            dtype = data.dtype
+        if dtype is None:
+            values = as_array(data)
+            dtype = values.dtype if values.dtype.kind == "f" else None
         super().__init__(data, float_dtype(dtype, "Parameter"), bool(requires_grad))
 
     def __setattr__(self, name: str, value: Any) -> None:

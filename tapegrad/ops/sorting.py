@@ -1,4 +1,4 @@
-"""Sorting along the last axis of contiguous rows: argsort, top-k, argmax and argmin.
+"""Sorting along the last axis of contiguous rows: argsort, top-k, argmax and argmin, ranks, running extremes.
 
 NaN counts as the maximum: it comes last in ascending order, as in NumPy, and first in descending order, as in PyTorch.
 Equal elements keep their order.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.language import device
-from ..engine.row import Aux, Input, Output, Row, contiguous
+from ..engine.row import Aux, Input, Output, Row, contiguous, int64
 from .table import Op
 
 _RUN = 12  # elements that insertion sorts before merging starts
@@ -137,3 +137,63 @@ def argextreme_forward(op: Argextreme, f: Any, i: Any, b: Any) -> int:
 
 ARGEXTREME = Op("argextreme", argextreme_forward, row=Argextreme,
                 doc="index of the greatest or least of each row", batching="rows")
+
+
+class Ranked(Row):
+    y: Output
+    x: Input = contiguous
+    order: Input = contiguous | int64  # argsort of x, ascending
+    rows: int
+    n: int
+    rank: int  # -1 for the lower median
+    nan_wins: bool  # the first NaN, if there is one
+    nan_is_none: bool  # the median of the others
+
+
+def ranked_forward(op: Ranked, f: Any, i: Any, b: Any) -> int:
+    """Index of the element of a rank."""
+    n = op.n
+    for row in range(op.rows):
+        x, order = op.x + row * n, op.order + row * n
+        numbers = n
+        while numbers > 0 and f[x + i[order + numbers - 1]] != f[x + i[order + numbers - 1]]:
+            numbers -= 1
+        rank = op.rank
+        if rank < 0:
+            rank = (n - 1) // 2
+            if op.nan_is_none != 0 and numbers > 0:
+                rank = (numbers - 1) // 2
+        if op.nan_wins != 0 and numbers < n:
+            rank = numbers
+        i[op.y + row] = i[order + rank]
+    return 0
+
+
+RANKED = Op("ranked", ranked_forward, row=Ranked, doc="index of the element of a rank in each row", batching="rows")
+
+
+class RunningExtreme(Row):
+    y: Output
+    x: Input = contiguous
+    rows: int
+    n: int
+    greatest: bool  # the maximum, else the minimum
+
+
+def running_extreme_forward(op: RunningExtreme, f: Any, i: Any, b: Any) -> int:
+    """Index of the last maximum, or minimum, up to each element, or of the last NaN."""
+    n = op.n
+    for row in range(op.rows):
+        x, y = op.x + row * n, op.y + row * n
+        best = 0
+        for k in range(n):
+            v, value = f[x + k], f[x + best]
+            better = v >= value if op.greatest != 0 else v <= value
+            if v != v or better:
+                best = k
+            i[y + k] = best
+    return 0
+
+
+RUNNING_EXTREME = Op("running_extreme", running_extreme_forward, row=RunningExtreme,
+                     doc="index of the greatest or least so far in each row", batching="rows")

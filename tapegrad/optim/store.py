@@ -96,7 +96,7 @@ class ParameterStore:
         homeless = [p for p in parameters if p.node.home is None]
         if not homeless:
             return
-        sizes = [p.size for p in homeless]
+        sizes = [p.numel() for p in homeless]
         offsets, total = flat_offsets(sizes, self.dtype)
         segment = Segment(aligned_zeros(total, self.dtype), aligned_zeros(total, self.dtype), offsets, sizes)
         values, gradients = address_of(segment.values), address_of(segment.gradients)

@@ -22,6 +22,7 @@ from ..tape.state import Forgotten, Modes, state
 from ..tape.tape import tape_for
 from .arrays import BOOL, DEFAULT_DTYPE, FLOAT64, INT64, as_dtype, foreign_array, keeps_dtype, native
 from .copies import Copies
+from .facts import Facts
 from .methods import TensorMethods
 
 _ONE = np.ones(())
@@ -41,7 +42,7 @@ class _Fields:
     _requires_grad: bool
 
 
-class Tensor(_Fields, TensorMethods["Tensor"], Copies):
+class Tensor(_Fields, Facts, TensorMethods["Tensor"], Copies):
     """An array whose history may be on a tape.
 
     Parameters
@@ -79,16 +80,6 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
     # -------------------------------------------------------------- facts
 
     @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
     def nbytes(self) -> int:
         """Bytes of the elements."""
         return self.size * self.dtype.itemsize
@@ -117,14 +108,6 @@ class Tensor(_Fields, TensorMethods["Tensor"], Copies):
         if not self.shape:
             raise TypeError("len() of a 0-d tensor")
         return self.shape[0]
-
-    def dim(self) -> int:
-        """`ndim`, as PyTorch spells it."""
-        return len(self.shape)
-
-    def numel(self) -> int:
-        """`size`, as PyTorch spells it."""
-        return self.size
 
     # -------------------------------------------------------------- values
 

@@ -117,4 +117,4 @@ def test_parameter_list_registers_and_counts():
     assert len(many) == 3 and many[1].shape == (2, 3) and [p.size for p in many] == [2, 6, 1]
     many[0] = np.ones(4)
     assert many[0].shape == (4,)
-    assert "(1): Parameter of float32[2, 3]" in repr(many)
+    assert "(1): Parameter of float64[2, 3]" in repr(many)

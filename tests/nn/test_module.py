@@ -15,7 +15,7 @@ class Net(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(3, 4)
         self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
-        self.scale = nn.Parameter(np.ones(2))
+        self.scale = nn.Parameter(np.ones(2, np.float32))
         self.register_buffer("seen", np.zeros(3, np.float32))
 
     def forward(self, x):
@@ -293,7 +293,8 @@ def test_conversion_is_refused_once_an_optimiser_holds_the_parameters():
 
 def test_parameter_takes_arrays_and_tensors():
     assert nn.Parameter([1, 2]).dtype == np.float32
-    assert nn.Parameter(np.ones(2)).dtype == np.float32
+    assert nn.Parameter(np.ones(2)).dtype == np.float64
+    assert nn.Parameter(np.ones(2), dtype=np.float32).dtype == np.float32
     assert nn.Parameter(np.ones(2), dtype=np.float64).dtype == np.float64
     assert nn.Parameter(tg.tensor(np.ones(2))).dtype == np.float64
     assert not nn.Parameter([1.0], requires_grad=False).requires_grad

@@ -312,7 +312,7 @@ def test_a_reduction_is_reached_as_function_method_and_numpy_function(name):
         getattr(leaf, name)(axis=1, keepdims=True),
         getattr(np, name)(leaf, axis=1, keepdims=True),
         getattr(leaf, name)(1, keepdims=True),
-        getattr(leaf, name)(dim=1, keepdims=True),
+        *([getattr(leaf, name)(dim=1, keepdims=True)] if name in ("sum", "mean", "prod") else []),
     ):
         assert isinstance(out, tg.Tensor)
         close(out.numpy(), expected, 1e-14)

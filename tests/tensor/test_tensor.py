@@ -152,8 +152,8 @@ def test_every_method_that_type_checkers_know_is_there_and_no_function_that_take
 
 
 def test_an_unsupported_numpy_function_raises_a_type_error_that_names_it():
-    with pytest.raises(TypeError, match="median|fft"):
-        np.median(leaf(X))
+    with pytest.raises(TypeError, match="np.fft.fft"):
+        np.fft.fft(leaf(X))
     with pytest.raises(TypeError, match="bitwise_and|hypot|floor_divide|arctan2"):
         np.hypot(leaf(X), 1.0)
 

@@ -1,0 +1,106 @@
+"""Median and quantiles as NumPy defines them, by sorting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError
+from ..tensor.recording import lift
+from ..tensor.tensor import Tensor
+from .elementwise import not_equal, where
+from .layout import reshape, stack
+from .reductions import Axis, axes_of, reduced_shape, to_rows
+from .sorting import sort
+
+__all__ = ["percentile", "quantile"]
+
+_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _sorted_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool) -> tuple[Tensor, tuple[int, ...]]:
+    """The elements over `axes` sorted along the last axis, and the shape without those axes."""
+    t = lift(x)[0]
+    axes = axes_of(axis, dim, t.ndim, name)
+    n = math.prod(t.shape[d] for d in axes)
+    if n == 0:
+        raise ShapeError(f"{name}: no elements along axes {axes} of a tensor of shape {list(t.shape)}")
+    rows = to_rows(t, axes)
+    return sort(reshape(rows, (*rows.shape[:t.ndim - len(axes)], n)), -1), reduced_shape(t.shape, axes, keepdims)
+
+
+def _unless_nan(rows: Tensor, value: Tensor) -> Tensor:
+    """`value`, NaN where the row has one: it stands last."""
+    last = rows[..., -1]
+    return where(not_equal(last, last), last, value)
+
+
+def median(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean of the middle two, or the middle element."""
+    rows, shape = _sorted_rows("median", x, axis, None, keepdims)
+    n = rows.shape[-1]
+    middle = rows[..., n // 2] if n % 2 else 0.5 * (rows[..., n // 2 - 1] + rows[..., n // 2])
+    return reshape(_unless_nan(rows, middle), shape)
+
+
+def _at(rows: Tensor, q: float, method: str) -> Tensor:
+    place = q * (rows.shape[-1] - 1)
+    low, high = math.floor(place), math.ceil(place)
+    share = place - low
+    if method in ("lower", "higher", "nearest"):
+        return rows[..., {"lower": low, "higher": high}.get(method, round(place))]
+    if low == high:
+        return rows[..., low]
+    share = 0.5 if method == "midpoint" else share
+    a, b = rows[..., low], rows[..., high]
+    return a + (b - a) * share if share < 0.5 else b - (b - a) * (1.0 - share)
+
+
+def quantile(x: Any, q: float | Sequence[float], axis: Axis = None, keepdims: bool = False, *,
+             method: str = "linear", interpolation: str | None = None, dim: Axis = None,
+             keepdim: bool = False) -> Tensor:
+    """Quantiles over axes, interpolated between the elements in order.
+
+    Parameters
+    ----------
+    x : array_like
+    q : float or sequence of float, from 0 to 1
+        A number, not a tensor: it says which elements are taken.
+    axis : int or tuple of int, optional
+        All axes by default. `dim` is an alias.
+    keepdims : bool, default False
+        Keep the axes with extent 1. `keepdim` is an alias.
+    method : {"linear", "lower", "higher", "midpoint", "nearest"}
+        Between two elements; `interpolation` is PyTorch's name for it.
+
+    Returns
+    -------
+    Tensor
+        With a first axis for `q` if that has one. NaN where an element is NaN. The gradient flows to the elements that
+        were interpolated.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.quantile(tg.tensor([1.0, 2.0, 4.0]), 0.75)
+    tensor(3.)
+    """
+    method = interpolation or method
+    if method not in _METHODS:
+        raise ArgumentError(f"quantile: method must be one of {', '.join(_METHODS)}, not {method!r}")
+    given = np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64)
+    if given.ndim > 1 or not np.all((given >= 0.0) & (given <= 1.0)):
+        raise ArgumentError(f"quantile: q must be a number from 0 to 1, or a sequence of such, not {q!r}")
+    rows, shape = _sorted_rows("quantile", x, axis, dim, keepdims or keepdim)
+    each = [reshape(_unless_nan(rows, _at(rows, float(p), method)), shape) for p in given.ravel()]
+    return stack(each) if given.ndim else each[0]
+
+
+def percentile(x: Any, q: float | Sequence[float], axis: Axis = None, keepdims: bool = False, *,
+               method: str = "linear") -> Tensor:
+    """`quantile` of ``q / 100``."""
+    share = np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64) / 100.0
+    return quantile(x, share.tolist(), axis, keepdims, method=method)
