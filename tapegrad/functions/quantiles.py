@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError
+from ..engine.caller import user_line
+from ..errors import ArgumentError, GradientError, ShapeError
 from ..tensor.recording import lift
 from ..tensor.tensor import Tensor
 from .elementwise import not_equal, where
@@ -59,6 +60,13 @@ def _at(rows: Tensor, q: float, method: str) -> Tensor:
     return a + (b - a) * share if share < 0.5 else b - (b - a) * (1.0 - share)
 
 
+def _shares(q: Any) -> np.ndarray:
+    """`q` as numbers."""
+    if isinstance(q, Tensor) and (q.requires_grad or q.is_symbolic):
+        raise GradientError(f"{user_line()}: quantile: q says which elements are taken and has no gradient; detach() it")
+    return np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64)
+
+
 def quantile(x: Any, q: float | Sequence[float], axis: Axis = None, keepdims: bool = False, *,
              method: str = "linear", interpolation: str | None = None, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
@@ -91,7 +99,7 @@ def quantile(x: Any, q: float | Sequence[float], axis: Axis = None, keepdims: bo
     method = interpolation or method
     if method not in _METHODS:
         raise ArgumentError(f"quantile: method must be one of {', '.join(_METHODS)}, not {method!r}")
-    given = np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64)
+    given = _shares(q)
     if given.ndim > 1 or not np.all((given >= 0.0) & (given <= 1.0)):
         raise ArgumentError(f"quantile: q must be a number from 0 to 1, or a sequence of such, not {q!r}")
     rows, shape = _sorted_rows("quantile", x, axis, dim, keepdims or keepdim)
@@ -102,5 +110,4 @@ def quantile(x: Any, q: float | Sequence[float], axis: Axis = None, keepdims: bo
 def percentile(x: Any, q: float | Sequence[float], axis: Axis = None, keepdims: bool = False, *,
                method: str = "linear") -> Tensor:
     """`quantile` of ``q / 100``."""
-    share = np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64) / 100.0
-    return quantile(x, share.tolist(), axis, keepdims, method=method)
+    return quantile(x, (_shares(q) / 100.0).tolist(), axis, keepdims, method=method)
