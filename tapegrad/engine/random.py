@@ -174,6 +174,22 @@ def preserved() -> Iterator[None]:
             streams.counter, streams.weights = before
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Context with streams of its own, after which the library's go on as if nothing had been drawn in it.
+
+    What other threads draw meanwhile comes from these too.
+    """
+    global _streams
+    outer = _streams
+    manual_seed(seed)
+    try:
+        yield
+    finally:
+        with _lock.now:
+            _streams = outer
+
+
 # A fork waits until nobody draws: the child would find the generator locked forever, and in an inconsistent state.
 
 _held: list[_Streams] = []  # by the fork in progress

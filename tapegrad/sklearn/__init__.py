@@ -7,6 +7,7 @@ try:
 except ImportError:
     raise MissingExtraError("tapegrad.sklearn needs scikit-learn: pip install 'tapegrad[sklearn]'") from None
 
+from .estimator import Estimator
 from .mlp import MLPClassifier, MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["Estimator", "MLPClassifier", "MLPRegressor"]
