@@ -43,7 +43,8 @@ class Copies:
     def __getstate__(self: Any) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name not in _MADE}
         return {"attributes": kept, "steps": self._table[:, self._steps].copy(),
-                "arrays": [{name: array.copy() for name, array in held.items()} for held in self._state]}
+                "arrays": [{name: array.copy() for name, array in held.items() if name in self.row.saved_names}
+                           for held in self._state]}
 
     def __setstate__(self: Any, state: dict[str, Any]) -> None:
         vars(self).update(state["attributes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -65,6 +66,8 @@ class Optimizer(Copies):
     row: ClassVar[type[Update]] = RateRow
     #: states of one element
     scalar_states: ClassVar[frozenset[str]] = frozenset()
+    #: whether an element's update depends on other elements of the parameter, by a norm or a product
+    whole: ClassVar[bool] = False
 
     def __init__(self, params: Params, defaults: dict[str, Any], *, max_grad_norm: float | None = None,
                  max_grad_value: float | None = None, **torch_only: Any) -> None:
@@ -97,6 +100,14 @@ class Optimizer(Copies):
     def _needs(self, group: dict[str, Any]) -> Sequence[str]:
         """Names of the states that `group` needs."""
         return self.row.state_names
+
+    def _state_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The shape of a state of a parameter of `shape`; None if such a parameter has none."""
+        return () if name in self.scalar_states else shape
+
+    def _sizes(self, parameter: Tensor) -> Sequence[int]:
+        """The integers of the row, in its order."""
+        return ()
 
     def _initial(self, name: str, group: dict[str, Any]) -> float:
         """Initial value of a state."""
@@ -165,7 +176,7 @@ class Optimizer(Copies):
         places = self.row.places
         self._n, self._steps, self._first_hyper = places["n"], places["steps"], places["lr"]
         self._list, self._clip = places["listed"], self.row.size
-        width = self._clip + clip.WORDS
+        self._first_size, width = places["steps"] + 1, self._clip + clip.WORDS
         self._words = np.zeros(clip.RESET_WORDS + count * width, np.int64)
         self._words[:clip.RESET_WORDS] = clip.reset_words(self._total, self.dtype)
         self._table = self._words[clip.RESET_WORDS:].reshape(count, width)
@@ -193,6 +204,7 @@ class Optimizer(Copies):
             value, gradient = home_words(parameter)
             row[self.row.places["p"]], row[self.row.places["g"]] = value, gradient
             row[self._n] = parameter.size
+            row[self._first_size:self._first_hyper] = self._sizes(parameter)
             row[self._list] = list_address(parameter)
             row[self._clip:] = clip.parameter_words(gradient, parameter.size, row[self._list], self._total, self.dtype)
         self._listed = np.flatnonzero(self._table[:, self._list]).tolist()
@@ -204,9 +216,10 @@ class Optimizer(Copies):
         for name in self.row.state_names:
             lacking = [(k, group) for group, part in zip(self.param_groups, self._slices, strict=True)
                        if name in self._needs(group)
-                       for k in range(part.start, part.stop) if self._active[k] and name not in self._state[k]]
-            shapes = [() if name in self.scalar_states else self._parameters[k].shape for k, _ in lacking]
-            sizes = [int(np.prod(shape)) for shape in shapes]
+                       for k in range(part.start, part.stop) if self._active[k] and name not in self._state[k]
+                       and self._state_shape(name, self._parameters[k].shape) is not None]
+            shapes = [self._state_shape(name, self._parameters[k].shape) for k, _ in lacking]
+            sizes = [math.prod(shape or ()) for shape in shapes]
             offsets, total = flat_offsets(sizes, self.dtype)
             flat = aligned_zeros(total, self.dtype)
             for (k, group), shape, size, offset in zip(lacking, shapes, sizes, offsets, strict=True):
@@ -277,8 +290,8 @@ class Optimizer(Copies):
                 starts=np.concatenate([starts for _, starts in program]), words=self._words,
                 lr_words=np.concatenate(columns), lr_groups=np.concatenate(owners).astype(np.int64),
                 updates=len(key), elements=sum(self._parameters[k].size for k in key), count_word=self._n,
-                whole_word=self._n if self.scalar_states else self._list, width=self._clip, layout=self.layout,
-                dtype=self.dtype,
+                whole_word=self._n if self.whole or self.scalar_states else self._list, width=self._clip,
+                layout=self.layout, dtype=self.dtype,
             )
         return rows
 
@@ -438,7 +451,8 @@ class Optimizer(Copies):
         return self._table[k, self._steps] > 0
 
     def _pack(self, k: int, copy: bool) -> dict[str, Any]:
-        arrays = {name: array.copy() if copy else array for name, array in self._state[k].items()}
+        arrays = {name: array.copy() if copy else array for name, array in self._state[k].items()
+                  if name in self.row.saved_names}
         return {"step": int(self._table[k, self._steps]), **arrays}
 
     def _unpack(self, k: int, saved: dict[str, Any]) -> int:
@@ -462,8 +476,8 @@ class Optimizer(Copies):
         StateDictError
             If the groups, their sizes, or a shape differ; nothing is changed then.
         """
-        shapes = [{name: () if name in self.scalar_states else p.shape for name in self.row.state_names}
-                  for p in self._parameters]
+        shapes = [{name: shape for name in self.row.saved_names
+                   if (shape := self._state_shape(name, p.shape)) is not None} for p in self._parameters]
         saved_groups, saved_state = fitting(state_dict, self._slices, shapes)
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
             for key, value in saved.items():

@@ -12,19 +12,21 @@ from ..engine.storage import address_of
 from ..engine.walks.walk import END, FORWARD, FORWARD_TABLE, FORWARD_WALK, HEADER_WORDS, OPCODE, START, WORDS
 from ..errors import CopyError
 
-__all__ = ["RateRow", "State", "Update", "UpdateRows"]
+__all__ = ["RateRow", "Scratch", "State", "Update", "UpdateRows"]
 
-#: annotations in declarations, which are read by name
+#: annotations in declarations, which are read by name; scratch is allocated as states are, and not saved
 State: TypeAlias = int
+Scratch: TypeAlias = int
 
 
 class Update(Words):
     """Base of the declarations of rows that update a parameter.
 
-    A declaration names the states, as PyTorch's state dicts spell them, and the hyper-parameters, ``float`` or
-    ``double``, of which the first is "lr". A row holds the mode and the addresses of value, gradient and states; the
-    number of elements and of steps so far, which the kernel increments; the hyper-parameters; and the list of the rows
-    that the gradient touches (see `engine.walks.touched`), or 0.
+    A declaration names the states, as PyTorch's state dicts spell them, integers that depend on the parameter
+    (`Optimizer._sizes`), and the hyper-parameters, ``float`` or ``double``, of which the first is "lr". A row holds the
+    mode and the addresses of value, gradient and states; the number of elements and of steps so far, which the kernel
+    increments; the integers and the hyper-parameters; and the list of the rows that the gradient touches (see
+    `engine.walks.touched`), or 0.
     """
 
     mode: int
@@ -34,15 +36,19 @@ class Update(Words):
     steps: int
     listed: int
     state_names: ClassVar[tuple[str, ...]] = ()
+    saved_names: ClassVar[tuple[str, ...]] = ()
     hyper_names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         own = cls.__dict__["__annotations__"]
-        cls.state_names = tuple(name for name, kind in own.items() if kind == "State")
-        cls.hyper_names = tuple(name for name in own if name not in cls.state_names)
+        cls.state_names = tuple(name for name, kind in own.items() if kind in ("State", "Scratch"))
+        cls.saved_names = tuple(name for name, kind in own.items() if kind == "State")
+        sizes = [name for name, kind in own.items() if kind == "int"]
+        cls.hyper_names = tuple(name for name, kind in own.items() if kind in ("float", "double"))
         hyper = {name: own[name] for name in cls.hyper_names}
         own.clear()
-        own.update(dict.fromkeys(("mode", "p", "g", *cls.state_names, "n", "steps"), "int"), **hyper, listed="int")
+        own.update(dict.fromkeys(("mode", "p", "g", *cls.state_names, "n", "steps", *sizes), "int"), **hyper,
+                   listed="int")
         super().__init_subclass__()
 
 

@@ -43,10 +43,45 @@ OPTIMIZERS = {
     "nadam_decoupled": ("NAdam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
                         None),
     "nadam_groups": ("NAdam", {"lr": 0.01}, {"lr": 0.003, "momentum_decay": 0.1, "eps": 1e-4}),
+    "adamax": ("Adamax", {}, None),
+    "adamax_all": ("Adamax", {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1, "maximize": True},
+                   None),
+    "adamax_groups": ("Adamax", {"lr": 0.01}, {"lr": 0.003, "betas": (0.5, 0.9), "weight_decay": 0.2}),
+    "radam": ("RAdam", {}, None),
+    "radam_decay": ("RAdam", {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1, "maximize": True},
+                    None),
+    "radam_decoupled": ("RAdam", {"lr": 0.02, "weight_decay": 0.1, "decoupled_weight_decay": True}, None),
+    "radam_groups": ("RAdam", {"lr": 0.01}, {"lr": 0.003, "betas": (0.9, 0.6), "weight_decay": 0.2}),
+    "adafactor": ("Adafactor", {}, None),
+    "adafactor_all": ("Adafactor", {"lr": 0.5, "beta2_decay": -0.5, "eps": (1e-2, 0.05), "d": 1.5, "weight_decay": 0.1,
+                                    "maximize": True}, None),
+    "adafactor_groups": ("Adafactor", {"lr": 0.1}, {"lr": 0.03, "d": 2.0, "weight_decay": 0.2}),
+    "asgd": ("ASGD", {}, None),
+    "asgd_all": ("ASGD", {"lr": 0.05, "lambd": 0.02, "alpha": 0.6, "t0": 20.0, "weight_decay": 0.1, "maximize": True},
+                 None),
+    "asgd_groups": ("ASGD", {"lr": 0.05}, {"lr": 0.02, "lambd": 0.1, "t0": 5.0}),
+    "rprop": ("Rprop", {}, None),
+    "rprop_all": ("Rprop", {"lr": 0.05, "etas": (0.6, 1.5), "step_sizes": (1e-2, 0.2), "maximize": True}, None),
+    "rprop_groups": ("Rprop", {"lr": 0.05}, {"lr": 0.01, "etas": (0.3, 1.1)}),
+    "muon": ("Muon", {}, None),
+    "muon_all": ("Muon", {"lr": 0.02, "weight_decay": 0.2, "momentum": 0.8, "nesterov": False, "eps": 10.0,
+                          "ns_steps": 3, "ns_coefficients": (2.0, -1.5, 0.5), "adjust_lr_fn": "match_rms_adamw"}, None),
 }
 
+# those that PyTorch does not have, recorded from Optax
+OTHERS = {
+    "lion": ("Lion", {"lr": 0.01}, None),
+    "lion_all": ("Lion", {"lr": 0.02, "betas": (0.8, 0.95), "weight_decay": 0.3, "maximize": True}, None),
+    "lion_groups": ("Lion", {"lr": 0.01}, {"lr": 0.003, "betas": (0.5, 0.9), "weight_decay": 0.1}),
+    "lamb": ("LAMB", {"lr": 0.01}, None),
+    "lamb_all": ("LAMB", {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3, "maximize": True}, None),
+    "lamb_groups": ("LAMB", {"lr": 0.01}, {"lr": 0.003, "betas": (0.5, 0.9), "weight_decay": 0.1}),
+}
+EVERY = {**OPTIMIZERS, **OTHERS}
+
 # those whose state is recorded too, half-way
-HALF = ("sgd_nesterov", "adam_amsgrad", "adam_groups", "rmsprop_all", "adagrad_all", "adadelta", "nadam")
+HALF = ("sgd_nesterov", "adam_amsgrad", "adam_groups", "rmsprop_all", "adagrad_all", "adadelta", "nadam",
+        "adamax_all", "radam", "adafactor", "asgd_all", "rprop", "muon")
 
 # name: (max_norm, norm_type); all applied to the first of the recorded gradients
 NORMS = {"two": (1.0, 2.0), "one": (2.0, 1.0), "three": (0.5, 3.0), "largest": (0.7, math.inf), "inside": (1e3, 2.0)}
@@ -87,6 +122,18 @@ SCHEDULERS = {
                                             ("CosineAnnealingWarmRestarts", {"T_0": 5, "T_mult": 2}),
                                             ("StepLR", {"step_size": 3, "gamma": 0.5})], [4, 33])),
 }
+
+
+# name: (optimiser, its arguments, the shape of its only parameter)
+SHAPED = {"muon_wide": ("Muon", {"lr": 0.02}, (3, 7)), "adafactor_stack": ("Adafactor", {"lr": 0.1}, (2, 3, 4))}
+
+
+def groups(name, parameters):
+    """The parameter groups of a case: Muon has the matrix alone."""
+    kind, _, second = EVERY[name]
+    if kind == "Muon":
+        return parameters[:1]
+    return parameters if second is None else [{"params": parameters[:1]}, {"params": parameters[1:], **second}]
 
 
 def flat(arrays):

@@ -6,7 +6,8 @@ Made with PyTorch 2.13.0 (CPU) and NumPy, in an environment of their own::
 
 Gradients are drawn once and stored, rounded to float32 so that both dtypes see the same numbers; each optimiser starts
 from the same parameters and is fed the same 50 gradients, so that the record depends on its update alone. In float64
-PyTorch's default dtype is set to float64 too, for NAdam keeps a product of momenta in the default dtype.
+PyTorch's default dtype is set to float64 too, for NAdam keeps a product of momenta in the default dtype. Muon's
+iteration is kept in the dtype of its parameters, where PyTorch rounds it to bfloat16.
 """
 
 from pathlib import Path
@@ -26,9 +27,8 @@ def make(start, dtype):
 
 
 def optimizer_of(name, parameters):
-    kind, arguments, second = cases.OPTIMIZERS[name]
-    groups = parameters if second is None else [{"params": parameters[:1]}, {"params": parameters[1:], **second}]
-    return getattr(torch.optim, kind)(groups, **arguments)
+    kind, arguments, _ = cases.OPTIMIZERS[name]
+    return getattr(torch.optim, kind)(cases.groups(name, parameters), **arguments)
 
 
 def values(tensors):
@@ -51,6 +51,18 @@ def record_optimizers(record, start, gradients, dtype):
                             record[f"half/{name}/{k}/{key}"] = value.detach().numpy().copy()
         ends.append(values(parameters))
     record[f"optimizers/{str(dtype)[6:]}"] = np.array(ends)
+
+
+def record_shaped(record, dtype):
+    for name, (kind, arguments, shape) in cases.SHAPED.items():
+        rng = np.random.default_rng(5)
+        start, gradients = rng.normal(size=shape), rng.normal(size=(cases.STEPS, *shape))
+        parameters = make([start], dtype)
+        optimizer = getattr(torch.optim, kind)(parameters, **arguments)
+        for step in range(cases.STEPS):
+            fill(parameters, [gradients], step)
+            optimizer.step()
+        record[f"shaped/{name}/{str(dtype)[6:]}"] = parameters[0].detach().numpy()
 
 
 def record_clipping(record, start, gradients, dtype):
@@ -116,6 +128,7 @@ def record_model(record):
 
 
 def main():
+    torch.Tensor.bfloat16 = torch.Tensor.clone
     rng = np.random.default_rng(2)
     start = [rng.normal(size=shape).astype(np.float32).astype(np.float64) for shape in cases.SHAPES]
     gradients = [rng.normal(size=(cases.STEPS, *shape)).astype(np.float32).astype(np.float64) for shape in cases.SHAPES]
@@ -126,6 +139,7 @@ def main():
         torch.set_default_dtype(dtype)
         record_optimizers(record, start, gradients, dtype)
         record_clipping(record, start, gradients, dtype)
+        record_shaped(record, dtype)
     record_schedules(record)
     record_model(record)
     np.savez_compressed(Path(__file__).with_name("pytorch.npz"), **record)

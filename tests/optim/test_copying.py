@@ -13,7 +13,7 @@ from tapegrad.optim import lr_scheduler
 from . import cases
 from .test_lr_scheduler import make as two_groups
 from .test_lr_scheduler import walk
-from .test_optimizers import RECORD, assert_near, fill, make, run, start, values
+from .test_optimizers import assert_near, expected, fill, make, run, start, values
 
 
 def pickled(thing):
@@ -26,7 +26,7 @@ HALF = cases.STEPS // 2
 
 @BOTH
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", cases.OPTIMIZERS)
+@pytest.mark.parametrize("name", cases.EVERY)
 def test_a_copy_made_half_way_ends_where_pytorch_ends(name, dtype, duplicate):
     parameters = start(dtype)
     optimizer = make(name, parameters)
@@ -34,7 +34,7 @@ def test_a_copy_made_half_way_ends_where_pytorch_ends(name, dtype, duplicate):
     twins, twin = duplicate((parameters, optimizer))
     held = values(parameters).copy()
     run(twin, twins, range(HALF, cases.STEPS))
-    assert_near(values(twins), RECORD[f"optimizers/{dtype}"][list(cases.OPTIMIZERS).index(name)], dtype)
+    assert_near(values(twins), expected(name, dtype), dtype)
     np.testing.assert_array_equal(values(parameters), held)
     run(optimizer, parameters, range(HALF, cases.STEPS))
     np.testing.assert_array_equal(values(parameters), values(twins))
