@@ -265,14 +265,14 @@ Decimal = Annotated[
 ]
 
 
-def check_can_plot(path: Path, option: str) -> None:
+def check_can_plot(path: Path, option: str, suffixes: tuple[str, ...] = (".png", ".svg", ".pdf")) -> None:
     """Raise if a picture cannot be drawn there, before hours are spent on what it shows."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(f"{option} needs matplotlib: pip install 'tapegrad[viz]'") from error
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise DataError(f"{option} {path}: the name must end in .png, .svg or .pdf")
+    if path.suffix.lower() not in suffixes:
+        raise DataError(f"{option} {path}: the name must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}")
     check_writable(path, option)
 
 

@@ -13,9 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from .evaluation.comparison import WORDS, Comparison, baseline_name, best_of, shown, spread
+from .evaluation.importance import Importance
 from .training import Result, Run
 
 __all__ = ["Outcome"]
+
+_COLUMNS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,21 @@ class Outcome:
         Of the network with simpler models, on the held-out rows.
     folds : list of Comparison, optional
         Of a cross-validation.
+    importance : Importance, optional
+        Of the columns.
     seconds : float
         In all.
-    saved, drawn : Path, optional
-        Where model and picture are.
+    written : dict of str to Path
+        Files, and what was done to them.
     """
 
     run: Run
     result: Result
     comparison: Comparison
     folds: Sequence[Comparison] | None
+    importance: Importance | None
     seconds: float
-    saved: Path | None = None
-    drawn: Path | None = None
+    written: dict[str, Path]
 
     @property
     def rows_scored(self) -> str:
@@ -79,13 +84,12 @@ class Outcome:
         console.print(self._scores())
         if self.folds is not None:
             console.print(self._folds())
+        if self.importance is not None:
+            console.print(self._importance(self.importance))
         lines = [self.split, *self.run.problem.notes]
         if self.run.interrupted:
             lines.append(f"interrupted after {self.run.epochs_done} of {self.run.settings.epochs} epochs")
-        if self.saved is not None:
-            lines.append(f"saved to {self.saved}")
-        if self.drawn is not None and self.result.steps:
-            lines.append(f"drawn to {self.drawn}")
+        lines += [f"{words} {path}" for words, path in self.written.items()]
         for line in lines:
             console.print(line, markup=False, highlight=False)
 
@@ -136,6 +140,17 @@ class Outcome:
                                          for values in found.values()))
         return table
 
+    def _importance(self, found: Importance) -> Table:
+        what = "rise of the log loss" if found.score == "log_loss" else "fall of R²"
+        table = Table(title=f"{what} when a column is shuffled", title_justify="left", min_width=48)
+        table.add_column("column")
+        table.add_column("mean ± deviation", justify="right")
+        for name, mean, deviation in list(zip(found.columns, found.mean, found.deviation))[:_COLUMNS_SHOWN]:
+            table.add_row(Text(name), f"{mean:.4f} ± {deviation:.4f}")
+        if len(found.columns) > _COLUMNS_SHOWN:
+            table.add_row(f"{len(found.columns) - _COLUMNS_SHOWN} more that cost less", "")
+        return table
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, in types that JSON has; None for what is not finite."""
         run, result = self.run, self.result
@@ -147,6 +162,9 @@ class Outcome:
             **_finite(result.score),
             "models": _finite(self.comparison.models),
             "folds": None if self.folds is None else [_finite(fold.models) for fold in self.folds],
+            "importance": None if self.importance is None else dict(
+                zip(self.importance.columns, self.importance.mean.tolist())
+            ),
             "loss": _finite(result.loss),
             "rows": len(run.problem.inputs),
             "rows_validated": run.rows_validated,
@@ -164,7 +182,7 @@ class Outcome:
             "seconds": self.seconds,
             "interrupted": run.interrupted,
             "notes": run.problem.notes,
-            "saved": None if self.saved is None else str(self.saved),
+            "saved": str(self.written["saved to"]) if "saved to" in self.written else None,
         }
 
 

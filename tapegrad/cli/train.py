@@ -12,9 +12,11 @@ import typer
 from ..errors import MissingExtraError
 from . import options
 from .evaluation.comparison import compare
+from .evaluation.importance import importance as measure_importance
 from .folding import cross_validate
 from .network import SavedModel
 from .outcome import Outcome
+from .report.page import write_pictures
 from .request import Request, with_request
 from .training import Run
 
@@ -38,6 +40,17 @@ def train(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the losses (png, svg, pdf; needs the viz extra).")
     ] = None,
+    importance: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Measure what shuffling each column costs, and draw it (png, svg, pdf; needs the viz extra).",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page (.html) of scores, curves and columns (needs the viz extra)."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
 ) -> None:
@@ -45,8 +58,11 @@ def train(
     start = time.perf_counter()
     if save is not None:
         _check_can_save(save)
-    if plot is not None:
-        options.check_can_plot(plot, "--plot")
+    for picture, option in ((plot, "--plot"), (importance, "--importance")):
+        if picture is not None:
+            options.check_can_plot(picture, option)
+    if report is not None:
+        options.check_can_plot(report, "--report", (".html", ".htm"))
     problem = request.problem(test_fraction)
     settings = request.settings(
         problem, lr, epochs, members=members, val_fraction=val_fraction, patience=patience, class_weight=class_weight
@@ -66,13 +82,20 @@ def train(
     if save is not None:
         model = SavedModel(run.network, problem.features, problem.target, request.missing == "mean", run.module)
         model.save(save)
-    if as_json or not quiet:
+    if report is not None or importance is not None or as_json or not quiet:
         comparison = compare(problem, run.module, settings.dtype, run.weights, settings.seed)
         validated = None if folds is None or run.interrupted else cross_validate(problem, settings, folds)
-        outcome = Outcome(run, result, comparison, validated, time.perf_counter() - start, save, plot)
+        columns = None
+        if report is not None or importance is not None:
+            columns = measure_importance(problem, run.module, settings.dtype, seed=settings.seed)
+        written = {"saved to": save, "drawn to": plot if len(run.losses) else None, "columns drawn to": importance,
+                   "report written to": report if len(run.losses) else None}  # fmt: skip
+        outcome = Outcome(run, result, comparison, validated, columns, time.perf_counter() - start,
+                          {words: path for words, path in written.items() if path is not None})  # fmt: skip
+        write_pictures(outcome, importance, report if len(run.losses) else None)
         if as_json:
             typer.echo(json.dumps(outcome.to_dict(), allow_nan=False))
-        else:
+        elif not quiet:
             outcome.print()
     if run.interrupted:
         raise typer.Exit(130)

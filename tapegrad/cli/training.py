@@ -245,15 +245,19 @@ class Run:
         self.seconds = time.perf_counter() - start - (compile_seconds() - compiled)
 
     def _validator(self) -> Callable[[], np.ndarray]:
-        """A function that gives the mean loss of each network on its validation rows, in evaluation mode."""
+        """A function that gives each network's mean loss on its validation rows, weighted as in training, in evaluation
+        mode."""
         problem, committee = self.problem, self._committee
         X = np.stack([problem.inputs[rows] for rows in self._validation]).astype(self.settings.dtype)
         y = np.stack([problem.targets[rows] for rows in self._validation])
+        weights = np.ones(len(problem.inputs)) if self.weights is None else self.weights
+        w = np.stack([weights[rows] / weights[rows].mean() for rows in self._validation])
         replayed = None if committee is None else compile(committee.each)
 
         def losses() -> np.ndarray:
             found = [outputs(self.module, X[0])] if replayed is None else replayed(X).astype(np.float64)
-            return np.array([float(_row_losses(tensor(out), t).mean()) for out, t in zip(found, y, strict=True)])
+            return np.array([float((_row_losses(tensor(out), t) * v).mean())
+                             for out, t, v in zip(found, y, w, strict=True)])  # fmt: skip
 
         return losses
 

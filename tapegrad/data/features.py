@@ -113,6 +113,15 @@ class Features:
             for category in (categories if categories is not None else [None])
         ]
 
+    @property
+    def spans(self) -> dict[str, slice]:
+        """The columns of the matrix that come from each column of the table."""
+        found, first = {}, 0
+        for name, categories in self.columns.items():
+            last = first + (1 if categories is None else len(categories))
+            found[name], first = slice(first, last), last
+        return found
+
     def constant_columns(self, table: Table, rows: np.ndarray | None = None) -> list[str]:
         """The columns with a single value in some rows of a table (by default all)."""
         matrix = self._matrix(table, fill_missing=True)
