@@ -37,6 +37,7 @@ from . import nn as nn, optim as optim  # isort: skip  (they stand on everything
 
 if TYPE_CHECKING:
     from .explain.training.monitor import Monitor as Monitor
+    from .io.checkpoint import Checkpoint as Checkpoint
 
 
 def __getattr__(name: str) -> Any:
@@ -45,12 +46,16 @@ def __getattr__(name: str) -> Any:
         from .explain.training.monitor import Monitor
 
         return Monitor
+    if name == "Checkpoint":
+        from .io.checkpoint import Checkpoint
+
+        return Checkpoint
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 if not TYPE_CHECKING:  # see `functions`
     __all__ = [
-        "CustomOp", "History", "MemoryReport", "Monitor", "Tape", "Tensor", "TrainStep", "__version__",
+        "Checkpoint", "CustomOp", "History", "MemoryReport", "Monitor", "Tape", "Tensor", "TrainStep", "__version__",
         "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "explain", "functions",
         "get_num_threads", "is_grad_enabled", "load", "manual_seed", "memory_report", "njit", "nn",
         "no_grad", "optim", "save", "set_num_threads", "tensor",

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,8 @@ from .locks import PATIENCE, Lock
 from .philox import SHUFFLE, Shuffle
 from .storage import address_of
 
-__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "permutation", "seed",
-           "weight_generator"]
+__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "permutation", "restore_streams", "seed",
+           "shuffle_key", "shuffled", "streams", "weight_generator"]
 
 _WORD = 1 << 64
 _LARGEST_KEY = (1 << 63) - 1
@@ -138,9 +139,18 @@ def permutation(rng: np.random.Generator, n: int) -> np.ndarray:
     >>> sorted(order.tolist())
     [0, 1, 2, 3, 4]
     """
+    return shuffled(n, shuffle_key(rng))
+
+
+def shuffle_key(rng: np.random.Generator) -> int:
+    """A key of a random order, from 0 to 2**63 - 1: one word of `rng`."""
+    return int(rng.bit_generator.random_raw()) & _LARGEST_KEY
+
+
+def shuffled(n: int, key: int) -> np.ndarray:
+    """The numbers below `n` in the order of a key: int64, (n,)."""
     order = np.arange(n, dtype=np.int64)
-    seed = rng.bit_generator.random_raw() & _LARGEST_KEY
-    row = np.array(Shuffle.words(mode=0, numbers=address_of(order) // 8, count=n, seed=seed), np.int64)
+    row = np.array(Shuffle.words(mode=0, numbers=address_of(order) // 8, count=n, seed=key), np.int64)
     SHUFFLE(address_of(row), np.dtype(np.float32))
     return order
 
@@ -188,6 +198,24 @@ def seeded(seed: int) -> Iterator[None]:
     finally:
         with _lock.now:
             _streams = outer
+
+
+def streams() -> dict[str, Any]:
+    """The state of all random streams, for `restore_streams`."""
+    with _lock.now:
+        now = _streams
+        return {"seed": now.seed, "counter": now.counter, "weights": now.weights,
+                "generator": dict(now.generator.bit_generator.state)}
+
+
+def restore_streams(state: Mapping[str, Any]) -> None:
+    """Have all random streams go on from a state of `streams`; `generator` stays the same object."""
+    fresh = _Streams(state["seed"])
+    with _lock.now:
+        now = _streams
+        now.seed, now.key, now.weight_key = fresh.seed, fresh.key, fresh.weight_key
+        now.counter, now.weights = state["counter"], state["weights"]
+        now.generator.bit_generator.state = state["generator"]
 
 
 # A fork waits until nobody draws: the child would find the generator locked forever, and in an inconsistent state.

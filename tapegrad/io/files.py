@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def save(
 ) -> None:
     """Write named arrays to a safetensors file.
 
-    The write is atomic: to a temporary file, which is then renamed.
+    The write is atomic: to a temporary file, which is flushed to the disk and then renamed.
 
     Parameters
     ----------
@@ -78,10 +80,16 @@ def save(
         library.numpy.save_file(arrays, part, metadata=texts or None)
         _order_header(part, list(arrays))
         part.chmod(stat.S_IMODE(mode))
+        _flush(part, os.O_RDWR)
         os.replace(part, target)
-    except BaseException:
+        with suppress(OSError):  # where folders cannot be opened or flushed; the content is on the disk already
+            _flush(target.parent, os.O_RDONLY)
+    except BaseException as error:
         part.unlink(missing_ok=True)
-        raise
+        code = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, library.SafetensorError) else None
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(target)) from error
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -145,6 +153,15 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     with _opened(path) as file:
         return dict(file.metadata() or {})
+
+
+def _flush(path: Path, flags: int) -> None:
+    """Have a file, or the names in a folder, reach the disk."""
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _header(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -9,17 +9,18 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ...engine.random import generator, permutation
+from ...engine.random import generator, shuffle_key, shuffled
 from ...engine.storage import address_of
 from ...engine.writers import Writing
 from ...errors import ArgumentError, IndexRangeError, ShapeError
 from . import loop
+from .keeping import Keeping, NotKept, Position, Ran
 from .progress import NoBar, progress_bar
-from .protocols import Monitoring, Training
+from .protocols import Checkpointing, Monitoring, Training
 from .source import Batches, Source, Stretch, check_alike, source_of, table_of
 
 _CHUNK_SECONDS = 0.05
@@ -86,55 +87,99 @@ class History:
         plot(self.loss, self.epoch, self.lr, self.validation, path, title)
 
 
-class Ran(NamedTuple):
-    """Losses and learning rates of consecutive steps."""
-
-    loss: np.ndarray
-    lr: np.ndarray
-
-
 def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: int,
                shuffle: bool | Callable[[int], Any], seed: int | None, drop_last: bool, progress: bool,
-               callback: Callable[[int, History], Any] | None, monitor: Monitoring | None = None) -> History:
+               callback: Callable[[int, History], Any] | None, monitor: Monitoring | None = None,
+               checkpoint: Checkpointing | None = None) -> History:
     """`TrainStep.run`."""
     source = source_of(given, train.optimizer.dtype, seed)
     n = len(source)
     batch_size, epochs = count("batch_size", batch_size), count("epochs", epochs)
     full, rest = divided(train, n, batch_size, drop_last)
     rng = np.random.default_rng(seed) if seed is not None else generator()
-    history = train.history = History()
-    began = time.perf_counter()
-    losses, epoch_of = _Growing(train.optimizer.dtype), _Growing(np.dtype(np.int64))
-    rates = _Growing(np.dtype(np.float64))
-    order = np.arange(n, dtype=np.int64)
-    with progress_bar(progress, epochs * (full + (rest > 0))) as bar:
-        for epoch in range(epochs):
+    kept = NotKept()
+    if checkpoint is not None:
+        settings = {"batch_size": batch_size, "shuffle": "a function" if callable(shuffle) else shuffle,
+                    "seed": seed, "drop_last": drop_last, "accumulate": train.accumulate}
+        kept = Keeping(train, checkpoint, source, None if seed is None else rng, settings, callback)
+    record = _Record(train.optimizer.dtype)
+    history = train.history = record.history
+    with kept, progress_bar(progress, epochs * (full + (rest > 0))) as bar:
+        at = kept.start(record)
+        before = len(history) + at.done + sum(len(ran.loss) for ran in at.ran)
+        bar.advance(before)
+        if monitor is not None:
+            monitor.passed(before)
+        order = np.arange(n, dtype=np.int64)
+        for epoch in range(at.epoch, 0 if at.stopped else epochs):
             if callable(shuffle):
                 order = order_given(shuffle(epoch), n)
                 full, rest = divided(train, len(order), batch_size, drop_last)
+                at.key = kept.same_order(at.key, order)
             elif shuffle:
-                order = permutation(rng, n)
+                if at.key is None:
+                    at.key = shuffle_key(rng)
+                order = shuffled(n, at.key)
             parts = [Batches(order[:full * batch_size], batch_size, full)] if full else []
             if rest:
                 parts.append(Batches(order[full * batch_size:full * batch_size + rest], rest, 1))
-            of_epoch: list[Ran] = []
+            of_epoch = at.ran
             try:
-                run_parts(train, source, parts, of_epoch, bar, monitor)
+                run_parts(train, source, parts, at, bar, monitor, kept)
             finally:
-                for ran in of_epoch:
-                    losses.extend(ran.loss, len(ran.loss))
-                    epoch_of.extend(epoch, len(ran.loss))
-                    rates.extend(ran.lr, len(ran.loss))
-                history.loss, history.epoch, history.lr = losses.array, epoch_of.array, rates.array
-                history.samples += sum(len(ran.loss) * part.size for ran, part in zip(of_epoch, parts))
-                history.seconds = time.perf_counter() - began
+                record.add(epoch, of_epoch, parts)
             if progress or train.optimizer.schedulers:
                 mean = float(np.concatenate([ran.loss for ran in of_epoch]).mean())
                 train.optimizer.advance("epoch", metric=mean)
                 bar.describe(epoch, mean)
-            if callback is not None and callback(epoch, history):
+            at = Position(epoch + 1, stopped=callback is not None and bool(callback(epoch, history)))
+            if at.stopped:
                 break
+        kept.finish(at)
     return history
+
+
+class _Record:
+    """A history that grows by epochs.
+
+    Attributes
+    ----------
+    history : History
+    """
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.history, self._began = History(), time.perf_counter()
+        self._loss, self._epoch = _Growing(dtype), _Growing(np.dtype(np.int64))
+        self._lr = _Growing(np.dtype(np.float64))
+
+    def add(self, epoch: int, ran: Sequence[Ran], parts: Sequence[Batches]) -> None:
+        """Steps of an epoch are done."""
+        for each in ran:
+            self._loss.extend(each.loss, len(each.loss))
+            self._epoch.extend(epoch, len(each.loss))
+            self._lr.extend(each.lr, len(each.loss))
+        self._show(self.history.samples + sum(len(each.loss) * part.size for each, part in zip(ran, parts)))
+
+    def _show(self, samples: int) -> None:
+        history = self.history
+        history.loss, history.epoch, history.lr = self._loss.array, self._epoch.array, self._lr.array
+        history.samples, history.seconds = samples, time.perf_counter() - self._began
+
+    def state(self) -> dict[str, Any]:
+        """The history so far, for `restore`; its arrays are views."""
+        history = self.history
+        return {"loss": history.loss, "lr": history.lr, "steps": np.bincount(history.epoch), "samples": history.samples,
+                "validation": list(history.validation), "seconds": time.perf_counter() - self._began}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Have the history go on from a state."""
+        steps = state["steps"]
+        self._began = time.perf_counter() - state["seconds"]
+        self._loss.extend(state["loss"], len(state["loss"]))
+        self._lr.extend(state["lr"], len(state["lr"]))
+        self._epoch.extend(np.repeat(np.arange(len(steps)), steps), len(state["loss"]))
+        self.history.validation[:] = state["validation"]
+        self._show(state["samples"])
 
 
 class _Growing:
@@ -162,35 +207,40 @@ def run_whole(train: Training, batch: Sequence[np.ndarray]) -> float:
     source = source_of(batch, train.optimizer.dtype, None)
     n = len(source)
     check_divides(train.accumulate, n, "the batch")
-    ran: list[Ran] = []
-    run_parts(train, source, [Batches(np.arange(n, dtype=np.int64), n, 1)], ran, NoBar())
-    return float(ran[0].loss[0])
+    at = Position()
+    run_parts(train, source, [Batches(np.arange(n, dtype=np.int64), n, 1)], at, NoBar(), None, NotKept())
+    return float(at.ran[0].loss[0])
 
 
-def run_parts(train: Training, source: Source, parts: Sequence[Batches], ran: list[Ran],
-              bar: NoBar, monitor: Monitoring | None = None) -> None:
-    """Run batches of one size after those of another; appends to `ran` for each size."""
-    with closing(source.stretches(parts)) as stretches:
+def run_parts(train: Training, source: Source, parts: Sequence[Batches], at: Position, bar: NoBar,
+              monitor: Monitoring | None, kept: NotKept) -> None:
+    """Run batches of one size after those of another, from the position on; appends to ``at.ran`` for each size."""
+    with closing(source.stretches(parts[at.part:], at.done, at.place)) as stretches:
         for _, of_part in groupby(stretches, lambda stretch: id(stretch.batches)):
-            _run_batches(train, of_part, ran, bar, monitor)
+            _run_batches(train, of_part, at, bar, monitor, kept)
+            at.part, at.done = at.part + 1, 0
 
 
-def _run_batches(train: Training, stretches: Iterator[Stretch], ran: list[Ran], bar: NoBar,
-                 monitor: Monitoring | None) -> None:
+def _run_batches(train: Training, stretches: Iterator[Stretch], at: Position, bar: NoBar,
+                 monitor: Monitoring | None, kept: NotKept) -> None:
     """Run batches of one size, in chunks of about 50 ms."""
     first = next(stretches)
     batches = first.batches
     rows = batches.size // train.accumulate
-    step = train._step_for([a[:rows] for a in first.arrays])
+    arrays = [a[:rows] for a in first.arrays]
+    step = train._step_for(arrays)
+    while kept.restore(step, batches.size):
+        step = train._step_for(arrays)
     with Writing(step):
-        step.prepare()  # another thread may have changed the optimiser meanwhile
         loss = np.empty(batches.steps, step.dtype)
+        begun = kept.begin(step, first, at, loss)
+        step.prepare()  # another thread may have changed the optimiser meanwhile
         row = step.row
         row[loop.BATCH], row[loop.INPUTS] = rows, len(first.arrays)
         row[loop.LOSSES] = address_of(loss) // step.dtype.itemsize
-        step.program.draw()
+        step.program.draw(begun * train.accumulate)
         step.set_rates(batches.steps)
-        row[loop.DONE] = 0
+        row[loop.DONE] = begun
         row[loop.WATCH] = monitor is not None and monitor.watches(step)
         try:
             for stretch in chain([first], stretches):
@@ -200,7 +250,7 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], ran: list[Ran], 
                 # the loop counts the rows of all batches; the index starts at this stretch
                 row[loop.INDEX] = address_of(index) // 8 - stretch.first * batches.size
                 row[loop.TABLE] = address_of(table) // 8
-                done = stretch.first
+                done = max(stretch.first, begun)
                 while done < stretch.last:
                     last = min(done + step.chunk, stretch.last)
                     if monitor is not None:
@@ -208,6 +258,7 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], ran: list[Ran], 
                             _observe(monitor, step, stretch.arrays, loss, done)
                             bar.advance(1)
                             done += 1
+                            kept.at(done)
                             continue
                         last = min(last, done + left)
                     began = time.perf_counter()
@@ -223,9 +274,11 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], ran: list[Ran], 
                     seconds = max(time.perf_counter() - began, 1e-9)
                     step.chunk = max(1, min(4 * step.chunk, math.ceil((last - done) * _CHUNK_SECONDS / seconds)))
                     done = last
+                    kept.at(done)
         finally:
             finished = int(row[loop.DONE])
-            ran.append(Ran(loss[:finished], step.rates_of(finished)))
+            kept.ended(finished)
+            at.ran.append(Ran(loss[:finished], step.rates_of(finished)))
             step.advance(finished)
 
 

@@ -322,11 +322,11 @@ class Program:
             self._inputs = [self.array(t) for t in self.inputs]
         return self._inputs
 
-    def draw(self) -> None:
-        """Draw new random numbers for this run."""
+    def draw(self, done: int = 0) -> None:
+        """Draw new random numbers for this run, of which `done` passes have been made already."""
         if self.capture.draws:
             key, counter = dropout_key()
-            self.random_state[:] = key, counter << 20
+            self.random_state[:] = key, (counter << 20) + done
 
     def run(self, begin: int = 0, end: int | None = None) -> None:
         """Run the recording on the present inputs, forward and in reverse; or some tasks of it."""

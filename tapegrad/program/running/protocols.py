@@ -13,7 +13,7 @@ from ..planning.liveness import Lives
 from ..planning.strips import GroupRows
 from .tasks import Tasks
 
-__all__ = ["Linked", "Monitoring", "Training"]
+__all__ = ["Checkpointing", "Linked", "Monitoring", "Training"]
 
 
 class Linked(Protocol):
@@ -62,6 +62,31 @@ class Monitoring(Protocol):
 
     def end(self, step: Any, loss: float) -> None:
         """It has run."""
+        ...
+
+
+class Checkpointing(Protocol):
+    """Where a run's state is kept (`tapegrad.Checkpoint`)."""
+
+    @property
+    def name(self) -> str:
+        """As errors name it."""
+        ...
+
+    def open(self) -> dict[str, Any] | None:
+        """Hold the place for one run; the state in it, or None."""
+        ...
+
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        ...
+
+    def write(self, state: dict[str, Any], last: bool) -> None:
+        """Write a tree of arrays and plain values; `last` if the run ends with it."""
+        ...
+
+    def close(self) -> None:
+        """Release the place."""
         ...
 
 

@@ -31,13 +31,17 @@ class Batches(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Consecutive batches whose rows lie in arrays: batches `first` to `last`, rows `order` of `arrays`."""
+    """Consecutive batches whose rows lie in arrays: batches `first` to `last`, rows `order` of `arrays`.
+
+    `place` has the source give the same stretch once more.
+    """
 
     batches: Batches
     first: int
     last: int
     arrays: list[np.ndarray]
     order: np.ndarray
+    place: Any = None
 
 
 class Source(Protocol):
@@ -46,8 +50,15 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Number of rows."""
 
-    def stretches(self, parts: Sequence[Batches]) -> Generator[Stretch, None, None]:
-        """The batches of an epoch, in order."""
+    def stretches(self, parts: Sequence[Batches], done: int = 0, place: Any = None) -> Generator[Stretch, None, None]:
+        """The batches of an epoch, in order.
+
+        Where some are `done` already, from the stretch on that holds the next (an empty one after the last of a size);
+        it was given with `place`.
+        """
+
+    def place(self) -> Any:
+        """A place between two epochs."""
 
 
 class Arrays:
@@ -66,14 +77,19 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.data[0])
 
-    def stretches(self, parts: Sequence[Batches]) -> Generator[Stretch, None, None]:
+    def stretches(self, parts: Sequence[Batches], done: int = 0, place: Any = None) -> Generator[Stretch, None, None]:
         """The batches of an epoch, in order."""
         for part in parts:
             at_once = min(self.files.rows // part.size or 1, part.steps)
-            for first in range(0, part.steps, at_once):
+            for first in range(done, part.steps, at_once) if done < part.steps else [done]:
                 last = min(first + at_once, part.steps)
                 yield Stretch(part, first, last, self.data, part.order[first * part.size:last * part.size])
                 self.files.release()
+            done = 0
+
+    def place(self) -> Any:
+        """Nothing: the order says all."""
+        return None
 
 
 class Files:
@@ -130,7 +146,7 @@ class Chunks:
 
     def __init__(self, dataset: Any, dtype: np.dtype, seed: int | None = None) -> None:
         self.dataset, self.dtype = dataset, dtype
-        self.files = Files(_arrays_of(dataset))
+        self.files = Files(held_arrays(dataset))
         self._read = 0
         self.rng = drawing_generator(seed)
         self._batch_bytes = 0
@@ -138,18 +154,22 @@ class Chunks:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def stretches(self, parts: Sequence[Batches]) -> Generator[Stretch, None, None]:
+    def stretches(self, parts: Sequence[Batches], done: int = 0, place: Any = None) -> Generator[Stretch, None, None]:
         """The batches of an epoch, in order."""
         thread, prepared = ThreadPoolExecutor(1, "tapegrad-chunks"), None
+        first, last = 0, 0
+        if place is not None:
+            first, last = place.get("stretch", (0, 0))
+            self.rng.bit_generator.state = place["generator"]
         try:
             for part in parts:
-                first = 0
                 while first < part.steps:
-                    last = min(first + self._batches_at_once(part), part.steps)
+                    last = last or min(first + self._batches_at_once(part), part.steps)
                     coming = thread.submit(self._chunk, part, first, last)
                     if prepared is not None:
                         yield prepared.result()
-                    prepared, first = coming, last
+                    prepared, first, last = coming, last, 0
+                first = 0
             if prepared is not None:
                 yield prepared.result()
         finally:  # also if the run is aborted
@@ -160,7 +180,12 @@ class Chunks:
             return 1
         return max(1, min(_CHUNK_BYTES // self._batch_bytes, part.steps // _CHUNKS))
 
+    def place(self) -> Any:
+        """Where the generator is."""
+        return {"generator": dict(self.rng.bit_generator.state)}
+
     def _chunk(self, part: Batches, first: int, last: int) -> Stretch:
+        place = {"stretch": (first, last), **self.place()}
         index, size = part.order[first * part.size:last * part.size], part.size
         if self.dataset.by_batch:
             batches = [self._fetch(index[k:k + size]) for k in range(0, len(index), size)]
@@ -173,7 +198,7 @@ class Chunks:
         if self._read > self.files.rows:
             self.files.release()
             self._read = 0
-        return Stretch(part, first, last, arrays, np.arange(len(index)))
+        return Stretch(part, first, last, arrays, np.arange(len(index)), place)
 
     def _fetch(self, index: np.ndarray) -> list[np.ndarray]:
         arrays = [as_input(a) for a in self.dataset.rows(index, self.rng)]
@@ -184,7 +209,7 @@ class Chunks:
         return [_contiguous(a, self.dtype) for a in arrays]
 
 
-def _arrays_of(dataset: Any) -> list[np.ndarray]:
+def held_arrays(dataset: Any) -> list[np.ndarray]:
     """The arrays of a dataset, also those inside its parts."""
     held = getattr(dataset, "arrays", ())
     return [part for a in (held if isinstance(held, (tuple, list)) else ()) for part in getattr(a, "parts", [a])]

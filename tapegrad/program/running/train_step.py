@@ -177,7 +177,8 @@ class TrainStep:
 
     def run(self, *arrays: Any, batch_size: int, epochs: int = 1, shuffle: bool | Callable[[int], Any] = True,
             seed: int | None = None, drop_last: bool = False, progress: bool = False,
-            callback: Callable[[int, History], Any] | None = None, monitor: Any = None) -> History:
+            callback: Callable[[int, History], Any] | None = None, monitor: Any = None,
+            checkpoint: Any = None) -> History:
         """Train for some epochs over the rows of arrays (axis 0) or of a dataset.
 
         Parameters
@@ -201,6 +202,9 @@ class TrainStep:
             Called with the epoch's number and the `History` so far; stops the run by returning True.
         monitor : Monitor, optional
             Looks into the run at the steps that it chooses; results stay the same to the bit.
+        checkpoint : Checkpoint, optional
+            Keeps the run's state in a folder, from which the same call goes on in another process. A function given
+            as `shuffle` must then give the same order for the same epoch again.
 
         Returns
         -------
@@ -209,9 +213,12 @@ class TrainStep:
         Raises
         ------
         KeyboardInterrupt
-            Within about 50 ms of Ctrl-C; parameters are those after the last whole step.
+            Within about 50 ms of Ctrl-C; parameters are those after the last whole step, which a checkpoint has too.
+        DataError
+            The checkpoint cannot be read, or is of another run: says which.
         """
-        return run_epochs(self, arrays, batch_size, epochs, shuffle, seed, drop_last, progress, callback, monitor)
+        return run_epochs(self, arrays, batch_size, epochs, shuffle, seed, drop_last, progress, callback, monitor,
+                          checkpoint)
 
     # -------------------------------------------------------------- inspection
 
