@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .draws import is_draw
 from .intrinsics import ALLOCATIONS, ZERO, canonical
 from .kinds import Kind
 from .normal import Normal
@@ -438,9 +439,12 @@ class Analysis:
             if self.is_array(name) and (self.is_written(name) or self.is_view(place.value)
                                         or self._allocates(place.value)):
                 continue
-            if place.depth == 0 or self.holds_after(place.value, rest):
+            if place.depth == 0 or not self._is_drawn(place.value) and self.holds_after(place.value, rest):
                 found.add(name)
         return found
+
+    def _is_drawn(self, value: ast.expr) -> bool:
+        return isinstance(value, ast.Call) and is_draw(self.value_of(value.func))
 
     def _allocates(self, value: ast.expr) -> bool:
         return isinstance(value, ast.Call) and self.name_of(value) in ALLOCATIONS

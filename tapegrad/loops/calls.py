@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from .draws import standard
 from .intrinsics import is_intrinsic
 from .source import Source, plain_function
-from .syntax import RESERVED, load, marked, writes_to_arguments
+from .syntax import RESERVED, assign, load, marked, writes_to_arguments
 
 __all__ = ["Expression", "arguments_of"]
 
@@ -101,8 +102,13 @@ class Expression(ast.NodeTransformer):
                 x, y = (self.visit(argument) for argument in node.args)
                 pair = [ast.BinOp(x, ast.FloorDiv(), y), ast.BinOp(x, ast.Mod(), y)]
                 return ast.fix_missing_locations(ast.copy_location(ast.Tuple(list(pair), ast.Load()), node))
+            if writer.draws(node):
+                return self._drawn(node, value)
+            if value is np.random.shuffle:
+                writer.source.refuse(node, "np.random.shuffle", "draw an order: np.random.permutation(n), and index by "
+                                     "its elements")
             is_method = isinstance(node.func, ast.Attribute) and value is None
-            if not is_method and not is_intrinsic(value):
+            if not is_method and not is_intrinsic(value) and value is not np.random.seed:
                 writer.source.refuse(node, f"a call of {ast.unparse(node.func)}", "its derivative is not known; write "
                                      "it in Python, or with functions of math and numpy")
             return self.generic_visit(node)
@@ -119,6 +125,23 @@ class Expression(ast.NodeTransformer):
         if len(outputs) != 1:
             writer.source.refuse(node, f"a call that gives {len(outputs)} results within an expression", "unpack it")
         return ast.copy_location(load(outputs[0]), node)
+
+    def _drawn(self, node: ast.Call, value: Any) -> ast.AST:
+        """The number of a draw, which is a statement before."""
+        writer = self._writer
+        if self._conditional:
+            writer.source.refuse(node, f"{ast.unparse(node)}, drawn only under a condition", "write it with if")
+        call = self.generic_visit(node)
+        assert isinstance(call, ast.Call)
+        size = [k.value for k in call.keywords if k.arg == "size"]
+        if len(size) < len(call.keywords):
+            writer.source.refuse(node, f"the keyword arguments of {ast.unparse(node)}", "give them by position")
+        arguments, number = standard(value, [ast.unparse(a) for a in call.args])
+        call.args, name = [ast.parse(a, mode="eval").body for a in arguments], writer.normal.fresh("draw")
+        self._before.append(assign(name, call, ast.copy_location(ast.Pass(), node)))
+        writer.normal.is_random = True
+        drawn = ast.parse(number.format(draw=name), mode="eval").body
+        return ast.fix_missing_locations(ast.copy_location(drawn, node))
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         node.test = self.visit(node.test)

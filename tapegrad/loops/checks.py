@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .analysis import Analysis, Place
+from .draws import is_draw
 from .reads import SHAPES, every_load
 
 __all__ = ["check"]
@@ -84,6 +85,9 @@ def _check_attribute(facts: Analysis, node: ast.Attribute, at: ast.stmt) -> None
 
 def _check_call(facts: Analysis, node: ast.Call, at: ast.stmt) -> None:
     name = facts.name_of(node)
+    if is_draw(facts.value_of(node.func)) and any(map(facts.is_active, node.args)):
+        _refuse(facts, at, f"{ast.unparse(node)}, whose parameters are differentiated", "draw from a distribution "
+                "without parameters, and transform the number")
     if facts.is_method(node) and name not in METHODS:
         _refuse(facts, at, f"the method {ast.unparse(node.func)}", "use a function of math or numpy, or write the loop")
     if name in ("linspace", "arange", "range") and any(facts.is_active(a) for a in node.args):

@@ -18,6 +18,7 @@ from ..engine.language import enabled
 from ..errors import CompileError, TapeMemoryError
 from . import helpers
 from .adjoint import derive_adjoint
+from .draws import random_state, restore
 from .kinds import Kind, definition_of, infer
 from .normal import Normal
 from .stored import CompiledFiles, key_of, recall, remember
@@ -114,7 +115,10 @@ class Derived:
         """Results of the function, and its adjoints by the wanted parameters, given those of the outputs."""
         given = [0.0 if at is None else np.zeros(args[at].shape, args[at].dtype) for at in self._places]
         self._check_apart(args)
+        state = random_state() if self.normal.is_random else None
         while True:
+            if state is not None:  # a second run draws what the first one drew
+                restore(state)
             try:
                 floats, integers = self._tapes.pop()
             except IndexError:
@@ -150,7 +154,10 @@ class Derived:
         """How many floats and integers the forward sweep records."""
         given = [np.zeros_like(args[self.normal.parameters.index(p)]) if self.kinds[p].is_array else 0.0
                  for p in self.wanted]
+        state = random_state() if self.normal.is_random else None
         top, bottom, *_ = self.function(*args, *seeds, *given, np.empty(0), np.empty(0, np.int64))
+        if state is not None:
+            restore(state)
         return int(top), int(bottom)
 
 

@@ -33,6 +33,9 @@ def derived(op: CustomOp, kinds: Sequence[tuple[int, bool]], out_ndim: int, dtyp
     ranks = [*(ndim for ndim, _ in kinds), out_ndim, *(0 for _ in op.scalars)]
     floats = [*(not whole for _, whole in kinds), True, *(True for _ in op.scalars)]
     normal = _with_output(op, {name for name, rank in zip((*op.inputs, op.output), ranks) if rank == 0})
+    if normal.is_random:
+        normal.source.refuse(normal.source.definition, "np.random in a forward of its own", "use tg.njit, or give the "
+                             "random numbers as an input")
     if out_ndim:
         _check_output(normal)
     operation = Operation(normal, compiled_primal(normal, "layer"), list(zip(floats, ranks)), dtype)

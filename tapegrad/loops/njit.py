@@ -14,12 +14,14 @@ from ..engine.caller import user_line
 from ..engine.language import enabled
 from ..engine.lazy import lazy
 from ..errors import ArgumentError, CaptureError, CompileError, GradientError
+from ..functions.dropout import dropout_words, dropped
 from ..functions.layout import reshape
 from ..tensor.arrays import FLOAT64, foreign_array
 from ..tensor.copies import by_name_or
 from ..tensor.recording import lift_to
 from ..tensor.tensor import Tensor
 from .derived import Derived, compiled_primal, primal_function
+from .draws import random_state, restore, seeded
 from .normal import Normal, normalise
 from .operation import Operation
 from .source import Source, plain_function
@@ -151,11 +153,18 @@ class Loop:
 
     def _applied(self, given: list[Any]) -> Any:
         tensors = self._tensors(given)
+        if self._normal.is_random:
+            dtype = next((t.dtype for t in tensors if t.is_floating), FLOAT64)
+            tensors.append(dropped(Tensor(np.ones(_SEED_BITS, dtype)), dropout_words(0.5)))
         kinds = tuple((t.is_floating, t.ndim) for t in tensors)
         dtype = next((t.dtype for t in tensors if t.is_floating), FLOAT64)
         key = kinds, dtype
         if key not in self._operations:
-            self._operations[key] = Operation(self._normal, self._primal, kinds, dtype)
+            normal, primal = self._normal, self._primal
+            if normal.is_random:
+                normal = seeded(normal)
+                primal = compiled_primal(normal, self.__name__)
+            self._operations[key] = Operation(normal, primal, kinds, dtype)
         operation = self._operations[key]
         self._check_apart(operation, tensors)
         shapes = self._shapes(operation, tensors)
@@ -201,18 +210,22 @@ class Loop:
         if all(not kind.is_array for kind in operation.outputs):
             return [()] * len(operation.outputs)
         if self._shape is not None:
-            found = self._shape(*(t.shape for t in tensors))
+            found = self._shape(*(t.shape for t in tensors[:len(self._normal.parameters)]))
             found = found if self._normal.is_tuple else [found]
             return [tuple(int(n) for n in shape) for shape in found]
         if any(t.is_symbolic for t in tensors):
             raise CaptureError(f"{user_line()}: {self.__name__} returns an array, whose shape a recording must know; "
                                "say it: tg.njit(f, shape=lambda *shapes: shapes[0])")
-        arrays = [t.detach().numpy() for t in tensors]
+        arrays = [t.detach().numpy() for t in tensors[:len(self._normal.parameters)]]
+        state = random_state() if self._normal.is_random else None
         result = self._primal(*(a if a.ndim else a[()] for a in arrays))
+        if state is not None:
+            restore(state)
         return [np.shape(r) for r in (result if self._normal.is_tuple else [result])]
 
 
 _SEED = [1.0]
+_SEED_BITS = 32  # of a generator's seed
 #: flags of arrays that numba's types are made of, as in NumPy's C interface: contiguous, aligned, writeable
 _CONTIGUOUS, _FLAGS = 0x1, 0x1 | 0x100 | 0x400
 
@@ -285,7 +298,10 @@ def njit(function: Callable | None = None, *, shape: Callable | None = None, max
     dictionaries, sets, lists                  arrays
     recursion                                  a loop
     functions whose source is not at hand      one of ``math`` or NumPy, or the formula
-    ``np.random``                              random numbers as an argument
+    ``random``, NumPy's generators             ``np.random``
+    ``np.random.shuffle``                      an order by ``np.random.permutation``
+    a draw whose parameters are                one without parameters, transformed
+    differentiated (but location and scale)
     an array that names several arrays         ``.copy()``, or two names
     in turn, and is written to; arrays that
     are swapped, or rebound while another
@@ -298,6 +314,12 @@ def njit(function: Callable | None = None, *, shape: Callable | None = None, max
     differentiated
     broadcasting of arrays of different axes   the loop
     =========================================  =====================================================
+
+    ``np.random``: the reverse sweep has the numbers that the forward sweep drew, and ``normal(m, s)``,
+    ``uniform(a, b)`` and other draws with a location or a scale have derivatives by these. Of arrays the numbers come
+    from numba's generator (Mersenne Twister, a thread's own), as in ``numba.njit``, which ``np.random.seed`` in a
+    compiled function seeds: the value is that of the plain call. Of tensors they come from such a generator that is
+    seeded anew for each call, and for each run of a recording, from `manual_seed`; a batch (`vmap`) shares them.
 
     Comparisons, ``int``, ``floor`` and the like have the derivative zero. Of ``max`` and ``min`` the first of equal
     arguments has it; ``abs`` has 0 at 0.

@@ -103,8 +103,10 @@ class Operation:
     def _stores(self, values: Sequence[str], vector: str, shapes: Sequence[tuple[int, ...]], sign: str = "=") -> str:
         """Statements that put outputs into a vector."""
         if len(shapes) == 1:
-            place = "[()]" if not shapes[0] else "[...]" if sign == "=" else ""
-            return f"    {vector}{place} {sign} {values[0]}\n"
+            if not shapes[0]:
+                return f"    {vector}[()] {sign} {values[0]}\n"
+            same = f"    assert {values[0]}.shape == {vector}.shape, 'an array of another shape than shape= says'\n"
+            return same + f"    {vector}{'[...]' if sign == '=' else ''} {sign} {values[0]}\n"
         lines, at = [], 0
         for value, shape in zip(values, shapes):
             count = math.prod(shape)

@@ -116,9 +116,21 @@ def with_unknown_calls(x):
     return x * random.random()
 
 
-@refused("np.random.normal", 0.5)
-def with_random_numbers(x):
-    return x * np.random.normal()
+@refused("np.random.shuffle", V)
+def with_a_shuffle(x):
+    a = x.copy()
+    np.random.shuffle(a)
+    return a[0]
+
+
+@refused("whose parameters are differentiated", 0.5)
+def with_an_active_parameter_of_a_draw(x):
+    return np.random.gamma(x, 2.0)
+
+
+@refused("drawn only under a condition", 0.5)
+def with_a_draw_under_a_condition(x):
+    return x + abs(x if x > 0 else np.random.normal())
 
 
 @refused("np.fft.fft", V)
