@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn, vmap
+from .. import concatenate, nn, vmap
 from ..nn import functional as F
 from .network import ACTIVATIONS, Network
 
@@ -46,21 +46,31 @@ class Committee(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """The outputs of all members for the same rows: from ``(rows, inputs)`` to ``(members, rows, outputs)``."""
-        return self._mapped(x, None, self.network.dropout if self.training else 0.0)
+        return self.outputs([self], x, each=False)
 
     def each(self, x: Any) -> Any:
         """The outputs of each member for rows of its own, in evaluation mode: from ``(members, rows, inputs)``."""
-        return self._mapped(x, 0, 0.0)
+        return self.outputs([self], x, each=True)
 
-    def _mapped(self, x: Any, axis: int | None, dropout: float) -> Any:
+    @staticmethod
+    def outputs(committees: Sequence[Committee], x: Any, each: bool) -> Any:
+        """The outputs of all members of some committees of one shape: `forward` or `each` of all of them at once."""
+        first = committees[0]
+        axis, dropout = (0, 0.0) if each else (None, first.network.dropout if first.training else 0.0)
+
         def one(weights: Sequence[Any], biases: Sequence[Any], x: Any) -> Any:
             for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-                x = self.activation(F.linear(x, weight, bias))
+                x = first.activation(F.linear(x, weight, bias))
                 if dropout:
                     x = F.dropout(x, dropout, training=True)
             return F.linear(x, weights[-1], biases[-1])
 
-        return vmap(one, in_axes=(0, 0, axis))(list(self.weights), list(self.biases), x)
+        if len(committees) == 1:
+            weights, biases = list(first.weights), list(first.biases)
+        else:
+            weights = [concatenate(of_layer) for of_layer in zip(*(c.weights for c in committees), strict=True)]
+            biases = [concatenate(of_layer) for of_layer in zip(*(c.biases for c in committees), strict=True)]
+        return vmap(one, in_axes=(0, 0, axis))(weights, biases, x)
 
     def merged(self) -> tuple[Network, nn.Sequential]:
         """The network whose outputs are the mean of the members', and its module, in evaluation mode.

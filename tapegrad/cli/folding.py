@@ -14,18 +14,19 @@ __all__ = ["cross_validate"]
 
 
 def cross_validate(
-    problem: Problem, settings: Settings, folds: int, report: Callable[[int], None] = lambda fold: None
+    problem: Problem, choose: Callable[[Problem], Settings], folds: int, seed: int
 ) -> list[Comparison]:
-    """Train and compare on each of several splits, in which each row is held out once.
+    """Choose settings, train and compare on each of several splits, in which each row is held out once.
 
     Parameters
     ----------
     problem : Problem
         All of its rows are used, the held-out ones too.
-    settings : Settings
+    choose : callable
+        Gives the settings for a fold, from its training rows.
     folds : int
-    report : callable
-        Told how many folds are done.
+    seed : int
+        Of the split.
 
     Raises
     ------
@@ -33,7 +34,8 @@ def cross_validate(
         Fewer rows than folds, or the loss of one is not finite.
     """
     found: list[Comparison] = []
-    for fold in problem.folds(folds, settings.seed):
+    for fold in problem.folds(folds, seed):
+        settings = choose(fold)
         run = Run(fold, settings)
         run.train()
         if run.interrupted:
@@ -44,5 +46,4 @@ def cross_validate(
                 f" {settings.lr:g} (--lr)"
             )
         found.append(compare(fold, run.module, settings.dtype, run.weights, settings.seed))
-        report(len(found))
     return found

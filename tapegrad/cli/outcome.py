@@ -15,10 +15,13 @@ from rich.text import Text
 from .evaluation.comparison import WORDS, Comparison, baseline_name, best_of, shown, spread
 from .evaluation.importance import Importance
 from .training import Result, Run
+from .tuning import Candidate
 
-__all__ = ["Outcome"]
+__all__ = ["CANDIDATES_SHOWN", "CANDIDATE_COLUMNS", "Outcome", "candidate_cells"]
 
 _COLUMNS_SHOWN = 20
+CANDIDATES_SHOWN = 5
+CANDIDATE_COLUMNS = ("hidden", "dropout", "rate", "decay", "epochs", "validation loss")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Outcome:
         Of a cross-validation.
     importance : Importance, optional
         Of the columns.
+    candidates : list of Candidate, optional
+        That were tried, the best first.
     seconds : float
         In all.
     written : dict of str to Path
@@ -46,6 +51,7 @@ class Outcome:
     comparison: Comparison
     folds: Sequence[Comparison] | None
     importance: Importance | None
+    candidates: Sequence[Candidate] | None
     seconds: float
     written: dict[str, Path]
 
@@ -84,6 +90,8 @@ class Outcome:
         console.print(self._scores())
         if self.folds is not None:
             console.print(self._folds())
+        if self.candidates is not None:
+            console.print(self._candidates(self.candidates))
         if self.importance is not None:
             console.print(self._importance(self.importance))
         lines = [self.split, *self.run.problem.notes]
@@ -140,6 +148,14 @@ class Outcome:
                                          for values in found.values()))
         return table
 
+    def _candidates(self, candidates: Sequence[Candidate]) -> Table:
+        table = Table(title=f"best of {len(candidates)} candidates", title_justify="left", min_width=48)
+        for name in CANDIDATE_COLUMNS:
+            table.add_column(name, justify="right")
+        for candidate in candidates[:CANDIDATES_SHOWN]:
+            table.add_row(*candidate_cells(candidate))
+        return table
+
     def _importance(self, found: Importance) -> Table:
         what = "rise of the log loss" if found.score == "log_loss" else "fall of R²"
         table = Table(title=f"{what} when a column is shuffled", title_justify="left", min_width=48)
@@ -165,6 +181,11 @@ class Outcome:
             "importance": None if self.importance is None else dict(
                 zip(self.importance.columns, self.importance.mean.tolist())
             ),
+            "candidates": None if self.candidates is None else [
+                {"hidden": list(c.settings.hidden), "dropout": c.settings.dropout, "lr": c.settings.lr,
+                 "weight_decay": c.settings.weight_decay, "validation_loss": _finite(c.loss), "epochs": c.epochs}
+                for c in self.candidates
+            ],
             "loss": _finite(result.loss),
             "rows": len(run.problem.inputs),
             "rows_validated": run.rows_validated,
@@ -184,6 +205,13 @@ class Outcome:
             "notes": run.problem.notes,
             "saved": str(self.written["saved to"]) if "saved to" in self.written else None,
         }
+
+
+def candidate_cells(candidate: Candidate) -> list[str]:
+    """A candidate under `CANDIDATE_COLUMNS`."""
+    settings = candidate.settings
+    return [", ".join(map(str, settings.hidden)) or "none", f"{settings.dropout:g}", f"{settings.lr:.2g}",
+            f"{settings.weight_decay:.2g}", f"{candidate.epochs}", f"{candidate.loss:.4f}"]  # fmt: skip
 
 
 def _finite(value: Any) -> Any:

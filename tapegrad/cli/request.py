@@ -54,6 +54,13 @@ class Request:
         )
         return load_problem(self.data, table, self.seed)
 
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """The settings that were given, of those that tuning would change."""
+        given = {"hidden": self.hidden is not None, "dropout": self.dropout is not None,
+                 "weight_decay": self.weight_decay != 0.0}  # fmt: skip
+        return tuple(name for name, is_given in given.items() if is_given)
+
     def settings(
         self,
         problem: Problem,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from .outcome import Outcome
 from .report.page import write_pictures
 from .request import Request, with_request
 from .training import Run
+from .tuning import tune as choose_among
 
 __all__ = ["train"]
 
@@ -34,6 +36,7 @@ def train(
     members: options.Members = None,
     class_weight: options.ClassWeight = None,
     folds: options.Folds = None,
+    tune: options.Tune = None,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to put the model (.safetensors).")
     ] = None,
@@ -67,8 +70,17 @@ def train(
     settings = request.settings(
         problem, lr, epochs, members=members, val_fraction=val_fraction, patience=patience, class_weight=class_weight
     )
+    shown = not (quiet or as_json)
+    candidates = None
+    if tune is not None:
+        if val_fraction is None and settings.val_fraction == 0.0:
+            settings = replace(settings, val_fraction=0.2)
+        fixed = request.fixed if lr is None else (*request.fixed, "lr")
+        candidates = choose_among(problem, settings, tune, fixed, progress=shown)
+    first = settings
+    settings = first if candidates is None else candidates[0].settings
     run = Run(problem, settings)
-    run.train(progress=not (quiet or as_json))
+    run.train(progress=shown)
     if plot is not None and len(run.losses):
         run.history.plot(plot, f"{problem.title}: loss of training")
     if run.diverged:
@@ -84,13 +96,16 @@ def train(
         model.save(save)
     if report is not None or importance is not None or as_json or not quiet:
         comparison = compare(problem, run.module, settings.dtype, run.weights, settings.seed)
-        validated = None if folds is None or run.interrupted else cross_validate(problem, settings, folds)
+        validated = None
+        if folds is not None and not run.interrupted:
+            validated = cross_validate(problem, lambda fold: first if tune is None else
+                                       choose_among(fold, first, tune, fixed)[0].settings, folds, settings.seed)
         columns = None
         if report is not None or importance is not None:
             columns = measure_importance(problem, run.module, settings.dtype, seed=settings.seed)
         written = {"saved to": save, "drawn to": plot if len(run.losses) else None, "columns drawn to": importance,
                    "report written to": report if len(run.losses) else None}  # fmt: skip
-        outcome = Outcome(run, result, comparison, validated, columns, time.perf_counter() - start,
+        outcome = Outcome(run, result, comparison, validated, columns, candidates, time.perf_counter() - start,
                           {words: path for words, path in written.items() if path is not None})  # fmt: skip
         write_pictures(outcome, importance, report if len(run.losses) else None)
         if as_json:

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import History, TrainStep, compile, manual_seed, nn, tensor, vmap
-from ..data import split_rows
+from .. import History, TrainStep, compile, manual_seed, nn
 from ..engine.kernels import compile_seconds
 from ..nn import functional as F
 from .committee import Committee
 from .evaluation.scores import scores
 from .network import Network, outputs
 from .problem import Problem
+from .rows import Rows, members_losses, row_losses
 from .settings import Settings, freeze
 from .stopping import Best
 
@@ -108,7 +108,8 @@ class Run:
             settings.dtype,
         )
         self._committee = Committee(self.network, settings.members) if settings.members > 1 else None
-        self._validation, self.given = self._split()
+        self._rows = Rows(problem, settings, masked=settings.members > 1)
+        self.given = self._rows.given
         if self._committee is not None:
             trained: nn.Module = self._committee
             self.network, self.module = self._committee.merged()
@@ -116,7 +117,7 @@ class Run:
             trained = self.module = self.network.build()
             freeze(self.module, settings.frozen)
         self.trained = trained
-        self.best = Best(trained, settings.members, settings.patience) if len(self._validation[0]) else None
+        self.best = Best(trained, settings.members, settings.patience) if self.rows_validated else None
         self.step = TrainStep(self._batch_loss, settings.make_optimizer(trained))
         self.history = History()
         self.epochs_done = 0
@@ -131,7 +132,7 @@ class Run:
     @property
     def rows_validated(self) -> int:
         """Rows left out of training to decide when to stop; each of several networks has its own."""
-        return len(self._validation[0])
+        return self._rows.validated
 
     @property
     def batch_size(self) -> int:
@@ -153,53 +154,18 @@ class Run:
         """Whether the loss is not finite."""
         return len(self.losses) > 0 and not math.isfinite(self.losses[-1])
 
-    # -------------------------------------------------------------- rows
-
     @property
     def weights(self) -> np.ndarray | None:
         """The weight of each of the problem's training rows in the loss, if they differ."""
-        if self.settings.class_weight is None:
-            return None
-        return balanced_weights(self.problem.targets, self.problem.target.outputs)
-
-    def _split(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The validation rows of each network, and the arrays of training: inputs, targets, weights if there are any.
-
-        Of several networks each row's weight is 0 for those that it validates.
-        """
-        problem, settings = self.problem, self.settings
-        rows = len(problem.inputs)
-        classes = problem.targets if self.is_classification else None
-        weights = self.weights
-        if settings.val_fraction == 0.0:
-            splits = [(np.arange(rows), np.empty(0, np.int64))] * settings.members
-        else:
-            # another seed than that of the held-out rows, so that the two are drawn apart
-            splits = [split_rows(rows, settings.val_fraction, settings.seed + (1 + m) * 1_000_003, classes)
-                      for m in range(settings.members)]
-        if settings.members == 1:
-            chosen = splits[0][0]
-            given = [problem.inputs[chosen], problem.targets[chosen]]
-            if weights is not None:
-                given.append(weights[chosen])
-        else:
-            of_member = np.zeros((rows, settings.members))
-            for m, (chosen, _) in enumerate(splits):
-                of_member[chosen, m] = 1.0 if weights is None else weights[chosen]
-            given = [problem.inputs, problem.targets, of_member / of_member.mean(axis=0)]
-        dtype = np.dtype(settings.dtype)
-        return [held for _, held in splits], [a.astype(dtype) if a.dtype.kind == "f" else a for a in given]
-
-    # -------------------------------------------------------------- loss
+        return self._rows.weights
 
     def _batch_loss(self, x: Any, y: Any, w: Any = None) -> Any:
         if self._committee is not None:
-            each = vmap(lambda out, y, w: (_row_losses(out, y) * w).mean(), in_axes=(0, None, 1))
-            total = each(self._committee(x), y, w).sum()
+            total = members_losses(self._committee(x), y, w).sum()
             # the value of the mean with the gradient of the sum: each network learns at the rate of one alone
             return total - total.detach() * (1.0 - 1.0 / self.settings.members)
         if w is not None:
-            return (_row_losses(self.module(x), y) * w).mean()
+            return (row_losses(self.module(x), y) * w).mean()
         return (F.cross_entropy if self.is_classification else F.mse_loss)(self.module(x), y)
 
     # -------------------------------------------------------------- training
@@ -245,21 +211,12 @@ class Run:
         self.seconds = time.perf_counter() - start - (compile_seconds() - compiled)
 
     def _validator(self) -> Callable[[], np.ndarray]:
-        """A function that gives each network's mean loss on its validation rows, weighted as in training, in evaluation
-        mode."""
-        problem, committee = self.problem, self._committee
-        X = np.stack([problem.inputs[rows] for rows in self._validation]).astype(self.settings.dtype)
-        y = np.stack([problem.targets[rows] for rows in self._validation])
-        weights = np.ones(len(problem.inputs)) if self.weights is None else self.weights
-        w = np.stack([weights[rows] / weights[rows].mean() for rows in self._validation])
-        replayed = None if committee is None else compile(committee.each)
-
-        def losses() -> np.ndarray:
-            found = [outputs(self.module, X[0])] if replayed is None else replayed(X).astype(np.float64)
-            return np.array([float((_row_losses(tensor(out), t) * v).mean())
-                             for out, t, v in zip(found, y, w, strict=True)])  # fmt: skip
-
-        return losses
+        """A function that gives each network's mean loss on its validation rows, in evaluation mode."""
+        rows, X = self._rows, self._rows.validation_inputs
+        if self._committee is None:
+            return lambda: rows.losses([outputs(self.module, X[0])])
+        replayed = compile(self._committee.each)
+        return lambda: rows.losses(replayed(X).astype(np.float64))
 
     def result(self) -> Result:
         """Evaluate the present network."""
@@ -279,27 +236,3 @@ class Run:
             parameters=self.trained.num_parameters(),
             trained_parameters=self.trained.num_parameters(trainable_only=True),
         )
-
-
-def _row_losses(outputs: Any, y: Any) -> Any:
-    """The loss of each row: cross entropy for classes, squared error for values of shape (rows, 1)."""
-    if y.ndim == 1:
-        return F.cross_entropy(outputs, y, reduction="none")
-    return ((outputs - y) ** 2)[:, 0]
-
-
-def balanced_weights(classes: np.ndarray, count: int) -> np.ndarray:
-    """Weights of rows by which each class weighs the same, with mean 1: ``rows / (classes present * rows of class)``.
-
-    Parameters
-    ----------
-    classes : ndarray of int64, shape (rows,)
-    count : int
-        How many classes there are.
-
-    Returns
-    -------
-    ndarray of float64, shape (rows,)
-    """
-    rows_of = np.bincount(classes, minlength=count)
-    return len(classes) / (np.count_nonzero(rows_of) * rows_of[classes])

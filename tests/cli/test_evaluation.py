@@ -114,7 +114,7 @@ def test_linear_model_of_values_is_ridge(shape):
 def test_linear_model_of_classes_is_logistic_regression(classes, balanced):
     from sklearn.linear_model import LogisticRegression
 
-    from tapegrad.cli.training import balanced_weights
+    from tapegrad.cli.rows import balanced_weights
 
     y, logits = labelled(150, classes)
     X = np.concatenate([logits, np.random.default_rng(1).normal(size=(150, 2))], axis=1)
@@ -127,7 +127,7 @@ def test_linear_model_of_classes_is_logistic_regression(classes, balanced):
 def test_balanced_weights_are_those_of_scikit_learn():
     from sklearn.utils.class_weight import compute_sample_weight
 
-    from tapegrad.cli.training import balanced_weights
+    from tapegrad.cli.rows import balanced_weights
 
     y = np.array([0, 0, 0, 2, 2, 0])
     np.testing.assert_allclose(balanced_weights(y, 3), compute_sample_weight("balanced", y))

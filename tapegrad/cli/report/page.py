@@ -15,7 +15,7 @@ from ...data import Features
 from ..evaluation.comparison import WORDS, baseline_name, best_of, shown, spread
 from ..evaluation.importance import Importance
 from ..evaluation.scores import calibration, confusion
-from ..outcome import Outcome
+from ..outcome import CANDIDATE_COLUMNS, CANDIDATES_SHOWN, Outcome, candidate_cells
 from . import pictures
 
 __all__ = ["page", "write_pictures"]
@@ -205,6 +205,10 @@ def _training(outcome: Outcome, command: str) -> str:
         ["seconds in all", f"{outcome.seconds:.2f}"],
     ]
     notes = "".join(f"<li>{escape(note)}</li>" for note in run.problem.notes)
+    tried = ""
+    if outcome.candidates is not None:
+        best = [candidate_cells(candidate) for candidate in outcome.candidates[:CANDIDATES_SHOWN]]
+        tried = "<br>" + _table(CANDIDATE_COLUMNS, best, f"the best of {len(outcome.candidates)} candidates")
     return _section("Training", f"<p><code>{escape(command)}</code></p>",
-                    _table(["", ""], rows, kind="words"),
+                    _table(["", ""], rows, kind="words"), tried,
                     f"<ul>{notes}</ul>" if notes else "")
