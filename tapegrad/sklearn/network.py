@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import functions, optim
+from ..engine.random import preserved
 from ..nn import Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from ..nn import functional as F
 from ..program import TrainStep, compile
@@ -33,7 +34,8 @@ def perceptron(coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], ac
     for coef, intercept in zip(coefs, intercepts):
         if layers and activation != "identity":
             layers.append(_ACTIVATIONS[activation]())
-        layer = Linear(coef.shape[0], coef.shape[1], dtype=coef.dtype)
+        with preserved():  # nothing is drawn as far as others can see
+            layer = Linear(coef.shape[0], coef.shape[1], dtype=coef.dtype)
         layer.weight.copy_(coef.T)
         layer.bias.copy_(intercept)  # type: ignore[union-attr]
         layers.append(layer)

@@ -63,6 +63,7 @@ CASES = {
     "weights": ("MLPClassifier", IRIS, WEIGHTS, dict(max_iter=30, batch_size=40, activation="logistic")),
     "labels": ("MLPClassifier", LABELS, WEIGHTS[:120], dict(max_iter=30)),
     "stops": ("MLPClassifier", IRIS, None, dict(max_iter=400, tol=1e-2, learning_rate_init=0.02)),
+    "not filled": ("MLPClassifier", IRIS, None, dict(hidden_layer_sizes=(150, 150), batch_size=100, max_iter=10)),
     "held out": ("MLPClassifier", IRIS, WEIGHTS, dict(max_iter=60, early_stopping=True, validation_fraction=0.2)),
     "in order": ("MLPRegressor", (X, Y), None, dict(max_iter=30, shuffle=False, hidden_layer_sizes=8)),
     "outputs": ("MLPRegressor", OUTPUTS, None, dict(max_iter=30, alpha=1.0)),
@@ -157,7 +158,7 @@ def test_an_interrupted_fit_keeps_what_it_has():
             return super().permutation(n)
 
     with pytest.warns(UserWarning, match="interrupted"):
-        model = MLPRegressor(random_state=Interrupted(0)).fit(X, Y)
+        model = MLPRegressor(random_state=Interrupted(0), verbose=True).fit(X, Y)  # which draws no orders ahead
     whole = MLPRegressor(random_state=0, max_iter=3).fit(X, Y)
     assert model.loss_curve_ == whole.loss_curve_ and model.n_iter_ == 3
     np.testing.assert_array_equal(model.coefs_[0], whole.coefs_[0])
