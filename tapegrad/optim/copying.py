@@ -15,9 +15,9 @@ __all__ = ["Copies"]
 
 #: attributes that hold addresses, or are derived from the parameter groups
 _MADE = frozenset({
-    "_active", "_clip", "_first_hyper", "_given", "_hyper_words", "_index", "_list", "_listed", "_lists_made", "_n",
-    "_parameters", "_rows", "_slices", "_state", "_steps", "_synced", "_table", "_total", "_words", "dtype", "layout",
-    "store",
+    "_active", "_clip", "_first_hyper", "_given", "_hyper_words", "_index", "_list", "_listed", "_lists_made", "_loose",
+    "_n", "_parameters", "_rows", "_slices", "_state", "_steps", "_synced", "_table", "_total", "_words", "dtype",
+    "layout", "store",
 })
 
 
@@ -29,6 +29,7 @@ class Copies:
     def _begin(self) -> None:
         """Start without parameters."""
         self.layout = 0
+        self._loose: list[Any] = []
         self._parameters: list[Tensor] = []
         self._index: dict[int, int] = {}
         self._given: tuple[Any, tuple[int, ...]] = (None, ())  # a tuple of parameters, and their indices

@@ -15,12 +15,12 @@ from ..errors import ArgumentError, DtypeError
 from ..ops.table import Op
 from ..tape.state import Forgotten
 from ..tensor.tensor import Tensor
-from . import clip, rates
+from . import clip
 from .checks import check_parameter, positive_or_none
 from .copying import Copies
 from .lists import list_address, refuse_lists, zero_gradient
-from .protocols import Schedule
 from .rows import RateRow, Update, UpdateRows
+from .scheduled import Scheduled
 from .state_dict import fitting, listed
 from .store import ParameterStore, aligned_zeros, flat_offsets, home_words, written_by
 
@@ -34,7 +34,7 @@ _TORCH_ONLY = {"foreach", "fused", "capturable", "differentiable"}
 _MOST_ROWS = 256
 
 
-class Optimizer(Copies):
+class Optimizer(Copies, Scheduled):
     """Base of the optimisers.
 
     A subclass names its kernel and declares its rows (`Update`). The rows of all parameters are in one array; a step
@@ -78,7 +78,7 @@ class Optimizer(Copies):
             raise ArgumentError("differentiable=True: steps are not recorded on the tape")
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
-        self.schedulers: list[Schedule] = []
+        self.schedulers = []
         self._max_grad_norm = positive_or_none("max_grad_norm", max_grad_norm)
         self._max_grad_value = positive_or_none("max_grad_value", max_grad_value)
         self._begin()
@@ -295,6 +295,12 @@ class Optimizer(Copies):
             )
         return rows
 
+    def _cycled_word(self) -> int:
+        """Index of the hyper-parameter that a registered schedule cycles besides the rate, or 0."""
+        if any(s.cycles_momentum for s in self.schedulers if s.interval == "step"):
+            return next(j for j, name in enumerate(self.row.hyper_names) if name in ("momentum", "beta1"))
+        return 0
+
     def _take_lists(self) -> None:
         """Update row lists for the present gradients, and find new ones."""
         if self._lists_made != TouchedRows.made:
@@ -391,49 +397,6 @@ class Optimizer(Copies):
                 else:
                     zero_gradient(parameter)
         Forgotten.count += set_to_none
-
-    # ------------------------------------------------------------------ schedules
-
-    def _cycled_word(self) -> int:
-        """Index of the hyper-parameter that a registered schedule cycles besides the rate, or 0."""
-        if any(s.cycles_momentum for s in self.schedulers if s.interval == "step"):
-            return next(j for j, name in enumerate(self.row.hyper_names) if name in ("momentum", "beta1"))
-        return 0
-
-    def _register(self, scheduler: Schedule) -> None:
-        self.schedulers.append(scheduler)
-        if scheduler.cycles_momentum:
-            self._new_layout()
-
-    def advance(self, interval: str, metric: float | None = None) -> None:
-        """Step the schedulers registered with ``interval="step"`` or ``"epoch"``.
-
-        Parameters
-        ----------
-        interval : {"step", "epoch"}
-        metric : float, optional
-            The metric for `ReduceLROnPlateau`.
-        """
-        for scheduler in self.schedulers:
-            if scheduler.interval == interval:
-                scheduler.advance(metric)
-
-    def upcoming_lrs(self, count: int) -> np.ndarray:
-        """The learning rates of the next `count` steps under the schedulers registered for steps.
-
-        Returns
-        -------
-        ndarray of float64, shape (count, columns)
-            One for each group; under a schedule that cycles momentum, then another for each group with the momentum (or
-            first beta). `UpdateRows.lr_groups` names the column of each word. Nothing is changed.
-        """
-        self._synced = [None] * len(self.param_groups)  # the caller will write these words
-        return rates.rates_ahead(self, count)
-
-    def advance_steps(self, count: int) -> None:
-        """Equivalent to `count` calls of ``advance("step")``."""
-        self._synced = [None] * len(self.param_groups)
-        rates.leap(self, count)
 
     # ------------------------------------------------------------------ state
 

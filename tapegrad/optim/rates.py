@@ -1,6 +1,6 @@
 """The learning rates of many steps at once.
 
-A schedule is a rule: on reaching epoch `e`, the rate of group `k` becomes ``a(e) lr + c(e, k)``. Rules of several
+A schedule is a rule: on reaching epoch `e`, the rate of group `k` becomes ``a(e, k) lr + c(e, k)``. Rules of several
 schedules compose, and a run of steps is an affine recurrence, evaluated here for thousands of steps in one call.
 """
 
@@ -21,25 +21,25 @@ def rate_table(optimizer: Groups, schedulers: Sequence[Schedule], count: int) ->
     present = np.array([group["lr"] for group in optimizer.param_groups], np.float64)
     table = np.empty((count + 1, len(present)))
     table[0] = present
-    a, c = np.ones(count), np.zeros((count, len(present)))
+    a, c = np.ones((count, 1)), np.zeros((count, len(present)))
     for scheduler in schedulers:
         factor, offset = scheduler._rule(scheduler.last_epoch + 1 + np.arange(count))
-        a, c = a * factor, c * factor[:, None]
-        if offset is not None:
-            if offset.shape[1] != len(present):
-                raise ArgumentError(f"{type(scheduler).__name__} was made for {offset.shape[1]} parameter groups, the "
+        factor = factor[:, None] if factor.ndim == 1 else factor
+        for part in (factor, offset):
+            if part is not None and part.shape[1] not in (len(present), 1 if part is factor else len(present)):
+                raise ArgumentError(f"{type(scheduler).__name__} was made for {part.shape[1]} parameter groups, the "
                                     f"optimiser has {len(present)}: make it after add_param_group")
-            c += offset
+        a, c = a * factor, c * factor + (0.0 if offset is None else offset)
     if not a.any():
         table[1:] = c
     elif not c.any():
-        table[1:] = a[:, None]
+        table[1:] = a
         np.cumprod(table, axis=0, out=table)
     else:
-        factors = a.tolist()
-        for g, (rate, additions) in enumerate(zip(present.tolist(), c.T.tolist(), strict=True)):
+        factors = np.broadcast_to(a, c.shape).T.tolist()
+        for g, (rate, times_of, additions) in enumerate(zip(present.tolist(), factors, c.T.tolist(), strict=True)):
             rates = []
-            for times, plus in zip(factors, additions, strict=True):
+            for times, plus in zip(times_of, additions, strict=True):
                 rate = times * rate + plus
                 rates.append(rate)
             table[1:, g] = rates

@@ -114,13 +114,31 @@ SCHEDULERS = {
     "plateau_max": ("ReduceLROnPlateau", {"mode": "max", "patience": 2, "threshold": 0.05, "threshold_mode": "abs",
                                           "min_lr": [0.01, 0.001]}),
     "lambda": ("LambdaLR", {"lr_lambda": lambda epoch: 1.0 / (1.0 + epoch)}),
-    # a sequence: (its parts, its milestones)
+    "multiplicative": ("MultiplicativeLR", {"lr_lambda": [lambda epoch: 0.97, lambda epoch: 1.0 - 0.5 / (1 + epoch)]}),
+    "polynomial": ("PolynomialLR", {"total_iters": 30, "power": 1.7}),
+    "polynomial_short": ("PolynomialLR", {}),
+    "cyclic": ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 7}),
+    "cyclic_halved": ("CyclicLR", {"base_lr": [0.01, 0.002], "max_lr": [0.3, 0.1], "step_size_up": 5,
+                                   "step_size_down": 8, "mode": "triangular2", "base_momentum": [0.6, 0.7],
+                                   "max_momentum": [0.9, 0.95]}),
+    "cyclic_decayed": ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 9, "mode": "exp_range",
+                                    "gamma": 0.97, "cycle_momentum": False}),
+    "cyclic_scaled": ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 4, "step_size_down": 6,
+                                   "scale_fn": lambda step: 1.0 / (1.0 + 0.1 * step), "scale_mode": "iterations"}),
+    # parts, with the milestones of a sequence
     "sequence": ("SequentialLR", ([("LinearLR", {"start_factor": 0.2, "total_iters": 5}),
                                    ("CosineAnnealingLR", {"T_max": 20, "eta_min": 0.001}),
                                    ("ExponentialLR", {"gamma": 0.8})], [6, 30])),
     "sequence_restarts": ("SequentialLR", ([("ConstantLR", {"factor": 0.5, "total_iters": 4}),
                                             ("CosineAnnealingWarmRestarts", {"T_0": 5, "T_mult": 2}),
                                             ("StepLR", {"step_size": 3, "gamma": 0.5})], [4, 33])),
+    "sequence_multiplied": ("SequentialLR", ([("PolynomialLR", {"total_iters": 9}),
+                                              ("MultiplicativeLR", {"lr_lambda": lambda epoch: 0.9}),
+                                              ("PolynomialLR", {"total_iters": 20})], [6, 30])),
+    "chain": ("ChainedScheduler", ([("ConstantLR", {"factor": 0.1, "total_iters": 4}),
+                                    ("CosineAnnealingLR", {"T_max": 20, "eta_min": 0.001}),
+                                    ("MultiplicativeLR", {"lr_lambda": [lambda epoch: 0.95, lambda epoch: 1.01]})],
+                                   None)),
 }
 
 
@@ -156,8 +174,10 @@ def metric(epoch: int) -> float:
 def schedule(module, optimizer, name, **more):
     """The scheduler of a case, from PyTorch's module or ours."""
     kind, arguments = SCHEDULERS[name]
-    if kind == "SequentialLR":
+    if kind in ("SequentialLR", "ChainedScheduler"):
         parts, milestones = arguments
         schedulers = [getattr(module, part)(optimizer, **given) for part, given in parts]
+        if kind == "ChainedScheduler":
+            return module.ChainedScheduler(schedulers, **more)
         return module.SequentialLR(optimizer, schedulers, milestones=milestones, **more)
     return getattr(module, kind)(optimizer, **arguments, **more)

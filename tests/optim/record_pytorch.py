@@ -87,7 +87,7 @@ def record_clipping(record, start, gradients, dtype):
 
 def record_schedules(record):
     for name, (kind, _) in cases.SCHEDULERS.items():
-        for optimizer_kind in ("SGD", "Adam") if kind == "OneCycleLR" else ("SGD",):
+        for optimizer_kind in ("SGD", "Adam") if kind in ("OneCycleLR", "CyclicLR") else ("SGD",):
             parameters = [torch.zeros(1, requires_grad=True) for _ in cases.RATES]
             optimizer = getattr(torch.optim, optimizer_kind)(
                 [{"params": [p], "lr": lr} for p, lr in zip(parameters, cases.RATES)])
@@ -103,7 +103,7 @@ def record_schedules(record):
                 else:
                     scheduler.step()
             record[f"rates/{name}/{optimizer_kind}"] = np.array(rates)
-            if kind == "OneCycleLR":
+            if kind in ("OneCycleLR", "CyclicLR"):
                 record[f"momenta/{name}/{optimizer_kind}"] = np.array(momenta)
 
 

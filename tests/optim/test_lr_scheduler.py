@@ -94,7 +94,7 @@ def test_state_resumes_a_schedule(name):
                                   walk(optimizer, scheduler, name, range(23, 50)))
 
 
-@pytest.mark.parametrize("name", [n for n in cases.SCHEDULERS if not n.startswith(("sequence", "plateau"))])
+@pytest.mark.parametrize("name", [n for n in cases.SCHEDULERS if not n.startswith(("sequence", "plateau", "chain"))])
 def test_last_epoch_resumes_a_schedule(name):
     optimizer = make()
     scheduler = cases.schedule(lr_scheduler, optimizer, name)
@@ -200,6 +200,14 @@ def test_a_table_of_rates_written_into_the_rows_trains_as_steps_do(kind):
     (lambda o: lr_scheduler.OneCycleLR(o, 0.1, 30, pct_start=1.5), "pct_start"),
     (lambda o: lr_scheduler.OneCycleLR(o, 0.1, 30, anneal_strategy="steps"), "anneal_strategy"),
     (lambda o: lr_scheduler.OneCycleLR(o, [0.1, 0.2, 0.3], 30), "3 entries for 2"),
+    (lambda o: lr_scheduler.PolynomialLR(o, 0), "total_iters"),
+    (lambda o: lr_scheduler.MultiplicativeLR(o, [abs]), "1 entries for 2"),
+    (lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.2, mode="square"), "mode"),
+    (lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.2, scale_mode="steps"), "scale_mode"),
+    (lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.2, 0), "step_size_up"),
+    (lambda o: lr_scheduler.CyclicLR(o, [0.1], 0.2), "1 entries for 2"),
+    (lambda o: lr_scheduler.ChainedScheduler([]), "at least one"),
+    (lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.ExponentialLR(make(), 0.9)], o), "another optimiser"),
     (lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=1.0), "factor"),
     (lambda o: lr_scheduler.ReduceLROnPlateau(o, "low"), "mode"),
     (lambda o: lr_scheduler.ReduceLROnPlateau(o, interval="step"), "metric"),
@@ -220,6 +228,8 @@ def test_what_is_no_optimizer_or_cannot_cycle_is_refused():
         lr_scheduler.StepLR([], 3)
     with pytest.raises(ValueError, match="Adagrad has no momentum to cycle"):
         lr_scheduler.OneCycleLR(make("Adagrad"), 0.1, 30)
+    with pytest.raises(TypeError, match="scheduler 0 cannot take part in a chain: ReduceLROnPlateau"):
+        lr_scheduler.ChainedScheduler([lr_scheduler.ReduceLROnPlateau(make())])
 
 
 def test_a_cycle_does_not_go_past_its_end():
@@ -229,6 +239,108 @@ def test_a_cycle_does_not_go_past_its_end():
     optimizer.advance_steps(5)
     with pytest.raises(ValueError, match="step 6 of a cycle of 5"):
         scheduler.step()
+
+
+def trained(make_scheduler, epochs=5, callback=None, runs=1, kind="SGD"):
+    """The optimiser, its scheduler and the history of a run of steps of 3 batches an epoch."""
+    w = tg.tensor(np.ones(2), requires_grad=True)
+    optimizer = getattr(optim, kind)([w], lr=0.1)
+    scheduler = make_scheduler(optimizer)
+    step = tg.TrainStep(lambda x: ((x * w) ** 2).mean(), optimizer)
+    given = None if callback is None else lambda epoch, history: callback(scheduler)
+    for _ in range(runs):
+        history = step.run(np.ones((6, 2)), batch_size=2, epochs=epochs, callback=given)
+    return optimizer, scheduler, history
+
+
+COSINE = 0.1 * (1 + np.cos(np.pi * np.arange(6) / 5)) / 2
+
+
+@pytest.mark.parametrize("interval", [None, "epoch"])
+@pytest.mark.parametrize("combined", [False, True])
+def test_a_run_of_epochs_steps_a_schedule_by_the_epoch_as_pytorchs_loops_do(interval, combined):
+    def make_scheduler(optimizer):
+        if not combined:
+            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=5, interval=interval)
+        return lr_scheduler.ChainedScheduler([lr_scheduler.CosineAnnealingLR(optimizer, T_max=5)], interval=interval)
+
+    optimizer, scheduler, history = trained(make_scheduler)
+    np.testing.assert_allclose(history.lr, np.repeat(COSINE[:5], 3), rtol=1e-12)
+    np.testing.assert_allclose(rates(optimizer), COSINE[5], atol=1e-15)
+    assert scheduler.last_epoch == 5
+
+
+def test_a_schedule_that_the_callback_steps_is_not_stepped_twice():
+    _, scheduler, history = trained(lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=5), callback=lambda s: s.step())
+    np.testing.assert_allclose(history.lr, np.repeat(COSINE[:5], 3), rtol=1e-12)
+    assert scheduler.last_epoch == 5
+
+
+def test_runs_of_one_epoch_leave_the_schedule_to_the_loop_around_them():
+    assert trained(lambda o: lr_scheduler.ExponentialLR(o, 0.5), epochs=1, runs=3)[1].last_epoch == 0
+
+
+def test_an_epoch_is_counted_where_the_callback_stops_the_run():
+    assert trained(lambda o: lr_scheduler.ExponentialLR(o, 0.5), callback=lambda s: True)[1].last_epoch == 1
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_schedules_that_count_steps_are_stepped_by_the_step(runs):
+    by_hand = make()
+    scheduler = lr_scheduler.OneCycleLR(by_hand, 0.4, total_steps=12)
+    expected = walk(by_hand, scheduler, "one_cycle", range(12))
+    optimizer, scheduler, history = trained(lambda o: lr_scheduler.OneCycleLR(o, 0.4, total_steps=12), 2, runs=runs,
+                                            kind="Adam")
+    np.testing.assert_allclose(history.lr, expected[6 * runs - 6:6 * runs, 0], rtol=1e-12)
+    assert scheduler.last_epoch == 6 * runs and scheduler.interval is None and optimizer.schedulers == []
+
+
+def test_a_plateau_that_nobody_steps_is_named():
+    with pytest.warns(UserWarning, match="ReduceLROnPlateau was not stepped in a run of 5 epochs") as caught:
+        trained(lr_scheduler.ReduceLROnPlateau)
+    assert caught[0].filename == __file__
+    assert trained(lr_scheduler.ReduceLROnPlateau, callback=lambda s: s.step(1.0))[1].last_epoch == 5
+
+
+@pytest.mark.parametrize("make_one", [lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=5),
+                                      lambda o: lr_scheduler.OneCycleLR(o, 0.4, total_steps=15)])
+def test_a_run_that_goes_on_from_a_checkpoint_goes_on_with_its_schedules(make_one, tmp_path):
+    def parts(stop):
+        w = tg.tensor(np.ones(2), requires_grad=True)
+        optimizer = optim.SGD([w], lr=0.1, momentum=0.5)
+        scheduler = make_one(optimizer)
+        step = tg.TrainStep(lambda x: ((x * w) ** 2).mean(), optimizer)
+
+        def callback(epoch, history):
+            if epoch == stop:
+                raise KeyboardInterrupt
+
+        return w, scheduler, lambda **more: step.run(np.ones((6, 2)), batch_size=2, epochs=5, seed=1,
+                                                     callback=callback, **more)
+
+    whole, scheduler, run = parts(None)
+    expected = run().lr
+    _, _, run = parts(2)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint=tg.Checkpoint(tmp_path, every=1e-9))
+    resumed, again, run = parts(None)
+    np.testing.assert_array_equal(run(checkpoint=tg.Checkpoint(tmp_path, every=1e-9, resume=True)).lr, expected)
+    assert again.last_epoch == scheduler.last_epoch
+    np.testing.assert_array_equal(resumed.numpy(), whole.numpy())
+
+
+def test_a_copied_schedule_is_stepped_by_runs_of_the_copied_optimiser_alone():
+    optimizer = make()
+    scheduler = lr_scheduler.SequentialLR(optimizer, [lr_scheduler.ConstantLR(optimizer),
+                                                      lr_scheduler.ExponentialLR(optimizer, 0.5)], [2])
+    twin_optimizer, twin = copy.deepcopy((optimizer, scheduler))
+    again = copy.copy(scheduler)
+    for each, own in ((optimizer, scheduler), (twin_optimizer, twin)):
+        with each.stepping(3) as schedules:
+            schedules.before_callback()
+            schedules.after_callback()
+        assert own.last_epoch == 1
+    assert again.last_epoch == 0
 
 
 def test_a_group_added_later_joins_schedules_that_multiply_and_is_refused_by_others():

@@ -104,7 +104,8 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
         kept = Keeping(train, checkpoint, source, None if seed is None else rng, settings, callback)
     record = _Record(train.optimizer.dtype)
     history = train.history = record.history
-    with kept, progress_bar(progress, epochs * (full + (rest > 0))) as bar:
+    with (train.optimizer.stepping(epochs) as schedules, kept,
+          progress_bar(progress, epochs * (full + (rest > 0))) as bar):
         at = kept.start(record)
         before = len(history) + at.done + sum(len(ran.loss) for ran in at.ran)
         bar.advance(before)
@@ -132,7 +133,9 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
                 mean = float(np.concatenate([ran.loss for ran in of_epoch]).mean())
                 train.optimizer.advance("epoch", metric=mean)
                 bar.describe(epoch, mean)
+            schedules.before_callback()
             at = Position(epoch + 1, stopped=callback is not None and bool(callback(epoch, history)))
+            schedules.after_callback()
             if at.stopped:
                 break
         kept.finish(at)

@@ -189,6 +189,8 @@ class TrainStep:
             another dtype, converted a few batches at a time; so are those of a dataset, on a thread of their own.
         batch_size : int
         epochs : int, default 1
+            A run of several steps the schedules of the optimiser that were made without ``interval=`` after each epoch,
+            unless `callback` does; see `optim.lr_scheduler.LRScheduler`.
         shuffle : bool or callable, default True
             A new order every epoch; or a function of the epoch's number that gives the numbers of its rows in their
             order. Some may be missing or repeat.

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ArgumentError
-from ..tensor.tensor import Tensor
-from .optimizer import Optimizer
+from ...errors import ArgumentError
+from ...tensor.tensor import Tensor
+from ..optimizer import Optimizer
 from .scheduler import LRScheduler, check_optimizer, each_group
 
 __all__ = ["ReduceLROnPlateau"]
@@ -34,8 +34,11 @@ class ReduceLROnPlateau(LRScheduler):
     eps : float, default 1e-8
         Smaller reductions are ignored.
     interval : {"epoch"}, optional
-        See `LRScheduler`; the metric is the mean loss of the epoch.
+        Step after each epoch of a `TrainStep.run` with the mean loss of the epoch. By default the caller calls `step`,
+        in a run of several epochs in its callback; one that does not is warned.
     """
+
+    stepped_in_runs = "callback"  # for its metric is the caller's
 
     def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
                  threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
@@ -58,8 +61,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.best = math.inf if mode == "min" else -math.inf
         self.cooldown_counter = self.num_bad_epochs = 0
         self._last_lr = [group["lr"] for group in optimizer.param_groups]
-        if interval is not None:
-            optimizer._register(self)
+        optimizer._register(self)
 
     def step(self, metrics: Any) -> None:  # type: ignore[override]
         """Count one more epoch with its metric."""

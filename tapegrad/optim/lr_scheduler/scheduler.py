@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import ArgumentError, DtypeError, StateDictError
-from .optimizer import Optimizer
-from .rates import advance
+from ...errors import ArgumentError, DtypeError, StateDictError
+from ..optimizer import Optimizer
+from ..rates import advance
 
 __all__ = ["LRScheduler", "check_optimizer", "each_group"]
 
@@ -23,8 +23,10 @@ class LRScheduler:
     last_epoch : int, default -1
         Epoch to resume from; -1 for a new start.
     interval : {"step", "epoch"}, optional
-        Register with the optimiser, so that `TrainStep.run` steps the schedule after each step or epoch. By default the
-        caller calls `step`.
+        Register with the optimiser, so that `TrainStep` steps the schedule after each step or epoch. By default the
+        caller calls `step`; a `TrainStep.run` of several epochs, in which there is no place for it, steps the schedule
+        after each epoch unless the callback does. (`OneCycleLR` and `CyclicLR`, which count steps: after each step of
+        any `TrainStep.run`.)
 
     Attributes
     ----------
@@ -36,6 +38,8 @@ class LRScheduler:
 
     #: whether resuming keeps the optimiser's present rate
     holds_on_resume: ClassVar[bool] = False
+    #: when `TrainStep.run` steps a schedule that is not registered
+    stepped_in_runs: ClassVar[str] = "epoch"
     #: attributes that are not part of the state
     _not_state: ClassVar[tuple[str, ...]] = ("optimizer", "interval")
 
@@ -53,12 +57,18 @@ class LRScheduler:
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._begin()
-        if interval is not None:
-            optimizer._register(self)
+        optimizer._register(self)
 
     def __copy__(self) -> Any:
-        """A schedule with its own state over the same optimiser, with which it is not registered."""
-        return deepcopy(self, {id(self.optimizer): self.optimizer})
+        """A schedule with its own state over the same optimiser, whose runs do not step it."""
+        twin = deepcopy(self, {id(self.optimizer): self.optimizer})
+        self.optimizer._forget(twin)
+        return twin
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.interval is None:
+            self.optimizer._register(self)
 
     @property
     def cycles_momentum(self) -> bool:
@@ -73,17 +83,20 @@ class LRScheduler:
             advance(self.optimizer, [self], 1)
 
     def _rule(self, epochs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """``a``, shape (epochs,), and ``c``, shape (epochs, groups) or None for 0, on reaching each of `epochs`."""
+        """The coefficients on reaching each of `epochs`.
+
+        ``a`` has shape (epochs,) or (epochs, groups), ``c`` (epochs, groups) or is None for 0.
+        """
         raise NotImplementedError
 
     def _momenta(self, epochs: np.ndarray) -> np.ndarray:
         """The momentum (or first beta), shape (epochs, groups), if `cycles_momentum`; NaN keeps the present one."""
         raise NotImplementedError
 
-    def _rates_at_zero(self) -> np.ndarray:
-        """The rates at epoch 0, shape (groups,), independent of the present ones."""
+    def _start(self) -> tuple[Any, np.ndarray]:
+        """``a`` and ``c``, shape (groups,), of a schedule that takes over from another in a sequence."""
         a, c = self._rule(np.zeros(1, np.int64))
-        return a[0] * np.array(self.base_lrs, np.float64) + (0.0 if c is None else c[0])
+        return 0.0, a[0] * np.array(self.base_lrs, np.float64) + (0.0 if c is None else c[0])
 
     def _seek(self, epoch: int) -> None:
         """Set the epoch without changing rates."""
