@@ -16,10 +16,10 @@ from .network import ACTIVATIONS
 from .settings import DTYPES, OPTIMIZERS, parse_hidden
 
 __all__ = [
-    "Activation", "BatchSize", "Categorical", "ClassWeight", "Data", "Decimal", "Delimiter", "Drop", "Dropout", "Dtype",
-    "Epochs", "Folds", "Freeze", "Header", "Hidden", "LearningRate", "Members", "Missing", "OptimizerName", "Patience",
-    "Seed", "TargetColumn", "TaskName", "TestFraction", "Tune", "ValFraction", "WeightDecay",
-    "check_writable", "one_of",
+    "Activation", "BatchSize", "Categorical", "CheckpointEvery", "CheckpointFolder", "ClassWeight", "Data", "Decimal",
+    "Delimiter", "Drop", "Dropout", "Dtype", "Epochs", "Folds", "Freeze", "Header", "Hidden", "LearningRate", "Members",
+    "Missing", "OptimizerName", "Patience", "Resume", "Seed", "TargetColumn", "TaskName", "TestFraction", "Tune",
+    "ValFraction", "WeightDecay", "check_writable", "one_of",
 ]  # fmt: skip
 
 
@@ -262,6 +262,28 @@ Delimiter = Annotated[
 ]
 Decimal = Annotated[
     str, typer.Option(callback=one_of((".", ",")), metavar="MARK", help="Decimal mark of a CSV file.")
+]
+
+
+CheckpointFolder = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", metavar="FOLDER", help="Keep the run's whole state there, to go on after a kill."),
+]
+CheckpointEvery = Annotated[
+    float | None,
+    typer.Option(
+        parser=_number(0.0, math.inf, "at least 0 seconds"),
+        metavar="SECONDS",
+        help="How often, besides at the end and at Ctrl-C.",
+        show_default="60",
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Go on from a checkpoint, with the options of then; --epochs, --save and what is shown may be given anew.",
+    ),
 ]
 
 

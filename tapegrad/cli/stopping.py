@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import nn
@@ -55,6 +57,15 @@ class Best:
 
     def _ends(self) -> bool:
         return bool(np.all(self._epochs - self.epoch >= self._patience))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `observe` changes."""
+        return {"kept": self._kept, "epochs": self._epochs, "loss": self.loss, "epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `state_dict`."""
+        self._kept, self._epochs = state["kept"], state["epochs"]
+        self.loss, self.epoch = state["loss"], state["epoch"]
 
     def restore(self) -> None:
         """Give each network its best parameters, if it ever had a finite loss."""

@@ -19,6 +19,7 @@ from .network import SavedModel
 from .outcome import Outcome
 from .report.page import write_pictures
 from .request import Request, with_request
+from .resuming import checkpoint_of, go_on, how_to_go_on, keep_tuned, tuned_before
 from .training import Run
 from .tuning import tune as choose_among
 
@@ -28,6 +29,7 @@ __all__ = ["train"]
 @with_request
 def train(
     request: Request,
+    context: typer.Context,
     epochs: options.Epochs = None,
     lr: options.LearningRate = None,
     test_fraction: options.TestFraction = None,
@@ -54,10 +56,16 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="Write a page (.html) of scores, curves and columns (needs the viz extra)."),
     ] = None,
+    checkpoint: options.CheckpointFolder = None,
+    checkpoint_every: options.CheckpointEvery = None,
+    resume: options.Resume = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
 ) -> None:
     """Train a network on a CSV file, a NumPy archive, or the handwritten digits that come with the package."""
+    if resume is not None:
+        go_on(context, resume)
+        return
     start = time.perf_counter()
     if save is not None:
         _check_can_save(save)
@@ -66,21 +74,25 @@ def train(
             options.check_can_plot(picture, option)
     if report is not None:
         options.check_can_plot(report, "--report", (".html", ".htm"))
+    kept = checkpoint_of(context, checkpoint, checkpoint_every)
     problem = request.problem(test_fraction)
     settings = request.settings(
         problem, lr, epochs, members=members, val_fraction=val_fraction, patience=patience, class_weight=class_weight
     )
     shown = not (quiet or as_json)
-    candidates = None
+    candidates = tuned = None
     if tune is not None:
         if val_fraction is None and settings.val_fraction == 0.0:
             settings = replace(settings, val_fraction=0.2)
         fixed = request.fixed if lr is None else (*request.fixed, "lr")
-        candidates = choose_among(problem, settings, tune, fixed, progress=shown)
+        if (tuned := tuned_before(context)) is None:
+            candidates = choose_among(problem, settings, tune, fixed, progress=shown)
+            tuned = candidates[0].settings
+            keep_tuned(kept, tuned)
     first = settings
-    settings = first if candidates is None else candidates[0].settings
+    settings = first if tuned is None else tuned
     run = Run(problem, settings)
-    run.train(progress=shown)
+    run.train(progress=shown, checkpoint=kept)
     if plot is not None and len(run.losses):
         run.history.plot(plot, f"{problem.title}: loss of training")
     if run.diverged:
@@ -113,6 +125,8 @@ def train(
         elif not quiet:
             outcome.print()
     if run.interrupted:
+        if checkpoint is not None:
+            typer.echo(f"tapegrad: interrupted; {how_to_go_on(checkpoint)}", err=True)
         raise typer.Exit(130)
 
 

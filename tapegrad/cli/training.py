@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import History, TrainStep, compile, manual_seed, nn
+from .. import Checkpoint, History, TrainStep, compile, manual_seed, nn
 from ..engine.kernels import compile_seconds
 from ..nn import functional as F
 from .committee import Committee
@@ -170,7 +170,7 @@ class Run:
 
     # -------------------------------------------------------------- training
 
-    def train(self, *, progress: bool = False) -> None:
+    def train(self, *, progress: bool = False, checkpoint: Checkpoint | None = None) -> None:
         """Train for the epochs of the settings, until the validation loss falls no more, until Ctrl-C, or until the
         loss is not finite; then restore the best parameters.
 
@@ -178,20 +178,11 @@ class Run:
         ----------
         progress : bool
             Show a progress bar.
+        checkpoint : Checkpoint, optional
+            Keeps the run's state.
         """
         start, compiled = time.perf_counter(), compile_seconds()
         self.trained.train()
-        validate = self._validator() if self.best is not None else None
-
-        def after_epoch(epoch: int, history: History) -> bool:
-            self.history = history
-            self.epochs_done = epoch + 1
-            if self.best is None or validate is None or self.diverged:
-                return self.diverged
-            losses = validate()
-            history.validated(float(losses.mean()))
-            return self.best.observe(losses)
-
         try:
             self.step.run(
                 *self.given,
@@ -200,10 +191,12 @@ class Run:
                 shuffle=True,
                 seed=self.settings.seed,
                 progress=progress,
-                callback=after_epoch,
+                callback=_AfterEpoch(self, None if self.best is None else self._validator()),
+                checkpoint=checkpoint,
             )
         except KeyboardInterrupt:
             self.interrupted = True
+        self.history = self.step.history
         if self.best is not None:
             self.best.restore()
         if self._committee is not None:
@@ -236,3 +229,37 @@ class Run:
             parameters=self.trained.num_parameters(),
             trained_parameters=self.trained.num_parameters(trainable_only=True),
         )
+
+
+class _AfterEpoch:
+    """The callback of a run: validates, and says when to stop.
+
+    Parameters
+    ----------
+    run : Run
+    validate : callable or None
+        Gives the validation losses, if there are any.
+    """
+
+    def __init__(self, run: Run, validate: Callable[[], np.ndarray] | None) -> None:
+        self.run, self.validate = run, validate
+
+    def __call__(self, epoch: int, history: History) -> bool:
+        """An epoch is done; returns whether to stop."""
+        run = self.run
+        run.history, run.epochs_done = history, epoch + 1
+        if run.best is None or self.validate is None or run.diverged:
+            return run.diverged
+        losses = self.validate()
+        history.validated(float(losses.mean()))
+        return run.best.observe(losses)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"epochs": self.run.epochs_done, "best": None if self.run.best is None else self.run.best.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `state_dict`."""
+        self.run.epochs_done = state["epochs"]
+        if self.run.best is not None:
+            self.run.best.load_state_dict(state["best"])

@@ -20,7 +20,7 @@ from .._version import __version__
 from ..errors import ArgumentError, DataError
 from .files import load, load_metadata, save
 
-__all__ = ["Checkpoint", "newest"]
+__all__ = ["Checkpoint", "holds_checkpoint", "newest"]
 
 _FORMAT = 1
 _KEPT = 2
@@ -104,13 +104,15 @@ class Checkpoint:
         ArgumentError
             The object has served a run already, or the folder holds a checkpoint and `resume` is not set.
         DataError
-            Another process holds the folder, or nothing in it can be read.
+            The path is a file's, another process holds the folder, or nothing in it can be read.
         OSError
             The folder cannot be made or written to.
         """
         if self._used:
             raise ArgumentError(f"{self.name}: a Checkpoint serves one run; give the next one a Checkpoint and a "
                                 "folder of its own")
+        if self.path.exists() and not self.path.is_dir():
+            raise DataError(f"{self.name}: is a file; a checkpoint is kept in a folder")
         self.path.mkdir(parents=True, exist_ok=True)
         lock = open(self.path / "lock", "a+")
         try:
@@ -197,6 +199,11 @@ def newest(path: str | os.PathLike[str], say: Callable[[str], Any]) -> tuple[dic
     if not files:
         raise DataError(f"{folder}: holds no checkpoint")
     return _read_newest(folder, files, say)
+
+
+def holds_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a checkpoint in a folder, which need not be there."""
+    return Path(path).is_dir() and bool(_files(Path(path)))
 
 
 def _files(folder: Path) -> list[tuple[int, Path]]:
