@@ -64,14 +64,14 @@ class Outcome:
     def split(self) -> str:
         """How the rows were split, in words."""
         run, problem = self.run, self.run.problem
-        kind = "" if problem.classes is None else ", each with the classes' shares"
-        test = f"{len(problem.held_inputs):,} test rows, measured once" if self.result.held_out else "no test rows"
+        held = len(problem.held_inputs)
+        test = f"{_rows(held, 'test row')}, {problem.drawn}, measured once" if held else "no test rows"
         if not run.rows_validated:
-            return f"split: {len(problem.inputs):,} rows to learn from, {test}{kind}; no early stopping"
+            return f"split: {_rows(len(problem.inputs), 'row')} to learn from, {test}; no early stopping"
         own = ", others for each network" if run.settings.members > 1 else ""
         learned = len(problem.inputs) - run.rows_validated
-        return (f"split: {learned:,} rows to learn from, {run.rows_validated:,} to decide when to stop{own}, "
-                f"{test}{kind}; seed {run.settings.seed}")
+        return (f"split: {_rows(learned, 'row')} to learn from, {run.rows_validated:,} to decide when to stop{own}; "
+                f"{test}; seed {run.settings.seed}")
 
     @property
     def stopping(self) -> str:
@@ -131,7 +131,7 @@ class Outcome:
 
     def _scores(self) -> Table:
         models = self.comparison.models
-        table = self._headed(f"scores of {len(self.comparison.actual):,} {self.rows_scored} rows")
+        table = self._headed(f"scores of {_rows(len(self.comparison.actual), f'{self.rows_scored} row')}")
         for name in (name for name in WORDS if name in self.result.score):
             best = best_of(name, models)
             cells = [shown(name, values[name]) for values in models.values()]
@@ -178,9 +178,9 @@ class Outcome:
             **_finite(result.score),
             "models": _finite(self.comparison.models),
             "folds": None if self.folds is None else [_finite(fold.models) for fold in self.folds],
-            "importance": None if self.importance is None else dict(
+            "importance": None if self.importance is None else _finite(dict(
                 zip(self.importance.columns, self.importance.mean.tolist())
-            ),
+            )),  # fmt: skip
             "candidates": None if self.candidates is None else [
                 {"hidden": list(c.settings.hidden), "dropout": c.settings.dropout, "lr": c.settings.lr,
                  "weight_decay": c.settings.weight_decay, "validation_loss": _finite(c.loss), "epochs": c.epochs}
@@ -205,6 +205,10 @@ class Outcome:
             "notes": run.problem.notes,
             "saved": str(self.written["saved to"]) if "saved to" in self.written else None,
         }
+
+
+def _rows(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def candidate_cells(candidate: Candidate) -> list[str]:

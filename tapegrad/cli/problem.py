@@ -32,6 +32,8 @@ class Problem:
         int64, shape (rows,), of a classification; float64, shape (rows, 1), of a regression.
     notes : list of str
         What a user should know about the data.
+    drawn : str
+        How the held-out rows were chosen, in words.
     classes : ndarray of int64, shape (rows,), optional
         Of a classification, of all rows in their order.
     fit : callable, optional
@@ -46,6 +48,7 @@ class Problem:
     held_inputs: np.ndarray
     held_targets: np.ndarray
     notes: list[str] = field(default_factory=list)
+    drawn: str = "chosen beforehand"
     classes: np.ndarray | None = field(default=None, repr=False)
     fit: Callable[[np.ndarray, np.ndarray], Problem] | None = field(default=None, repr=False)
 
@@ -180,7 +183,8 @@ def from_table(table: Table, options: TableOptions, seed: int) -> Problem:
         kind = f"{target.outputs} classes" if classes is not None else "a value"
         title = f"{target.name} ({kind}) from {len(features.columns)} columns of {table.source}"
         return Problem(title, features, target, inputs[rows], targets[rows], inputs[held], targets[held], remarks,
-                       classes, fit)  # fmt: skip
+                       "drawn at random" if classes is None else "drawn with the classes' shares", classes,
+                       fit)  # fmt: skip
 
     fraction = 0.2 if options.test_fraction is None else options.test_fraction
     return fit(*split_rows(len(table), fraction, seed, classes, "--test-fraction"))
