@@ -15,6 +15,7 @@ from .example import example
 from .explain import explain
 from .predict import predict
 from .profile import profile
+from .show import show
 from .train import train
 
 __all__ = ["app"]
@@ -78,6 +79,7 @@ def _top(
 
 app.command()(train)
 app.command()(predict)
+app.command()(show)
 app.command()(profile)
 app.command()(example)
 app.command()(explain)

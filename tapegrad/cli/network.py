@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,8 @@ class SavedModel:
     fill_missing : bool
         Whether missing values are filled in.
     module : Sequential
+    card : dict
+        How it was trained and how well, in types that JSON has; empty in files of earlier versions.
     """
 
     network: Network
@@ -86,6 +88,12 @@ class SavedModel:
     target: Target
     fill_missing: bool
     module: nn.Sequential
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Columns of the training file that the model does not read."""
+        return [name for name in self.features.ignored if name != self.target.name]
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file: parameters by name, the rest in its metadata."""
@@ -95,6 +103,7 @@ class SavedModel:
             "features": self.features.to_json(),
             "target": self.target.to_json(),
             "fill_missing": self.fill_missing,
+            "card": self.card,
         }
         save(self.module.state_dict(), path, metadata={"tapegrad": json.dumps(description)})
 
@@ -119,6 +128,7 @@ class SavedModel:
             features = Features.from_json(description["features"])
             target = Target.from_json(description["target"])
             fill_missing = bool(description["fill_missing"])
+            card = dict(description.get("card", {}))
             module = network.build()
             module.load_state_dict(load(path))
             if (network.inputs, network.outputs) != (features.width, target.outputs):
@@ -128,7 +138,7 @@ class SavedModel:
         except (KeyError, TypeError, ValueError, AttributeError, StateDictError) as error:
             raise DataError(f"{path}: the description of the model is damaged ({error})") from error
         module.eval()
-        return cls(network, features, target, fill_missing, module)
+        return cls(network, features, target, fill_missing, module, card)
 
 
 def outputs(module: nn.Module, X: np.ndarray) -> np.ndarray:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import sys
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from ..data import read_table
+from ..data import Table, read_table
+from ..errors import DataError
 from . import options
+from .evaluation.scores import probabilities
 from .network import SavedModel, outputs
+from .writing import Columns, check_can_write, write_table
 
 __all__ = ["predict"]
+
+_ROWS_AT_ONCE = 1 << 16
 
 
 def predict(
@@ -30,7 +32,7 @@ def predict(
             "-o",
             "--output",
             metavar="FILE",
-            help="Where to put the predictions.",
+            help="Where to put the predictions: CSV, or .parquet, .feather.",
             show_default="standard output",
         ),
     ] = None,
@@ -43,6 +45,15 @@ def predict(
             show_default="as in training",
         ),
     ] = None,
+    ids: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="The column that says which row it is; written first.")
+    ] = None,
+    carry: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A further column to write as it is; may be repeated.")
+    ] = None,
+    proba: Annotated[
+        bool, typer.Option("--proba/--no-proba", help="Whether to write the probability of each class.")
+    ] = True,
     drop: options.Drop = None,
     header: options.Header = None,
     delimiter: options.Delimiter = None,
@@ -51,28 +62,42 @@ def predict(
     """Predict the target of each row: labels with their probabilities, or values."""
     if output is not None:
         options.check_writable(output, "--output")
+        check_can_write(output)
     saved = SavedModel.load(model)
     table = read_table(data, target=None, header=header, delimiter=delimiter, decimal=decimal)
-    table.require(drop or ())
-    table = table.only([name for name in table.names if name not in (drop or ())])
+    kept = list(dict.fromkeys([*([] if ids is None else [ids]), *(carry or ())]))
     fill = saved.fill_missing if missing is None else missing == "mean"
-    X = saved.features.matrix(table, fill_missing=fill).astype(saved.network.dtype)
-    names, rows = _predictions(saved, outputs(saved.module, X))
-    with (
-        nullcontext(sys.stdout) if output is None else open(output, "w", newline="", encoding="utf-8") as file
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(rows)
+    table.require([*(drop or ()), *kept])
+    parts = (_predicted(saved, part, drop or (), kept, fill, proba) for part in _few_rows(table))
+    write_table(parts, output)
 
 
-def _predictions(saved: SavedModel, raw: np.ndarray) -> tuple[list[str], Iterable[list[object]]]:
-    """The columns of the predictions and their rows."""
+def _predicted(saved: SavedModel, table: Table, drop: Sequence[str], kept: Sequence[str], fill: bool,
+               proba: bool) -> Columns:
+    """The columns to write for some rows: those that are kept as they are, then the predictions."""
+    features = saved.features
+    others = {*drop, *(name for name in kept if name not in features.columns)}
+    X = features.matrix(table.only([name for name in table.names if name not in others]), fill_missing=fill)
+    found = _predictions(saved, outputs(saved.module, X.astype(saved.network.dtype)), proba)
+    for name in kept:
+        if name in found:
+            raise DataError(f"{table.source}: a column of the predictions is called {name!r} too, so that the file's "
+                            "cannot be written beside it; rename it")
+    return {**{name: table.columns[name] for name in kept}, **found}
+
+
+def _few_rows(table: Table) -> Iterator[Table]:
+    """A table, some rows at a time, so that not all predictions are held at once."""
+    for first in range(0, len(table), _ROWS_AT_ONCE):
+        yield table.take(np.arange(first, min(first + _ROWS_AT_ONCE, len(table))))
+
+
+def _predictions(saved: SavedModel, raw: np.ndarray, proba: bool) -> Columns:
+    """The columns of the predictions."""
     if saved.target.task == "regression":
-        return ["prediction"], ([value] for value in saved.target.decoded(raw).tolist())
+        return {"prediction": saved.target.decoded(raw)}
     labels = saved.target.labels
-    shifted = np.exp(raw - raw.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    chosen = raw.argmax(axis=1)
-    names = ["prediction", *(f"p({label})" for label in labels)]
-    return names, ([labels[k], *row] for k, row in zip(chosen, probabilities.tolist(), strict=True))
+    found: dict[str, Any] = {"prediction": [labels[k] for k in raw.argmax(axis=1).tolist()]}
+    if proba:
+        found |= {f"p({label})": p for label, p in zip(labels, probabilities(raw).T, strict=True)}
+    return found

@@ -17,7 +17,8 @@ from ..errors import DataError
 from ..io.checkpoint import holds_checkpoint, newest
 from .settings import Settings
 
-__all__ = ["checkpoint_of", "command_words", "go_on", "how_to_go_on", "keep_tuned", "tuned_before"]
+__all__ = ["checkpoint_of", "command_words", "go_on", "how_to_go_on", "keep_tuned", "training_command",
+           "tuned_before"]
 
 _SECONDS = 60.0
 _OWN = ("checkpoint", "resume")
@@ -52,6 +53,12 @@ def command_words(context: typer.Context, *, absolute: bool = False, without: tu
             else:
                 words += [max(parameter.opts, key=len), text]
     return [*words, "--", *arguments] if any(text.startswith("-") for text in arguments) else [*arguments, *words]
+
+
+def training_command(context: typer.Context) -> str:
+    """The command without what does not bear on the model."""
+    words = command_words(context, without=(*_OWN, *(name for name in _FREE if name != "epochs")))
+    return f"tapegrad train {shlex.join(words)}"
 
 
 def _given(context: typer.Context, name: str) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from .. import __version__
 from ..errors import MissingExtraError
 from . import options
 from .evaluation.comparison import compare
@@ -19,8 +21,8 @@ from .network import SavedModel
 from .outcome import Outcome
 from .report.page import write_pictures
 from .request import Request, with_request
-from .resuming import checkpoint_of, go_on, how_to_go_on, keep_tuned, tuned_before
-from .training import Run
+from .resuming import checkpoint_of, go_on, how_to_go_on, keep_tuned, training_command, tuned_before
+from .training import Result, Run
 from .tuning import tune as choose_among
 
 __all__ = ["train"]
@@ -106,7 +108,8 @@ def train(
         raise typer.Exit(1)
     result = run.result()
     if save is not None:
-        model = SavedModel(run.network, problem.features, problem.target, request.missing == "mean", run.module)
+        model = SavedModel(run.network, problem.features, problem.target, request.missing == "mean", run.module,
+                           _card(context, run, result))
         model.save(save)
     if report is not None or importance is not None or as_json or not quiet:
         comparison = compare(problem, run.module, settings.dtype, run.weights, settings.seed)
@@ -130,6 +133,14 @@ def train(
         if checkpoint is not None:
             typer.echo(f"tapegrad: interrupted; {how_to_go_on(checkpoint)}", err=True)
         raise typer.Exit(130)
+
+
+def _card(context: typer.Context, run: Run, result: Result) -> dict[str, Any]:
+    """How a model was trained and how well, for its file."""
+    scores = {name: value if math.isfinite(value) else None for name, value in result.score.items()}
+    return {"version": __version__, "command": training_command(context), "scores": scores,
+            "held_out": result.held_out, "rows": len(run.problem.inputs), "rows_held_out": len(run.problem.held_inputs),
+            "epochs": run.epochs_done, "steps": result.steps, "settings": asdict(run.settings)}  # fmt: skip
 
 
 def _check_can_save(path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import importlib
+import io as io_module
 
 import numpy as np
 import pytest
@@ -10,7 +12,13 @@ import pytest
 from tapegrad.cli.network import SavedModel
 from tapegrad.io import files as io
 
-from .commands import compiled, predictions, refuse, succeed
+from .commands import FAST, FLOWER, compiled, predictions, refuse, succeed
+
+predicting = importlib.import_module("tapegrad.cli.predict")
+
+
+def predictions_of(text):
+    return list(csv.DictReader(io_module.StringIO(text)))
 
 
 @compiled
@@ -58,6 +66,71 @@ class TestPredict:
         path = file("long,wide,same,place\n5,,7,south\n")
         assert "row 1 (line 2), column 'wide'" in refuse("predict", model, path)
         succeed("predict", model, path, "--missing", "mean")
+
+    def test_identifiers_and_other_columns_are_written_as_they_stand(self, flower_model, file, tmp_path):
+        model, _, _ = flower_model
+        path = file("key,long,wide,same,place,note\n007,5,1.5,7,south,[/b]\n1e5,3,1,7,north,\"a, b\"\n")
+        out = tmp_path / "out.csv"
+        succeed("predict", model, path, "--id", "key", "--carry", "note", "--carry", "long", "-o", out)
+        rows = predictions(out)
+        assert list(rows[0])[:4] == ["key", "note", "long", "prediction"]
+        assert [list(row.values())[:3] for row in rows] == [["007", "[/b]", "5"], ["1e5", "a, b", "3"]]
+        plain = predictions_of(succeed("predict", model, path, "--drop", "key", "--drop", "note"))
+        assert [row["prediction"] for row in rows] == [row["prediction"] for row in plain]
+        assert "no column 'name'" in refuse("predict", model, path, "--id", "name")
+        path = file("key,long,wide,same,place,prediction\n1,5,1.5,7,south,rose\n")
+        assert "called 'prediction' too" in refuse("predict", model, path, "--id", "key", "--carry", "prediction")
+
+    def test_probabilities_can_be_left_out(self, flower_model):
+        model, data, _ = flower_model
+        rows = predictions_of(succeed("predict", model, data, "--no-proba"))
+        assert [list(row) for row in rows] == [["prediction"]] * 150
+        assert [row["prediction"] for row in rows] == [
+            row["prediction"] for row in predictions_of(succeed("predict", model, data))
+        ]
+
+    def test_a_column_left_out_of_training_need_not_be_dropped_again(self, flower_file, tmp_path):
+        lines = flower_file.read_text().splitlines()
+        flower_file.write_text("\n".join(["key," + lines[0], *(f"k{n},{line}" for n, line in enumerate(lines[1:]))]))
+        model = tmp_path / "model.safetensors"
+        succeed("train", flower_file, *FLOWER, *FAST, "--drop", "key", "--save", model, "--quiet")
+        rows = predictions_of(succeed("predict", model, flower_file, "--id", "key"))
+        assert [row["key"] for row in rows] == [f"k{n}" for n in range(150)]
+        assert len(predictions_of(succeed("predict", model, flower_file))) == 150
+
+    def test_some_rows_at_a_time_are_the_same_predictions(self, flower_model, tmp_path, monkeypatch):
+        model, data, _ = flower_model
+        whole = succeed("predict", model, data, "--id", "long")
+        monkeypatch.setattr(predicting, "_ROWS_AT_ONCE", 7)
+        in_parts = succeed("predict", model, data, "--id", "long")
+        for one, other in zip(predictions_of(whole), predictions_of(in_parts), strict=True):
+            assert one["prediction"] == other["prediction"] and one["long"] == other["long"]
+            assert abs(float(one["p(rose)"]) - float(other["p(rose)"])) < 1e-6
+
+    @pytest.mark.parametrize("ending", [".parquet", ".feather"])
+    def test_columns_of_other_formats_are_those_of_csv(self, flower_model, tmp_path, ending, monkeypatch):
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import feather, parquet
+
+        monkeypatch.setattr(predicting, "_ROWS_AT_ONCE", 64)
+        model, data, _ = flower_model
+        out = tmp_path / f"out{ending}"
+        succeed("predict", model, data, "--id", "long", "-o", out)
+        table = (parquet.read_table if ending == ".parquet" else feather.read_table)(out)
+        rows = predictions_of(succeed("predict", model, data, "--id", "long"))
+        assert table.column_names == list(rows[0]) and len(table) == 150
+        assert table["prediction"].to_pylist() == [row["prediction"] for row in rows]
+        assert table["p(daisy)"].type == pyarrow.float64()
+        assert table["p(daisy)"].to_pylist() == [float(row["p(daisy)"]) for row in rows]
+        assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+    def test_a_file_that_cannot_be_finished_is_left_as_it_was(self, flower_model, file, tmp_path, monkeypatch):
+        monkeypatch.setattr(predicting, "_ROWS_AT_ONCE", 1)
+        path = file("long,wide,same,place\n5,1.5,7,south\n5,x,7,south\n")
+        out = tmp_path / "out.csv"
+        out.write_text("before")
+        assert "'x' is not a number" in refuse("predict", flower_model[0], path, "-o", out)
+        assert out.read_text() == "before" and {p.name for p in tmp_path.iterdir()} == {"out.csv", path.name}
 
     @pytest.mark.parametrize(
         ("text", "words"),
