@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import DataError
 from .features import standardisation
-from .table import Table, parse_number
+from .kinds import is_exact
+from .table import Table
 
 __all__ = ["Target", "Task", "guess_task"]
 
@@ -137,30 +138,38 @@ def guess_task(table: Table, name: str) -> Task:
     DataError
         Numbers that would be values, with a few words among them.
     """
-    cells = table.columns[name]
     try:
         values = table.numbers(name)
     except DataError:
-        if isinstance(cells, np.ndarray):
+        if not table.is_text(name):
             raise
-        numbers = [parse_number(cell, table.decimal) for cell in cells]
-        numeric = np.array([number for number in numbers if number is not None])
-        if len(numeric) > 0.9 * len(cells) and not _are_classes(numeric):
+        parsed = table.text(name).each(lambda cell: _number(table, cell), np.float64)
+        numeric = parsed[~np.isnan(parsed)]
+        if len(numeric) > 0.9 * len(parsed) and not _are_classes(numeric):
             table.numbers(name, "if these are labels, --task classification")
         return "classification"
     return "classification" if _are_classes(values) else "regression"
 
 
+def _number(table: Table, cell: str) -> float:
+    number = table.written.parse(cell)
+    return np.nan if number is None else number
+
+
 def _labels(table: Table, name: str) -> list[Any]:
-    """The cells of a column without gaps as labels: numbers, or text if any of them is text."""
-    cells = table.columns[name]
-    if not isinstance(cells, np.ndarray) and not all(table.is_number(cell) for cell in cells):
-        return list(cells)
-    return [int(value) if value.is_integer() else value for value in table.numbers(name).tolist()]
+    """The cells of a column without gaps as labels: numbers, or text if any of them is text or holds more than them."""
+    text = table.text(name)
+    values = text.counts()
+    if is_exact(text) or not all(table.is_number(cell) for cell in values):
+        return list(text)
+    numbers = table.numbers(name)
+    return [int(value) if value.is_integer() else value for value in numbers.tolist()]
 
 
 def _are_classes(values: np.ndarray) -> bool:
-    distinct = np.unique(values)
-    return len(distinct) <= min(_MOST_GUESSED_CLASSES, len(values) // 2) and bool(
-        np.all(distinct == np.round(distinct))
-    )
+    most = min(_MOST_GUESSED_CLASSES, len(values) // 2)
+    for start in range(0, len(values), 1 << 16):
+        part = values[start : start + (1 << 16)]
+        if np.any(part != np.round(part)) or len(np.unique(part)) > most:
+            return False
+    return len(np.unique(values)) <= most

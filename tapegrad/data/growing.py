@@ -1,0 +1,78 @@
+"""Columns that grow block by block while a file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .text import Text
+
+__all__ = ["Column", "NumberColumn", "SkippedColumn", "TextColumn"]
+
+
+class _Grown:
+    """An array to which others are appended; room that is never written to costs no memory."""
+
+    def __init__(self, dtype: type, room: int) -> None:
+        self._array, self.length = np.empty(max(room, 1024), dtype), 0
+
+    def extend(self, values: np.ndarray) -> None:
+        end = self.length + len(values)
+        if end > len(self._array):
+            self._array.resize(max(end, len(self._array) * 3 // 2), refcheck=False)
+        self._array[self.length : end] = values
+        self.length = end
+
+    def finished(self) -> np.ndarray:
+        """The array, without spare room where that had been written to."""
+        self._array.resize(self.length, refcheck=False)
+        return self._array
+
+
+class NumberColumn:
+    """A column of numbers, NaN for missing ones."""
+
+    def __init__(self, room: int) -> None:
+        self._values = _Grown(np.float64, room)
+
+    def extend(self, values: np.ndarray) -> None:
+        """Append numbers."""
+        self._values.extend(values)
+
+    def finished(self) -> np.ndarray:
+        """All numbers, float64."""
+        return self._values.finished()
+
+
+class TextColumn:
+    """A column of text."""
+
+    def __init__(self, room: int) -> None:
+        self._codes = _Grown(np.int32, room)
+        self._position: dict[str, int] = {}
+
+    def extend(self, cells: Iterable[str]) -> None:
+        """Append cells without surrounding blanks."""
+        position = self._position
+        self._codes.extend(np.fromiter((position.setdefault(cell, len(position)) for cell in cells), np.int32))
+
+    def extend_coded(self, codes: np.ndarray, values: Sequence[str]) -> None:
+        """Append cells that positions in a list tell; surrounding blanks are taken off."""
+        position = self._position
+        known = np.array([position.setdefault(value.strip(), len(position)) for value in values], np.int32)
+        self._codes.extend(known[codes] if len(known) else codes)
+
+    def finished(self) -> Text:
+        """All cells."""
+        return Text(self._codes.finished(), list(self._position))
+
+
+class SkippedColumn:
+    """A column that nobody asks for."""
+
+    def finished(self) -> None:
+        """Nothing."""
+
+
+Column = NumberColumn | TextColumn | SkippedColumn

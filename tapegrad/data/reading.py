@@ -1,0 +1,63 @@
+"""Tables from files of any kind that is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from ..errors import DataError
+from .archive import read_npz
+from .csvfile import read_text
+from .layout import Layout
+from .sources import Source, sources
+from .table import Table
+
+__all__ = ["read_table"]
+
+_Path = str | os.PathLike[str]
+
+
+def read_table(
+    path: _Path | Sequence[_Path],
+    *,
+    target: str | None = "y",
+    header: bool | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    layout: Layout | None = None,
+    text: Iterable[str] = (),
+) -> Table:
+    """Read a table from a file, or from several files whose rows belong together.
+
+    Parameters
+    ----------
+    path : path_like, or sequence of path_like
+        ``.npz`` archives (see `read_npz`), or else text such as CSV (see `read_csv`), compressed or not. A name with
+        ``*``, ``?`` or ``[...]`` that is no file's stands for all files that fit it; ``-`` is standard input.
+    target : str or None
+        Name of the array of targets in an archive; None leaves it unread.
+    header, delimiter, decimal
+        As `read_csv` takes them.
+    layout : Layout, optional
+        All that may be said of a text file, in place of these three.
+    text : iterable of str
+        Columns to keep as text even if they hold numbers.
+
+    Raises
+    ------
+    DataError
+        The file does not hold a table, or files do not fit together; says where.
+    OSError
+        The file cannot be read.
+    """
+    layout = layout or Layout(header, delimiter, decimal)
+    found = sources(path)
+    if len(found) > 1:
+        raise DataError("several files")
+    return _read(found[0], target, layout, list(text))
+
+
+def _read(source: Source, target: str | None, layout: Layout, text: list[str]) -> Table:
+    if source.suffix == ".npz" and source.path is not None:
+        return read_npz(source.path, target=target)
+    return read_text(source, layout, text)
