@@ -16,9 +16,10 @@ from .network import ACTIVATIONS
 from .settings import DTYPES, OPTIMIZERS, parse_hidden
 
 __all__ = [
-    "Activation", "BatchSize", "Categorical", "CheckpointEvery", "CheckpointFolder", "ClassWeight", "Data", "Decimal",
-    "Delimiter", "Drop", "Dropout", "Dtype", "Epochs", "Folds", "Freeze", "Header", "Hidden", "LearningRate", "Members",
-    "Missing", "OptimizerName", "Patience", "Resume", "Seed", "TargetColumn", "TaskName", "TestFraction", "Tune",
+    "Activation", "BatchSize", "Categorical", "CheckpointEvery", "CheckpointFolder", "ClassWeight", "Comment",
+    "Data", "Dates", "Decimal", "Delimiter", "Drop", "Dropout", "Dtype", "Encoding", "Epochs", "Folds", "Freeze",
+    "Header", "Hidden", "Keep", "LearningRate", "Members", "Missing", "OptimizerName", "Patience", "Percent",
+    "Quote", "Resume", "Seed", "TargetColumn", "TaskName", "TestFraction", "Thousands", "Tune", "Unseen",
     "ValFraction", "WeightDecay", "check_writable", "one_of",
 ]  # fmt: skip
 
@@ -77,6 +78,15 @@ def _one_character(value: str | None) -> str | None:
         raise typer.BadParameter(f"{value!r} is not one character (tab is written tab)")
     if value in ('"', "\n", "\r"):
         raise typer.BadParameter(f"{value!r} cannot divide columns")
+    return value
+
+
+def _encoding(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            "".encode(value)
+        except LookupError:
+            raise typer.BadParameter(f"{value!r} is no encoding that Python knows") from None
     return value
 
 
@@ -238,14 +248,17 @@ Freeze = Annotated[
 Missing = Annotated[
     str,
     typer.Option(
-        callback=one_of(("error", "mean", "drop")),
+        callback=one_of(("error", "mean", "drop", "median", "indicator")),
         metavar="WAY",
-        help="Missing values: error, mean (fill in the column's mean) or drop (leave the row out).",
+        help="Missing values: error, mean or median (fill in the column's), indicator (mean, and one more column that"
+        " tells where) or drop (leave the row out).",
     ),
 ]
 Categorical = Annotated[
     list[str] | None,
-    typer.Option(metavar="COLUMN", help="A column of categories; may be repeated."),
+    typer.Option(
+        metavar="COLUMN", help="A column of categories; may be repeated. auto: all columns of text with few values."
+    ),
 ]
 Drop = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN", help="A column to leave out; may be repeated.")
@@ -261,7 +274,65 @@ Delimiter = Annotated[
     typer.Option(callback=_one_character, metavar="CHAR", help="Between columns.", show_default="look"),
 ]
 Decimal = Annotated[
-    str, typer.Option(callback=one_of((".", ",")), metavar="MARK", help="Decimal mark of a CSV file.")
+    str | None,
+    typer.Option(
+        callback=one_of((".", ",")), metavar="MARK", help="Decimal mark of a CSV file.",
+        show_default="., or as in training",
+    ),
+]
+Thousands = Annotated[
+    str | None,
+    typer.Option(
+        callback=one_of(("", ",", ".", "'", " ", "_")),
+        metavar="MARK",
+        help="Mark between groups of three digits, such as , in 1,234.",
+        show_default="none, or as in training",
+    ),
+]
+Percent = Annotated[
+    bool | None,
+    typer.Option(
+        "--percent/--no-percent", help="Read numbers such as 12% as 0.12.", show_default="no, or as in training"
+    ),
+]
+Quote = Annotated[
+    str | None,
+    typer.Option(
+        callback=one_of(('"', "'")), metavar="CHAR", help="What encloses cells: \" or '.", show_default="look"
+    ),
+]
+Comment = Annotated[
+    str, typer.Option(metavar="START", help="Leave out lines that start with this.", show_default="none")
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        callback=_encoding,
+        metavar="NAME",
+        help="Encoding of a text file, such as latin-1 or utf-16.",
+        show_default="UTF-8",
+    ),
+]
+Unseen = Annotated[
+    str,
+    typer.Option(
+        callback=one_of(("error", "ignore")),
+        metavar="WAY",
+        help="Categories that training did not see: error, or ignore (none of the known ones).",
+    ),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="A column to learn from though it looks like an identifier; may be repeated."),
+]
+Dates = Annotated[
+    str | None,
+    typer.Option(
+        callback=one_of(("dmy", "mdy")),
+        metavar="ORDER",
+        help="Whether days (dmy) or months (mdy) come first in dates such as 1/2/2024.",
+        show_default="look",
+    ),
 ]
 
 

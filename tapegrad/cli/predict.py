@@ -14,6 +14,7 @@ from ..errors import DataError
 from . import options
 from .evaluation.scores import probabilities
 from .network import SavedModel, outputs
+from .request import Reading, with_request
 from .writing import Columns, check_can_write, write_table
 
 __all__ = ["predict"]
@@ -21,7 +22,9 @@ __all__ = ["predict"]
 _ROWS_AT_ONCE = 1 << 16
 
 
+@with_request
 def predict(
+    reading: Reading,
     model: Annotated[Path, typer.Argument(help="A file from tapegrad train --save.", show_default=False)],
     data: Annotated[
         Path, typer.Argument(help="A CSV file or .npz archive with the columns of the training file.")
@@ -54,30 +57,38 @@ def predict(
     proba: Annotated[
         bool, typer.Option("--proba/--no-proba", help="Whether to write the probability of each class.")
     ] = True,
+    unseen: Annotated[
+        str | None,
+        typer.Option(
+            callback=options.one_of(("error", "ignore")),
+            metavar="WAY",
+            help="Categories that training did not see: error, or ignore (none of the known ones).",
+            show_default="as in training",
+        ),
+    ] = None,
     drop: options.Drop = None,
-    header: options.Header = None,
-    delimiter: options.Delimiter = None,
-    decimal: options.Decimal = ".",
 ) -> None:
     """Predict the target of each row: labels with their probabilities, or values."""
     if output is not None:
         options.check_writable(output, "--output")
         check_can_write(output)
     saved = SavedModel.load(model)
-    table = read_table(data, target=None, header=header, delimiter=delimiter, decimal=decimal)
     kept = list(dict.fromkeys([*([] if ids is None else [ids]), *(carry or ())]))
+    features = saved.features
+    table = read_table(data, target=None, layout=reading.layout(features.written), text=[*features.text, *kept])
     fill = saved.fill_missing if missing is None else missing == "mean"
     table.require([*(drop or ()), *kept])
-    parts = (_predicted(saved, part, drop or (), kept, fill, proba) for part in _few_rows(table))
+    parts = (_predicted(saved, part, drop or (), kept, fill, unseen, proba) for part in _few_rows(table))
     write_table(parts, output)
 
 
 def _predicted(saved: SavedModel, table: Table, drop: Sequence[str], kept: Sequence[str], fill: bool,
-               proba: bool) -> Columns:
+               unseen: str | None, proba: bool) -> Columns:
     """The columns to write for some rows: those that are kept as they are, then the predictions."""
     features = saved.features
     others = {*drop, *(name for name in kept if name not in features.columns)}
-    X = features.matrix(table.only([name for name in table.names if name not in others]), fill_missing=fill)
+    read = table.only([name for name in table.names if name not in others])
+    X = features.matrix(read, fill_missing=fill, unseen=unseen)
     found = _predictions(saved, outputs(saved.module, X.astype(saved.network.dtype)), proba)
     for name in kept:
         if name in found:

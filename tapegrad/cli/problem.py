@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..data import Features, Table, Target, drop_incomplete, fold_rows, listed, read_table, split_rows
+from ..data import Features, Layout, Table, Target, drop_incomplete, fold_rows, listed, read_table, split_rows
 from ..data.target import Task
 from ..datasets import load_digits
 from ..errors import DataError
@@ -27,7 +27,7 @@ class Problem:
         What is learned, in words.
     features, target
         The preprocessing.
-    inputs, held_inputs : ndarray of float64, shape (rows, width)
+    inputs, held_inputs : ndarray of float, shape (rows, width)
     targets, held_targets : ndarray
         int64, shape (rows,), of a classification; float64, shape (rows, 1), of a regression.
     notes : list of str
@@ -78,12 +78,16 @@ class TableOptions:
     task : {"auto", "classification", "regression"}
     test_fraction : float, optional
         The share of rows to hold out, 0.2 by default.
-    missing : {"error", "mean", "drop"}
+    missing : {"error", "mean", "median", "indicator", "drop"}
         What to do about missing values.
-    categorical, drop : sequence of str
-        Columns of categories; columns to leave out.
-    header, delimiter, decimal
-        As `read_csv` takes them.
+    unseen, dates
+        As `Features.fit` takes them.
+    categorical, drop, keep : sequence of str
+        Columns of categories; columns to leave out; columns not to leave out as identifiers.
+    header, delimiter, decimal, thousands, percent, quote, comment, encoding
+        As `Layout` takes them.
+    dtype : str
+        Of the inputs.
     """
 
     target: str | None = None
@@ -92,9 +96,23 @@ class TableOptions:
     missing: str = "error"
     categorical: Sequence[str] = ()
     drop: Sequence[str] = ()
+    keep: Sequence[str] = ()
+    unseen: str = "error"
+    dates: str | None = None
     header: bool | None = None
     delimiter: str | None = None
     decimal: str = "."
+    thousands: str = ""
+    percent: bool = False
+    quote: str | None = None
+    comment: str = ""
+    encoding: str | None = None
+    dtype: str = "float64"
+
+    @property
+    def layout(self) -> Layout:
+        """How to read a text file."""
+        return Layout(**{option.name: getattr(self, option.name) for option in fields(Layout)})
 
 
 def load_problem(path: Path | None, options: TableOptions, seed: int) -> Problem:
@@ -109,16 +127,17 @@ def load_problem(path: Path | None, options: TableOptions, seed: int) -> Problem
     """
     if path is None:
         for option in fields(options):
-            if getattr(options, option.name) != option.default:
+            if option.name != "dtype" and getattr(options, option.name) != option.default:
                 name = option.name.replace("_", "-")
                 raise DataError(f"--{name} is for a data file, and none is given (the digits do without)")
         return digits()
     target = options.target
     if target is None and path.suffix.lower() == ".npz":
         target = "y"
-    table = read_table(
-        path, target=target, header=options.header, delimiter=options.delimiter, decimal=options.decimal
-    )
+    exact = [name for name in options.categorical if name != "auto"]
+    if target is not None and options.task == "classification":
+        exact.append(target)
+    table = read_table(path, target=target, layout=options.layout, text=exact)
     if target is None:
         raise DataError(f"{path}: --target must say which column to predict ({listed(table.names)})")
     return from_table(table, replace(options, target=target), seed)
@@ -145,9 +164,9 @@ def from_table(table: Table, options: TableOptions, seed: int) -> Problem:
     DataError
         The table cannot be used so; says where.
     """
-    name, drop, fill_missing = options.target or "y", options.drop, options.missing == "mean"
+    name, drop = options.target or "y", options.drop
     table.require([name], "target column")
-    table.require([*drop, *options.categorical])
+    table.require(drop)
     if name in drop:
         raise DataError(f"column {name!r} cannot be both the target and left out")
     notes = []
@@ -168,21 +187,24 @@ def from_table(table: Table, options: TableOptions, seed: int) -> Problem:
             categorical=options.categorical,
             ignored=list(dict.fromkeys([name, *drop])),
             rows=rows,
-            fill_missing=fill_missing,
+            missing="error" if options.missing == "drop" else options.missing,
+            unseen=options.unseen,
+            keep=options.keep,
+            dates=options.dates,
         )
-        constant = features.constant_columns(table, rows)
+        constant = features.constant_columns()
         if len(constant) == features.width:
             raise DataError(
                 f"{table.source}: every column but the target is constant: there is nothing to learn from"
             )
-        remarks = [*notes]
+        remarks = [*notes, *features.notes]
         if constant:
             remarks.append(f"constant in the training rows, and so without effect: {listed(constant)}")
-        inputs = features.matrix(table, fill_missing=fill_missing)
+        inputs, held_inputs = features.matrices(table, (rows, held), options.dtype)
         targets = target.encoded(table) if classes is None else classes
         kind = f"{target.outputs} classes" if classes is not None else "a value"
         title = f"{target.name} ({kind}) from {len(features.columns)} columns of {table.source}"
-        return Problem(title, features, target, inputs[rows], targets[rows], inputs[held], targets[held], remarks,
+        return Problem(title, features, target, inputs, targets[rows], held_inputs, targets[held], remarks,
                        "drawn at random" if classes is None else "drawn with the classes' shares", classes,
                        fit)  # fmt: skip
 

@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import wraps
 from typing import Any, cast, get_type_hints
 
+from ..data import Layout, Numerals
 from ..errors import DataError
 from . import options
 from .problem import Problem, TableOptions, load_problem
 from .settings import FOR_DIGITS, Settings, for_table, parse_hidden
 
-__all__ = ["Request", "with_request"]
+__all__ = ["Reading", "Request", "with_request"]
 
 
 @dataclass(frozen=True)
-class Request:
+class Reading:
+    """How a text file lays out its table, each field an option of the command line."""
+
+    header: options.Header = None
+    delimiter: options.Delimiter = None
+    decimal: options.Decimal = None
+    thousands: options.Thousands = None
+    percent: options.Percent = None
+    quote: options.Quote = None
+    comment: options.Comment = ""
+    encoding: options.Encoding = None
+
+    def layout(self, written: Mapping[str, Any] | None = None) -> Layout:
+        """The layout; numbers are written as told, else as a training file wrote them (`Features.written`)."""
+        given: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Reading)}
+        numerals = {**Numerals().to_json(), **(written or {})}
+        given.update({name: value for name, value in numerals.items() if given[name] is None})
+        return Layout(**given)
+
+
+@dataclass(frozen=True)
+class Request(Reading):
     """The data and the network, each field an option of the command line."""
 
     data: options.Data = None
@@ -35,9 +57,9 @@ class Request:
     missing: options.Missing = "error"
     categorical: options.Categorical = None
     drop: options.Drop = None
-    header: options.Header = None
-    delimiter: options.Delimiter = None
-    decimal: options.Decimal = "."
+    unseen: options.Unseen = "error"
+    keep: options.Keep = None
+    dates: options.Dates = None
 
     def problem(self, test_fraction: float | None = None) -> Problem:
         """The data; raises `DataError` if they cannot be used."""
@@ -48,9 +70,11 @@ class Request:
             missing=self.missing,
             categorical=tuple(self.categorical or ()),
             drop=tuple(self.drop or ()),
-            header=self.header,
-            delimiter=self.delimiter,
-            decimal=self.decimal,
+            keep=tuple(self.keep or ()),
+            unseen=self.unseen,
+            dates=self.dates,
+            dtype=self.dtype,
+            **asdict(self.layout()),
         )
         return load_problem(self.data, table, self.seed)
 
@@ -116,17 +140,24 @@ _LEAST_ROWS_VALIDATED = 10
 
 
 def with_request(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose first parameter is a `Request`, with an option for each field instead but for its own."""
-    hints = get_type_hints(Request, include_extras=True)
-    option, named = inspect.Parameter.KEYWORD_ONLY, inspect.signature(command).parameters
-    shared = [inspect.Parameter(f.name, option, default=f.default, annotation=hints[f.name]) for f in fields(Request)
-              if f.name not in named]
-    own = [p.replace(kind=option) for p in inspect.signature(command, eval_str=True).parameters.values()][1:]
+    """A command whose first parameter is a `Request` or a `Reading`, with an option for each of its fields instead.
+
+    Of an option that the command has by itself there is no second one.
+    """
+    named = inspect.signature(command, eval_str=True).parameters
+    asked = next(iter(named.values())).annotation
+    hints = get_type_hints(asked, include_extras=True)
+    inherited = {field.name for base in asked.__mro__[1:-1] for field in fields(base)}
+    option = inspect.Parameter.KEYWORD_ONLY
+    shared = [inspect.Parameter(f.name, option, default=f.default, annotation=hints[f.name])
+              for f in sorted(fields(asked), key=lambda f: f.name in inherited) if f.name not in named]
+    own = [p.replace(kind=option) for p in named.values()][1:]
 
     @wraps(command)
     def run(**given: Any) -> None:
-        command(Request(**{p.name: given.pop(p.name) for p in shared}), **given)
+        command(asked(**{p.name: given.pop(p.name) for p in shared}), **given)
 
-    setattr(run, "__signature__", inspect.Signature([*shared, *own]))  # Typer makes options of the signature
-    run.__annotations__ = {p.name: p.annotation for p in (*shared, *own)}
+    ordered = [*shared, *own] if inherited else [*own, *shared]
+    setattr(run, "__signature__", inspect.Signature(ordered))  # Typer makes options of the signature
+    run.__annotations__ = {p.name: p.annotation for p in ordered}
     return run

@@ -108,8 +108,9 @@ def train(
         raise typer.Exit(1)
     result = run.result()
     if save is not None:
-        model = SavedModel(run.network, problem.features, problem.target, request.missing == "mean", run.module,
-                           _card(context, run, result))
+        fills = problem.features.missing != "error"
+        card = _card(context, run, result)
+        model = SavedModel(run.network, problem.features, problem.target, fills, run.module, card)
         model.save(save)
     if report is not None or importance is not None or as_json or not quiet:
         comparison = compare(problem, run.module, settings.dtype, run.weights, settings.seed)

@@ -238,10 +238,10 @@ class _File:
     def _table(self, columns: dict[str, Any]) -> Table:
         columns = {name: cells for name, cells in columns.items() if cells is not None}
         lines = [_as_range(part) for part in self.lines]
-        parts = [part for part in lines if not isinstance(part, range)]
+        runs = [part for part in lines if isinstance(part, range)]
         joined: range | np.ndarray
-        if not parts and all(one.stop == other.start for one, other in zip(lines, lines[1:])):
-            joined = range(lines[0].start, lines[-1].stop)
+        if len(runs) == len(lines) and all(one.stop == other.start for one, other in zip(runs, runs[1:])):
+            joined = range(runs[0].start, runs[-1].stop)
         else:
             joined = np.concatenate([np.asarray(part) for part in lines])
         numbers = range(1, self.rows + 1)
@@ -310,19 +310,22 @@ class _File:
         threads = max(1, min(4, os.cpu_count() or 1))
         with ThreadPoolExecutor(threads) as pool:
             try:
-                for block in chain(parts, (None,) * (threads + 1)):
-                    if block is not None:
-                        waiting.append((block, pool.submit(read, block)))
-                    if waiting and (block is None or len(waiting) > threads):
-                        done, cells = waiting.popleft()
-                        result = cells.result()
-                        if result is None:
-                            self._add(*self._records(done))
-                        else:
-                            self._add_cells(done, result)
+                for block in parts:
+                    waiting.append((block, pool.submit(read, block)))
+                    if len(waiting) > threads:
+                        self._add_read(*waiting.popleft())
+                while waiting:
+                    self._add_read(*waiting.popleft())
             finally:
                 for _, cells in waiting:
                     cells.cancel()
+
+    def _add_read(self, block: Block, cells: Future[list[Cells] | None]) -> None:
+        read = cells.result()
+        if read is None:
+            self._add(*self._records(block))
+        else:
+            self._add_cells(block, read)
 
 
 def _text_again(source: Source, layout: Layout, rows: int, size: int, name: str) -> Any:

@@ -34,7 +34,8 @@ class Features:
     Attributes
     ----------
     kinds : dict of str to Kind
-        The columns by name, in the order of the matrix.
+        The columns by name, in the order of the matrix. A list of categories stands for a `Category`, None for a
+        `Number`.
     mean, scale : ndarray of float64, shape (width,)
         Of the matrix's columns, over the training rows.
     named : bool
@@ -66,6 +67,9 @@ class Features:
     written: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list, compare=False)
     _constant: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.kinds = {name: k if isinstance(k, Kind) else kind_from_json(k) for name, k in self.kinds.items()}
 
     @classmethod
     def fit(

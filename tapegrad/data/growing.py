@@ -15,7 +15,8 @@ class _Grown:
     """An array to which others are appended; room that is never written to costs no memory."""
 
     def __init__(self, dtype: type, room: int) -> None:
-        self._array, self.length = np.empty(max(room, 1024), dtype), 0
+        self._array: np.ndarray = np.empty(max(room, 1024), dtype)
+        self.length = 0
 
     def extend(self, values: np.ndarray) -> None:
         end = self.length + len(values)

@@ -95,7 +95,7 @@ def recognise(
             _words(table, name, found, auto, name in keep, dates, text)
     if text:
         found.problems = {**_text_problems(table, text, found, auto), **found.problems}
-    if not found.kinds:
+    if not found.kinds and not found.problems:
         found.kinds = {name: Number() for name in found.left_out if not table.is_text(name)}
         if not found.kinds:
             raise DataError(f"{table.source}: no column is left to learn from ({listed(found.left_out)}: a different"
@@ -199,14 +199,18 @@ def _text_problems(table: Table, text: dict[str, Text], found: Recognised, auto:
         option = shlex.quote(name)
         cell = next(cell for cell in cells.counts() if not is_missing(cell))
         row = int(np.argmax(cells.codes == cells.values.index(cell)))
-        return {name: f"{table.where(row, name)}: {cell!r} is not a number; for a column of categories --categorical"
-                      f" {option}, or leave it out with --drop {option}"}  # fmt: skip
+        remedy = table.written.hint(cell) or (
+            f"for a column of categories --categorical {option}, or leave it out with --drop {option}"
+        )
+        return {name: f"{table.where(row, name)}: {cell!r} is not a number; {remedy}"}
     few = [name for name, cells in text.items() if _are_few(cells, len(table))]
     many = [name for name in text if name not in few]
-    said = []
+    said: list[str] = []
+    hints: list[str] = []
     for name, cells in text.items():
         counts = [cell for cell in cells.counts() if not is_missing(cell)]
         examples = listed(cell[:30] for cell in counts[:3])
+        hints += [hint for cell in counts[:20] if (hint := table.written.hint(cell)) and hint not in hints]
         said.append(f"{name} ({len(counts)} values: {examples}{', ...' if len(counts) > 3 else ''})")
     remedies = []
     if few and not auto:
@@ -216,5 +220,5 @@ def _text_problems(table: Table, text: dict[str, Text], found: Recognised, auto:
         options = " ".join(f"--drop {shlex.quote(name)}" for name in many)
         remedies.append(f"{options} leaves out what has many values" if few or auto else
                         f"{options} leaves them out, and --categorical NAME reads one as categories")  # fmt: skip
-    words = f"{table.source}: columns {', '.join(said)} hold text; {'; '.join(remedies)}"
+    words = f"{table.source}: columns {', '.join(said)} hold text; {'; '.join([*hints, *remedies])}"
     return {next(iter(text)): words}

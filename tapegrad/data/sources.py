@@ -101,14 +101,12 @@ class Source:
         raw = self._raw()
         if not self.compression:
             return raw
-        opened: Any
         if self.compression == "zip":
-            opened = zipfile.ZipFile(raw).open(self._member)
-        elif self.compression in ("zstandard", "lz4"):
-            opened = self._by_arrow(raw)
-        else:
-            opened = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}[self.compression](raw)
-        return opened
+            return zipfile.ZipFile(raw).open(self._member)
+        if self.compression in ("zstandard", "lz4"):
+            return self._by_arrow(raw)
+        openers: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+        return openers[self.compression](raw)
 
     def _by_arrow(self, raw: IO[bytes]) -> Any:
         try:
