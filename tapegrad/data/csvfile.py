@@ -31,7 +31,7 @@ from .numbers import Numerals
 from .sources import Source
 from .table import Table
 
-__all__ = ["read_csv", "read_text"]
+__all__ = ["as_numbers", "read_csv", "read_text"]
 
 _Records = tuple[list[list[str]], list[int]]
 #: numbers whose text says more: codes such as 007, and integers that float64 does not hold
@@ -347,6 +347,12 @@ def _as_range(lines: range | list[int]) -> range | np.ndarray:
 def _are_numbers(cells: Iterable[str], numerals: Numerals) -> bool:
     """Whether cells hold numbers and nothing that text alone holds exactly."""
     return all(numerals.parse(cell) is not None and not _EXACT.fullmatch(cell) for cell in cells)
+
+
+def as_numbers(cells: Iterable[str], numerals: Numerals) -> np.ndarray | None:
+    """Cells as numbers; None if one is text, or holds what only text holds exactly."""
+    cells = list(cells)
+    return _numbers(cells, numerals) if _are_numbers(cells, numerals) else None
 
 
 def _numbers(cells: Iterable[str], numerals: Numerals) -> np.ndarray | None:

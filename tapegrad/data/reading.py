@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from ..errors import DataError
 from .archive import read_npz
 from .csvfile import read_text
+from .joined import joined
 from .layout import Layout
 from .sources import Source, sources
 from .table import Table
@@ -51,10 +51,8 @@ def read_table(
         The file cannot be read.
     """
     layout = layout or Layout(header, delimiter, decimal)
-    found = sources(path)
-    if len(found) > 1:
-        raise DataError("several files")
-    return _read(found[0], target, layout, list(text))
+    exact = list(text)
+    return joined([_read(source, target, layout, exact) for source in sources(path)])
 
 
 def _read(source: Source, target: str | None, layout: Layout, text: list[str]) -> Table:
