@@ -18,6 +18,7 @@ With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python over raw mem
 from __future__ import annotations
 
 import ctypes
+import re
 import time
 from collections.abc import Callable
 from functools import cache as once
@@ -189,15 +190,33 @@ def _llvm() -> Any:
     return llvm
 
 
+#: numba's name of a pointer to a function that was not compiled yet where it is called
+_PREFIX = ".numba.unresolved$"
+_CALLEES = re.compile(re.escape(_PREFIX).encode() + rb"([^\0]+)\0")
+
+
 def _link(object_code: bytes | None, symbol: str, assembly: str = "") -> tuple[int, Any]:
-    """Address of `symbol`. Each has an engine of its own: symbols from different processes' files may collide."""
+    """Address of `symbol`. Each has an engine of its own: symbols from different processes' files may collide.
+
+    Functions that call each other reach one another by pointers, as numba has it, which are filled in here.
+    """
     llvm = _llvm()
     machine = llvm.Target.from_default_triple().create_target_machine()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(assembly), machine)
+    callees = sorted({name.decode() for name in _CALLEES.findall(object_code or b"")})
+    pointers = {name: ctypes.c_void_p() for name in callees}
+    module = llvm.parse_assembly(assembly + "".join(f'@"{_PREFIX}{name}" = external global i8\n' for name in callees))
+    engine = llvm.create_mcjit_compiler(module, machine)
+    for name, pointer in pointers.items():
+        engine.add_global_mapping(module.get_global_variable(_PREFIX + name), ctypes.addressof(pointer))
     if object_code is not None:
         engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
     engine.finalize_object()
-    return engine.get_function_address(symbol), engine
+    for name, pointer in pointers.items():
+        pointer.value = engine.get_function_address(name)
+        if not pointer.value:
+            raise CompileError(f"functions that call each other cannot be linked: {name} is missing; write one of them "
+                               "as a loop")
+    return engine.get_function_address(symbol), (engine, pointers)
 
 
 def _machine_code(kernel: Kernel, dtype: np.dtype) -> tuple[int, Any]:

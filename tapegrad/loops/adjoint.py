@@ -18,9 +18,10 @@ from typing import Any
 from .analysis import Analysis
 from .checks import check
 from .expressions import Expressions
-from .kinds import Kind
+from .kinds import Kind, infer, kind_of, type_of
 from .normal import Normal
 from .reads import base_of, base_of_view, loads
+from .recursion import Adjoints
 from .syntax import loaded
 from .texts import Renamed, beside, bound_of, sum_of
 
@@ -36,10 +37,12 @@ class Adjoint:
     kinds : mapping of str to Kind
     wanted : set of str
         Parameters that are differentiated by.
+    adjoints : Adjoints
+        Of functions that are called by name.
     """
 
-    def __init__(self, normal: Normal, kinds: Mapping[str, Kind], wanted: set[str]) -> None:
-        self.normal, self.kinds, self.outputs = normal, kinds, normal.outputs
+    def __init__(self, normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], adjoints: Adjoints) -> None:
+        self.normal, self.kinds, self.outputs, self._adjoints = normal, kinds, normal.outputs, adjoints
         self.facts = Analysis(normal, kinds, wanted)
         self.wanted = [p for p in normal.parameters if p in wanted]
         taken = set(kinds) | set(normal.constants) | normal._taken
@@ -56,6 +59,12 @@ class Adjoint:
                 break
         self.forward = _Block(self, is_forward=True)
         self.forward.block(normal.body, 0)
+
+    def adjoint_of_call(self, node: ast.Call, wanted: Sequence[int]) -> str:
+        """The name of the adjoint of a function that is called by name, by its arguments of these numbers."""
+        name = node.func.id  # type: ignore[attr-defined]
+        kinds = [kind_of(a, self.kinds, self.normal.constants) for a in node.args]
+        return self._adjoints.of(name, self.normal.calls[name], kinds, wanted)
 
     @staticmethod
     def _free(name: str, taken: set[str]) -> str:
@@ -109,14 +118,22 @@ class Adjoint:
         return found
 
 
-def derive_adjoint(normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], name: str) -> tuple[str, list[int]]:
-    """Source of ``name(*parameters, *seeds, *adjoints, floats, integers)``, and which parameters are written to.
+def derive_adjoint(normal: Normal, kinds: Mapping[str, Kind], wanted: set[str],
+                   name: str) -> tuple[str, list[int], list[tuple[str, str]]]:
+    """Source of ``name(*parameters, *seeds, *adjoints, floats, integers)``, which parameters are written to, and the
+    sources of the adjoints of calls, with their names.
 
     Adjoints of arrays are accumulated into; those of scalars are returned, behind the lengths of the tapes and the
     results.
     """
-    adjoint = Adjoint(normal, kinds, wanted)
-    return "\n".join(adjoint.lines(name)) + "\n", adjoint.facts.written_arguments()
+    adjoints = Adjoints(_of_call)
+    adjoint = Adjoint(normal, kinds, wanted, adjoints)
+    return "\n".join(adjoint.lines(name)) + "\n", adjoint.facts.written_arguments(), adjoints.texts
+
+
+def _of_call(normal: Normal, given: Sequence[Kind], wanted: set[str], name: str, adjoints: Adjoints) -> str:
+    kinds = infer(normal, tuple(map(type_of, given)))
+    return "\n".join(Adjoint(normal, kinds, wanted, adjoints).lines(name)) + "\n"
 
 
 class _Block:

@@ -257,6 +257,8 @@ class Analysis:
 
     def _call_rank(self, node: ast.Call) -> int:
         name = self.name_of(node)
+        if hasattr(node, "result"):  # of a function that calls itself
+            return self.kinds[node.result].ndim
         arguments = ([node.func.value] if self.is_method(node) else []) + node.args  # type: ignore[attr-defined]
         ranks = [self.rank(a) for a in arguments]
         if name in ("zeros", "ones", "empty", "full"):
@@ -439,12 +441,13 @@ class Analysis:
             if self.is_array(name) and (self.is_written(name) or self.is_view(place.value)
                                         or self._allocates(place.value)):
                 continue
-            if place.depth == 0 or not self._is_drawn(place.value) and self.holds_after(place.value, rest):
+            if place.depth == 0 or not self._is_made_once(place.value) and self.holds_after(place.value, rest):
                 found.add(name)
         return found
 
-    def _is_drawn(self, value: ast.expr) -> bool:
-        return isinstance(value, ast.Call) and is_draw(self.value_of(value.func))
+    def _is_made_once(self, value: ast.expr) -> bool:
+        """Whether a value is a draw, which differs the next time, or of a function that calls itself, which is long."""
+        return isinstance(value, ast.Call) and (hasattr(value, "result") or is_draw(self.value_of(value.func)))
 
     def _allocates(self, value: ast.expr) -> bool:
         return isinstance(value, ast.Call) and self.name_of(value) in ALLOCATIONS

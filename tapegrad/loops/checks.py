@@ -144,7 +144,7 @@ def _check_perhaps_view(facts: Analysis, name: str, p: Place) -> None:
     sources: list[str] = []
     if isinstance(value, ast.IfExp):
         sources = [part.id for part in ast.walk(value) if isinstance(part, ast.Name) and facts.is_array(part.id)]
-    elif isinstance(value, ast.Call) and facts.name_of(value) in PERHAPS_VIEWS:
+    elif isinstance(value, ast.Call) and (facts.name_of(value) in PERHAPS_VIEWS or hasattr(value, "result")):
         sources = [part.id for part in ast.walk(value) if isinstance(part, ast.Name) and facts.is_array(part.id)]
     for other in sources:
         if facts.is_written(other) or facts.is_written(name):

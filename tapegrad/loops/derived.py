@@ -6,6 +6,7 @@ import ast
 import inspect
 import linecache
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import FunctionType
@@ -21,6 +22,7 @@ from .adjoint import derive_adjoint
 from .draws import random_state, restore
 from .kinds import Kind, definition_of, infer
 from .normal import Normal
+from .recursion import called_in
 from .stored import CompiledFiles, key_of, recall, remember
 
 __all__ = ["Derived", "compiled_primal", "compiled_source", "primal_function"]
@@ -49,23 +51,34 @@ def _compiled(function: Callable) -> Callable:
         return numba.njit(fastmath=False, error_model="numpy", nogil=True)(function)
 
 
-def compiled_source(source: str, name: str, constants: dict[str, Any], key: str | None = None) -> Callable:
+def compiled_source(source: str, name: str, constants: dict[str, Any], key: str | None = None,
+                    others: Sequence[tuple[str, dict[str, Any]]] = ()) -> Callable:
     """The function of a source text, compiled when first called; tracebacks and debuggers find its lines.
 
-    `key`, a hash of the source and of the constants, says where its machine code is kept.
+    `key`, a hash of the source and of the constants, says where its machine code is kept; `others` are sources and
+    constants of functions that it calls, and they each other.
     """
     if key in _by_key:
         return _by_key[key]
-    file = f"<{name}>"
-    linecache.cache[file] = len(source), None, source.splitlines(True), file
-    if key is not None:  # as they were when they were hashed
-        constants = {c: value.copy() if isinstance(value, np.ndarray) else value for c, value in constants.items()}
-    scope = {**_helpers(source), **constants, "np": np, "math": math, "__name__": __name__}
-    exec(compile(source, file, "exec"), scope)
-    function = scope[name]
-    if key is not None:
-        function.__qualname__ = f"{name}_{key}"  # of which numba makes the symbol: no other code may have it
-    compiled = _compiled(function)
+    file, texts = f"<{name}>", [*others, (source, constants)]
+    whole = "".join(text for text, _ in texts)
+    linecache.cache[file] = len(whole), None, whole.splitlines(True), file
+    scopes: list[dict[str, Any]] = []
+    line = 0
+    for text, given in texts:
+        if key is not None:  # as they were when they were hashed
+            given = {c: value.copy() if isinstance(value, np.ndarray) else value for c, value in given.items()}
+        scopes.append({**_helpers(text), **given, "np": np, "math": math, "__name__": __name__})
+        exec(compile("\n" * line + text, file, "exec"), scopes[-1])
+        line += text.count("\n")
+    for scope, (text, _) in zip(scopes, texts):
+        for own in re.findall(r"^def (\w+)", text, re.MULTILINE):
+            if key is not None:
+                scope[own].__qualname__ = f"{own}_{key}"  # of which numba makes the symbol: no other code may have it
+            compiled = _compiled(scope[own])
+            for other in scopes:
+                other[own] = compiled
+    compiled = scopes[-1][name]
     if key is not None and enabled():
         compiled._cache = CompiledFiles(key)  # type: ignore[attr-defined]
         _by_key[key] = compiled
@@ -95,17 +108,19 @@ class Derived:
         self.normal, self.wanted, self.limit = normal, tuple(wanted), limit
         self.outputs = normal.outputs
         self.name = f"{normal.source.function.__name__}_adjoint"
-        key = key_of(normal.constants, primal_source(normal, self.name), list(map(str, types)), self.wanted)
+        key = key_of(_constants(normal), primal_source(normal, self.name), list(map(str, types)), self.wanted)
         found = None if key is None else recall(key)
         self.kinds: dict[str, Kind]
         if found is None:
             self.kinds = infer(normal, types)
-            self.source, self._written = derive_adjoint(normal, self.kinds, set(wanted), self.name)
+            own, self._written, others = derive_adjoint(normal, self.kinds, set(wanted), self.name)
             if key is not None:
-                remember(key, (self.kinds, self.source, self._written))
+                remember(key, (self.kinds, own, self._written, others))
         else:
-            self.kinds, self.source, self._written = found
-        self.function = compiled_source(self.source, self.name, normal.constants, key)
+            self.kinds, own, self._written, others = found
+        calls = _definitions(normal) + [(text, normal.calls[name].normal.constants) for text, name in others]
+        self.function = compiled_source(own, self.name, normal.constants, key, calls)
+        self.source = "\n".join([*(text for text, _ in calls), own])
         self._floats, self._integers = _FIRST, _FIRST
         self._places = [normal.parameters.index(p) if self.kinds[p].is_array else None for p in self.wanted]
         self._results = len(self.outputs)
@@ -162,9 +177,22 @@ class Derived:
 
 
 def compiled_primal(normal: Normal, name: str) -> Callable:
-    """The normal form, compiled: of a function that calls others of ours, and of a tangent."""
-    source = primal_source(normal, name)
-    return compiled_source(source, name, normal.constants, key_of(normal.constants, "normal form", source))
+    """The normal form, compiled: of a function that calls others of ours, or itself, and of a tangent."""
+    source = ast.unparse(definition_of(normal, name)) + "\n"
+    key = key_of(_constants(normal), "normal form", primal_source(normal, name))
+    return compiled_source(source, name, normal.constants, key, _definitions(normal))
+
+
+def _definitions(normal: Normal) -> list[tuple[str, dict[str, Any]]]:
+    """Sources and constants of what is called by name."""
+    return [(ast.unparse(definition_of(called.normal, name)) + "\n", called.normal.constants)
+            for name, called in called_in(normal).items()]
+
+
+def _constants(normal: Normal) -> dict[str, Any]:
+    """The constants of a normal form and of what it calls."""
+    return {**normal.constants, **{f"{c} of {name}": value for name, called in called_in(normal).items()
+                                   for c, value in called.normal.constants.items()}}
 
 
 def primal_function(normal: Normal) -> Callable:
@@ -186,5 +214,5 @@ def primal_function(normal: Normal) -> Callable:
 
 
 def primal_source(normal: Normal, name: str) -> str:
-    """The normal form as a function."""
-    return ast.unparse(definition_of(normal, name)) + "\n"
+    """The normal form as a function, behind those that it calls."""
+    return "".join([*(text for text, _ in _definitions(normal)), ast.unparse(definition_of(normal, name))]) + "\n"

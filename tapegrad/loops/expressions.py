@@ -169,7 +169,31 @@ class Expressions:
 
     # -------------------------------------------------------------- calls
 
+    def _recursive(self, node: ast.Call, seed: str, at: ast.stmt) -> None:
+        """The adjoint of the function that is called, which adds to the adjoints of arrays and returns the others."""
+        adjoint, facts = self._block.adjoint, self._facts
+        wanted = [k for k, argument in enumerate(node.args) if facts.is_active(argument)]
+        name = adjoint.adjoint_of_call(node, wanted)
+        given = [ast.unparse(barred(a, a.id, adjoint.bar[a.id])) if facts.rank(a) else "0.0"  # type: ignore[attr-defined]
+                 for a in (node.args[k] for k in wanted)]
+        floats, integers = self._block.temporary("np.empty(64)"), self._block.temporary("np.empty(64, np.int64)")
+        self._block.say("while True:")  # until its tape is long enough
+        self._block.indent += 1
+        arguments = ", ".join([*map(ast.unparse, node.args), seed, *given, floats, integers])
+        found = self._block.temporary(f"{name}({arguments})")
+        self._block.say(f"if {found}[0] <= {floats}.size and {found}[1] <= {integers}.size:")
+        self._block.say("    break")
+        self._block.say(f"{floats} = np.empty(max({found}[0], {floats}.size))")
+        self._block.say(f"{integers} = np.empty(max({found}[1], {integers}.size), np.int64)")
+        self._block.indent -= 1
+        scalars = [k for k in wanted if not facts.rank(node.args[k])]
+        for number, k in enumerate(scalars):
+            self.pull(node.args[k], f"{found}[{3 + number}]", at)
+
     def _call(self, node: ast.Call, seed: str, at: ast.stmt) -> None:
+        if hasattr(node, "result"):
+            self._recursive(node, seed, at)
+            return
         facts, name = self._facts, self._facts.name_of(node)
         arguments = list(node.args)
         if facts.is_method(node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from ..engine.language import enabled
 from ..errors import CompileError
 from .normal import Normal
+from .recursion import called_in
 
-__all__ = ["Kind", "definition_of", "infer"]
+__all__ = ["Kind", "definition_of", "infer", "kind_of", "type_of"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,24 @@ class Kind:
     def is_array(self) -> bool:
         """Whether it has axes."""
         return self.ndim > 0
+
+
+def kind_of(argument: ast.expr, kinds: Mapping[str, Kind], constants: dict[str, Any]) -> Kind:
+    """The kind of an argument of such a call: a name or a number."""
+    if isinstance(argument, ast.Name) and argument.id in kinds:
+        return kinds[argument.id]
+    value = constants[argument.id] if isinstance(argument, ast.Name) else ast.literal_eval(argument)
+    dtype = np.asarray(value).dtype
+    return Kind(dtype.kind == "f", np.ndim(value), str(dtype) if np.ndim(value) or dtype.kind != "i" else "int64")
+
+
+def type_of(kind: Kind) -> Any:
+    """A numba type of a kind."""
+    from numba.core import types
+    from numba.np.numpy_support import from_dtype
+
+    of = from_dtype(np.dtype(kind.dtype))
+    return types.Array(of, kind.ndim, "A") if kind.ndim else of
 
 
 def definition_of(normal: Normal, name: str) -> ast.Module:
@@ -90,7 +110,7 @@ def infer(normal: Normal, given: tuple[Any, ...]) -> dict[str, Kind]:
     from numba.core.types import unliteral
 
     tree = definition_of(normal, "normal")
-    scope = dict(normal.constants)
+    scope = {**normal.constants, **_callees(normal)}
     exec(ast.unparse(_WithoutAsserts().visit(tree)), scope)
     name = normal.source.function.__name__
     try:
@@ -120,6 +140,21 @@ def infer(normal: Normal, given: tuple[Any, ...]) -> dict[str, Kind]:
                                "use two names")
         kinds[variable] = _kind(variable, of, normal)
     return kinds
+
+
+def _callees(normal: Normal) -> dict[str, Any]:
+    """What a normal form calls by name, for numba to type."""
+    import numba
+
+    found: dict[str, Any] = {}
+    scopes = []
+    for name, called in called_in(normal).items():
+        scopes.append(dict(called.normal.constants))
+        exec(ast.unparse(definition_of(called.normal, name)), scopes[-1])
+        found[name] = numba.njit(error_model="numpy")(scopes[-1][name])
+    for scope in scopes:
+        scope.update(found)
+    return found
 
 
 def _kind(variable: str, of: Any, normal: Normal) -> Kind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..tensor.recording import lift_to
 from ..tensor.tensor import Tensor
 from .derived import Derived, compiled_primal, primal_function
 from .draws import random_state, restore, seeded
+from .intrinsics import is_intrinsic
 from .normal import Normal, normalise
 from .operation import Operation
 from .source import Source, plain_function
@@ -54,9 +56,16 @@ class Loop:
         return normalise(self._source)
 
     @lazy
-    def _primal(self) -> Callable:
+    def _normal_serves(self) -> bool:
+        """Whether the normal form is called in place of the function, which numba cannot call: it calls loops, or
+        plain functions."""
         names = inspect.getclosurevars(self.py_func)
-        if any(isinstance(value, Loop) for value in (*names.globals.values(), *names.nonlocals.values())):
+        return any(isinstance(value, (Loop, FunctionType)) and not is_intrinsic(value)
+                   for value in (*names.globals.values(), *names.nonlocals.values()))
+
+    @lazy
+    def _primal(self) -> Callable:
+        if self._normal_serves:
             return compiled_primal(self._normal, self.__name__)
         if not enabled():
             return self.py_func
@@ -77,6 +86,8 @@ class Loop:
         """The function: of arrays and numbers at numba's speed; of tensors an op on the tape."""
         if any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
             return self._applied(self._bound(args, kwargs))
+        if self._normal_serves:
+            return self._primal(*self._bound(args, kwargs))
         return self._primal(*args, **kwargs)
 
     def _bound(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
@@ -296,7 +307,8 @@ def njit(function: Callable | None = None, *, shape: Callable | None = None, max
     ``try``, ``with``, ``raise``               a test with ``if``; ``assert``
     ``yield``, ``lambda``, comprehensions      a loop over an array
     dictionaries, sets, lists                  arrays
-    recursion                                  a loop
+    recursion of functions that write to       one number or array as result; a loop
+    arrays, draw, or return several results
     functions whose source is not at hand      one of ``math`` or NumPy, or the formula
     ``random``, NumPy's generators             ``np.random``
     ``np.random.shuffle``                      an order by ``np.random.permutation``

@@ -19,6 +19,7 @@ from .calls import Expression, arguments_of
 from .draws import is_draw
 from .intrinsics import is_intrinsic
 from .iterations import Iterations
+from .recursion import Called
 from .source import Source, plain_function
 from .syntax import (
     RESERVED,
@@ -36,6 +37,7 @@ from .syntax import (
     returns,
     returns_halfway,
     with_named_indices,
+    writes_to_arguments,
 )
 
 __all__ = ["Normal", "normalise"]
@@ -59,12 +61,15 @@ class Normal:
         What the function itself returns; its tangent has other outputs.
     is_random : bool
         Whether it draws random numbers.
+    calls : dict of str to Called
+        Functions that are called by name, for they call themselves; shared with these.
     constants : dict of str to object
         What names of the function's surroundings refer to, by the names that the body uses.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, calls: dict[str, Called] | None = None) -> None:
         self.source, self.parameters = source, list(source.parameters)
+        self.calls: dict[str, Called] = {} if calls is None else calls
         self.constants: dict[str, Any] = {}
         self._numbers = itertools.count(1)
         self._stack: list[Any] = []
@@ -376,7 +381,7 @@ class Writer(Iterations):
         """The body of a called function, with names of its own."""
         function = self.callee(call)
         if function in self.normal._stack or function is self.normal.source.function:
-            self.source.refuse(call, f"the recursion of {function.__name__}", "write it as a loop")
+            return self._recursion(call, function, outputs, at)
         if len(self.normal._stack) >= _DEEPEST:
             self.source.refuse(call, f"more than {_DEEPEST} functions within each other", "call fewer")
         callee = Source(function)
@@ -400,3 +405,36 @@ class Writer(Iterations):
         if outputs is not None:
             outputs.extend(results)
         return made
+
+    def _recursion(self, call: ast.Call, function: Any, outputs: list[str] | None, at: ast.stmt) -> list[ast.stmt]:
+        """A call by name, of names and numbers."""
+        callee, calls = Source(function), self.normal.calls
+        what = f"the recursion of {function.__name__}, which"
+        if writes_to_arguments(callee) or outputs is None:
+            self.source.refuse(call, f"{what} writes to arrays", "return a number or a new array, or write it as "
+                               "a loop")
+        values = [node.value for node in ast.walk(callee.definition) if isinstance(node, ast.Return)]
+        if not values or any(value is None or isinstance(value, ast.Tuple) for value in values):
+            self.source.refuse(call, f"{what} returns no single result", "return one number or array, or write it as a "
+                               "loop")
+        name = next((name for name, called in calls.items() if called.function is function), "")
+        if not name:
+            name = f"tapegrad_{function.__name__}{len(calls) or ''}"
+            calls[name] = Called(function, None)  # type: ignore[arg-type]  # for the calls within
+            calls[name].normal = normal = Normal(callee, calls)
+            if normal.is_random:
+                self.source.refuse(call, f"{what} draws random numbers", "give them as an argument")
+        made: list[ast.stmt] = []
+        arguments: list[ast.expr] = []
+        for argument in arguments_of(self.source, call, callee).values():
+            before, value = self.expression(argument)
+            made += before
+            if not isinstance(value, (ast.Name, ast.Constant)):
+                arguments.append(load(self.normal.fresh("argument")))
+                made.append(assign(arguments[-1].id, value, at))  # type: ignore[attr-defined]
+            else:
+                arguments.append(value)
+        outputs.append(self.normal.fresh("returned"))
+        value = ast.Call(load(name), arguments, [])
+        setattr(value, "result", outputs[0])
+        return [*made, assign(outputs[0], value, at)]

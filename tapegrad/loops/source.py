@@ -69,6 +69,10 @@ class Source:
     def value_of(self, node: ast.AST) -> Any:
         """What a name or a dotted name of the function's surroundings refers to; None if it is local or unknown."""
         if isinstance(node, ast.Name):
+            if node.id not in self._scope:  # what is defined later, as the function itself is
+                for later in (self.function.__globals__, inspect.getclosurevars(self.function).nonlocals):
+                    if node.id in later:
+                        return later[node.id]
             return self._scope.get(node.id)
         if isinstance(node, ast.Attribute):
             base = self.value_of(node.value)

@@ -103,11 +103,14 @@ class CompiledFiles:
         return CompileResult._rebuild(target_context, *pickle.loads(found[1]))
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled function, unless it holds addresses of this process (as it does with large constants)."""
+        """Keep a compiled function, unless it holds addresses of this process (as it does with large constants, and
+        with functions that call each other)."""
         from numba.core.serialize import dumps
 
         if not data.library.has_dynamic_globals and not data.lifted:
-            write(self._file(sig), "compiled", dumps(data._reduce()))
+            code = dumps(data._reduce())
+            if b".numba.unresolved$" not in code:
+                write(self._file(sig), "compiled", code)
 
     def enable(self) -> None:
         """As numba's."""

@@ -15,9 +15,10 @@ from .analysis import Analysis
 from .checks import check
 from .expressions import barred
 from .intrinsics import ALLOCATIONS, BINARY, UNARY, ZERO
-from .kinds import Kind
+from .kinds import Kind, infer, kind_of, type_of
 from .normal import Normal
 from .reads import SHAPES, base_of, base_of_view
+from .recursion import Called
 from .syntax import loaded
 from .texts import Renamed
 
@@ -91,6 +92,10 @@ class _Tangent:
         dot = self._dots[name]
         is_array = isinstance(target, ast.Name) and self.facts.is_array(name)
         tangent = self.of(value, s)
+        if hasattr(value, "result") and tangent is not None:
+            made = self._statements(f"{dot} = {tangent}", s)
+            setattr(made[0].value, "result", dot)  # type: ignore[attr-defined]
+            return [*made, s]
         if is_array and self.facts.is_view(value):
             base = base_of_view(value)
             renamed = Renamed({base: self._dots[base]}).visit(copy.deepcopy(value))
@@ -164,7 +169,24 @@ class _Tangent:
                              None if tb is None else f"({tb}) * tapegrad_power_log({a}, {b})")
         return self._refuse(node, at)
 
+    def _recursive(self, node: ast.Call) -> str:
+        """The tangent of a function that is called by name, which is called by name itself."""
+        calls, name = self.normal.calls, node.func.id  # type: ignore[attr-defined]
+        moved = [k for k, argument in enumerate(node.args) if self.facts.is_active(argument)]
+        kinds = tuple(kind_of(a, self._kinds, self.normal.constants) for a in node.args)
+        key = name, kinds, tuple(moved)
+        found = next((own for own, called in calls.items() if called.function == key), "")
+        if not found:
+            found, one = f"{name}_tangent{len(calls)}", calls[name].normal
+            calls[found] = Called(key, None)  # type: ignore[arg-type]  # for the calls within
+            calls[found].normal = derive_tangent(one, infer(one, tuple(map(type_of, kinds))),
+                                                 [one.parameters[k] for k in moved])
+        dots = [self._dots[node.args[k].id] for k in moved]  # type: ignore[attr-defined]
+        return f"{found}({', '.join([*map(ast.unparse, node.args), *dots])})"
+
     def _call(self, node: ast.Call, at: ast.stmt) -> str | None:
+        if hasattr(node, "result"):
+            return self._recursive(node)
         facts, name = self.facts, self.facts.name_of(node)
         arguments = list(node.args)
         if facts.is_method(node):

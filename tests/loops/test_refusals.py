@@ -90,25 +90,27 @@ def with_nested_def(x):
     return f(x)
 
 
-@refused("recursion", 0.5, 3)
-def with_recursion(x, n):
+@refused("recursion of with_recursion_that_writes, which writes to arrays", V, 3)
+def with_recursion_that_writes(x, n):
     if n == 0:
-        return 1.0
-    return x * with_recursion(x, n - 1)
+        return x[0]
+    x[n] = x[n - 1] * 2
+    return with_recursion_that_writes(x, n - 1)
 
 
-def one(x, n):
-    return x if n == 0 else two(x, n - 1)
+@refused("returns no single result", 0.5, 3)
+def with_recursion_of_two_results(x, n):
+    if n == 0:
+        return x, x
+    a, b = with_recursion_of_two_results(x, n - 1)
+    return a * b, x
 
 
-def two(x, n):
-    y = one(x, n)
-    return y * x
-
-
-@refused("recursion", 0.5, 3)
-def with_mutual_recursion(x, n):
-    return one(x, n)
+@refused("which draws random numbers", 0.5, 3)
+def with_recursion_that_draws(x, n):
+    if n == 0:
+        return x
+    return np.random.normal() * with_recursion_that_draws(x, n - 1)
 
 
 @refused("random.random", 0.5)
