@@ -68,6 +68,7 @@ def linear_model(target: Target, inputs: np.ndarray, targets: np.ndarray, weight
         rows = np.random.default_rng(seed).choice(len(inputs), most, replace=False)
         inputs, targets = inputs[rows], targets[rows]
         weights = None if weights is None else weights[rows]
+    inputs = inputs.astype(np.float64, copy=False)
     if target.task == "classification":
         W, b = _logistic(inputs, targets, target.outputs, weights)
     else:
