@@ -13,6 +13,7 @@ from .engine.random import manual_seed as manual_seed
 from .errors import *  # noqa: F403
 from .explain import explain as explain
 from .functions import *  # noqa: F403
+from .functions.creation import from_dlpack as from_dlpack
 from .functions.creation import tensor as tensor
 from .functions.custom import CustomOp as CustomOp
 from .functions.custom import custom_op as custom_op
@@ -56,9 +57,9 @@ def __getattr__(name: str) -> Any:
 if not TYPE_CHECKING:  # see `functions`
     __all__ = [
         "Checkpoint", "CustomOp", "History", "MemoryReport", "Monitor", "Tape", "Tensor", "TrainStep", "__version__",
-        "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "explain", "functions",
-        "get_num_threads", "is_grad_enabled", "load", "manual_seed", "memory_report", "njit", "nn",
-        "no_grad", "optim", "save", "set_num_threads", "tensor",
+        "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "explain",
+        "from_dlpack", "functions", "get_num_threads", "is_grad_enabled", "load", "manual_seed", "memory_report",
+        "njit", "nn", "no_grad", "optim", "save", "set_num_threads", "tensor",
     ]
     __all__ += functions.__all__
     __all__ += errors.__all__

@@ -15,6 +15,7 @@ from ..engine.random import generator, permutation
 from ..errors import ArgumentError, DataError, IndexRangeError, ShapeError
 from ..program.running.epochs import count
 from ..program.running.source import drawing_generator
+from ..tensor.arrays import foreign_array
 from .shards import Shards, in_file
 
 __all__ = ["ArrayDataset", "Dataset", "Transform", "batches"]
@@ -177,7 +178,7 @@ def _as_rows(array: Any) -> np.ndarray | Shards:
                         "tables with tapegrad.data.read_csv or read_npz")
     if isinstance(array, (list, tuple)) and array and isinstance(array[0], (str, PathLike)):
         return Shards(array)
-    return array if isinstance(array, Shards) else np.asanyarray(array)
+    return array if isinstance(array, (Shards, np.ndarray)) else foreign_array(array)
 
 
 def batches(dataset: Dataset, batch_size: int, *, shuffle: bool = True, seed: int | None = None,

@@ -12,7 +12,7 @@ from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
 from ..ops.nest import broadcast_strides, nest
 from ..tape.state import Modes
-from ..tensor.arrays import BOOL
+from ..tensor.arrays import BOOL, foreign_array
 from ..tensor.recording import as_tensor, common_dtype, contiguous, gathered, lift, record, recorder
 from ..tensor.tensor import Tensor
 from .apply import apply_binary, apply_unary, broadcast_shape, plan_binary
@@ -189,7 +189,7 @@ def _compare(name: str) -> Callable:
 
 
 def _any_float(*values: Any) -> bool:
-    return any(np.asarray(v).dtype.kind == "f" if not isinstance(v, Tensor) else v.is_floating for v in values)
+    return any(foreign_array(v).dtype.kind == "f" if not isinstance(v, Tensor) else v.is_floating for v in values)
 
 
 greater, greater_equal, less = _compare("greater"), _compare("greater_equal"), _compare("less")

@@ -11,12 +11,15 @@ from ..engine.caller import user_line
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, CaptureError, IndexRangeError, ShapeError
 from ..ops.layout import PUT, RAVEL, TAKE
-from ..tensor.arrays import BOOL, INT64
+from ..tensor.arrays import BOOL, INT64, foreign_array
+from ..tensor.exchange import is_foreign
 from ..tensor.recording import lift, lift_to, recorder
 from ..tensor.tensor import Tensor, as_array, view
 from .layout import as_tensor, broadcast_to, moveaxis, one_axis, permute, reshape
 
 __all__ = ["take"]
+
+_KNOWN = (int, slice, type(None), type(Ellipsis), Tensor, np.ndarray, np.generic, list, tuple)
 
 
 def _expanded(index: Any, ndim: int) -> list[Any]:
@@ -32,6 +35,13 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
     at = next(k for k, e in enumerate(entries) if e is Ellipsis)
     entries[at:at + 1] = [slice(None)] * (ndim - used)
     return entries
+
+
+def _known(index: Any) -> Any:
+    """An index with arrays in the place of what other libraries hold."""
+    if type(index) is tuple:
+        return tuple([_known(entry) for entry in index])
+    return index if isinstance(index, _KNOWN) or not is_foreign(index) else foreign_array(index)
 
 
 def _is_array(entry: Any) -> bool:
@@ -62,6 +72,7 @@ def getitem(x: Any, index: Any) -> Tensor:
     x = as_tensor(x)
     if type(index) is int and x.shape and -x.shape[0] <= index < x.shape[0]:
         return view(x, index % x.shape[0] * x.strides[0], x.shape[1:], x.strides[1:])
+    index = _known(index)
     entries = _expanded(index, x.ndim)
     offset, shape, strides, axis = 0, [], [], 0
     arrays: list[tuple[int, Any]] = []
@@ -207,7 +218,7 @@ class At:
         self._tensor = tensor
 
     def __getitem__(self, index: Any) -> AtIndex:
-        return AtIndex(self._tensor, index)
+        return AtIndex(self._tensor, _known(index))
 
 
 class AtIndex:

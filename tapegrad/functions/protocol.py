@@ -12,6 +12,8 @@ from ..engine.caller import user_line
 from ..errors import DtypeError, InPlaceError
 from ..tape.nodes import Leaf
 from ..tape.state import state
+from ..tensor.arrays import foreign_array
+from ..tensor.exchange import is_foreign
 from ..tensor.methods import METHODS
 from ..tensor.recording import astype, gathered
 from ..tensor.tensor import Tensor, as_array
@@ -31,8 +33,8 @@ _KNOWN = (Tensor, np.ndarray, np.generic, int, float, list, tuple)
 
 
 def _usable(value: Any) -> bool:
-    """Whether an operand is a number, or an array of any library (it has ``__array__``)."""
-    return isinstance(value, _KNOWN) or hasattr(type(value), "__array__")
+    """Whether an operand is a number, or an array of any library."""
+    return isinstance(value, _KNOWN) or is_foreign(value)
 
 
 def _binary(function: Callable, reflected: bool) -> Callable:
@@ -71,8 +73,8 @@ def _augmented(operator: Callable, symbol: str) -> Callable:
 
 def _integers_only(*values: Any) -> bool:
     """Whether NumPy shall compute: no floats, and nothing is recorded."""
-    return all((not v.is_floating and not v.is_symbolic) if isinstance(v, Tensor) else np.asarray(v).dtype.kind in "iub"
-               for v in values)
+    return all((not v.is_floating and not v.is_symbolic) if isinstance(v, Tensor) else
+               foreign_array(v).dtype.kind in "iub" for v in values)
 
 
 def _on_arrays(name: str, values: Sequence[Any]) -> np.ndarray:

@@ -19,6 +19,7 @@ from ..functions.dropout import dropout_words, dropped
 from ..functions.layout import reshape
 from ..tensor.arrays import FLOAT64, foreign_array
 from ..tensor.copies import by_name_or
+from ..tensor.exchange import is_foreign
 from ..tensor.recording import lift_to
 from ..tensor.tensor import Tensor
 from .derived import Derived, compiled_primal, primal_function
@@ -120,7 +121,7 @@ class Loop:
         if seen is not None:
             self._last = seen
             return _plain(*seen.run(args, _SEED))
-        given = [a if isinstance(a, np.ndarray) or not hasattr(a, "__array__") else foreign_array(a)
+        given = [a if isinstance(a, np.ndarray) or not is_foreign(a) else foreign_array(a)
                  for a in self._bound(args, kwargs)]
         if any(isinstance(a, (list, tuple, dict)) for a in given):
             return None

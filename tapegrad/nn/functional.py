@@ -45,6 +45,7 @@ from ..functions.ctc import ctc_loss
 from ..functions.padding import pad_last as pad
 from ..functions.unfold import fold, unfold
 from ..functions.upsampling import interpolate
+from ..tensor.arrays import foreign_array
 from ..tensor.tensor import Tensor
 from .loss_functions import (
     binary_cross_entropy,
@@ -256,7 +257,7 @@ def one_hot(tensor: Array, num_classes: int = -1) -> np.ndarray | Tensor:
     """
     if isinstance(tensor, Tensor) and tensor.is_symbolic:  # a recording has no integer ops: floats
         return functions.one_hot_rows(tensor, num_classes)
-    indices = tensor.numpy() if isinstance(tensor, Tensor) else np.asarray(tensor)
+    indices = tensor.numpy() if isinstance(tensor, Tensor) else foreign_array(tensor)
     if indices.dtype.kind not in "iu":
         raise DtypeError(f"one_hot: indices must be integers, got {indices.dtype}")
     classes = operator.index(num_classes)

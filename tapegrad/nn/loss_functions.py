@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from .. import functions
 from ..errors import ArgumentError, DtypeError, ShapeError
+from ..tensor.arrays import foreign_array
 from ..tensor.recording import lift, lift_to
 from ..tensor.tensor import Tensor
 from .shapes import shape_of
@@ -343,7 +344,7 @@ def _class_weights(weight: Array | None, classes: int, where: str) -> Array | No
 
 
 def _kind(array: Array) -> str:
-    return (array if hasattr(array, "dtype") else np.asarray(array)).dtype.kind  # type: ignore[union-attr]
+    return (array if isinstance(array, Tensor) else foreign_array(array)).dtype.kind
 
 
 def _class_indices(target: Array, input: Array, row_shape: tuple[int, ...], where: str) -> Array:
@@ -363,4 +364,4 @@ def _class_indices(target: Array, input: Array, row_shape: tuple[int, ...], wher
         raise ShapeError(f"{where}: input has shape {list(shape_of(input))} and target {list(shape)}; {hint}")
     if isinstance(target, Tensor):
         return target if len(shape) == 1 else functions.reshape(target, (math.prod(shape),))
-    return np.asarray(target, dtype=np.int64).reshape(-1)
+    return foreign_array(target).astype(np.int64, copy=False).reshape(-1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError
+from ..tensor.arrays import foreign_array
 
 __all__ = ["normal_axis", "positive_int", "shape_of"]
 
@@ -15,7 +16,7 @@ __all__ = ["normal_axis", "positive_int", "shape_of"]
 def shape_of(array: Any) -> tuple[int, ...]:
     """The shape of a tensor, an array or nested lists."""
     shape = getattr(array, "shape", None)
-    return np.shape(array) if shape is None else tuple(shape)
+    return np.shape(foreign_array(array)) if shape is None else tuple(shape)
 
 
 def normal_axis(dim: int, shape: tuple[int, ...], where: str) -> int:

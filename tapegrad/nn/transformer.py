@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import ArgumentError
+from ..tensor.arrays import foreign_array
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
@@ -252,7 +253,7 @@ def _causality(mask: Any, is_causal: bool | None) -> tuple[Any, bool]:
     """The mask, and whether it is causal; None for a mask that says no more than that."""
     if is_causal is not None or mask is None or isinstance(mask, Tensor) and (mask.is_symbolic or mask.requires_grad):
         return mask, bool(is_causal)
-    array = np.asarray(mask)
+    array = foreign_array(mask)
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
         return mask, False
     future = np.triu(np.ones(array.shape, bool), 1)

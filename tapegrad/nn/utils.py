@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import functions
 from ..errors import ShapeError
 from ..optim import clip_grad_norm_, clip_grad_value_
+from ..tensor.arrays import foreign_array
 from ..tensor.tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
@@ -31,7 +31,7 @@ def vector_to_parameters(vec: Tensor | ArrayLike, parameters: Iterable[Tensor]) 
     ShapeError
         If `vec` is not flat or its length is not the parameters' total; nothing is written then.
     """
-    values = vec.numpy() if isinstance(vec, Tensor) else np.asarray(vec)
+    values = vec.numpy() if isinstance(vec, Tensor) else foreign_array(vec)
     parameters = list(parameters)
     total = sum(parameter.size for parameter in parameters)
     if values.shape != (total,):

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DtypeError, ShapeError
+from ..errors import ArgumentError, DtypeError
+from .exchange import array_of
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
@@ -15,11 +16,8 @@ _MOST = np.iinfo(np.int64).max
 
 
 def foreign_array(data: Any) -> np.ndarray:
-    """`data` as NumPy sees it: an array, nested lists of numbers, a pandas or polars table."""
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise ShapeError(f"tensor data must be rectangular: {error}") from None
+    """`data` as an array: NumPy's, nested lists of numbers, or what another library holds (see `exchange`)."""
+    array = data if type(data) is np.ndarray else array_of(data)
     if type(data) is not np.ndarray:
         _refuse_masked(data)
     return array

@@ -22,6 +22,7 @@ from ..tape.state import Forgotten, Modes, state
 from ..tape.tape import tape_for
 from .arrays import BOOL, DEFAULT_DTYPE, FLOAT64, INT64, as_dtype, foreign_array, keeps_dtype, native
 from .copies import Copies
+from .exchange import Exported
 from .facts import Facts
 from .methods import TensorMethods
 
@@ -42,7 +43,7 @@ class _Fields:
     _requires_grad: bool
 
 
-class Tensor(_Fields, Facts, TensorMethods["Tensor"], Copies):
+class Tensor(_Fields, Facts, TensorMethods["Tensor"], Copies, Exported):
     """An array whose history may be on a tape.
 
     Parameters
@@ -403,7 +404,7 @@ class Tensor(_Fields, Facts, TensorMethods["Tensor"], Copies):
         if self.requires_grad or self.buffer is None:
             raise InPlaceError("a recorded tensor cannot be changed in place; use x.at[index].set(value), "
                                ".add(value), or tg.where")
-        values = native(np.asarray(value))
+        values = native(foreign_array(value))
         self._overwrite()
         self._memory()[index] = values
 
