@@ -84,7 +84,7 @@ def explain(
         if values:
             raise ArgumentError(f"{values[0]!r}: values are for an expression; a file is explained with --target and "
                                 "--sample")
-        heading, explanation = _row_of(replace(request, data=Path(data)), sample, epochs, lr)
+        heading, explanation = _row_of(replace(request, data=[Path(data)]), sample, epochs, lr)
     else:
         heading, explanation = "", explain_function(data, **_parsed(values or ()))
     _show(explanation, heading, paths or (), errors, stored, latex, as_json)

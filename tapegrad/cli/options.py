@@ -91,9 +91,10 @@ def _encoding(value: str | None) -> str | None:
 
 
 Data = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Argument(
-        help="A CSV file (also .csv.gz) or a NumPy archive (.npz with X and y). Without one: handwritten digits.",
+        help="A table: CSV or other text (compressed too), .parquet, .feather, .jsonl, .npz with X and y; several files"
+        " or a pattern such as 'part-*.csv' for one table; - for standard input. Without one: handwritten digits.",
         show_default=False,
     ),
 ]

@@ -27,7 +27,7 @@ def predict(
     reading: Reading,
     model: Annotated[Path, typer.Argument(help="A file from tapegrad train --save.", show_default=False)],
     data: Annotated[
-        Path, typer.Argument(help="A CSV file or .npz archive with the columns of the training file.")
+        list[Path], typer.Argument(help="A table with the columns of the training file, as tapegrad train takes it.")
     ],
     output: Annotated[
         Path | None,

@@ -115,8 +115,8 @@ class TableOptions:
         return Layout(**{option.name: getattr(self, option.name) for option in fields(Layout)})
 
 
-def load_problem(path: Path | None, options: TableOptions, seed: int) -> Problem:
-    """The problem of a file, or the digits.
+def load_problem(paths: Sequence[Path] | None, options: TableOptions, seed: int) -> Problem:
+    """The problem of a file, of several whose rows belong together, or the digits.
 
     Raises
     ------
@@ -125,21 +125,21 @@ def load_problem(path: Path | None, options: TableOptions, seed: int) -> Problem
     OSError
         The file cannot be read.
     """
-    if path is None:
+    if not paths:
         for option in fields(options):
             if option.name != "dtype" and getattr(options, option.name) != option.default:
                 name = option.name.replace("_", "-")
                 raise DataError(f"--{name} is for a data file, and none is given (the digits do without)")
         return digits()
     target = options.target
-    if target is None and path.suffix.lower() == ".npz":
+    if target is None and paths[0].suffix.lower() == ".npz":
         target = "y"
     exact = [name for name in options.categorical if name != "auto"]
     if target is not None and options.task == "classification":
         exact.append(target)
-    table = read_table(path, target=target, layout=options.layout, text=exact)
+    table = read_table(paths, target=target, layout=options.layout, text=exact)
     if target is None:
-        raise DataError(f"{path}: --target must say which column to predict ({listed(table.names)})")
+        raise DataError(f"{table.source}: --target must say which column to predict ({listed(table.names)})")
     return from_table(table, replace(options, target=target), seed)
 
 

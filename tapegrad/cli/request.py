@@ -104,7 +104,7 @@ class Request(Reading):
             Options that exclude each other, or do not fit the task.
         """
         rows = len(problem.inputs)
-        preset = FOR_DIGITS if self.data is None else for_table(rows)
+        preset = FOR_DIGITS if not self.data else for_table(rows)
         frozen = tuple(self.freeze or ())
         if members is None:
             members = 1 if self.hidden is not None or frozen else preset.members

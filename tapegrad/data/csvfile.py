@@ -212,7 +212,7 @@ class _File:
         name, layout = self.source.name, self.layout
         numerals = layout.numerals
         named = has_header(records, numerals) if layout.header is None else layout.header
-        if named and row_names(records):
+        if named and row_names(records) and not has_header(records[1:], numerals):
             records[0].insert(0, "row names")
         first = records[0]
         self.header, self.width = named, len(first)
@@ -409,7 +409,7 @@ def _utf8(source: Source, raw: IO[bytes], encoding: str | None) -> Any:
     beginning = raw.read(4)
     if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and encoding is None:
         return _Recoded(source, _Rest(beginning, raw), "utf-16")
-    if encoding is None or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):
+    if encoding is None or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
         return _Rest(beginning.removeprefix(codecs.BOM_UTF8), raw)
     return _Recoded(source, _Rest(beginning, raw), encoding)
 

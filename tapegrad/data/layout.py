@@ -107,7 +107,7 @@ def _delimiter(lines: Sequence[str], layout: Layout, quote: str) -> str:
         score = (round(count / max(sum(widths.values()), 1), 1), round(read / max(len(cells), 1), 1), width)
         if width > 1 and score > best_score:
             best, best_score = delimiter, score
-    if best_score == (0.0, 0.0, 0):
+    if best_score[0] < 1.0:
         records = [line.split() for line in lines]
         width = len(records[-1]) if records else 1
         even = all(len(record) == width for record in records[1:]) and len(records[0] if records else ()) in (

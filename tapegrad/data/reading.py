@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
+from ..errors import DataError
 from .archive import read_npz
 from .csvfile import read_text
+from .formats import FORMATS, read_format
 from .joined import joined
 from .layout import Layout
 from .sources import Source, sources
@@ -32,8 +34,10 @@ def read_table(
     Parameters
     ----------
     path : path_like, or sequence of path_like
-        ``.npz`` archives (see `read_npz`), or else text such as CSV (see `read_csv`), compressed or not. A name with
-        ``*``, ``?`` or ``[...]`` that is no file's stands for all files that fit it; ``-`` is standard input.
+        ``.npz`` archives (see `read_npz`); with pyarrow ``.parquet`` and ``.feather`` files; JSON objects, one a line
+        (``.jsonl``, ``.ndjson``); or else text such as CSV (see `read_csv`). Text and JSON may be compressed by gzip,
+        bzip2, xz and zip, with pyarrow by zstandard and lz4. A name with ``*``, ``?`` or ``[...]`` that is no file's
+        stands for all files that fit it; ``-`` is standard input.
     target : str or None
         Name of the array of targets in an archive; None leaves it unread.
     header, delimiter, decimal
@@ -58,4 +62,10 @@ def read_table(
 def _read(source: Source, target: str | None, layout: Layout, text: list[str]) -> Table:
     if source.suffix == ".npz" and source.path is not None:
         return read_npz(source.path, target=target)
+    if source.suffix in FORMATS:
+        return read_format(source, text)
+    if source.suffix in (".xlsx", ".xls", ".ods"):
+        raise DataError(f"{source.name}: a spreadsheet, not text; export it as CSV")
+    if source.suffix == ".json":
+        raise DataError(f"{source.name}: JSON files are read where each line is an object, and named .jsonl")
     return read_text(source, layout, text)

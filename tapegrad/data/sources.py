@@ -61,6 +61,7 @@ class Source:
         if self.path is None:
             self._kept = tempfile.TemporaryFile()
             shutil.copyfileobj(sys.stdin.buffer, self._kept)
+            self._kept.flush()
         with self._raw() as file:
             beginning = file.read(8)
         suffixes = [] if self.path is None else [suffix.lower() for suffix in self.path.suffixes[-2:]]

@@ -1,0 +1,182 @@
+"""Tables of files that Arrow reads: Parquet, Feather and JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import partial
+from typing import IO, Any
+
+import numpy as np
+
+from ..errors import DataError, MissingExtraError
+from .arrow import pyarrow_or_none
+from .sources import Source
+from .table import Column, Table
+from .text import Text
+
+__all__ = ["FORMATS", "from_arrow", "read_format"]
+
+#: endings of files, and what reads them
+FORMATS = {".parquet": "Parquet", ".feather": "Feather", ".arrow": "Feather", ".ipc": "Feather", ".jsonl": "JSON lines",
+           ".ndjson": "JSON lines"}  # fmt: skip
+_EXACT = 1 << 53
+
+
+def read_format(source: Source, text: Iterable[str] = ()) -> Table:
+    """The table of a file in one of `FORMATS`.
+
+    Parameters
+    ----------
+    source : Source
+    text : iterable of str
+        Columns to keep as text even if they hold numbers.
+
+    Raises
+    ------
+    DataError
+        The file is not of its format, or a column holds something other than numbers, text, truth values and dates.
+    MissingExtraError
+        Arrow is not installed.
+    """
+    name = FORMATS[source.suffix]
+    if name == "JSON lines":
+        return source.read(lambda file: _json_lines(source, file, set(text)))
+    pa = pyarrow_or_none()
+    if pa is None:
+        raise MissingExtraError(f"{source.name}: {name} files need pyarrow: pip install 'tapegrad[cli]'")
+
+    def content(file: IO[bytes]) -> Any:
+        try:
+            if name == "Parquet":
+                from pyarrow import parquet
+
+                return parquet.read_table(file)
+            from pyarrow import feather
+
+            return feather.read_table(file)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            words = " ".join(str(error).split())
+            raise DataError(f"{source.name}: not a {name} file, or a damaged one ({words})") from error
+
+    return from_arrow(source.name, source.read(content), text)
+
+
+def from_arrow(name: str, table: Any, text: Iterable[str] = ()) -> Table:
+    """The table of a ``pyarrow.Table``, whose columns are given up one by one.
+
+    Parameters
+    ----------
+    name : str
+        As errors name it.
+    table : pyarrow.Table
+    text : iterable of str
+        Columns to keep as text even if they hold numbers.
+    """
+    if not table.num_rows or not table.num_columns:
+        raise DataError(f"{name}: the table is empty ({table.num_rows} rows of {table.num_columns} columns)")
+    names = list(table.column_names)
+    repeated = [own for own in names if names.count(own) > 1]
+    if repeated:
+        raise DataError(f"{name}: two columns are both called {repeated[0]!r}")
+    kept, columns = set(text), dict[str, Column]()
+    for own in names:
+        columns[own] = _column(name, own, table.column(own), own in kept)
+        table = table.drop_columns([own]) if len(table.column_names) > 1 else table
+    return Table(name, columns, range(1, len(next(iter(columns.values()))) + 1))
+
+
+def _column(source: str, name: str, column: Any, keep: bool) -> Column:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+    if pa.types.is_decimal(kind) and not keep:
+        return np.array([np.nan if value is None else float(value) for value in column.to_pylist()])
+    if numeric and not keep:
+        if pa.types.is_integer(kind) and len(column) > column.null_count:
+            bounds = pc.min_max(column).as_py()
+            keep = max(abs(bounds["min"]), abs(bounds["max"])) > _EXACT
+        if not keep:
+            return column.cast(pa.float64(), safe=False).to_numpy().astype(np.float64, copy=False)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
+        return Text.of("" if value is None else _moment(value) for value in column.to_pylist())
+    if numeric or pa.types.is_boolean(kind) or pa.types.is_decimal(kind) or pa.types.is_string(kind) or (
+        pa.types.is_large_string(kind) or str(kind) == "string_view"
+    ):
+        coded = column.combine_chunks().dictionary_encode() if column.num_chunks != 1 else (
+            column.chunk(0).dictionary_encode()
+        )
+        values = [_cell(value) for value in coded.dictionary.to_pylist()]
+        codes = coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False).astype(np.int32)
+        text = Text(codes, [*values, ""])
+        return Text.of(text) if len(set(text.values)) < len(text.values) else text
+    raise DataError(f"{source}: column {name!r} holds {kind}, neither numbers, text nor dates: write the file"
+                    " without it")
+
+
+def _moment(value: Any) -> str:
+    return value.isoformat(" ") if hasattr(value, "hour") and hasattr(value, "year") else value.isoformat()
+
+
+def _cell(value: object) -> str:
+    """A cell as a text file would hold it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _json_lines(source: Source, file: IO[bytes], kept: set[str]) -> Table:
+    """Objects, one a line; a key that an object lacks is missing there."""
+    names: dict[str, int] = {}
+    rows: list[dict[str, object]] = []
+    lines: list[int] = []
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        where = f"{source.name}: line {number}"
+        try:
+            # integers and fractions as they are written
+            row = json.loads(line, parse_float=Decimal, object_pairs_hook=partial(_once, where))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{where} is not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{where} is not a JSON object such as {{\"a\": 1}}")
+        for name, value in row.items():
+            if isinstance(value, (dict, list)):
+                raise DataError(f"{where}, key {name!r}: holds a {'list' if isinstance(value, list) else 'object'},"
+                                " not a number or text")
+            names.setdefault(name, len(names))
+        rows.append(row)
+        lines.append(number)
+    if not names:
+        raise DataError(f"{source.name}: the file is empty")
+    columns: dict[str, Column] = {}
+    for name in names:
+        cells = [row.get(name) for row in rows]
+        plain = all(cell is None or (isinstance(cell, (int, float, Decimal)) and not isinstance(cell, bool))
+                    for cell in cells)
+        exact = any(isinstance(cell, int) and abs(cell) > _EXACT for cell in cells)
+        if plain and not exact and name not in kept:
+            columns[name] = np.array([np.nan if cell is None else float(cell) for cell in cells])  # type: ignore[arg-type]
+        else:
+            columns[name] = Text.of(map(_cell, cells))
+    return Table(source.name, columns, np.arange(1, len(rows) + 1), np.array(lines))
+
+
+def _once(where: str, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise DataError(f"{where}: an object has the same key twice")
+    return found
