@@ -119,6 +119,18 @@ class TestPage:
         table = succeed("train", data, "--target", "y&amp", *FAST, "--importance", picture)
         assert "x[/i] $_$" in table and "fall of R²" in table
 
+    def test_dates_booleans_and_gaps_are_shown_as_they_are_read(self, file, tmp_path):
+        rng = np.random.default_rng(0)
+        rows = "\n".join(f"2021-{k % 12 + 1:02d}-{k % 27 + 1:02d},{'yes' if k % 4 == 0 else 'no'},"
+                         f"{'' if k % 5 == 0 else k},{k + rng.normal():.3f}" for k in range(80))
+        path = tmp_path / "r.html"
+        succeed("train", file(f"day,paid,size,y\n{rows}\n"), "--target", "y", "--missing", "indicator", *FAST,
+                "--report", path, "--quiet", "--test-fraction", 0, "--val-fraction", 0)  # fmt: skip
+        words = " ".join(" ".join(Page(path.read_text(encoding="utf-8")).words).split())
+        for part in ("date by days", "boolean true in 25%", "whether it is missing is a column of its own",
+                     "on 80 training rows", "no test rows; no early stopping"):
+            assert part in words, part
+
     @pytest.mark.parametrize(("option", "name"), [("--report", "r.txt"), ("--importance", "r.doc")])
     def test_a_file_that_cannot_be_written_is_refused_before_training(self, flower_file, tmp_path, option, name):
         assert "must end in" in refuse("train", flower_file, *FLOWER, option, tmp_path / name)

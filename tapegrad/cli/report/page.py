@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...data import Features
+from ...data.kinds import Boolean, Moment
 from ..evaluation.comparison import WORDS, baseline_name, best_of, shown, spread
 from ..evaluation.importance import Importance
 from ..evaluation.scores import calibration, confusion
@@ -175,15 +176,20 @@ def _importance(outcome: Outcome, found: Importance) -> str:
 
 def _columns(features: Features) -> str:
     rows = []
-    for name, categories in features.columns.items():
-        span = features.spans[name]
-        if categories is None:
-            mean, scale = features.mean[span][0], features.scale[span][0]
-            rows.append([escape(name), "number", f"mean {mean:.5g}, deviation {scale:.5g}"])
-        else:
-            listed = ", ".join(escape(category) for category in categories[:_MOST_CATEGORIES])
-            more = f", ... {len(categories)} in all" if len(categories) > _MOST_CATEGORIES else ""
-            rows.append([escape(name), "categories", listed + more])
+    for name, kind in features.kinds.items():
+        first = features.spans[name].start
+        told = f"mean {features.mean[first]:.5g}, deviation {features.scale[first]:.5g}"
+        if kind.categories is not None:
+            told = ", ".join(escape(category) for category in kind.categories[:_MOST_CATEGORIES])
+            if len(kind.categories) > _MOST_CATEGORIES:
+                told += f", ... {len(kind.categories)} in all"
+        elif isinstance(kind, Boolean):
+            told = f"true in {features.mean[first]:.0%}"
+        elif isinstance(kind, Moment):
+            told = ""
+        if name in features.indicated:
+            told += "; whether it is missing is a column of its own"
+        rows.append([escape(name), escape(kind.words), told])
     left = ", ".join(escape(name) for name in features.ignored)
     said = f'<p class="quiet">Not read as inputs: {left}</p>' if left else ""
     head = ["column", "read as", "in the training rows"]
