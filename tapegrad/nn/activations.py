@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from ..errors import ArgumentError
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..errors import ArgumentError, ShapeError
 from ..tensor.tensor import Tensor
 from . import functional as F
 from .module import Module
+from .parameter import Parameter, float_dtype
+from .shapes import positive_int
 
 __all__ = [
     "ELU",
@@ -22,7 +27,19 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "Softmax2d",
+    "Softmin",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
+    "CELU",
+    "GLU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Mish",
+    "PReLU",
+    "Softshrink",
 ]  # fmt: skip
 
 
@@ -190,6 +207,153 @@ class Hardtanh(_Elementwise):
         return F.hardtanh(input, self.min_val, self.max_val)
 
 
+class CELU(_Elementwise):
+    """`functional.celu`."""
+
+    _shown = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.celu(input, self.alpha)
+
+
+class Mish(_Elementwise):
+    """`functional.mish`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.mish(input)
+
+
+class Hardswish(_Elementwise):
+    """`functional.hardswish`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.hardswish(input)
+
+
+class Hardsigmoid(_Elementwise):
+    """`functional.hardsigmoid`."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.hardsigmoid(input)
+
+
+class Hardshrink(_Elementwise):
+    """`functional.hardshrink`."""
+
+    _shown = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.hardshrink(input, self.lambd)
+
+
+class Softshrink(_Elementwise):
+    """`functional.softshrink`."""
+
+    _shown = ("lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softshrink(input, self.lambd)
+
+
+class Tanhshrink(_Elementwise):
+    """`functional.tanhshrink`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.tanhshrink(input)
+
+
+class Threshold(_Elementwise):
+    """`functional.threshold`."""
+
+    _shown = ("threshold", "value",)
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold, self.value = threshold, value
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.threshold(input, self.threshold, self.value)
+
+
+class PReLU(_Elementwise):
+    """`functional.prelu` with learned slopes.
+
+    Parameters
+    ----------
+    num_parameters : int, default 1
+        1, or the number of channels.
+    init : float, default 0.25
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight : Parameter, shape (num_parameters,)
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DTypeLike | None = None) -> None:
+        super().__init__()
+        count, kind = positive_int(num_parameters, "PReLU: num_parameters"), float_dtype(dtype, "PReLU")
+        self.init = init
+        self.weight = Parameter(np.full(count, init, kind), dtype=kind)
+
+    def reset_parameters(self) -> None:
+        """Set the slopes to `init`."""
+        self.weight.copy_(np.full(self.weight.shape, self.init))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"num_parameters={self.weight.size}"
+
+
+class GLU(Module):
+    """`functional.glu`."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Half as many elements along `dim`."""
+        return F.glu(input, self.dim)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"dim={self.dim}"
+
+
 class _AlongAxis(Module):
     """An activation along the axis `dim`, which has to be given."""
 
@@ -218,3 +382,21 @@ class LogSoftmax(_AlongAxis):
     def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
         return F.log_softmax(input, self.dim)
+
+
+class Softmin(_AlongAxis):
+    """`functional.softmin`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.softmin(input, self.dim)
+
+
+class Softmax2d(Module):
+    """`functional.softmax` over the channels of (N, C, H, W) or (C, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        if input.ndim not in (3, 4):
+            raise ShapeError(f"Softmax2d: an input of shape {list(input.shape)}; expected (N, C, H, W) or (C, H, W)")
+        return F.softmax(input, -3)

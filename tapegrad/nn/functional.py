@@ -47,6 +47,20 @@ from ..functions.unfold import fold, unfold
 from ..functions.upsampling import interpolate
 from ..tensor.arrays import foreign_array
 from ..tensor.tensor import Tensor
+from .activation_functions import (
+    celu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    mish,
+    prelu,
+    softmin,
+    softshrink,
+    tanhshrink,
+    threshold,
+)
+from .dropout_functions import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -57,6 +71,14 @@ from .loss_functions import (
     mse_loss,
     nll_loss,
     smooth_l1_loss,
+)
+from .margin_losses import (
+    gaussian_nll_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    poisson_nll_loss,
+    soft_margin_loss,
 )
 from .metric_losses import (
     contrastive_loss,
@@ -70,6 +92,19 @@ from .metric_losses import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from .pooling_functions import (
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool3d,
+    local_response_norm,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool3d,
+)
+from .rearranging import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from .shapes import normal_axis, shape_of
 
 __all__ = [
@@ -86,6 +121,13 @@ __all__ = [
     "ctc_loss",
     "cdist", "contrastive_loss", "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss",
     "nt_xent_loss", "pairwise_distance", "pdist", "triplet_margin_loss", "triplet_margin_with_distance_loss",
+    "celu", "glu", "hardshrink", "hardsigmoid", "hardswish", "mish", "prelu", "softmin", "softshrink", "tanhshrink",
+    "threshold", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
+    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool3d",
+    "local_response_norm", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool3d",
+    "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
+    "gaussian_nll_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
+    "poisson_nll_loss", "soft_margin_loss",
 ]  # fmt: skip
 
 Array: TypeAlias = Tensor | ArrayLike

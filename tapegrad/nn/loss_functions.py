@@ -20,7 +20,7 @@ from .shapes import shape_of
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div",
-    "l1_loss", "mse_loss", "nll_loss", "require_reduction", "smooth_l1_loss",
+    "l1_loss", "mse_loss", "nll_loss", "operands", "reduced", "require_reduction", "smooth_l1_loss",
 ]  # fmt: skip
 
 Array = Tensor | ArrayLike
@@ -52,14 +52,14 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     ShapeError
         If the shapes differ: that (N, 1) broadcasts against (N,) to (N, N) is never meant.
     """
-    input, target, weight = _operands(input, target, weight, "mse_loss", reduction)
-    return _reduce(functions.squared_error(input, target), reduction, weight)
+    input, target, weight = operands(input, target, weight, "mse_loss", reduction)
+    return reduced(functions.squared_error(input, target), reduction, weight)
 
 
 def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None) -> Tensor:
     """``|input - target|``; arguments as for `mse_loss`. The derivative where both are equal is 0."""
-    input, target, weight = _operands(input, target, weight, "l1_loss", reduction)
-    return _reduce(functions.absolute_error(input, target), reduction, weight)
+    input, target, weight = operands(input, target, weight, "l1_loss", reduction)
+    return reduced(functions.absolute_error(input, target), reduction, weight)
 
 
 def huber_loss(
@@ -72,9 +72,9 @@ def huber_loss(
     """
     if not delta > 0:
         raise ArgumentError(f"huber_loss: delta must be positive, got {delta}")
-    input, target, weight = _operands(input, target, weight, "huber_loss", reduction)
+    input, target, weight = operands(input, target, weight, "huber_loss", reduction)
     losses = functions.huber_error(input, target, delta)
-    return _reduce(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else losses * weight, reduction)
 
 
 def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
@@ -86,8 +86,8 @@ def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta
         raise ArgumentError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     if beta == 0:
         return l1_loss(input, target, reduction=reduction)
-    input, target, _ = _operands(input, target, None, "smooth_l1_loss", reduction)
-    return _reduce(functions.scale_shift(functions.huber_error(input, target, beta), 1.0 / beta), reduction)
+    input, target, _ = operands(input, target, None, "smooth_l1_loss", reduction)
+    return reduced(functions.scale_shift(functions.huber_error(input, target, beta), 1.0 / beta), reduction)
 
 
 # classification
@@ -150,7 +150,7 @@ def cross_entropy(
         if weight is not None:
             share = share * lift_to(weight, share.dtype)
         losses = functions.negative(functions.sum(functions.log_softmax(rows, axis=-1) * share, axis=-1))
-        return _reduce(functions.reshape(losses, row_shape), reduction)
+        return reduced(functions.reshape(losses, row_shape), reduction)
     indices = _class_indices(target, input, row_shape, where)
     losses = functions.cross_entropy_rows(rows, indices, weight, ignore_index, label_smoothing, reduction)
     return functions.reshape(losses, row_shape) if reduction == "none" else losses
@@ -204,7 +204,7 @@ def binary_cross_entropy(
     _check(input, target, "binary_cross_entropy", reduction, numbers=False)
     input, target = lift(input, target)
     losses = functions.bce(input, target)
-    return _reduce(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else losses * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -241,7 +241,7 @@ def binary_cross_entropy_with_logits(
         rest = 1.0 - target
         positive = rest + lift_to(pos_weight, input.dtype) * target
         losses = rest * input - positive * functions.log_sigmoid(input)
-    return _reduce(losses if weight is None else losses * weight, reduction)
+    return reduced(losses if weight is None else losses * weight, reduction)
 
 
 def kl_div(input: Tensor, target: Array, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
@@ -264,7 +264,7 @@ def kl_div(input: Tensor, target: Array, *, reduction: str = "mean", log_target:
     losses = functions.exp(target) * (target - input) if log_target else functions.kl(input, target)
     if reduction == "batchmean":
         return functions.sum(losses) / float(input.shape[0] if input.shape else 1)
-    return _reduce(losses, reduction)
+    return reduced(losses, reduction)
 
 
 # shared
@@ -295,7 +295,7 @@ def _check(
         raise ShapeError(f"{where}: input has shape {list(want)} and target {list(have)}; {hint}")
 
 
-def _operands(
+def operands(
     input: Array, target: Array, weight: Array | None, where: str, reduction: str
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Checked operands as tensors of one dtype, with the weight or None."""
@@ -309,7 +309,8 @@ def _operands(
     return tuple(lift(input, target, weight))  # type: ignore[return-value]
 
 
-def _reduce(losses: Tensor, reduction: str, weight: Array | None = None) -> Tensor:
+def reduced(losses: Tensor, reduction: str, weight: Array | None = None) -> Tensor:
+    """The mean, the sum or the losses themselves, weighted."""
     if weight is not None:
         losses = losses * weight
         if reduction == "mean":

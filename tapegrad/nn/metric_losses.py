@@ -12,7 +12,7 @@ from ..errors import ArgumentError, ShapeError
 from ..functions.apply import broadcast_shape
 from ..tensor.recording import lift
 from ..tensor.tensor import Tensor
-from .loss_functions import _reduce, require_reduction
+from .loss_functions import reduced, require_reduction
 from .shapes import normal_axis, shape_of
 
 __all__ = [
@@ -124,7 +124,7 @@ def _triplets(where: str, anchor: Array, positive: Array, negative: Array, dista
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = functions.minimum(far, distance(positive, negative))
-    return _reduce(functions.clip(functions.scale_shift(near - far, 1.0, margin), 0.0), reduction)
+    return reduced(functions.clip(functions.scale_shift(near - far, 1.0, margin), 0.0), reduction)
 
 
 # ------------------------------------------------------------------ pairs with a label
@@ -155,7 +155,7 @@ def cosine_embedding_loss(
     squares = [functions.scale_shift(functions.sum(functions.square(x), axis=-1), 1.0, 1e-12) for x in (a, b)]
     cosine = functions.sum(a * b, axis=-1) / functions.sqrt(squares[0] * squares[1])
     apart = functions.clip(functions.scale_shift(cosine, 1.0, -margin), 0.0)
-    return _reduce(_by_sign(target, functions.scale_shift(cosine, -1.0, 1.0), apart), reduction)
+    return reduced(_by_sign(target, functions.scale_shift(cosine, -1.0, 1.0), apart), reduction)
 
 
 def _by_sign(target: Array, together: Tensor, apart: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ def margin_ranking_loss(
         raise ShapeError("margin_ranking_loss: shapes " + ", ".join(str(list(s)) for s in shapes)
                          + " of the inputs and the target differ; make them equal")
     a, b, sign = lift(input1, input2, target)
-    return _reduce(functions.clip(functions.scale_shift(sign * (b - a), 1.0, margin), 0.0), reduction)
+    return reduced(functions.clip(functions.scale_shift(sign * (b - a), 1.0, margin), 0.0), reduction)
 
 
 def hinge_embedding_loss(input: Array, target: Array, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
@@ -204,7 +204,7 @@ def hinge_embedding_loss(input: Array, target: Array, margin: float = 1.0, *, re
                          "make them equal")
     apart = functions.clip(functions.scale_shift(x, -1.0, margin), 0.0)
     losses = functions.where(functions.not_equal(target, 1), apart, 0.0)
-    return _reduce(losses + functions.where(functions.not_equal(target, -1), x, 0.0), reduction)
+    return reduced(losses + functions.where(functions.not_equal(target, -1), x, 0.0), reduction)
 
 
 def contrastive_loss(
@@ -232,7 +232,7 @@ def contrastive_loss(
                          f"{list(distance.shape)} pairs, the target has shape {list(shape_of(target))}")
     apart = functions.clip(functions.scale_shift(distance, -1.0, margin), 0.0)
     of = functions.where(functions.equal(target, 0), distance, apart)
-    return _reduce(functions.scale_shift(functions.square(of), 0.5), reduction)
+    return reduced(functions.scale_shift(functions.square(of), 0.5), reduction)
 
 
 def nt_xent_loss(input1: Array, input2: Array, temperature: float = 0.5, *, reduction: str = "mean") -> Tensor:

@@ -13,9 +13,11 @@ from ..errors import ArgumentError, ShapeError
 from ..tensor.tensor import Tensor
 from .module import Module
 from .parameter import Parameter, float_dtype
+from .pooling_functions import local_response_norm
 from .shapes import positive_int
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm", "RMSNorm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm",
+           "LocalResponseNorm", "RMSNorm"]
 
 
 class _Affine(Module):
@@ -111,6 +113,29 @@ class RMSNorm(_Affine):
     def extra_repr(self) -> str:
         """PyTorch's."""
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class LocalResponseNorm(Module):
+    """`functional.local_response_norm`.
+
+    Parameters
+    ----------
+    size : int
+        Channels of the mean.
+    alpha, beta, k : float
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = positive_int(size, "LocalResponseNorm: size"), alpha, beta, k
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape, (N, C, L, ...)."""
+        return local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class GroupNorm(_Affine):

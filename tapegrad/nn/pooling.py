@@ -8,9 +8,14 @@ from typing import Any
 from .. import functions
 from ..functions.convolution import Extent
 from ..tensor.tensor import Tensor
+from . import pooling_functions
 from .module import Module
 
-__all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"]
+__all__ = [
+    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d",
+    "MaxPool2d", "MaxPool3d",
+]  # fmt: skip
 
 
 class _MaxPool(Module):
@@ -59,6 +64,12 @@ class MaxPool1d(_MaxPool):
     _function = functions.max_pool1d
 
 
+class MaxPool3d(_MaxPool):
+    """`MaxPool2d` over three axes: from (N, C, D, H, W) to (N, C, DO, HO, WO)."""
+
+    _function = pooling_functions.max_pool3d
+
+
 class AvgPool2d(Module):
     """Mean of each window: from (N, C, H, W) to (N, C, HO, WO).
 
@@ -77,6 +88,8 @@ class AvgPool2d(Module):
         Divide by this instead.
     """
 
+    _function: Callable[..., Tensor] = functions.avg_pool2d
+
     def __init__(self, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
                  ceil_mode: bool = False, count_include_pad: bool = True,
                  divisor_override: int | None = None) -> None:
@@ -87,12 +100,18 @@ class AvgPool2d(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """The mean of each window."""
-        return functions.avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+        return type(self)._function(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
                                     self.count_include_pad, self.divisor_override)
 
     def extra_repr(self) -> str:
         """PyTorch's."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool3d(AvgPool2d):
+    """`AvgPool2d` over three axes: from (N, C, D, H, W) to (N, C, DO, HO, WO)."""
+
+    _function = pooling_functions.avg_pool3d
 
 
 class AvgPool1d(Module):
@@ -146,3 +165,87 @@ class AdaptiveAvgPool1d(_Adaptive):
     """`AdaptiveAvgPool2d` over one axis: from (N, C, L) to (N, C, output_size)."""
 
     _function = functions.adaptive_avg_pool1d
+
+
+class AdaptiveAvgPool3d(_Adaptive):
+    """`AdaptiveAvgPool2d` over three axes: from (N, C, D, H, W) to (N, C, *output_size)."""
+
+    _function = pooling_functions.adaptive_avg_pool3d
+
+
+class _AdaptiveMax(Module):
+    _function: Callable[..., Tensor]
+
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__()
+        self.output_size, self.return_indices = output_size, return_indices
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Maxima of windows that cover the input."""
+        return type(self)._function(input, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    """Maximum pooling to a given output size: from (N, C, H, W) to (N, C, *output_size).
+
+    Parameters
+    ----------
+    output_size : int or (int or None, int or None)
+        None keeps the input's extent.
+    return_indices : bool
+        Only False.
+    """
+
+    _function = pooling_functions.adaptive_max_pool2d
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
+    """`AdaptiveMaxPool2d` over one axis: from (N, C, L) to (N, C, output_size)."""
+
+    _function = pooling_functions.adaptive_max_pool1d
+
+
+class AdaptiveMaxPool3d(_AdaptiveMax):
+    """`AdaptiveMaxPool2d` over three axes: from (N, C, D, H, W) to (N, C, *output_size)."""
+
+    _function = pooling_functions.adaptive_max_pool3d
+
+
+class _LPPool(Module):
+    _function: Callable[..., Tensor]
+
+    def __init__(self, norm_type: float, kernel_size: Extent, stride: Extent | None = None,
+                 ceil_mode: bool = False) -> None:
+        super().__init__()
+        self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, stride, ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The p-norm of each window."""
+        return type(self)._function(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return (f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+                f"ceil_mode={self.ceil_mode}")
+
+
+class LPPool1d(_LPPool):
+    """`functional.lp_pool1d`."""
+
+    _function = pooling_functions.lp_pool1d
+
+
+class LPPool2d(_LPPool):
+    """`functional.lp_pool2d`."""
+
+    _function = pooling_functions.lp_pool2d
+
+
+class LPPool3d(_LPPool):
+    """`functional.lp_pool3d`."""
+
+    _function = pooling_functions.lp_pool3d

@@ -202,6 +202,19 @@ unary("gelu_tanh", "where(x == NEGATIVE_INFINITY, 0.0, 0.5 * x * (1.0 + gelu_tan
       " + clipped(x, -20.0, 20.0) * (1.0 - gelu_tanh(x) * gelu_tanh(x)) * GELU_C"
       " * (1.0 + 3.0 * GELU_K * clipped(x, -20.0, 20.0) * clipped(x, -20.0, 20.0)))",
       "x Phi(x), by tanh")
+unary("celu", "where(x > 0.0, x, p * expm1(negative_part(x) / p))",
+      "g * where(x > 0.0, 1.0, exp(negative_part(x) / p))", "x, or p (e^(x / p) - 1) below 0")
+unary("mish", "where(x == NEGATIVE_INFINITY, 0.0, x * tanh(stable_softplus(x, 1.0, 40.0)))",
+      "g * (tanh(stable_softplus(x, 1.0, 40.0)) + x * sigmoid(x) * (1.0 - tanh(stable_softplus(x, 1.0, 40.0))"
+      " * tanh(stable_softplus(x, 1.0, 40.0))))", "x tanh(ln(1 + e^x))")
+unary("hardswish", "x * clipped(x + 3.0, 0.0, 6.0) / 6.0",
+      "where(x <= -3.0, 0.0, where(x < 3.0, g * (x / 3.0 + 0.5), g))", "x min(max(x + 3, 0), 6) / 6")
+unary("hardsigmoid", "clipped(x + 3.0, 0.0, 6.0) / 6.0", "where((x > -3.0) & (x < 3.0), g / 6.0, 0.0)",
+      "min(max(x + 3, 0), 6) / 6; slope 0 on the bounds")
+unary("hardshrink", "where(abs(x) <= p, 0.0, x)", "where(abs(x) <= p, 0.0, g)", "x, but 0 where |x| <= p")
+unary("softshrink", "where(abs(x) <= p, 0.0, where(x > 0.0, x - p, x + p))", "where(abs(x) <= p, 0.0, g)",
+      "x moved towards 0 by p, 0 where |x| <= p")
+unary("threshold", "where(x <= p, q, x)", "where(x <= p, 0.0, g)", "x where it exceeds p, else q")
 unary("clip", "clipped(x, p, q)", "where((x >= p) & (x <= q), g, 0.0)", "x between p and q; slope 1 on the bounds")
 unary("hardtanh", "clipped(x, p, q)", "where((x > p) & (x < q), g, 0.0)", "x between p and q; slope 0 on the bounds")
 unary("power_constant", "power(x, p)", "power_slope(g, x, p)", "x^p, p a number")
@@ -231,6 +244,8 @@ binary("bce_with_logits", "(1.0 - b) * a - log_sigmoid(a)", "g * (sigmoid(a) - b
        "bce of sigmoid(a), stable")
 binary("given", "a", "0.0", "g", "a, whose derivative is that of b: a value with a rule for its derivative")
 binary("scaled_product", "p * a * b", "p * g * b", "p * g * a", "p a b, p a number")
+binary("prelu", "where(a > 0.0, a, a * b)", "where(a > 0.0, g, g * b)", "where(a > 0.0, 0.0, g * a)",
+       "a, or b a where it is not positive")
 binary("tanh_slope", "a * (1.0 - b * b)", "g * (1.0 - b * b)", "-2.0 * g * a * b",
        "a (1 - b^2), the adjoint of b = tanh x")
 binary("kl", "entropy_of(b) - b * a", "-g * b", "where(b == 0.0, -g * a, g * (log(b) + 1.0 - a))", "b (ln b - a)")

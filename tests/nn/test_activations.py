@@ -36,6 +36,15 @@ ACTIVATIONS = [
     (nn.Softplus(beta=3), lambda x: np.logaddexp(0, 3 * x) / 3, "Softplus(beta=3, threshold=20.0)"),
     (nn.Hardtanh(-2, 0.5), lambda x: np.clip(x, -2, 0.5), "Hardtanh(min_val=-2, max_val=0.5)"),
     (nn.Softsign(), lambda x: x / (1 + np.abs(x)), "Softsign()"),
+    (nn.CELU(alpha=2.0), lambda x: np.where(x > 0, x, 2 * np.expm1(np.minimum(x, 0) / 2)), "CELU(alpha=2.0)"),
+    (nn.Mish(), lambda x: x * np.tanh(np.logaddexp(0, x)), "Mish()"),
+    (nn.Hardswish(), lambda x: x * np.clip(x + 3, 0, 6) / 6, "Hardswish()"),
+    (nn.Hardsigmoid(), lambda x: np.clip(x + 3, 0, 6) / 6, "Hardsigmoid()"),
+    (nn.Hardshrink(0.3), lambda x: np.where(np.abs(x) > 0.3, x, 0), "Hardshrink(lambd=0.3)"),
+    (nn.Softshrink(0.3), lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.3, 0), "Softshrink(lambd=0.3)"),
+    (nn.Tanhshrink(), lambda x: x - np.tanh(x), "Tanhshrink()"),
+    (nn.Threshold(0.5, -2.0), lambda x: np.where(x > 0.5, x, -2.0), "Threshold(threshold=0.5, value=-2.0)"),
+    (nn.Softmin(dim=-1), lambda x: special.softmax(-x), "Softmin(dim=-1)"),
     (nn.Softmax(dim=-1), special.softmax, "Softmax(dim=-1)"),
     (nn.LogSoftmax(dim=0), special.log_softmax, "LogSoftmax(dim=0)"),
 ]
@@ -68,6 +77,12 @@ def test_an_activations_gradient_is_its_central_difference(module):
         assert x.grad.numpy()[k] == pytest.approx(want, rel=1e-6, abs=1e-8)
 
 
+def test_hardsigmoid_is_flat_on_its_bounds():
+    x = tg.tensor(np.array([-3.5, -3.0, -2.999, 0.0, 2.999, 3.0, 4.0]), requires_grad=True)
+    nn.Hardsigmoid()(x).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.array([0, 0, 1, 1, 1, 0, 0]) / 6)
+
+
 def test_not_a_number_stays_one():
     for module, *_ in ACTIVATIONS:
         assert np.isnan(module(tg.tensor([math.nan])).numpy()[0]), module
@@ -82,5 +97,15 @@ def test_bad_arguments_are_named():
         nn.GELU("erf")
     with pytest.raises(ValueError, match="beta must be positive"):
         nn.Softplus(beta=0)
+    with pytest.raises(ValueError, match="celu: alpha must not be 0"):
+        nn.functional.celu(tg.tensor([1.0]), 0.0)
+    with pytest.raises(ValueError, match="softshrink: lambd must not be negative"):
+        nn.functional.softshrink(tg.tensor([1.0]), -1.0)
+    with pytest.raises(ValueError, match=r"glu: axis -1 of shape \[2, 3\] has 3 elements"):
+        nn.GLU()(tg.tensor(np.ones((2, 3))))
+    with pytest.raises(ValueError, match=r"prelu: a weight of shape \[2\] for an input of \[4, 3\]"):
+        nn.functional.prelu(tg.tensor(np.ones((4, 3))), tg.tensor(np.ones(2)))
+    with pytest.raises(ValueError, match=r"Softmax2d: an input of shape \[3, 2\]"):
+        nn.Softmax2d()(tg.tensor(np.ones((3, 2))))
     with pytest.raises(ValueError, match="min_val must be below max_val"):
         nn.Hardtanh(1, -1)

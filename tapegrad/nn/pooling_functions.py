@@ -1,0 +1,202 @@
+"""Pooling that is composed of pooling over one and two axes, by PyTorch's names and arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import functions
+from ..errors import ArgumentError, ShapeError
+from ..functions.convolution import Extent, extents
+from ..functions.padding import pad_last
+from ..tensor.recording import lift
+from ..tensor.tensor import Tensor
+from .shapes import positive_int
+
+__all__ = [
+    "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool3d",
+    "local_response_norm", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool3d",
+]  # fmt: skip
+
+
+def _volume(name: str, input: Any) -> Tensor:
+    x = lift(input)[0]
+    if x.ndim not in (4, 5) or 0 in x.shape[-3:]:
+        raise ShapeError(f"{name}: an input of shape {list(x.shape)}; expected (N, C, D, H, W) or (C, D, H, W)")
+    return x
+
+
+def _over_depth(x: Tensor, planes: Callable[[Tensor], Tensor], depths: Callable[[Tensor], Tensor]) -> Tensor:
+    """Pool (..., D, H, W) plane by plane, then over D, as planes (D, H W) with windows of one column."""
+    lead, depth = x.shape[:-3], x.shape[-3]
+    flat = planes(functions.reshape(x, (-1, depth, *x.shape[-2:])))
+    height, width = flat.shape[-2:]
+    y = depths(functions.reshape(flat, (-1, depth, height * width)))
+    return functions.reshape(y, (*lead, y.shape[-2], height, width))
+
+
+def _three(name: str, stride: Any, **given: Any) -> tuple[tuple[int, ...], ...]:
+    """Extents over three axes; the stride is that of the window if not given."""
+    least = {"kernel_size": 1, "padding": 0, "dilation": 1}
+    found = {key: tuple(extents(name, key, value, 3, least[key])) for key, value in given.items()}
+    empty = stride is None or (isinstance(stride, (tuple, list)) and not stride)
+    step = found["kernel_size"] if empty else tuple(extents(name, "stride", stride, 3, 1))
+    return (found.pop("kernel_size"), step, *found.values())
+
+
+def max_pool3d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+               dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Tensor:
+    """`max_pool2d` over three axes: from (N, C, D, H, W) or (C, D, H, W) to the same rank."""
+    if return_indices:
+        raise ArgumentError("max_pool3d: return_indices is not supported")
+    x = _volume("max_pool3d", input)
+    k, s, p, d = _three("max_pool3d", stride, kernel_size=kernel_size, padding=padding, dilation=dilation)
+    return _over_depth(
+        x, lambda t: functions.max_pool2d(t, k[1:], s[1:], p[1:], d[1:], ceil_mode),
+        lambda t: functions.max_pool2d(t, (k[0], 1), (s[0], 1), (p[0], 0), (d[0], 1), ceil_mode))
+
+
+def avg_pool3d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+               ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
+    """`avg_pool2d` over three axes: from (N, C, D, H, W) or (C, D, H, W) to the same rank."""
+    x = _volume("avg_pool3d", input)
+    k, s, p = _three("avg_pool3d", stride, kernel_size=kernel_size, padding=padding)
+    first = None if divisor_override is None else 1
+    return _over_depth(
+        x, lambda t: functions.avg_pool2d(t, k[1:], s[1:], p[1:], ceil_mode, count_include_pad, first),
+        lambda t: functions.avg_pool2d(t, (k[0], 1), (s[0], 1), (p[0], 0), ceil_mode, count_include_pad,
+                                       divisor_override))
+
+
+def _sizes(output_size: Any, shape: Sequence[int]) -> list[int]:
+    """The extents of the result; None keeps the input's."""
+    one = isinstance(output_size, (int, np.integer)) or output_size is None
+    given = (output_size,) * len(shape) if one else tuple(output_size)
+    if len(given) != len(shape):
+        raise ArgumentError(f"output_size must be one number or {len(shape)}, got {output_size}")
+    return [n if m is None else positive_int(m, "output_size") for n, m in zip(shape, given, strict=True)]
+
+
+def adaptive_avg_pool3d(input: Any, output_size: Any) -> Tensor:
+    """`adaptive_avg_pool2d` over three axes: from (N, C, D, H, W) or (C, D, H, W) to (..., *output_size)."""
+    x = _volume("adaptive_avg_pool3d", input)
+    depth, *plane = _sizes(output_size, x.shape[-3:])
+    return _over_depth(x, lambda t: functions.adaptive_avg_pool2d(t, plane),
+                       lambda t: functions.adaptive_avg_pool2d(t, (depth, None)))
+
+
+def _greatest_rows(x: Tensor, count: int) -> Tensor:
+    """The greatest along axis -2 of (..., n, m) in `count` windows, which may overlap and differ in length."""
+    n, m = x.shape[-2:]
+    if n % count == 0:
+        return functions.max_pool2d(x, (n // count, 1))
+    parts = []
+    for k in range(count):
+        begin, end = k * n // count, -(-(k + 1) * n // count)
+        parts.append(functions.max_pool2d(x[..., begin:end, :], (end - begin, 1)))
+    return functions.concatenate(parts, axis=-2)
+
+
+def _adaptive_max(name: str, input: Any, output_size: Any, axes: int, return_indices: bool) -> Tensor:
+    if return_indices:
+        raise ArgumentError(f"{name}: return_indices is not supported")
+    x = lift(input)[0]
+    if x.ndim not in (axes + 1, axes + 2) or 0 in x.shape[-axes:]:
+        raise ShapeError(f"{name}: an input of shape {list(x.shape)}; expected (N, C, "
+                         f"{', '.join('DHW'[3 - axes:] if axes > 1 else 'L')}) or without N")
+    lead, given, sizes = x.shape[:-axes], x.shape[-axes:], _sizes(output_size, x.shape[-axes:])
+    after = 1
+    for axis in range(axes - 1, -1, -1):  # from the last on, so that of equals the first in order is the greatest
+        y = functions.reshape(x, (-1, given[axis], after))
+        x = _greatest_rows(y, sizes[axis])
+        after *= sizes[axis]
+    return functions.reshape(x, (*lead, *sizes))
+
+
+def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Tensor:
+    """`adaptive_max_pool2d` over one axis: from (N, C, L) or (C, L) to (..., output_size)."""
+    return _adaptive_max("adaptive_max_pool1d", input, output_size, 1, return_indices)
+
+
+def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Tensor:
+    """Maximum pooling to a given output size.
+
+    Parameters
+    ----------
+    input : array_like, (N, C, H, W) or (C, H, W)
+    output_size : int or (int or None, int or None)
+        None keeps the input's extent. Window `i` of `m` goes from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``.
+    return_indices : bool
+        Only False.
+
+    Returns
+    -------
+    Tensor, (..., *output_size)
+    """
+    return _adaptive_max("adaptive_max_pool2d", input, output_size, 2, return_indices)
+
+
+def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False) -> Tensor:
+    """`adaptive_max_pool2d` over three axes: from (N, C, D, H, W) or (C, D, H, W) to (..., *output_size)."""
+    return _adaptive_max("adaptive_max_pool3d", input, output_size, 3, return_indices)
+
+
+def _lp(mean: Tensor, norm_type: float, elements: int) -> Tensor:
+    """The p-norm, given the mean of the p-th powers."""
+    return functions.power(functions.sign(mean) * functions.relu(functions.abs(mean)) * float(elements),
+                           1.0 / norm_type)
+
+
+def lp_pool1d(input: Any, norm_type: float, kernel_size: Extent, stride: Extent | None = None,
+              ceil_mode: bool = False) -> Tensor:
+    """``(sum x^p)^(1 / p)`` of each window with p = `norm_type`: from (N, C, L) or (C, L) to (..., LO).
+
+    The gradient is NaN where the sum is 0, as in PyTorch.
+    """
+    size = extents("lp_pool1d", "kernel_size", kernel_size, 1, 1)
+    mean = functions.avg_pool1d(functions.power(input, norm_type), size, stride, 0, ceil_mode)
+    return _lp(mean, norm_type, size[0])
+
+
+def lp_pool2d(input: Any, norm_type: float, kernel_size: Extent, stride: Extent | None = None,
+              ceil_mode: bool = False) -> Tensor:
+    """`lp_pool1d` over two axes: from (N, C, H, W) or (C, H, W) to (..., HO, WO)."""
+    size = extents("lp_pool2d", "kernel_size", kernel_size, 2, 1)
+    mean = functions.avg_pool2d(functions.power(input, norm_type), size, stride, 0, ceil_mode)
+    return _lp(mean, norm_type, size[0] * size[1])
+
+
+def lp_pool3d(input: Any, norm_type: float, kernel_size: Extent, stride: Extent | None = None,
+              ceil_mode: bool = False) -> Tensor:
+    """`lp_pool1d` over three axes: from (N, C, D, H, W) or (C, D, H, W) to (..., DO, HO, WO)."""
+    size = extents("lp_pool3d", "kernel_size", kernel_size, 3, 1)
+    mean = avg_pool3d(functions.power(input, norm_type), size, stride, 0, ceil_mode)
+    return _lp(mean, norm_type, size[0] * size[1] * size[2])
+
+
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """``x / (k + alpha mean(x^2))^beta``, the mean over `size` neighbouring channels (Krizhevsky et al., 2012).
+
+    Parameters
+    ----------
+    input : array_like, (N, C, ...)
+    size : int
+        Channels of the mean, zeros beyond the first and the last.
+    alpha, beta, k : float
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `input`.
+    """
+    x, n = lift(input)[0], positive_int(size, "local_response_norm: size")
+    if x.ndim < 3:
+        raise ShapeError(f"local_response_norm: an input of shape {list(x.shape)}; expected (N, C, L, ...)")
+    if x.size == 0:
+        return x
+    squares = functions.reshape(functions.square(x), (x.shape[0], 1, x.shape[1], -1))
+    padded = pad_last(squares, (0, 0, n // 2, (n - 1) // 2))
+    mean = functions.reshape(functions.avg_pool2d(padded, (n, 1), 1), x.shape)
+    return x / functions.power(functions.scale_shift(mean, float(alpha), float(k)), float(beta))
