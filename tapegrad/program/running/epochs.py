@@ -168,11 +168,16 @@ class _Record:
         history.loss, history.epoch, history.lr = self._loss.array, self._epoch.array, self._lr.array
         history.samples, history.seconds = samples, time.perf_counter() - self._began
 
-    def state(self) -> dict[str, Any]:
-        """The history so far, for `restore`; its arrays are views."""
-        history = self.history
-        return {"loss": history.loss, "lr": history.lr, "steps": np.bincount(history.epoch), "samples": history.samples,
-                "validation": list(history.validation), "seconds": time.perf_counter() - self._began}
+    def mark(self) -> tuple[int, int, int]:
+        """Where the history is now: steps, samples and validation losses."""
+        return len(self.history), self.history.samples, len(self.history.validation)
+
+    def state(self, mark: tuple[int, int, int]) -> dict[str, Any]:
+        """The history up to a mark, for `restore`; its arrays are views."""
+        steps, samples, validated = mark
+        return {"loss": self._loss.array[:steps], "lr": self._lr.array[:steps],
+                "steps": np.bincount(self._epoch.array[:steps]), "samples": samples,
+                "validation": self.history.validation[:validated], "seconds": time.perf_counter() - self._began}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Have the history go on from a state."""

@@ -266,18 +266,19 @@ class Keeping(NotKept):
             "callback": None if self.callback is None else _copied(self.callback.state_dict()),
             "streams": streams(),
             "generator": None if self.rng is None else dict(self.rng.bit_generator.state),
-            "history": self.record.state(),
+            "history": self.record.mark(),
         }
 
     def _write(self, last: bool = False) -> None:
         assert self._begun is not None
         begun, optimizer = self._begun, self.train.optimizer
         state = optimizer.state
-        steps = len(begun["history"]["loss"]) + sum(len(ran[0]) for ran in begun["position"]["ran"]) + self.done
+        steps = begun["history"][0] + sum(len(ran[0]) for ran in begun["position"]["ran"]) + self.done
         step = self.step
         self.checkpoint.write({
             **begun,
             "position": {**begun["position"], "done": self.done},
+            "history": self.record.state(begun["history"]),
             "steps": steps,
             "losses": self.losses[:self.done],
             "made": self.made,
