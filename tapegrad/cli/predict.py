@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from ..data import Table, read_table
+from ..data import Table
+from ..data.reading import read_table_parts
 from ..errors import DataError
 from . import options
 from .evaluation.scores import probabilities
@@ -75,10 +76,9 @@ def predict(
     saved = SavedModel.load(model)
     kept = list(dict.fromkeys([*([] if ids is None else [ids]), *(carry or ())]))
     features = saved.features
-    table = read_table(data, target=None, layout=reading.layout(features.written), text=[*features.text, *kept])
+    tables = read_table_parts(data, layout=reading.layout(features.written), text=[*features.text, *kept])
     fill = saved.fill_missing if missing is None else missing == "mean"
-    table.require([*(drop or ()), *kept])
-    parts = (_predicted(saved, part, drop or (), kept, fill, unseen, proba) for part in _few_rows(table))
+    parts = (_predicted(saved, rows, drop or (), kept, fill, unseen, proba) for rows in _few_rows(tables))
     write_table(parts, output)
 
 
@@ -86,6 +86,7 @@ def _predicted(saved: SavedModel, table: Table, drop: Sequence[str], kept: Seque
                unseen: str | None, proba: bool) -> Columns:
     """The columns to write for some rows: those that are kept as they are, then the predictions."""
     features = saved.features
+    table.require([*drop, *kept])
     others = {*drop, *(name for name in kept if name not in features.columns)}
     read = table.only([name for name in table.names if name not in others])
     X = features.matrix(read, fill_missing=fill, unseen=unseen)
@@ -97,10 +98,11 @@ def _predicted(saved: SavedModel, table: Table, drop: Sequence[str], kept: Seque
     return {**{name: table.columns[name] for name in kept}, **found}
 
 
-def _few_rows(table: Table) -> Iterator[Table]:
-    """A table, some rows at a time, so that not all predictions are held at once."""
-    for first in range(0, len(table), _ROWS_AT_ONCE):
-        yield table.take(np.arange(first, min(first + _ROWS_AT_ONCE, len(table))))
+def _few_rows(tables: Iterable[Table]) -> Iterator[Table]:
+    """Tables, some rows at a time, so that not all predictions are held at once."""
+    for table in tables:
+        for first in range(0, len(table), _ROWS_AT_ONCE):
+            yield table.take(np.arange(first, min(first + _ROWS_AT_ONCE, len(table))))
 
 
 def _predictions(saved: SavedModel, raw: np.ndarray, proba: bool) -> Columns:

@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import IO, Any
@@ -31,7 +32,7 @@ from .numbers import Numerals
 from .sources import Source
 from .table import Table
 
-__all__ = ["as_numbers", "read_csv", "read_text"]
+__all__ = ["as_numbers", "read_csv", "read_text", "read_text_parts"]
 
 _Records = tuple[list[list[str]], list[int]]
 #: numbers whose text says more: codes such as 007, and integers that float64 does not hold
@@ -113,17 +114,41 @@ def read_text(source: Source, layout: Layout, text: Iterable[str] = (), *, only:
     block_bytes : int
         Size of the blocks.
     """
-    if layout.encoding is not None:
-        try:
-            codecs.lookup(layout.encoding)
-        except LookupError:
-            raise ArgumentError(f"encoding {layout.encoding!r} is not known to Python") from None
+    _check_encoding(layout)
     kept = set(text)
     while True:
         try:
             return source.read(_File(source, layout, kept, only, fast, block_bytes).read)
         except _NotNumbers as found_out:
             kept |= found_out.columns
+
+
+def read_text_parts(source: Source, layout: Layout, text: Iterable[str] = (), *, part_bytes: int,
+                    block_bytes: int = BLOCK_BYTES) -> Iterator[Table]:
+    """The table of a text file in parts of about `part_bytes`, at least a block; see `read_text`.
+
+    A column of numbers in one part may be text in a later one, if it holds some there and is not among `text`.
+    """
+    _check_encoding(layout)
+    kept, given = set(text), 0
+    while True:
+        file = _File(source, layout, kept, None, True, block_bytes)
+        try:
+            for k, part in enumerate(source.each(partial(file.parts, part_bytes=part_bytes))):
+                if k >= given:
+                    given = k + 1
+                    yield part
+            return
+        except _NotNumbers as found_out:
+            kept |= found_out.columns
+
+
+def _check_encoding(layout: Layout) -> None:
+    if layout.encoding is not None:
+        try:
+            codecs.lookup(layout.encoding)
+        except LookupError:
+            raise ArgumentError(f"encoding {layout.encoding!r} is not known to Python") from None
 
 
 class _NotNumbers(Exception):
@@ -143,11 +168,17 @@ class _File:
         self.text, self.only, self.fast = text, only, fast
         self.names: list[str] = []
         self.columns: list[Column] = []
-        self.width = self.rows = 0
+        self.width = self.rows = self.given_rows = 0
         self.header = False
         self.lines: list[range | list[int]] = []
 
     def read(self, raw: IO[bytes]) -> Table:
+        """The whole table."""
+        (table,) = self.parts(raw)
+        return table
+
+    def parts(self, raw: IO[bytes], part_bytes: int | None = None) -> Iterator[Table]:
+        """The table in parts of about so many bytes; by default as one."""
         stream = _utf8(self.source, raw, self.layout.encoding)
         beginning = stream.read(max(self.size, 1 << 12))
         head = beginning.decode("utf-8", "replace").replace("\0", "?")
@@ -170,12 +201,30 @@ class _File:
         if self.header:
             records, lines = records[1:], lines[1:]
         if second is None:
-            return self._small(records, lines)
-        self._make_columns(records, len(data))
+            yield self._small(records, lines)
+            return
+        self._make_columns(records, len(data) if part_bytes is None else max(len(data), part_bytes))
         self._add(records, lines)
-        self._add_all(chain((second,), parts))
+        taken = len(data)
+        for size in self._add_all(chain((second,), parts)):
+            taken += size
+            if part_bytes is not None and taken >= part_bytes and self.rows > self.given_rows:
+                yield self._part(False)
+                taken = 0
+        if self.rows > self.given_rows:
+            yield self._part(part_bytes is None)
+
+    def _part(self, whole: bool) -> Table:
+        """The table of what has been read since the last part."""
         self.lines = [part for part in self.lines if len(part)]
-        return self._table(dict(zip(self.names, (column.finished() for column in self.columns), strict=True)))
+        table = self._table(dict(zip(self.names, (column.finished() for column in self.columns), strict=True)))
+        if not whole:
+            table = replace(table, rows=range(self.given_rows + 1, self.rows + 1), reread=None)
+            room = self.rows - self.given_rows
+            self.columns = [type(column)() if isinstance(column, SkippedColumn) else type(column)(room)
+                            for column in self.columns]
+            self.lines, self.given_rows = [], self.rows
+        return table
 
     def _records(self, block: Block) -> _Records:
         """The records of a block that are not blank, stripped, and the line on which each starts."""
@@ -301,10 +350,12 @@ class _File:
         self.rows += rows
         self.lines.append(range(block.line, block.line + rows))
 
-    def _add_all(self, parts: Iterator[Block]) -> None:
+    def _add_all(self, parts: Iterator[Block]) -> Iterator[int]:
+        """Append blocks; yields the bytes of each."""
         if not (self.fast and BlockReader.can(self.layout, self.columns)):
             for block in parts:
                 self._add(*self._records(block))
+                yield len(block.data)
             return
         read, waiting = BlockReader(self.layout, self.columns), deque[tuple[Block, Future[list[Cells] | None]]]()
         threads = max(1, min(4, os.cpu_count() or 1))
@@ -313,19 +364,21 @@ class _File:
                 for block in parts:
                     waiting.append((block, pool.submit(read, block)))
                     if len(waiting) > threads:
-                        self._add_read(*waiting.popleft())
+                        yield self._add_read(*waiting.popleft())
                 while waiting:
-                    self._add_read(*waiting.popleft())
+                    yield self._add_read(*waiting.popleft())
             finally:
                 for _, cells in waiting:
                     cells.cancel()
 
-    def _add_read(self, block: Block, cells: Future[list[Cells] | None]) -> None:
+    def _add_read(self, block: Block, cells: Future[list[Cells] | None]) -> int:
+        """Append what Arrow made of a block; returns its bytes."""
         read = cells.result()
         if read is None:
             self._add(*self._records(block))
         else:
             self._add_cells(block, read)
+        return len(block.data)
 
 
 def _text_again(source: Source, layout: Layout, rows: int, size: int, name: str) -> Any:

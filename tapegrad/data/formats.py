@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import IO, Any
@@ -16,7 +18,7 @@ from .sources import Source
 from .table import Column, Table
 from .text import Text
 
-__all__ = ["FORMATS", "from_arrow", "read_format"]
+__all__ = ["FORMATS", "from_arrow", "read_format", "read_format_parts"]
 
 #: endings of files, and what reads them
 FORMATS = {".parquet": "Parquet", ".feather": "Feather", ".arrow": "Feather", ".ipc": "Feather", ".jsonl": "JSON lines",
@@ -40,27 +42,56 @@ def read_format(source: Source, text: Iterable[str] = ()) -> Table:
     MissingExtraError
         Arrow is not installed.
     """
-    name = FORMATS[source.suffix]
-    if name == "JSON lines":
+    if FORMATS[source.suffix] == "JSON lines":
         return source.read(lambda file: _json_lines(source, file, set(text)))
-    pa = pyarrow_or_none()
-    if pa is None:
-        raise MissingExtraError(f"{source.name}: {name} files need pyarrow: pip install 'tapegrad[cli]'")
 
     def content(file: IO[bytes]) -> Any:
-        try:
-            if name == "Parquet":
+        with _arrow(source):
+            if FORMATS[source.suffix] == "Parquet":
                 from pyarrow import parquet
 
                 return parquet.read_table(file)
             from pyarrow import feather
 
             return feather.read_table(file)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-            words = " ".join(str(error).split())
-            raise DataError(f"{source.name}: not a {name} file, or a damaged one ({words})") from error
 
     return from_arrow(source.name, source.read(content), text)
+
+
+def read_format_parts(source: Source, text: Iterable[str] = (), rows: int = 1 << 18) -> Iterator[Table]:
+    """The table of a file in one of `FORMATS`: of Parquet in parts of so many rows, of others as one."""
+    if FORMATS[source.suffix] != "Parquet":
+        yield read_format(source, text)
+        return
+
+    def batches(file: IO[bytes]) -> Iterator[Any]:
+        with _arrow(source):
+            import pyarrow
+            from pyarrow import parquet
+
+            for batch in parquet.ParquetFile(file).iter_batches(batch_size=rows):
+                yield pyarrow.Table.from_batches([batch])
+
+    first = 1
+    for part in source.each(batches):
+        table = from_arrow(source.name, part, text)
+        yield replace(table, rows=range(first, first + len(table)))
+        first += len(table)
+    if first == 1:
+        raise DataError(f"{source.name}: the table is empty")
+
+
+@contextmanager
+def _arrow(source: Source) -> Iterator[None]:
+    """Arrow reads a file: errors that say which."""
+    name, pa = FORMATS[source.suffix], pyarrow_or_none()
+    if pa is None:
+        raise MissingExtraError(f"{source.name}: {name} files need pyarrow: pip install 'tapegrad[cli]'")
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        words = " ".join(str(error).split())
+        raise DataError(f"{source.name}: not a {name} file, or a damaged one ({words})") from error
 
 
 def from_arrow(name: str, table: Any, text: Iterable[str] = ()) -> Table:

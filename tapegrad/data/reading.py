@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..errors import DataError
 from .archive import read_npz
-from .csvfile import read_text
-from .formats import FORMATS, read_format
+from .csvfile import read_text, read_text_parts
+from .formats import FORMATS, read_format, read_format_parts
 from .joined import joined
 from .layout import Layout
 from .sources import Source, sources
 from .table import Table
 
-__all__ = ["read_table"]
+__all__ = ["read_table", "read_table_parts"]
+
+_WHOLE = (".npz", ".xlsx", ".xls", ".ods", ".json")
 
 _Path = str | os.PathLike[str]
 
@@ -57,6 +59,32 @@ def read_table(
     layout = layout or Layout(header, delimiter, decimal)
     exact = list(text)
     return joined([_read(source, target, layout, exact) for source in sources(path)])
+
+
+def read_table_parts(
+    path: _Path | Sequence[_Path], *, layout: Layout, text: Iterable[str] = (), part_bytes: int = 32 << 20
+) -> Iterator[Table]:
+    """Read a table in parts, of which one is held at a time.
+
+    Parameters
+    ----------
+    path, layout, text
+        As `read_table` takes them.
+    part_bytes : int
+        About how much of a text file becomes a part. Parquet files come in parts of many rows, others as one part.
+
+    Yields
+    ------
+    Table
+    """
+    exact = list(text)
+    for source in sources(path):
+        if source.suffix in FORMATS:
+            yield from read_format_parts(source, exact)
+        elif source.suffix in _WHOLE:
+            yield _read(source, None, layout, exact)
+        else:
+            yield from read_text_parts(source, layout, exact, part_bytes=part_bytes)
 
 
 def _read(source: Source, target: str | None, layout: Layout, text: list[str]) -> Table:

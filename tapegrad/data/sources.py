@@ -12,7 +12,8 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -120,15 +121,24 @@ class Source:
 
     def read(self, content: Callable[[IO[bytes]], Any]) -> Any:
         """What a function makes of the content; a `DataError` where it cannot be decompressed."""
-        with self.open() as file:
+        with self.open() as file, self._explained():
+            return content(file)
+
+    def each(self, content: Callable[[IO[bytes]], Iterator[Any]]) -> Iterator[Any]:
+        """What a generator makes of the content; a `DataError` where it cannot be decompressed."""
+        with self.open() as file, self._explained():
+            yield from content(file)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except DataError:
+            raise
+        except _DAMAGE as error:
             if not self.compression:
-                return content(file)
-            try:
-                return content(file)
-            except DataError:
                 raise
-            except _DAMAGE as error:
-                raise DataError(f"{self.name}: not a {self.compression} file, or a damaged one ({error})") from error
+            raise DataError(f"{self.name}: not a {self.compression} file, or a damaged one ({error})") from error
 
 
 def sources(paths: _Path | Sequence[_Path]) -> list[Source]:
