@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rich.console import Console
+from rich.progress import track
+
 from ..errors import DataError
 from .evaluation.comparison import Comparison, compare
 from .problem import Problem
@@ -14,7 +17,7 @@ __all__ = ["cross_validate"]
 
 
 def cross_validate(
-    problem: Problem, choose: Callable[[Problem], Settings], folds: int, seed: int
+    problem: Problem, choose: Callable[[Problem], Settings], folds: int, seed: int, progress: bool = False
 ) -> list[Comparison]:
     """Choose settings, train and compare on each of several splits, in which each row is held out once.
 
@@ -27,6 +30,8 @@ def cross_validate(
     folds : int
     seed : int
         Of the split.
+    progress : bool
+        Show a progress bar.
 
     Raises
     ------
@@ -34,7 +39,8 @@ def cross_validate(
         Fewer rows than folds, or the loss of one is not finite.
     """
     found: list[Comparison] = []
-    for fold in problem.folds(folds, seed):
+    splits = track(problem.folds(folds, seed), "folds", folds, console=Console(stderr=True), disable=not progress)
+    for fold in splits:
         settings = choose(fold)
         run = Run(fold, settings)
         run.train()

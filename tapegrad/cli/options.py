@@ -239,7 +239,7 @@ Tune = Annotated[
     typer.Option(
         parser=_whole(2),
         metavar="N",
-        help="Choose width, depth, rate, weight decay and dropout among N random candidates.",
+        help="Choose width, depth, rate, weight decay and dropout among N random candidates, on at most 20,000 rows.",
     ),
 ]
 Freeze = Annotated[

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .evaluation.comparison import WORDS, Comparison, baseline_name, best_of, shown, spread
+from .evaluation.comparison import WORDS, Comparison, baseline_name, best_of, shown, spread, with_spread
 from .evaluation.importance import Importance
 from .training import Result, Run
 from .tuning import Candidate
@@ -83,6 +83,15 @@ class Outcome:
         kept = f"epoch {first}" if first == last else f"epochs {first} to {last}"
         return f"{run.epochs_done} of {run.settings.epochs} epochs, best {kept}"
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know about the data and the comparison."""
+        problem, found = self.run.problem, self.comparison
+        fitted = [] if found.linear_rows == len(problem.inputs) else [
+            f"the linear model is fitted to a sample of {found.linear_rows:,} rows"
+        ]  # fmt: skip
+        return [*problem.notes, *fitted]
+
     def print(self) -> None:
         """Print the tables and the notes."""
         console = Console()
@@ -94,7 +103,7 @@ class Outcome:
             console.print(self._candidates(self.candidates))
         if self.importance is not None:
             console.print(self._importance(self.importance))
-        lines = [self.split, *self.run.problem.notes]
+        lines = [self.split, *self.notes]
         if self.run.interrupted:
             lines.append(f"interrupted after {self.run.epochs_done} of {self.run.settings.epochs} epochs")
         lines += [f"{words} {path}" for words, path in self.written.items()]
@@ -144,8 +153,7 @@ class Outcome:
         found = spread(self.folds)
         table = self._headed(f"{len(self.folds)} folds, each row held out once: mean ± standard deviation")
         for name in (name for name in WORDS if name in self.result.score):
-            table.add_row(WORDS[name], *(f"{shown(name, values[name][0])} ± {shown(name, values[name][1])}"
-                                         for values in found.values()))
+            table.add_row(WORDS[name], *(with_spread(name, *values[name]) for values in found.values()))
         return table
 
     def _candidates(self, candidates: Sequence[Candidate]) -> Table:
@@ -202,7 +210,7 @@ class Outcome:
             "compile_seconds": result.compile_seconds,
             "seconds": self.seconds,
             "interrupted": run.interrupted,
-            "notes": run.problem.notes,
+            "notes": self.notes,
             "saved": str(self.written["saved to"]) if "saved to" in self.written else None,
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from .network import SavedModel
 from .outcome import Outcome
 from .report.page import write_pictures
 from .request import Request, with_request
-from .resuming import checkpoint_of, go_on, how_to_go_on, keep_tuned, training_command, tuned_before
+from .resuming import checkpoint_of, command_words, go_on, how_to_go_on, keep_tuned, training_command, tuned_before
 from .training import Result, Run
 from .tuning import tune as choose_among
 
@@ -117,7 +118,7 @@ def train(
         validated = None
         if folds is not None and not run.interrupted:
             validated = cross_validate(problem, lambda fold: first if tune is None else
-                                       choose_among(fold, first, tune, fixed)[0].settings, folds, settings.seed)
+                                       choose_among(fold, first, tune, fixed)[0].settings, folds, settings.seed, shown)
         columns = None
         if report is not None or importance is not None:
             columns = measure_importance(problem, run.module, settings.dtype, seed=settings.seed)
@@ -125,7 +126,8 @@ def train(
                    "report written to": report if len(run.losses) else None}  # fmt: skip
         outcome = Outcome(run, result, comparison, validated, columns, candidates, time.perf_counter() - start,
                           {words: path for words, path in written.items() if path is not None})  # fmt: skip
-        write_pictures(outcome, importance, report if len(run.losses) else None)
+        command = shlex.join(["tapegrad", "train", *command_words(context)])
+        write_pictures(outcome, command, importance, report if len(run.losses) else None)
         if as_json:
             typer.echo(json.dumps(outcome.to_dict(), allow_nan=False))
         elif not quiet:

@@ -12,9 +12,10 @@ from ...data import Target
 from ..network import outputs
 from ..problem import Problem
 from .scores import scores
-from .simple import baseline, linear_model
+from .simple import baseline, linear_model, sampled
 
-__all__ = ["WORDS", "Comparison", "baseline_name", "best_of", "compare", "shown", "spread"]
+__all__ = ["WORDS", "Comparison", "baseline_name", "best_of", "compare", "shown", "spread",
+           "with_spread"]
 
 #: the scores in words, in the order in which they are shown
 WORDS = {
@@ -38,11 +39,14 @@ class Comparison:
     ----------
     models : dict of str to dict of str to float
         Of ``network``, ``linear`` and ``baseline``.
+    linear_rows : int
+        To which the linear model is fitted.
     actual, outputs : ndarray
         The rows' targets, and the network's outputs for them.
     """
 
     models: dict[str, dict[str, float]]
+    linear_rows: int
     actual: np.ndarray
     outputs: np.ndarray
 
@@ -72,13 +76,15 @@ def compare(problem: Problem, module: nn.Module, dtype: str, weights: np.ndarray
     held = len(problem.held_inputs) > 0
     X, actual = (problem.held_inputs, problem.held_targets) if held else (problem.inputs, problem.targets)
     found = outputs(module, X.astype(dtype))
-    linear = linear_model(target, problem.inputs, problem.targets, weights, seed)
+    rows = sampled(problem.inputs, seed)
+    weights = None if weights is None else weights[rows]
+    linear = linear_model(target, problem.inputs[rows], problem.targets[rows], weights)
     models = {
         "network": scores(target, actual, found),
         "linear": scores(target, actual, linear(X)),
         "baseline": scores(target, actual, baseline(target, problem.targets, len(X))),
     }
-    return Comparison(models, actual, found)
+    return Comparison(models, len(problem.inputs[rows]), actual, found)
 
 
 def spread(folds: Sequence[Comparison]) -> dict[str, dict[str, tuple[float, float]]]:
@@ -97,6 +103,13 @@ def shown(name: str, value: float) -> str:
     if value != value:
         return "-"
     return f"{value:.5g}" if name in ("rmse", "mae") else f"{value:.4f}"
+
+
+def with_spread(name: str, mean: float, deviation: float) -> str:
+    """A score of several folds for people."""
+    if mean != mean:
+        return "-"
+    return f"{shown(name, mean)} ± {deviation:.2g}" if name in ("rmse", "mae") else f"{mean:.4f} ± {deviation:.4f}"
 
 
 def best_of(name: str, models: Mapping[str, Mapping[str, float]]) -> str:

@@ -22,6 +22,8 @@ class Importance:
 
     Attributes
     ----------
+    rows : int
+        On how many it was measured.
     score : str
         ``log_loss``, which rises, or ``r2``, which falls.
     columns : list of str
@@ -29,6 +31,7 @@ class Importance:
         Of the loss over the repeats.
     """
 
+    rows: int
     score: str
     columns: list[str]
     mean: np.ndarray
@@ -74,4 +77,4 @@ def importance(problem: Problem, module: nn.Module, dtype: str, repeats: int = 5
         X[:, span] = kept
     order = np.argsort(-lost.mean(axis=1), kind="stable")
     columns = list(problem.features.spans)
-    return Importance(name, [columns[k] for k in order], lost.mean(axis=1)[order], lost.std(axis=1)[order])
+    return Importance(len(X), name, [columns[k] for k in order], lost.mean(axis=1)[order], lost.std(axis=1)[order])

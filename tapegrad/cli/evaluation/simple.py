@@ -12,7 +12,7 @@ from ... import compile, value_and_grad
 from ...data import Target
 from ...nn import functional as F
 
-__all__ = ["baseline", "linear_model"]
+__all__ = ["baseline", "linear_model", "sampled"]
 
 #: elements of the inputs to which a linear model is fitted; of more rows a sample is taken
 _MOST_ELEMENTS = 2_000_000
@@ -40,8 +40,15 @@ def baseline(target: Target, targets: np.ndarray, rows: int) -> np.ndarray:
     return np.full((rows, 1), targets.mean())
 
 
-def linear_model(target: Target, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None,
-                 seed: int = 0) -> Any:
+def sampled(inputs: np.ndarray, seed: int) -> np.ndarray | slice:
+    """The rows to which a linear model is fitted: all, or a sample of about two million elements."""
+    most = max(_MOST_ELEMENTS // inputs.shape[1], 1000)
+    if len(inputs) <= most:
+        return slice(None)
+    return np.sort(np.random.default_rng(seed).choice(len(inputs), most, replace=False))
+
+
+def linear_model(target: Target, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> Any:
     """Fit a ridge regression or a logistic regression, with scikit-learn's default penalty.
 
     Minimises ``sum(loss) + |W|^2 / 2`` for classes (C = 1) and ``sum(error^2) + |W|^2`` for values (alpha = 1) over
@@ -55,19 +62,12 @@ def linear_model(target: Target, inputs: np.ndarray, targets: np.ndarray, weight
         Classes, shape (rows,), or scaled values, shape (rows, 1).
     weights : ndarray of float64, shape (rows,), optional
         Of the rows, in a classification.
-    seed : int
-        Of the sample that stands for more than 2 million elements.
 
     Returns
     -------
     callable
         From inputs, shape (n, width), to logits or scaled values, shape (n, outputs).
     """
-    most = max(_MOST_ELEMENTS // inputs.shape[1], 1000)
-    if len(inputs) > most:
-        rows = np.random.default_rng(seed).choice(len(inputs), most, replace=False)
-        inputs, targets = inputs[rows], targets[rows]
-        weights = None if weights is None else weights[rows]
     inputs = inputs.astype(np.float64, copy=False)
     if target.task == "classification":
         W, b = _logistic(inputs, targets, target.outputs, weights)

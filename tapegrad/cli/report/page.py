@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
@@ -13,7 +11,7 @@ import numpy as np
 
 from ...data import Features
 from ...data.kinds import Boolean, Moment
-from ..evaluation.comparison import WORDS, baseline_name, best_of, shown, spread
+from ..evaluation.comparison import WORDS, baseline_name, best_of, shown, spread, with_spread
 from ..evaluation.importance import Importance
 from ..evaluation.scores import calibration, confusion
 from ..outcome import CANDIDATE_COLUMNS, CANDIDATES_SHOWN, Outcome, candidate_cells
@@ -25,14 +23,14 @@ _MOST_CLASSES = 30
 _MOST_CATEGORIES = 12
 
 
-def write_pictures(outcome: Outcome, importance: Path | None, report: Path | None) -> None:
+def write_pictures(outcome: Outcome, command: str, importance: Path | None, report: Path | None) -> None:
     """Draw the importance of columns, and write the page, where they are asked for."""
     found = outcome.importance
     if importance is not None and found is not None:
         paint, size = pictures.importance_bars(found)
         pictures.draw(paint, importance, size, importance.suffix[1:].lower())
     if report is not None and found is not None:
-        report.write_text(page(outcome, found, shlex.join(["tapegrad", *sys.argv[1:]])), encoding="utf-8")
+        report.write_text(page(outcome, found, command), encoding="utf-8")
 
 
 def page(outcome: Outcome, importance: Importance, command: str) -> str:
@@ -104,8 +102,7 @@ def _scores(outcome: Outcome) -> str:
     body = [_table(head, rows, caption)]
     if outcome.folds is not None:
         found = spread(outcome.folds)
-        rows = [[WORDS[name], *(f"{shown(name, values[name][0])} ± {shown(name, values[name][1])}"
-                                for values in found.values())] for name in names]
+        rows = [[WORDS[name], *(with_spread(name, *values[name]) for values in found.values())] for name in names]
         body.append("<br>" + _table(head, rows, f"over {len(outcome.folds)} folds, each row held out once: "
                                     "mean ± standard deviation"))
     return _section("Scores", *body)
@@ -168,8 +165,8 @@ def _importance(outcome: Outcome, found: Importance) -> str:
     paint, size = pictures.importance_bars(found)
     rest = len(found.columns) - len(found.columns[:30])
     more = f" The other {rest} cost less." if rest > 0 else ""
-    told = (f"What it costs on the {outcome.rows_scored} rows when a column's values are shuffled (mean and deviation "
-            f"of five orders). Of columns that say the same, each may look unimportant.{more}")
+    told = (f"What it costs on {found.rows:,} {outcome.rows_scored} rows when a column's values are shuffled (mean and "
+            f"deviation of five orders). Of columns that say the same, each may look unimportant.{more}")
     return _section("Columns that matter", f'<p class="quiet">{told}</p>',
                     f'<figure>{pictures.themed(paint, size, "importance of columns")}</figure>')
 
@@ -210,7 +207,7 @@ def _training(outcome: Outcome, command: str) -> str:
         ["planned memory", f"{result.peak_bytes / 2**20:,.2f} MiB"],
         ["seconds in all", f"{outcome.seconds:.2f}"],
     ]
-    notes = "".join(f"<li>{escape(note)}</li>" for note in run.problem.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in outcome.notes)
     tried = ""
     if outcome.candidates is not None:
         best = [candidate_cells(candidate) for candidate in outcome.candidates[:CANDIDATES_SHOWN]]
