@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 
 from . import (
+    composed,
+    constants,
     convolution,
     distances,
     elementwise,
@@ -16,13 +18,17 @@ from . import (
     pairs,
     pooling,
     protocol,
+    pytorch,
     quantiles,
+    random,
     reductions,
     sorting,
     tongues,
     truth,
 )
 from .attention import rotary_embedding, scaled_dot_product_attention, sinusoidal_positions  # noqa: F401
+from .composed import *  # noqa: F403
+from .constants import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .distances import *  # noqa: F403
 from .distances import pair_dots, pair_sums  # noqa: F401
@@ -45,7 +51,9 @@ from .normalization import *  # noqa: F403
 from .padding import pad  # noqa: F401
 from .pairs import *  # noqa: F403
 from .pooling import *  # noqa: F403
+from .pytorch import *  # noqa: F403
 from .quantiles import *  # noqa: F403
+from .random import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .reductions import exclusive_prod, linear_recurrence  # noqa: F401
 from .sorting import *  # noqa: F403
@@ -55,7 +63,8 @@ from .tongues import *  # noqa: F403 isort: skip  (in place of some of the above
 
 if not TYPE_CHECKING:  # type checkers follow the stars, and would take a computed list for an empty one
     _formulas = [name for name in vars(formulas) if not name.startswith("_")]
-    __all__ = sorted({"pad", *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
+    __all__ = sorted({"pad", *composed.__all__, *constants.__all__, *pytorch.__all__, *random.__all__,
+                      *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
                       *layout.__all__, *indexing.__all__, *linalg.__all__, *losses.__all__, *normalization.__all__,
                       *pooling.__all__, *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__,
                       *pairs.__all__, *quantiles.__all__, *tongues.__all__, *truth.__all__})

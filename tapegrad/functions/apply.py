@@ -13,12 +13,31 @@ from ..ops.elementwise import BINARY, UNARY
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
 from ..ops.templates import Binary, Scalar, Scalars, Unary
+from ..tensor.arrays import foreign_array
 from ..tensor.recording import lift, record
 from ..tensor.tensor import Tensor
 
 __all__ = ["apply_binary", "apply_unary", "binary", "broadcast_shape", "plan_binary", "unary"]
 
+#: ops of which integers have integers, by NumPy
+_OF_INTEGERS = {"abs", "add", "floor_divide", "maximum", "minimum", "multiply", "remainder", "sign", "square",
+                "subtract"}
 _TABLE = f"{__package__}.formulas"  # where a pickle finds the functions made here
+
+
+def integers(*values: Any) -> list[Any] | None:
+    """Arrays of integers or bool, where all operands are and none depends on a recording's inputs; else None."""
+    found = []
+    for v in values:
+        if isinstance(v, Tensor):
+            if v.dtype.kind == "f" or v.is_symbolic:
+                return None
+            found.append(v._array())
+        elif isinstance(v, (float, list, tuple)) or foreign_array(v).dtype.kind not in "iub":
+            return None
+        else:
+            found.append(v)
+    return found
 
 
 @lru_cache(maxsize=4096)
@@ -54,6 +73,14 @@ def unary(name: str) -> Callable[[Any], Tensor]:
 
     def function(x: Any) -> Tensor:
         return apply_unary(op, x)
+
+    if name in _OF_INTEGERS:
+        of_arrays = {"abs": np.abs, "sign": np.sign, "square": np.square}[name]
+
+        def function(x: Any) -> Tensor:  # noqa: F811
+            if type(x) is Tensor and x.dtype.kind != "f" and (arrays := integers(x)) is not None:
+                return Tensor(of_arrays(*arrays))
+            return apply_unary(op, x)
 
     function.__name__ = function.__qualname__ = name
     function.__module__ = _TABLE
@@ -99,6 +126,15 @@ def binary(name: str) -> Callable[[Any, Any], Tensor]:
 
     def function(a: Any, b: Any) -> Tensor:
         return apply_binary(op, a, b)
+
+    if name in _OF_INTEGERS:
+        of_arrays = getattr(np, name)
+
+        def function(a: Any, b: Any) -> Tensor:  # noqa: F811
+            if type(a) is Tensor and a.dtype.kind != "f" or type(b) is Tensor and b.dtype.kind != "f":
+                if (arrays := integers(a, b)) is not None:
+                    return Tensor(of_arrays(*arrays))
+            return apply_binary(op, a, b)
 
     function.__name__ = function.__qualname__ = name
     function.__module__ = _TABLE

@@ -30,6 +30,14 @@ std a axis [dtype] [out] ddof keepdims * [where] [mean] correction
 median a axis [out] [overwrite_input] keepdims
 quantile a q axis [out] [overwrite_input] method keepdims * [weights]
 percentile a q axis [out] [overwrite_input] method keepdims * [weights]
+round a decimals [out]
+around a decimals [out]
+fix a [out]
+nan_to_num a copy nan posinf neginf
+repeat a repeats axis
+tile a reps
+full_like a fill_value [dtype] [order] [subok] [shape] * [device]
+empty_like a [dtype] [order] [subok] [shape] * [device]
 all a axis [out] keepdims * [where]
 any a axis [out] keepdims * [where]
 cumsum a axis [dtype] [out]
@@ -76,13 +84,16 @@ linalg.diagonal a * offset
 linalg.matrix_transpose a
 """
 #: NumPy's names for the first parameters, as keywords
-_FIRST = {"a": ("a", "arr", "array", "ary", "m", "x", "x1", "arrays"), "b": ("b", "x2", "y"), "indices": ("indices",)}
+_FIRST = {"a": ("a", "A", "arr", "array", "ary", "m", "x", "x1", "arrays"), "b": ("b", "x2", "y"),
+          "indices": ("indices",)}
 #: parameters with other names here, or that may follow without a name
-_NAMED_OTHERWISE = {"a", "b", "condition", "shape"}
+_NAMED_OTHERWISE = {"a", "b", "condition", "reps", "shape"}
 _DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "overwrite_input": (True, False),
              "mode": ("raise",), "casting": ("same_kind",), "initial": (), "copy": (None,), "device": (None, "cpu")}
-_UFUNCS = {"absolute": "abs", "fabs": "abs", "true_divide": "divide"}
-_OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm1": "expm1", "log1p": "log1p"}
+_UFUNCS = {"absolute": "abs", "fabs": "abs", "true_divide": "divide", "degrees": "rad2deg", "radians": "deg2rad"}
+_RENAMED = {"around": "round"}
+_OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm1": "expm1", "log1p": "log1p",
+             "exp2": "exp2", "cbrt": "cbrt", "xlogy": "xlogy", "xlog1py": "xlog1py", "logit": "logit"}
 
 
 class Counterpart:
@@ -139,8 +150,8 @@ def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
         of_numpy = getattr(where, short, None)
         if of_numpy is None:
             continue
-        same = None if name in special else namespace[short]
-        function = special.get(name) or _by_position(namespace[short], parameters.split())
+        same = None if name in special else namespace[_RENAMED.get(short, short)]
+        function = special.get(name) or _by_position(namespace[_RENAMED.get(short, short)], parameters.split())
         found[of_numpy] = Counterpart(name, parameters, function, same if parameters.startswith("a ") else None)
     found[np.einsum] = _einsum(namespace["einsum"])
     for name, function in namespace.items():

@@ -9,19 +9,19 @@ import numpy as np
 
 from ..errors import ArgumentError, DtypeError
 from ..ops.elementwise import BINARY, COMPARE, UNARY
-from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, WHERE
+from ..ops.layout import FROM_BOOL, FROM_INT64, TO_BOOL, TO_INT64, WHERE
 from ..ops.nest import broadcast_strides, nest
 from ..tape.state import Modes
-from ..tensor.arrays import BOOL, foreign_array
+from ..tensor.arrays import BOOL, INT64, foreign_array
 from ..tensor.recording import as_tensor, common_dtype, contiguous, gathered, lift, record, recorder
 from ..tensor.tensor import Tensor
-from .apply import apply_binary, apply_unary, broadcast_shape, plan_binary
+from .apply import apply_binary, apply_unary, broadcast_shape, integers, plan_binary
 from .formulas import add, maximum, minimum, multiply
 
 __all__ = [
     "clip", "contiguous", "elu", "equal", "float_power", "gelu", "greater", "greater_equal", "hardtanh",
     "huber_error", "leaky_relu", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "negative", "not_equal", "ones_like", "positive", "power", "scale_shift", "softplus", "where", "zeros_like",
+    "negative", "not_equal", "positive", "power", "scale_shift", "softplus", "where",
 ]
 
 
@@ -104,6 +104,10 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
     if low is None and high is None:
         raise ArgumentError("clip: give a_min, a_max or both")
+    if type(x) is Tensor and x.dtype.kind != "f":
+        whole = integers(x, *(v for v in (low, high) if v is not None))
+        if whole is not None:
+            return Tensor(np.clip(whole[0], *(v._array() if isinstance(v, Tensor) else v for v in (low, high))))
     numbers = (int, float, np.integer, np.floating, type(None))
     if isinstance(low, numbers) and isinstance(high, numbers):
         least, most = -np.inf if low is None else float(low), np.inf if high is None else float(high)
@@ -281,18 +285,11 @@ def convert(t: Tensor, dtype: np.dtype) -> Tensor:
     return recorder(op)(t.shape, dtype=dtype, x=t, nest=nest(t.shape, (t.strides,)))
 
 
+def whole(t: Tensor) -> Tensor:
+    """A float tensor as int64, without the fractions."""
+    return recorder(TO_INT64)(t.shape, dtype=t.dtype, out_dtype=INT64, x=t, nest=nest(t.shape, (t.strides,)))
+
+
 def scale_shift(x: Any, scale: float, shift: float = 0.0) -> Tensor:
     """``scale * x + shift`` with two Python numbers."""
     return apply_unary(UNARY["scale_shift"], x, float(scale), float(shift))
-
-
-def zeros_like(x: Any) -> Tensor:
-    """Zeros of the shape and dtype of `x`."""
-    return Tensor(np.zeros(x.shape, x.dtype))
-
-
-def ones_like(x: Any) -> Tensor:
-    """Ones of the shape and dtype of `x`."""
-    return Tensor(np.ones(x.shape, x.dtype))
-
-

@@ -22,8 +22,8 @@ from .layout import as_tensor, one_axis, reshape
 from .reductions import sum as sum_over
 
 __all__ = [
-    "diagonal", "gather", "index_add", "index_select", "scatter", "scatter_add", "take_along_axis", "trace", "tril",
-    "triu",
+    "diagonal", "gather", "index_add", "index_select", "repeat", "scatter", "scatter_add", "take_along_axis", "trace",
+    "tril", "triu",
 ]
 
 
@@ -56,6 +56,37 @@ def gather_along(x: Tensor, d: int, index: Tensor, shape: tuple[int, ...], wraps
                                      nest=nest(shape, (_along(x.shape, kept, d, shape), index.strides)))
     return recorder(GATHER)(shape, dtype=x.dtype, x=x, index=index, extent=x.shape[d], stride=x.strides[d], axis=d,
                             wraps=wraps, nest=nest(shape, (_along(x.shape, x.strides, d, shape), index.strides)))
+
+
+def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
+    """Each element, or each slice along an axis, so many times, as ``numpy.repeat``.
+
+    Parameters
+    ----------
+    a : array_like
+    repeats : int or integer array_like
+        One number for all, or one for each.
+    axis : int, optional
+        The flattened array by default.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.repeat(tg.tensor([1.0, 2.0]), [1, 2])
+    tensor([1., 2., 2.])
+    """
+    x = as_tensor(a)
+    if axis is None:
+        x, axis = reshape(x, (x.numel(),)), 0
+    d = one_axis(axis, x.ndim, "repeat")
+    if isinstance(repeats, Tensor) and repeats.is_symbolic:
+        raise CaptureError(f"{user_line()}: repeat: numbers that depend on the recording's inputs give a shape that is "
+                           "not known beforehand")
+    counts = np.asarray(repeats._array() if isinstance(repeats, Tensor) else repeats)
+    if counts.dtype.kind not in "iu" or counts.ndim > 1 or np.any(counts < 0) or (
+            counts.ndim and counts.size not in (1, x.shape[d])):
+        raise ArgumentError(f"repeat: repeats must be a whole number, or one for each of {x.shape[d]} slices")
+    return take_axis(x, Tensor(np.repeat(np.arange(x.shape[d]), counts)), d)
 
 
 def scatter_along(x: Any, d: int, index: Tensor, shape: tuple[int, ...], src: Any, wraps: bool, adds: bool) -> Tensor:

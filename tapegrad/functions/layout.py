@@ -19,7 +19,7 @@ from .elementwise import contiguous
 
 __all__ = [
     "broadcast_to", "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "permute", "ravel",
-    "reshape", "stack", "swapaxes", "transpose", "unsqueeze",
+    "reshape", "stack", "swapaxes", "tile", "transpose", "unsqueeze",
 ]
 
 
@@ -171,6 +171,26 @@ def broadcast_to(x: Any, *shape: int | Sequence[int]) -> Tensor:
         return Tensor(repeated._array()) if not x.is_symbolic else contiguous(repeated)
     return recorder(UNARY["copy"])(to, dtype=x.dtype, x=repeated, p=0.0, q=0.0, nest=nest(to, (strides,)), added=2,
                                    summed=2)
+
+
+def tile(x: Any, *reps: int | Sequence[int], dims: Sequence[int] | None = None) -> Tensor:
+    """The whole of `x` so many times along each axis, as ``numpy.tile``; `dims` is PyTorch's name of the numbers.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.tile(tg.tensor([1.0, 2.0]), 2)
+    tensor([1., 2., 1., 2.])
+    """
+    x = as_tensor(x)
+    times = [int(n) for n in (unpack(reps) if dims is None else dims)]
+    ndim = max(len(times), x.ndim)
+    shape, times = (1,) * (ndim - x.ndim) + x.shape, [1] * (ndim - len(times)) + times
+    if any(n < 0 for n in times):
+        raise ShapeError(f"tile: {times} times; not a number of times")
+    one = reshape(x, tuple(n for extent in shape for n in (1, extent)))
+    whole = broadcast_to(one, tuple(n for extent, k in zip(shape, times) for n in (k, extent)))
+    return reshape(whole, tuple(extent * k for extent, k in zip(shape, times)))
 
 
 def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:

@@ -19,11 +19,13 @@ from ..tensor.recording import astype, gathered
 from ..tensor.tensor import Tensor, as_array
 from .counterparts import BY_TYPE, counterparts, of_scipy, refuse_by_type
 from .indexing import At, getitem
+from .pytorch import methods as methods_of_pytorch
 from .tongues import METHODS as PYTORCHS
 
 _OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
-              "matmul": "matmul"}
-_SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "matmul": "@"}
+              "matmul": "matmul", "floordiv": "floor_divide", "mod": "remainder"}
+_SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "matmul": "@",
+            "floordiv": "//", "mod": "%"}
 _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal",
                 "ne": "not_equal"}
 _LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
@@ -161,7 +163,11 @@ def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     setattr(Tensor, "mT", property(lambda self: namespace["swapaxes"](self, -1, -2)))
     setattr(Tensor, "view", lambda self, *shape: namespace["reshape"](self, *shape))
     setattr(Tensor, "astype", astype)
-    setattr(Tensor, "pow", namespace["power"])
+    setattr(Tensor, "__divmod__", lambda self, other: (self // other, self % other))
+    setattr(Tensor, "__rdivmod__", lambda self, other: (other // self, other % self))
+    setattr(Tensor, "__round__", lambda self, ndigits=None: namespace["round"](self, ndigits or 0))
+    for name, method in methods_of_pytorch(_functions).items():
+        setattr(Tensor, name, method)
 
 
 def _comparison(function: Callable, symbol: str) -> Callable:

@@ -63,7 +63,8 @@ def _at(rows: Tensor, q: float, method: str) -> Tensor:
 def _shares(q: Any) -> np.ndarray:
     """`q` as numbers."""
     if isinstance(q, Tensor) and (q.requires_grad or q.is_symbolic):
-        raise GradientError(f"{user_line()}: quantile: q says which elements are taken and has no gradient; detach() it")
+        raise GradientError(f"{user_line()}: quantile: q says which elements are taken and has no gradient; "
+                            "detach() it")
     return np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64)
 
 

@@ -289,6 +289,8 @@ def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | Non
     """
     if p is None and dim is UNSAID and not keepdim:
         return distances.norm(x, ord, axis, keepdims)
+    if p is None and dim is not UNSAID:
+        p, ord = ord, None  # as torch.norm's second
     _in_one("norm", "p" if p is not None else "keepdim" if dim is UNSAID else "dim", ord=ord, axis=axis)
     power = 2.0 if p is None or p == "fro" else p
     if isinstance(power, str):
@@ -333,10 +335,10 @@ def split(x: Any, indices_or_sections: Any = None, axis: int = 0, *, dim: int | 
     if dim is None and sizes is None:
         return layout.split(x, indices_or_sections, axis)
     _in_one("split", "dim" if sizes is None else "split_size", axis=None if axis == 0 else axis)
-    return _parts(x, indices_or_sections if sizes is None else sizes, 0 if dim is None else dim)
+    return parts(x, indices_or_sections if sizes is None else sizes, 0 if dim is None else dim)
 
 
-def _parts(x: Any, sizes: Any, dim: int) -> tuple[Tensor, ...]:
+def parts(x: Any, sizes: Any, dim: int) -> tuple[Tensor, ...]:
     """Parts of given extents along an axis."""
     t = as_tensor(x)
     d = one_axis(dim, t.ndim, "split")

@@ -224,6 +224,23 @@ unary("nothing", "zero_of(x)", "g", "0, whose slope is 1: the direction along wh
 unary("huber", "huber_of(x, p)", "g * clipped(x, -p, p)", "quadratic up to p, then linear")
 unary("x_log_x", "entropy_of(x)", "where(x == 0.0, 0.0, g * (log(x) + 1.0))", "x ln x, 0 at 0; slope 0 there")
 
+unary("floor", "floor(x)", "0.0", "the largest integer not above x; slope 0")
+unary("ceil", "ceil(x)", "0.0", "the smallest integer not below x; slope 0")
+unary("trunc", "trunc(x)", "0.0", "x without its fraction; slope 0")
+unary("rint", "rint(x)", "0.0", "the nearest integer, of two the even one; slope 0")
+unary("frac", "x - trunc(x)", "g", "the fraction of x, with its sign")
+unary("log2", "log2(x)", "g / (LN2 * x)", "logarithm to base 2")
+unary("log10", "log10(x)", "g / (LN10 * x)", "logarithm to base 10")
+unary("exp2", "exp2(x)", "LN2 * g * y", "2^x")
+unary("cbrt", "cbrt(x)", "g / (3.0 * y * y)", "cube root; slope inf at 0")
+unary("rsqrt", "1.0 / sqrt(x)", "-0.5 * g * y * y * y", "1 / sqrt(x)")
+unary("arcsinh", "arcsinh(x)", "g / hypot(x, 1.0)", "inverse hyperbolic sine")
+unary("arccosh", "arccosh(x)", "g / (sqrt(x - 1.0) * sqrt(x + 1.0))", "inverse hyperbolic cosine; slope inf at 1")
+unary("arctanh", "arctanh(x)", "g / ((1.0 - x) * (1.0 + x))", "inverse hyperbolic tangent")
+unary("logit", "log(x) - log1p(-x)", "where(y == y, g / (abs(x) * (1.0 - x)), y)",
+      "ln(x / (1 - x)), NaN outside 0 to 1")
+unary("sinc", "sinc(x)", "g * sinc_slope(x)", "sin(pi x) / (pi x), 1 at 0")
+
 # two inputs: name, y, da, db, what
 binary("add", "a + b", "g", "g", "a + b")
 binary("subtract", "a - b", "g", "-g", "a - b")
@@ -249,6 +266,27 @@ binary("prelu", "where(a > 0.0, a, a * b)", "where(a > 0.0, g, g * b)", "where(a
 binary("tanh_slope", "a * (1.0 - b * b)", "g * (1.0 - b * b)", "-2.0 * g * a * b",
        "a (1 - b^2), the adjoint of b = tanh x")
 binary("kl", "entropy_of(b) - b * a", "-g * b", "where(b == 0.0, -g * a, g * (log(b) + 1.0 - a))", "b (ln b - a)")
+binary("arctan2", "arctan2(a, b)", "arctan2_slope(g, b, a, b)", "-arctan2_slope(g, a, a, b)",
+       "angle of the point (b, a), radians; slopes 0 at the origin")
+binary("hypot", "hypot(a, b)", "g * (a / y)", "g * (b / y)", "sqrt(a^2 + b^2); slopes NaN at the origin")
+binary("logaddexp", "log_of_sum(a, b)", "g * sigmoid(a - b)", "g * sigmoid(b - a)", "ln(e^a + e^b)")
+binary("logaddexp2", "log_of_sum(LN2 * a, LN2 * b) / LN2", "g * sigmoid(LN2 * (a - b))", "g * sigmoid(LN2 * (b - a))",
+       "log2(2^a + 2^b)")
+binary("fmod", "fmod(a, b)", "g", "-g * trunc(a / b)", "remainder of a / b, with the sign of a")
+binary("remainder", "modulo(a, b)", "g", "-g * floor_divide(a, b)", "remainder of a / b, with the sign of b")
+binary("floor_divide", "floor_divide(a, b)", "0.0", "0.0", "the largest integer not above a / b; slopes 0")
+binary("fmin", "where((b != b) | (a <= b), a, b)", "where((b != b) | (a <= b), g, 0.0)",
+       "where((b != b) | (a <= b), 0.0, g)", "the lesser that is no NaN; a tie gives its gradient to a")
+binary("fmax", "where((b != b) | (a >= b), a, b)", "where((b != b) | (a >= b), g, 0.0)",
+       "where((b != b) | (a >= b), 0.0, g)", "the greater that is no NaN; a tie gives its gradient to a")
+binary("copysign", "copysign(a, b)", "g * sign(a) * copysign(1.0, b)", "0.0",
+       "the magnitude of a with the sign of b; slope 0 at a = 0")
+binary("heaviside", "where(a != a, a, where(a == 0.0, b, where(a > 0.0, 1.0, 0.0)))", "0.0",
+       "where(a == 0.0, g, 0.0)", "0 below, b at and 1 above a = 0")
+binary("xlogy", "where((a == 0.0) & (b == b), 0.0, a * log(b))", "where((a == 0.0) & (b <= 0.0), 0.0, g * log(b))",
+       "g * a / b", "a ln b, 0 at a = 0")
+binary("xlog1py", "where((a == 0.0) & (b == b), 0.0, a * log1p(b))",
+       "where((a == 0.0) & (b <= -1.0), 0.0, g * log1p(b))", "g * a / (1.0 + b)", "a ln(1 + b), 0 at a = 0")
 
 for _name, _rule in (("greater", "a > b"), ("greater_equal", "a >= b"), ("less", "a < b"), ("less_equal", "a <= b"),
                      ("equal", "a == b"), ("not_equal", "a != b")):

@@ -183,6 +183,7 @@ FROM_INT64 = conversion("from_int64", "f[y + k] = cast(i[x + k * step], f)", "in
 FROM_BOOL = conversion("from_bool", "f[y + k] = 1.0 if b[x + k * step] != 0 else 0.0", "bool to float, 0 or 1")
 COPY_INT64 = conversion("copy_int64", "i[y + k] = i[x + k * step]", "contiguous int64")
 COPY_BOOL = conversion("copy_bool", "b[y + k] = b[x + k * step]", "contiguous bool")
+TO_INT64 = conversion("to_int64", "i[y + k] = int(f[x + k * step])", "float to int64, without the fraction")
 TO_BOOL = conversion("to_bool", "b[y + k] = 1 if f[x + k * step] != 0.0 else 0", "float to bool: not zero")
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from ..engine.language import device
 from ..engine.mathematics import vecmath
-from ..engine.mathematics.vecmath import abs, log, where
+from ..engine.mathematics.library import fmod, hypot
+from ..engine.mathematics.vecmath import abs, cos, exp, floor, log, log1p, sin, where
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, equation 14
 GELU_C, GELU_K = math.sqrt(2.0 / math.pi), 0.044715  # Hendrycks and Gimpel 2016
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 NEGATIVE_INFINITY = -math.inf
+PI, LN2, LN10 = math.pi, math.log(2.0), math.log(10.0)
 FAR = 2.0 ** 63  # its square is about the greatest float32
 
 
@@ -100,3 +102,52 @@ def zero_of(x: Any) -> Any:
 def negative_part(x: Any) -> Any:
     """min(x, 0)."""
     return where(x > 0.0, 0.0, x)
+
+
+@device
+def arctan2_slope(g: Any, u: Any, a: Any, b: Any) -> Any:
+    """g u / (a^2 + b^2), without overflow; 0 at the origin."""
+    h = hypot(a, b)
+    s = where(h == 0.0, 1.0, h)
+    return where(h == 0.0, 0.0, g * (u / s) / s)
+
+
+@device
+def log_of_sum(a: Any, b: Any) -> Any:
+    """ln(e^a + e^b), without overflow."""
+    return where(a == b, a + LN2, where(a > b, a, b) + log1p(exp(-abs(a - b))))
+
+
+@device
+def modulo(a: Any, b: Any) -> Any:
+    """The remainder of a / b, with the sign of b."""
+    m = fmod(a, b)
+    return where((m != 0.0) & ((m < 0.0) != (b < 0.0)), m + b, m)
+
+
+@device
+def floor_divide(a: Any, b: Any) -> Any:
+    """The largest integer not above a / b, by the remainder; a / b where b is 0 (NumPy's npy_divmod)."""
+    m = fmod(a, b)
+    q = (a - m) / b - where((m != 0.0) & ((m < 0.0) != (b < 0.0)), 1.0, 0.0)
+    whole = floor(q)
+    return where(b == 0.0, a / b, where(q - whole > 0.5, whole + 1.0, whole))
+
+
+@device
+def sinc(x: Any) -> Any:
+    """sin(pi x) / (pi x), 1 at 0."""
+    z = PI * where(x == 0.0, 1.0, x)
+    return where(x == 0.0, 1.0, sin(z) / z)
+
+
+@device
+def sinc_slope(x: Any) -> Any:
+    """The derivative of sinc, by its series near 0, where the difference of the formula cancels."""
+    near = abs(x) < 0.25
+    z = PI * where(near, x, 0.0)
+    w = z * z
+    series = -PI * z * (1.0 / 3.0 - w * (1.0 / 30.0 - w * (1.0 / 840.0 - w * (1.0 / 45360.0 - w * (
+        1.0 / 3991680.0 - w * (1.0 / 518918400.0 - w / 93405312000.0))))))
+    far = where(near, 1.0, x)
+    return where(near, series, (cos(PI * far) - sinc(far)) / far)

@@ -14,14 +14,14 @@ from ..engine.caller import user_frame, user_line
 from ..engine.storage import Buffer, Changes, array_at, contiguous_strides
 from ..engine.walks.walk import STORABLE, WANTED
 from ..errors import CaptureError, DtypeError, InPlaceError, StaleTensorError
-from ..functions.elementwise import as_bool, convert
+from ..functions.elementwise import as_bool, convert, whole
 from ..ops.table import Op
 from ..tape.history import is_argument
 from ..tape.nodes import Leaf, Node
 from ..tape.rows import Rows, Symbol, differentiable, merged
 from ..tape.state import ABSENT, Modes, state
 from ..tape.tape import Tape
-from ..tensor.arrays import BOOL
+from ..tensor.arrays import BOOL, INT64
 from ..tensor.recording import covers, leaf_relative
 from ..tensor.tensor import Tensor
 from .conditions import Conditions, Looks, is_plain, look_below, same
@@ -129,7 +129,7 @@ class Capture:
         for name in self._draws.drawn():
             self._warn(f"{name} was drawn from while {getattr(self._function, '__name__', 'a function')} was being "
                        "recorded: every replay has the same numbers again. Draw them outside and pass them as an "
-                       "input, or use ops that draw at every replay, such as dropout", code)
+                       "input, or use ops that draw at every replay: tg.rand, randn, randint, dropout", code)
 
     def _warn(self, message: str, code: Any = None) -> None:
         where = user_frame() if code is None else (code.co_filename, code.co_firstlineno)
@@ -330,6 +330,8 @@ class Capture:
             if dtype != self.tape.dtype:
                 raise DtypeError(f"{user_line()}: this recording computes in {self.tape.dtype}, not {dtype}")
             return convert(t, dtype)
+        if dtype == INT64:
+            return whole(convert(t, self.tape.dtype) if t.dtype == BOOL else t)
         raise DtypeError(f"{user_line()}: a recording of {self.tape.dtype} cannot convert {t.dtype} to {dtype}")
 
     def random_stream(self) -> tuple[int, int, int]:

@@ -84,3 +84,18 @@ def keeps_dtype(data: Any) -> bool:
     if isinstance(data, (list, tuple)):
         return any(keeps_dtype(part) for part in data)
     return isinstance(data, np.generic) or not isinstance(data, (float, int))
+
+
+def as_float_dtype(dtype: Any, name: str) -> np.dtype:
+    """`dtype` as float32 or float64, or an error that names the function."""
+    found = np.dtype(dtype)
+    if found not in (FLOAT32, FLOAT64):
+        raise DtypeError(f"{name}: floats are float32 or float64, not {found}")
+    return FLOAT32 if found == FLOAT32 else FLOAT64
+
+
+def on_cpu(device: Any) -> None:
+    """Raise unless a device is the processor, where everything is."""
+    if device is not None and str(getattr(device, "type", device)).partition(":")[0] != "cpu":
+        raise ArgumentError(f"there is no device {device!r}: tapegrad computes on CPUs, and tensors are there already; "
+                            "leave it out, or say 'cpu'")

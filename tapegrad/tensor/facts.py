@@ -39,6 +39,11 @@ class Facts:
         size.shape = self.shape
         return size
 
+    @property
+    def device(self) -> str:
+        """Where it is, as PyTorch's users ask: on the CPU."""
+        return "cpu"
+
     def dim(self) -> int:
         """`ndim`, as PyTorch spells it."""
         return len(self.shape)

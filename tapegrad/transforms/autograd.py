@@ -10,7 +10,8 @@ import numpy as np
 from ..engine.caller import user_line
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, GradientError, ShapeError
-from ..functions.elementwise import add, multiply, ones_like
+from ..functions.constants import ones_like
+from ..functions.elementwise import add, multiply
 from ..functions.reductions import sum as total
 from ..tape.history import leave
 from ..tape.nodes import Leaf, Node

@@ -9,7 +9,8 @@ from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any
 
 from .. import functions as t
-from ..engine.mathematics import vecmath
+from ..engine.mathematics import library, vecmath
+from ..functions import formulas
 from ..functions.apply import apply_binary
 from ..ops import rules
 from ..ops.elementwise import BINARY
@@ -45,13 +46,13 @@ def _tanh_slope(a: Any, y: Any) -> Any:
 def _namespace() -> dict[str, Any]:
     """The names that rules are written with, as functions of tensors."""
     names = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
-    mathematics = {name: getattr(t, names.get(name, name)) for name in vars(vecmath)
+    mathematics = {name: getattr(t, names.get(name, name)) for name in (*vars(vecmath), *library.__all__)
                    if hasattr(t, names.get(name, name))}
     scope: dict[str, Any] = {**mathematics, "gelu_slope": _gelu_slope, "where": _where, "square": t.square,
                              "scaled_product": _scaled_product, "tanh_slope": _tanh_slope}
     for name, value in vars(rules).items():
         if isinstance(value, FunctionType) and value.__module__ == rules.__name__:
-            scope[name] = FunctionType(value.__code__, scope, name)
+            scope[name] = vars(formulas).get(name) or FunctionType(value.__code__, scope, name)
         elif isinstance(value, float):
             scope[name] = value
     scope["vecmath"] = SimpleNamespace(**mathematics)

@@ -13,7 +13,7 @@ from ..engine.caller import user_line
 from ..engine.locks import computed_once
 from ..engine.tree import flatten, unflatten
 from ..errors import ArgumentError, DtypeError, GradientError
-from ..functions.elementwise import zeros_like
+from ..functions.constants import zeros_like
 from ..tape.history import differentiating
 from ..tape.nodes import Leaf
 from ..tape.state import enable_grad, no_grad, state

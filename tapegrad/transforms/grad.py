@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.tree import flatten, map_leaves, own, unflatten
 from ..errors import DtypeError
-from ..functions.elementwise import ones_like
+from ..functions.constants import ones_like
 from ..program.capture import Capture
 from ..program.running.program import Program, scalar_seed
 from ..tape.history import differentiating

@@ -10,7 +10,8 @@ import numpy as np
 from ..engine.caller import user_line
 from ..engine.tree import unflatten
 from ..errors import GradientError
-from ..functions.elementwise import add, apply_unary, ones_like
+from ..functions.constants import ones_like
+from ..functions.elementwise import add, apply_unary
 from ..functions.layout import broadcast_to, concatenate, moveaxis, reshape
 from ..functions.padding import pad
 from ..ops.elementwise import UNARY

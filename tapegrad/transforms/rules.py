@@ -16,7 +16,8 @@ from typing import Any
 from ..engine.caller import user_line
 from ..engine.tree import flatten, map_leaves, unflatten
 from ..errors import ArgumentError, GradientError
-from ..functions.elementwise import apply_binary, apply_unary, zeros_like
+from ..functions.constants import zeros_like
+from ..functions.elementwise import apply_binary, apply_unary
 from ..ops.elementwise import BINARY, UNARY
 from ..tape.state import enable_grad, no_grad, state
 from ..tensor.copies import by_name_or

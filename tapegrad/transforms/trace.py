@@ -11,6 +11,7 @@ from ..engine.caller import user_line
 from ..engine.random import dropout_key
 from ..errors import CaptureError
 from ..ops.dropout import Dropped
+from ..ops.random import Drawn
 from ..ops.table import Op
 from ..program.capture import Capture
 from ..program.known import Known
@@ -37,7 +38,8 @@ class Call(NamedTuple):
     @property
     def draws(self) -> bool:
         """Whether it draws random numbers, which are others for each of a batch."""
-        return self.random and self.op.row is not None and Dropped in self.op.row.kinds.values()
+        return self.random and self.op.row is not None and any(
+            kind in (Dropped, Drawn) for kind in self.op.row.kinds.values())
 
 
 class _Around:

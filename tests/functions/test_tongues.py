@@ -57,7 +57,7 @@ def test_results_and_gradients_are_those_of_pytorch(expression, name, dtype):
         near(given["x"].grad.numpy(), RECORDED[f"{expression}|{name}|x"], dtype)
 
 
-RECORDABLE = [(e, n) for e, n in CASES if ".equal(" not in e and has_gradient(e, n)]
+RECORDABLE = [(e, n) for e, n in CASES if ".equal(" not in e and "select(y" not in e and has_gradient(e, n)]
 
 
 @pytest.mark.parametrize("expression, name", RECORDABLE, ids=[f"{e} of {n}" for e, n in RECORDABLE])
@@ -117,7 +117,7 @@ def test_the_median_of_a_row_with_nan_is_nan_and_of_infinities_is_numpys():
 @pytest.mark.parametrize("call", [
     lambda x: x.max(1, keepdim=True), lambda x: x.max(axis=1, dim=1), lambda x: x.min(1, dim=1),
     lambda x: x.var(1, keepdim=True), lambda x: x.var(axis=1, dim=1), lambda x: x.std(dim=1, ddof=1),
-    lambda x: x.var(dim=1, unbiased=True, correction=1), lambda x: tg.norm(x, 1, dim=1), lambda x: tg.sort(x, 0, dim=0),
+    lambda x: x.var(dim=1, unbiased=True, correction=1), lambda x: tg.norm(x, 1, p=1), lambda x: tg.sort(x, 0, dim=0),
     lambda x: tg.split(x, 2, 1, dim=1), lambda x: x.squeeze(0, dim=0), lambda x: tg.median(x, 1, keepdim=True)])
 def test_words_of_both_in_one_call_are_refused(call):
     with pytest.raises(tg.ArgumentError):

@@ -15,13 +15,14 @@ from .contract import Case, OpContract, close, grid, same, uniform
 from .derivatives import Derivatives
 
 SHAPES = [(), (2, 3), (1, 3, 1), (0, 2)]
+FEW = SHAPES[:2]
 
 
-def unary(name, reference, low, high, function=None, **options):
+def unary(name, reference, low, high, function=None, shapes=SHAPES, **options):
     """Cases of one unary op over all shapes, with inputs between low and high and off every tenth."""
     function = function or getattr(tg, name.split("(")[0])
     cases = []
-    for seed, shape in enumerate(SHAPES):
+    for seed, shape in enumerate(shapes):
         x = uniform(shape, low, high, seed)
         x = np.where(np.abs(x * 10 - np.round(x * 10)) < 0.1, x + 0.02, x)
         cases.append(Case(f"{name}-{shape}", function, reference, (x,), **options))
@@ -30,6 +31,21 @@ def unary(name, reference, low, high, function=None, **options):
 
 UNARY_CASES = [
     *unary("negative", np.negative, -2, 2),
+    *unary("floor", np.floor, -2.3, 2.3, shapes=FEW),
+    *unary("ceil", np.ceil, -2.3, 2.3, shapes=FEW),
+    *unary("trunc", np.trunc, -2.3, 2.3, shapes=FEW),
+    *unary("rint", np.rint, -0.45, 0.45, shapes=FEW),
+    *unary("frac", lambda x: x - np.trunc(x), 0.05, 0.9, shapes=FEW),
+    *unary("log2", np.log2, 0.3, 3, shapes=FEW),
+    *unary("log10", np.log10, 0.3, 3, shapes=FEW),
+    *unary("exp2", np.exp2, -3, 3, shapes=FEW),
+    *unary("cbrt", np.cbrt, 0.3, 3, shapes=FEW),
+    *unary("rsqrt", lambda x: 1 / np.sqrt(x), 0.3, 3, shapes=FEW),
+    *unary("arcsinh", np.arcsinh, -3, 3, shapes=FEW),
+    *unary("arccosh", np.arccosh, 1.3, 3, shapes=FEW),
+    *unary("arctanh", np.arctanh, -0.8, 0.8, shapes=FEW),
+    *unary("logit", lambda x: np.log(x / (1 - x)), 0.1, 0.9, shapes=FEW),
+    *unary("sinc", np.sinc, -2.5, 2.5, shapes=FEW),
     *unary("abs", np.abs, -2, 2),
     *unary("sign", np.sign, -2, 2),
     *unary("exp", np.exp, -3, 3),
@@ -115,10 +131,13 @@ PAIRS = [
 ]
 
 
-def binary(name, reference, function=None, positive=(), **options):
+FEW_PAIRS = [((2, 3), (3,)), ((), (2, 3)), ((4, 1, 3), (2, 1))]
+
+
+def binary(name, reference, function=None, positive=(), pairs=PAIRS, **options):
     function = function or getattr(tg, name)
     cases = []
-    for seed, (left, right) in enumerate(PAIRS):
+    for seed, (left, right) in enumerate(pairs):
         x, y = grid(left, seed, 0.02), grid(right, seed + 50, 0.07)
         x = np.abs(x) + 0.4 if 0 in positive else x
         y = np.abs(y) + 0.4 if 1 in positive else y
@@ -134,6 +153,21 @@ BINARY_CASES = [
     *binary("power", np.power, positive=(0,)),
     *binary("maximum", np.maximum),
     *binary("minimum", np.minimum),
+    *binary("arctan2", np.arctan2, positive=(1,), pairs=FEW_PAIRS),
+    *binary("hypot", np.hypot, pairs=FEW_PAIRS),
+    *binary("logaddexp", np.logaddexp, pairs=FEW_PAIRS),
+    *binary("logaddexp2", np.logaddexp2, pairs=FEW_PAIRS),
+    *binary("fmin", np.fmin, pairs=FEW_PAIRS),
+    *binary("fmax", np.fmax, pairs=FEW_PAIRS),
+    *binary("copysign", np.copysign, pairs=FEW_PAIRS),
+    *binary("heaviside", np.heaviside, pairs=FEW_PAIRS),
+    *binary("xlogy", lambda x, y: x * np.log(y), positive=(1,), pairs=FEW_PAIRS),
+    *binary("xlog1py", lambda x, y: x * np.log1p(y), positive=(1,), pairs=FEW_PAIRS),
+    *binary("fmod", lambda x, y: np.fmod(6.0 * x, 2.05 + y / 30.0), lambda x, y: tg.fmod(6.0 * x, 2.05 + y / 30.0),
+            pairs=FEW_PAIRS),
+    *binary("remainder", lambda x, y: (6.0 * x) % (2.05 + y / 30.0), lambda x, y: (6.0 * x) % (2.05 + y / 30.0),
+            pairs=FEW_PAIRS),
+    *binary("floor_divide", lambda x, y: x // (7.3 + y), lambda x, y: x // (7.3 + y), pairs=FEW_PAIRS),
     *binary("scaled product", lambda x, y: 0.3 * x * y,
             function=lambda x, y: apply_binary(ELEMENTWISE["scaled_product"], x, y, 0.3)),
     *binary("slope of tanh", lambda x, y: x * (1.0 - y * y),
@@ -255,7 +289,8 @@ EDGES32 = np.array(
 )
 NUMPY_UNARY = [
     *["negative", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "square", "reciprocal", "sin", "cos", "tan"],
-    *["arcsin", "arccos", "arctan", "sinh", "cosh", "tanh"],
+    *["arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "floor", "ceil", "trunc", "rint", "log2", "log10", "exp2"],
+    *["cbrt", "arcsinh", "arccosh", "arctanh"],
 ]
 NAIVE_UNARY = ["sigmoid", "softplus", "erf", "relu", "leaky_relu", "elu", "selu", "silu", "gelu", "hardtanh"]
 
@@ -304,7 +339,9 @@ def test_float32_activations_at_zeros_infinities_nan_and_extremes_follow_their_f
     np.testing.assert_allclose(out, expected, rtol=8e-7, atol=near_zero, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum"])
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum",
+                                  "arctan2", "hypot", "logaddexp", "logaddexp2", "fmod", "remainder", "floor_divide",
+                                  "fmin", "fmax", "copysign", "heaviside"])
 def test_binary_values_over_all_pairs_of_edge_values_are_those_of_numpy(name):
     values = np.array([0.0, 1.0, -1.0, 2.0, -3.0, 0.5, np.inf, -np.inf, np.nan, 1e300, -1e300, 1e-300])
     x, y = values[:, None], values[None, :]

@@ -154,8 +154,8 @@ def test_every_method_that_type_checkers_know_is_there_and_no_function_that_take
 def test_an_unsupported_numpy_function_raises_a_type_error_that_names_it():
     with pytest.raises(TypeError, match="np.fft.fft"):
         np.fft.fft(leaf(X))
-    with pytest.raises(TypeError, match="bitwise_and|hypot|floor_divide|arctan2"):
-        np.hypot(leaf(X), 1.0)
+    with pytest.raises(TypeError, match="np.nextafter"):
+        np.nextafter(leaf(X), 1.0)
 
 
 def test_numpy_out_and_reduce_forms_do_not_silently_lose_the_record():
