@@ -29,7 +29,7 @@ class Net(nn.Module):
         self.parts = nn.ModuleList([nn.Linear(6, 6), nn.Linear(6, 6)])
         self.named = nn.ModuleDict({"a": nn.Linear(6, 6)})
         self.chain = nn.Sequential(nn.Linear(6, 6), nn.Tanh())
-        self.shifts = nn.ParameterList([np.zeros(6)])
+        self.shifts = nn.ParameterList([np.zeros(6, np.float32)])
         self.register_buffer("offset", np.full(6, 0.5, np.float32))
         self.scale, self.mode, self.powers = 1.0, "tanh", (1, 2)
         self.register_buffer("extra", None)
