@@ -18,6 +18,7 @@ from ..tape.state import state
 from ..tensor.arrays import FLOAT32, INT64
 from ..tensor.recording import lift, lift_to, recorder
 from ..tensor.tensor import Tensor, constant, fixed
+from .reductions import mean
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
@@ -139,20 +140,46 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
                      (weight is not None or bias is not None, bias is not None))
 
 
-def instance_norm(input: Any, running_mean: None = None, running_var: None = None, weight: Any = None,
+def instance_norm(input: Any, running_mean: Tensor | None = None, running_var: Tensor | None = None, weight: Any = None,
                   bias: Any = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     """Normalise each channel of each sample: `group_norm` with as many groups as channels (Ulyanov et al. 2016).
 
-    Running statistics are not supported: `running_mean` and `running_var` must be None, `use_input_stats` true.
+    Parameters
+    ----------
+    input : array_like, (N, C, ...)
+    running_mean, running_var : Tensor, (C,), or None
+        With `use_input_stats` updated in place towards the means over the samples of their means and unbiased
+        variances, also by every replay of a recording; else read.
+    weight, bias : array_like, (C,), optional
+    use_input_stats : bool
+        Whether to normalise each sample by its own statistics, or all by the running ones.
+    momentum : float
+        Weight of the new batch.
+    eps : float
+
+    Returns
+    -------
+    Tensor, of the shape of `input`
     """
-    if running_mean is not None or running_var is not None or not use_input_stats:
-        raise ArgumentError("instance_norm: running statistics are not supported")
     x = input if isinstance(input, Tensor) else lift(input)[0]
     if x.ndim < 3:
         raise ShapeError(f"instance_norm: an input of shape {list(x.shape)}; expected (N, C, ...)")
+    tracked = running_mean is not None and running_var is not None
+    if not use_input_stats:
+        if not tracked:
+            raise ArgumentError("instance_norm: without use_input_stats it needs running_mean and running_var")
+        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
     if math.prod(x.shape[2:]) == 1:
         raise ShapeError(f"instance_norm: an input of shape {list(x.shape)} has one value a channel, whose deviation "
                          "from their mean is 0")
+    if tracked:
+        # a batch whose mean and variance are those: each sample moved to the common mean, deviations scaled by the
+        # root of the ratio of (N S - 1) / N S and (S - 1) / S
+        axes, still = tuple(range(2, x.ndim)), x.detach()
+        s, n = math.prod(x.shape[2:]), x.size // max(x.shape[1], 1)
+        own = mean(still, axis=axes, keepdims=True)
+        moved = (still - own) * math.sqrt((n - 1) * s / (n * (s - 1))) + mean(own, axis=0, keepdims=True)
+        batch_norm(moved, running_mean, running_var, None, None, True, momentum, eps)
     return group_norm(x, x.shape[1], weight, bias, eps)
 
 

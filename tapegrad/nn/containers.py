@@ -1,4 +1,4 @@
-"""Containers: Sequential, ModuleList, ModuleDict, ParameterList."""
+"""Containers: Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .errors import ModuleError
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterList", "Sequential"]
+__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
 Self = TypeVar("Self", bound="_Numbered")
 
@@ -270,3 +270,87 @@ class ParameterList(Module):
             for name, p in self._parameters.items()
             if p is not None
         )
+
+
+class ParameterDict(Module):
+    """Registered parameters by name, in the order in which they were added.
+
+    Parameters
+    ----------
+    parameters : mapping, or iterable of (str, Parameter, Tensor or array_like), optional
+        Others than Parameters are converted to them.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
+        super().__init__()
+        self.update(parameters or {})
+
+    def __getitem__(self, key: str) -> Any:
+        return self._parameters[key]
+
+    def __setitem__(self, key: str, value: Parameter | Tensor | ArrayLike) -> None:
+        self.register_parameter(key, value if isinstance(value, Parameter) else Parameter(value))
+
+    def __delitem__(self, key: str) -> None:
+        del self._parameters[key]
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._parameters
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._parameters.keys()
+
+    def values(self) -> Iterable[Any]:
+        """The parameters."""
+        return self._parameters.values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Pairs of name and parameter."""
+        return self._parameters.items()
+
+    def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Add or replace parameters."""
+        for name, value in dict(parameters).items():
+            self[name] = value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The parameter of that name, or `default`."""
+        return self._parameters.get(key, default)
+
+    def setdefault(self, key: str, default: Parameter | Tensor | ArrayLike) -> Any:
+        """The parameter of that name, which is `default` if there was none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def copy(self) -> ParameterDict:
+        """Another dict of the same parameters."""
+        return ParameterDict(self._parameters)
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A dict with a parameter of the values `default` under each of `keys`."""
+        return ParameterDict({key: default for key in keys})
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove and return the name and the parameter that were added last."""
+        return self._parameters.popitem()
+
+    def pop(self, key: str) -> Any:
+        """Remove and return the parameter of that name."""
+        return self._parameters.pop(key)
+
+    def clear(self) -> None:
+        """Remove all parameters."""
+        self._parameters.clear()
+
+    def extra_repr(self) -> str:
+        """The shape and dtype of each parameter."""
+        return "\n".join(f"({name}): Parameter of {p.dtype}{list(p.shape)}" for name, p in self._parameters.items()
+                         if p is not None)

@@ -16,8 +16,10 @@ from .parameter import Parameter, float_dtype
 from .pooling_functions import local_response_norm
 from .shapes import positive_int
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm",
-           "LocalResponseNorm", "RMSNorm"]
+__all__ = [
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
+    "LayerNorm", "LocalResponseNorm", "RMSNorm",
+]  # fmt: skip
 
 
 class _Affine(Module):
@@ -150,6 +152,8 @@ class GroupNorm(_Affine):
     eps : float
     affine : bool
         Whether there are weight and bias.
+    bias : bool
+        Whether there is a bias if `affine`.
     dtype : float32 or float64
 
     Attributes
@@ -158,14 +162,14 @@ class GroupNorm(_Affine):
     """
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True,
-                 dtype: DTypeLike | None = None) -> None:
+                 dtype: DTypeLike | None = None, *, bias: bool = True) -> None:
         super().__init__()
         self.num_groups = positive_int(num_groups, "GroupNorm: num_groups")
         self.num_channels = positive_int(num_channels, "GroupNorm: num_channels")
         if self.num_channels % self.num_groups:
             raise ArgumentError(f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups")
         self.eps, self.affine = float(eps), bool(affine)
-        self._make((self.num_channels,), affine, affine, float_dtype(dtype, "GroupNorm"))
+        self._make((self.num_channels,), affine, affine and bias, float_dtype(dtype, "GroupNorm"))
 
     def forward(self, input: Tensor) -> Tensor:
         """The same shape, (N, num_channels, ...)."""
@@ -188,72 +192,22 @@ class _Channels(_Affine):
                              f"expected {self._form} with C = {self.num_features}")
 
 
-class _InstanceNorm(_Channels):
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
-                 track_running_stats: bool = False, dtype: DTypeLike | None = None) -> None:
-        super().__init__()
-        name = type(self).__name__
-        self.num_features = positive_int(num_features, f"{name}: num_features")
-        if track_running_stats:
-            raise ArgumentError(f"{name}: track_running_stats is not supported; each sample has its own statistics")
-        self.eps, self.momentum, self.affine, self.track_running_stats = float(eps), momentum, bool(affine), False
-        self._make((self.num_features,), affine, affine, float_dtype(dtype, name))
+class _Tracked(_Channels):
+    """The base of layers with running statistics."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The same shape."""
-        self._check(input)
-        return functions.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
-
-    def extra_repr(self) -> str:
-        """PyTorch's."""
-        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-                f"track_running_stats={self.track_running_stats}")
-
-
-class InstanceNorm1d(_InstanceNorm):
-    """Normalise each channel of each sample of (N, C, L) (Ulyanov et al. 2016).
-
-    Parameters
-    ----------
-    num_features : int
-        C.
-    eps : float
-    momentum : float
-        Ignored: there are no running statistics.
-    affine : bool
-        Whether there are weight and bias.
-    track_running_stats : bool
-        Only False.
-    dtype : float32 or float64
-
-    Attributes
-    ----------
-    weight, bias : Parameter, shape (num_features,), or None
-    """
-
-    _ranks, _form = (3,), "(N, C, L)"
-
-
-class InstanceNorm2d(_InstanceNorm):
-    """`InstanceNorm1d` for (N, C, H, W)."""
-
-    _ranks, _form = (4,), "(N, C, H, W)"
-
-
-class _BatchNorm(_Channels):
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
-                 track_running_stats: bool = True, dtype: DTypeLike | None = None) -> None:
+    def __init__(self, num_features: int, eps: float, momentum: float | None, affine: bool, track_running_stats: bool,
+                 dtype: DTypeLike | None, *, bias: bool) -> None:
         super().__init__()
         name = type(self).__name__
         self.num_features = positive_int(num_features, f"{name}: num_features")
         self.eps, self.momentum, self.affine = float(eps), momentum, bool(affine)
         self.track_running_stats = bool(track_running_stats)
         dtype = float_dtype(dtype, name)
-        self._make((self.num_features,), affine, affine, dtype)
+        self._make((self.num_features,), affine, affine and bias, dtype)
         tracked = self.track_running_stats
         self.register_buffer("running_mean", np.zeros(num_features, dtype) if tracked else None)
         self.register_buffer("running_var", np.ones(num_features, dtype) if tracked else None)
@@ -266,6 +220,74 @@ class _BatchNorm(_Channels):
             self.running_var.copy_(np.ones(self.num_features))
             self.num_batches_tracked.copy_(np.zeros((), np.int64))
 
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+                f"track_running_stats={self.track_running_stats}")
+
+
+class _InstanceNorm(_Tracked):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
+                 track_running_stats: bool = False, dtype: DTypeLike | None = None, *, bias: bool = True) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        alone = input.ndim + 1 in self._ranks
+        batch = functions.expand_dims(input, 0) if alone else input
+        self._check(batch)
+        result = functions.instance_norm(
+            batch, self.running_mean, self.running_var, self.weight, self.bias,
+            self.training or self.running_mean is None, 0.0 if self.momentum is None else self.momentum, self.eps)
+        return result[0] if alone else result
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Normalise each channel of each sample of (N, C, L) or (C, L) (Ulyanov et al. 2016).
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+    momentum : float
+        Weight of the new batch in the running statistics.
+    affine : bool
+        Whether there are weight and bias.
+    bias : bool
+        Whether there is a bias if `affine`.
+    track_running_stats : bool
+        Whether there are running statistics, the means over the samples of theirs, by which evaluation normalises.
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight, bias : Parameter, shape (num_features,), or None
+    running_mean, running_var : Tensor, shape (num_features,), or None
+    num_batches_tracked : Tensor of int64, shape (), or None
+        Stays 0, as PyTorch's.
+    """
+
+    _ranks, _form = (3,), "(N, C, L)"
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """`InstanceNorm1d` for (N, C, H, W)."""
+
+    _ranks, _form = (4,), "(N, C, H, W)"
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """`InstanceNorm1d` for (N, C, D, H, W)."""
+
+    _ranks, _form = (5,), "(N, C, D, H, W)"
+
+
+class _BatchNorm(_Tracked):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True, dtype: DTypeLike | None = None, *, bias: bool = True) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
+
     def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
         self._check(input)
@@ -273,11 +295,6 @@ class _BatchNorm(_Channels):
             input, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or self.running_mean is None, self.momentum, self.eps,
             num_batches_tracked=self.num_batches_tracked)
-
-    def extra_repr(self) -> str:
-        """PyTorch's."""
-        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-                f"track_running_stats={self.track_running_stats}")
 
 
 class BatchNorm1d(_BatchNorm):
@@ -294,6 +311,8 @@ class BatchNorm1d(_BatchNorm):
         Weight of the new batch in the running statistics; None for the mean over all batches.
     affine : bool
         Whether there are weight and bias.
+    bias : bool
+        Whether there is a bias if `affine`.
     track_running_stats : bool
         Whether there are running statistics; without them, evaluation uses the batch's.
     dtype : float32 or float64
@@ -313,6 +332,12 @@ class BatchNorm2d(_BatchNorm):
     """`BatchNorm1d` for (N, C, H, W)."""
 
     _ranks, _form = (4,), "(N, C, H, W)"
+
+
+class BatchNorm3d(_BatchNorm):
+    """`BatchNorm1d` for (N, C, D, H, W)."""
+
+    _ranks, _form = (5,), "(N, C, D, H, W)"
 
 
 def _shape(normalized_shape: int | Sequence[int], name: str) -> tuple[int, ...]:

@@ -105,11 +105,14 @@ class Rows:
         return v
 
     def keep(self, results: Set[int]) -> None:
-        """Dead code elimination: drop the instructions that none of these variables depends on."""
+        """Dead code elimination: drop the instructions that none of these variables depends on.
+
+        Those that overwrite a state, such as running statistics, stay.
+        """
         needed, kept = set(results), []
         for row in reversed(self.instructions):
             operands = row[2]
-            if operands[0][0] in needed:
+            if operands[0][0] in needed or OPS[row[0]].states:
                 needed.update([v for v, _, _ in operands])
                 kept.append(row)
         if len(kept) < len(self.instructions):

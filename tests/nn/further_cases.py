@@ -150,4 +150,26 @@ def losses() -> list[Case]:
     return cases
 
 
-CASES = [*activations(), *pooling(), *rearrangements(), *losses()]
+def normalisation() -> list[Case]:
+    """Running statistics of instances, layers over volumes and without bias."""
+    cases = []
+    for shape, own, momentum in product(((3, 4, 5), (2, 4, 2, 3), (1, 4, 6)), (True, False), (0.1, 0.7)):
+        options = {"running_mean": _draw(51, 4), "running_var": np.abs(_draw(52, 4)) + 0.5, "use_input_stats": own,
+                   "momentum": momentum}
+        arrays = {"input": 3.0 + _draw(53, *shape), "weight": _draw(54, 4), "bias": _draw(55, 4)}
+        cases.append(_case("instance_norm", arrays, options, " affine"))
+        cases.append(_case("instance_norm", {"input": arrays["input"]}, options))
+    volume = _draw(56, 2, 4, 3, 2, 3)
+    for made in ({}, {"affine": True}, {"affine": True, "bias": False}, {"track_running_stats": True}):
+        cases.append(module("InstanceNorm3d", volume, **made))
+    cases.append(module("InstanceNorm1d", volume[0, :, :, 0, 0], affine=True))
+    for made in ({}, {"bias": False}, {"track_running_stats": False}):
+        cases.append(module("BatchNorm3d", volume, **{"num_features": 4, **made}))
+    cases.append(module("GroupNorm", volume, num_groups=2, num_channels=4, bias=False))
+    for case in cases:
+        if case.function.startswith("InstanceNorm"):
+            case.module["num_features"] = 4
+    return cases
+
+
+CASES = [*activations(), *pooling(), *rearrangements(), *losses(), *normalisation()]

@@ -118,3 +118,20 @@ def test_parameter_list_registers_and_counts():
     many[0] = np.ones(4)
     assert many[0].shape == (4,)
     assert "(1): Parameter of float64[2, 3]" in repr(many)
+
+
+def test_a_dict_of_parameters_registers_them_by_name():
+    parameters = nn.ParameterDict({"left": np.ones(2), "right": nn.Parameter(np.zeros((2, 3)))})
+    parameters["more"] = [1.0, 2.0]
+    assert [name for name, _ in parameters.named_parameters()] == ["left", "right", "more"]
+    assert list(parameters.state_dict()) == list(parameters) == list(parameters.keys()) == ["left", "right", "more"]
+    assert len(parameters) == 3 and "left" in parameters and parameters["left"].requires_grad
+    shared = parameters.copy()
+    assert shared["left"] is parameters["left"]
+    assert parameters.pop("left") is shared["left"] and "left" in shared
+    assert parameters.popitem()[0] == "more" and parameters.get("more") is None
+    assert parameters.setdefault("right", 5.0) is parameters["right"]
+    del parameters["right"]
+    assert not list(parameters.parameters())
+    with pytest.raises(ValueError, match="dot"):
+        shared["a.b"] = np.ones(1)

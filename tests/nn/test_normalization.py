@@ -165,3 +165,44 @@ def test_wrong_inputs_name_the_layer_and_the_shape():
         nn.InstanceNorm1d(3)(tg.tensor(np.ones((2, 4, 5), np.float32)))
     with pytest.raises(ArgumentError, match="5 channels"):
         nn.GroupNorm(2, 5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_replay_moves_the_running_statistics_of_instances(dtype):
+    layer = nn.InstanceNorm1d(3, affine=True, track_running_stats=True, momentum=0.3, dtype=dtype)
+    step = tg.TrainStep(lambda x: layer(x).square().mean(), optim.SGD(layer.parameters(), lr=0.0))
+    mean, var = np.zeros(3), np.ones(3)
+    for k in range(3):
+        x = np.random.default_rng(k).normal(k + 1.0, 2.0, (4, 3, 5)).astype(dtype)
+        step(x)
+        mean = 0.7 * mean + 0.3 * x.mean(axis=(0, 2))
+        var = 0.7 * var + 0.3 * x.var(axis=2, ddof=1).mean(axis=0)
+    np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.running_var.numpy(), var, rtol=1e-5)
+    want = (x - mean[:, None]) / np.sqrt(var + 1e-5)[:, None]
+    np.testing.assert_allclose(layer.eval()(tg.tensor(x)).numpy(), want, rtol=1e-4, atol=1e-5)
+    assert list(layer.state_dict()) == ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+
+
+def test_a_norm_without_bias_has_a_weight_alone():
+    for layer in (nn.BatchNorm3d(4, bias=False), nn.GroupNorm(2, 4, bias=False),
+                  nn.InstanceNorm3d(4, affine=True, bias=False)):
+        assert [name for name, _ in layer.named_parameters()] == ["weight"] and layer.bias is None
+    with pytest.raises(ShapeError, match=r"expected \(N, C, D, H, W\) with C = 4"):
+        nn.BatchNorm3d(4)(tg.tensor(np.ones((2, 4, 3))))
+
+
+def test_a_recorded_step_moves_statistics_of_a_layer_whose_result_is_not_used():
+    watching, w = nn.BatchNorm1d(4), tg.tensor(np.ones(4, np.float32), requires_grad=True)
+
+    def loss(x):
+        watching(x)
+        return (x * w).square().mean()
+
+    step = tg.TrainStep(loss, optim.SGD([w], lr=0.0))
+    step(ROWS)
+    step(2 * ROWS)
+    mean, var = running([ROWS, 2 * ROWS])
+    np.testing.assert_allclose(watching.running_mean.numpy(), mean, rtol=1e-5)
+    np.testing.assert_allclose(watching.running_var.numpy(), var, rtol=1e-5)
+    assert watching.num_batches_tracked.item() == 2
