@@ -21,6 +21,7 @@ SMALLEST = {
     "estimators.py": ["--sets", "iris", "--networks", "4", "--epochs", "2", "--repeats", "1"],
     "explain.py": ["--quick", "--repeats", "1"],
     "growth.py": ["--calls", "200"],
+    "kills.py": ["--kills", "1", "--only", "SGD", "--epochs", "20"],
     "loops.py": ["--quick", "--only", "GARCH"],
     "memory_budget.py": ["--depth", "4", "--rows", "64", "--width", "32", "--repeats", "2", "--no-measure"],
     "memory_frozen.py": ["--depths", "4", "4", "--rows", "64", "--width", "32"],

@@ -13,10 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data import listed
+from ..data.kinds import Number
 from .evaluation.comparison import WORDS, shown
 from .network import SavedModel
 
 __all__ = ["show"]
+
+_GAPS = {"error": "filled in", "mean": "the column's mean", "median": "the column's median",
+         "indicator": "the column's mean, and told where"}  # fmt: skip
 
 
 def show(
@@ -53,7 +57,7 @@ def _facts(saved: SavedModel) -> list[tuple[str, str]]:
     layers = [str(network.inputs), *(f"{units} {network.activation}" for units in network.hidden), str(network.outputs)]
     facts = [("predicts", f"{target.name}, {what}"),
              ("network", f"{' - '.join(layers)}, {network.dtype}, {saved.module.num_parameters():,} parameters"),
-             ("missing values", "filled in" if saved.fill_missing else "refused")]  # fmt: skip
+             ("missing values", _GAPS[saved.features.missing] if saved.fill_missing else "refused")]  # fmt: skip
     if not card:
         return [*facts, ("trained by", "a version of tapegrad that kept no more")]
     rows = "test" if card["held_out"] else "training"
@@ -67,14 +71,14 @@ def _facts(saved: SavedModel) -> list[tuple[str, str]]:
 
 def _columns(saved: SavedModel) -> list[dict[str, Any]]:
     """What is known of each column; the mean and the deviation of a column of numbers."""
-    rows, at = [], 0
-    for name, categories in saved.features.columns.items():
-        number = categories is None
-        kind = "number" if categories is None else f"category: {listed(categories)}"
-        mean, scale = float(saved.features.mean[at]), float(saved.features.scale[at])
-        rows.append({"column": name, "kind": kind, "mean": mean if number else None,
-                     "deviation": scale if number else None, "categories": categories})  # fmt: skip
-        at += 1 if categories is None else len(categories)
+    features, rows = saved.features, []
+    spans = features.spans
+    for name, kind in features.kinds.items():
+        first = spans[name].start
+        words = kind.words if kind.categories is None else f"category: {listed(kind.categories)}"
+        mean, scale = (float(values[first]) if isinstance(kind, Number) else None
+                       for values in (features.mean, features.scale))  # fmt: skip
+        rows.append({"column": name, "kind": words, "mean": mean, "deviation": scale, "categories": kind.categories})
     return rows
 
 

@@ -83,7 +83,7 @@ def check_can_write(path: Path) -> None:
             import pyarrow  # noqa: F401
         except ImportError as error:
             raise MissingExtraError(
-                f"{path}: {path.suffix} files need pyarrow: pip install pyarrow; or give a name that ends in .csv"
+                f"{path}: {path.suffix} files need pyarrow: pip install 'tapegrad[cli]'; a name in .csv needs nothing"
             ) from error
 
 

@@ -39,6 +39,17 @@ def test_the_command_of_the_card_trains_the_same_model(flower_model, tmp_path):
     assert card["columns"][3]["categories"] == ["north", "south"] and card["columns"][2]["mean"] == 7.0
 
 
+def test_kinds_of_columns_are_told(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    rows = "\n".join(f"2024-0{1 + n % 9}-1{n % 7},{'yes' if n % 3 else 'no'},{'' if n % 5 == 0 else n},k{n},{n % 2}"
+                     for n in range(60))  # fmt: skip
+    path, model = file(f"day,is_open,n,key,y\n{rows}\n"), tmp_path / "model.safetensors"
+    succeed("train", path, "--target", "y", "--missing", "median", "--epochs", 2, "--save", model, "--quiet")
+    text = succeed("show", model)
+    assert re.search(r"day +│ date by ", text) and re.search(r"is_open +│ boolean", text)
+    assert "the column's median" in text and "not read: key" in text
+
+
 def test_names_with_brackets_are_shown_as_they_are(file, tmp_path):
     rows = "\n".join(f"{n},{n % 7},{n % 2}" for n in range(40))
     path = file(f"x[/i],[bold]z,y[red]\n{rows}\n", "run[a].csv")
