@@ -3,7 +3,7 @@
 Parameters, gradients and states are in flat arrays; a step over all of them is one compiled call.
 """
 
-from . import lr_scheduler
+from . import lr_scheduler, swa_utils
 from .adadelta import Adadelta
 from .adafactor import Adafactor
 from .adagrad import Adagrad
@@ -28,5 +28,5 @@ from .store import ParameterStore
 __all__ = [
     "ASGD", "LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Muon",
     "NAdam", "Optimizer", "ParameterStore", "RAdam", "RMSprop", "Rprop", "SparseAdam", "UpdateRows", "clip_grad_norm_",
-    "clip_grad_value_", "lr_scheduler",
+    "clip_grad_value_", "lr_scheduler", "swa_utils",
 ]

@@ -1,0 +1,114 @@
+"""Averages of weights against PyTorch 2.13's (recorded by `record_swa`)."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import nn, optim
+from tapegrad.optim import swa_utils
+
+from . import swa_cases as cases
+
+RECORD = dict(np.load(Path(__file__).with_name("swa.npz")))
+
+
+def model_of(dtype):
+    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).to(dtype)
+
+
+def update(model, averaged, step, dtype):
+    for p, values in zip(model.parameters(), cases.values(step)):
+        p.copy_(values.astype(dtype))
+    model(tg.tensor(cases.batch(step).astype(dtype)))
+    averaged.update_parameters(model)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", cases.AVERAGES)
+def test_averages_are_those_of_pytorch(name, dtype):
+    maker, decay = cases.AVERAGES[name]
+    given = {}
+    if maker is not None:
+        keyword = "multi_avg_fn" if "multi" in maker else "avg_fn"
+        given[keyword] = getattr(swa_utils, maker)(*[] if decay is None else [decay])
+    model = model_of(dtype)
+    averaged = swa_utils.AveragedModel(model, **given)
+    for step in range(cases.STEPS // 2):
+        update(model, averaged, step, dtype)
+    again = swa_utils.AveragedModel(model, **given)  # goes on from the state
+    again.load_state_dict(averaged.state_dict())
+    averaged = copy.deepcopy(again)
+    for step in range(cases.STEPS // 2, cases.STEPS):
+        update(model, averaged, step, dtype)
+    # PyTorch has the weight of get_swa_multi_avg_fn in float32
+    tolerance = 1e-5 if dtype == "float32" else 1e-6 if name == "swa_lists" else 1e-12
+    state = averaged.state_dict()
+    want = {key.split("/")[2]: value for key, value in RECORD.items() if key.startswith(f"{name}/{dtype}/")}
+    found = want.pop("bn")
+    assert set(state) == set(want)
+    for key, value in want.items():
+        np.testing.assert_allclose(state[key], value, rtol=tolerance, atol=tolerance, err_msg=key)
+    modes = [m.training for m in averaged.modules()]
+    swa_utils.update_bn([cases.batch(k) if k else (cases.batch(k), None) for k in range(3)], averaged)
+    np.testing.assert_allclose(averaged.module[1].running_var.numpy(), found, rtol=tolerance)
+    assert averaged.module[1].momentum == 0.1 and [m.training for m in averaged.modules()] == modes
+
+
+@pytest.mark.parametrize("name", cases.RATES)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_rates_are_those_of_pytorch(name, ahead):
+    parameters = [tg.tensor(np.zeros(1), requires_grad=True) for _ in range(2)]
+    optimizer = optim.SGD([{"params": [p], "lr": lr} for p, lr in zip(parameters, (0.1, 0.025))])
+    scheduler = swa_utils.SWALR(optimizer, **cases.RATES[name], interval="step" if ahead else None)
+    if ahead:
+        rates = optimizer.upcoming_lrs(20)
+    else:
+        rates = []
+        for _ in range(20):
+            rates.append([group["lr"] for group in optimizer.param_groups])
+            scheduler.step()
+    np.testing.assert_allclose(rates, RECORD[f"rates/{name}"], rtol=1e-11)
+
+
+def test_buffers_are_averaged_if_wanted_and_counts_copied():
+    model = model_of("float64")
+    averaged = swa_utils.AveragedModel(model, use_buffers=True)
+    seen = []
+    for step in range(4):
+        update(model, averaged, step, "float64")
+        seen.append(model[1].running_mean.numpy())
+    np.testing.assert_allclose(averaged.module[1].running_mean.numpy(), np.mean(seen, axis=0), rtol=1e-12)
+    assert averaged.module[1].num_batches_tracked.item() == 4
+
+
+def test_a_run_averages_after_each_epoch_by_its_callback():
+    model = nn.Linear(2, 1, bias=False, dtype="float64")
+    averaged, seen = swa_utils.AveragedModel(model), []
+
+    def callback(epoch, history):
+        averaged.update_parameters(model)
+        seen.append(model.weight.numpy())
+
+    x = np.random.default_rng(0).normal(size=(12, 2))
+    step = tg.TrainStep(lambda x: (model(x) - 1.0).square().mean(), optim.SGD(model.parameters(), lr=0.1))
+    step.run(x, batch_size=4, epochs=5, callback=callback)
+    np.testing.assert_allclose(averaged.module.weight.numpy(), np.mean(seen, axis=0), rtol=1e-12)
+    np.testing.assert_array_equal(averaged(tg.tensor(x)).numpy(), averaged.module(tg.tensor(x)).numpy())
+    assert averaged.n_averaged == 5 and len({tuple(w.ravel()) for w in seen}) == 5
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: swa_utils.get_ema_avg_fn(1.5), "decay"),
+    (lambda: swa_utils.AveragedModel(nn.Tanh(), avg_fn=max, multi_avg_fn=max), "not both"),
+    (lambda: swa_utils.AveragedModel(nn.Tanh(), "cuda"), "only the CPU"),
+    (lambda: swa_utils.AveragedModel(nn.Linear(2, 1)).update_parameters(nn.Linear(3, 1)), "shapes"),
+    (lambda: swa_utils.AveragedModel(nn.Tanh()).load_state_dict({}), "n_averaged"),
+    (lambda: swa_utils.SWALR(optim.SGD([tg.tensor([1.0], requires_grad=True)]), 0.1, -1), "anneal_epochs"),
+    (lambda: swa_utils.SWALR(optim.SGD([tg.tensor([1.0], requires_grad=True)]), 0.1, 3, "up"), "anneal_strategy"),
+])
+def test_what_cannot_be_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
