@@ -115,8 +115,12 @@ class TableOptions:
         return Layout(**{option.name: getattr(self, option.name) for option in fields(Layout)})
 
 
-def load_problem(paths: Sequence[Path] | None, options: TableOptions, seed: int) -> Problem:
+def load_problem(
+    paths: Sequence[Path] | None, options: TableOptions, seed: int, *, refit: bool = True
+) -> Problem:
     """The problem of a file, of several whose rows belong together, or the digits.
+
+    If it will not be fitted anew to other splits, not ``refit``, the table is given up while the inputs are made of it.
 
     Raises
     ------
@@ -140,7 +144,7 @@ def load_problem(paths: Sequence[Path] | None, options: TableOptions, seed: int)
     table = read_table(paths, target=target, layout=options.layout, text=exact)
     if target is None:
         raise DataError(f"{table.source}: --target must say which column to predict ({listed(table.names)})")
-    return from_table(table, replace(options, target=target), seed)
+    return from_table(table, replace(options, target=target), seed, refit=refit)
 
 
 def digits() -> Problem:
@@ -156,7 +160,7 @@ def digits() -> Problem:
                    classes=y, fit=fit)  # fmt: skip
 
 
-def from_table(table: Table, options: TableOptions, seed: int) -> Problem:
+def from_table(table: Table, options: TableOptions, seed: int, *, refit: bool = True) -> Problem:
     """Split a table at random, and fit the preprocessing of its columns to the training rows.
 
     Raises
@@ -200,13 +204,15 @@ def from_table(table: Table, options: TableOptions, seed: int) -> Problem:
         remarks = [*notes, *features.notes]
         if constant:
             remarks.append(f"constant in the training rows, and so without effect: {listed(constant)}")
-        inputs, held_inputs = features.matrices(table, (rows, held), options.dtype)
         targets = target.encoded(table) if classes is None else classes
+        if not refit:
+            table.release(name)
+        inputs, held_inputs = features.matrices(table, (rows, held), options.dtype, release=not refit)
         kind = f"{target.outputs} classes" if classes is not None else "a value"
         title = f"{target.name} ({kind}) from {len(features.columns)} columns of {table.source}"
         return Problem(title, features, target, inputs, targets[rows], held_inputs, targets[held], remarks,
                        "drawn at random" if classes is None else "drawn with the classes' shares", classes,
-                       fit)  # fmt: skip
+                       fit if refit else None)  # fmt: skip
 
     fraction = 0.2 if options.test_fraction is None else options.test_fraction
     return fit(*split_rows(len(table), fraction, seed, classes, "--test-fraction"))

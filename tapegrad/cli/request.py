@@ -61,8 +61,8 @@ class Request(Reading):
     keep: options.Keep = None
     dates: options.Dates = None
 
-    def problem(self, test_fraction: float | None = None) -> Problem:
-        """The data; raises `DataError` if they cannot be used."""
+    def problem(self, test_fraction: float | None = None, *, refit: bool = False) -> Problem:
+        """The data, which may be fitted anew to other splits if `refit`; raises `DataError` if they cannot be used."""
         table = TableOptions(
             target=self.target,
             task=cast("Any", self.task),
@@ -76,7 +76,7 @@ class Request(Reading):
             dtype=self.dtype,
             **asdict(self.layout()),
         )
-        return load_problem(self.data, table, self.seed)
+        return load_problem(self.data, table, self.seed, refit=refit)
 
     @property
     def fixed(self) -> tuple[str, ...]:

@@ -78,9 +78,7 @@ def train(
     if report is not None:
         options.check_can_plot(report, "--report", (".html", ".htm"))
     kept = checkpoint_of(context, checkpoint, checkpoint_every)
-    problem = request.problem(test_fraction)
-    if folds is None:
-        problem = replace(problem, fit=None)  # the table is not needed any more
+    problem = request.problem(test_fraction, refit=folds is not None)
     settings = request.settings(
         problem, lr, epochs, members=members, val_fraction=val_fraction, patience=patience, class_weight=class_weight
     )

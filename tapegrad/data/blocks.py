@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["BLOCK_BYTES", "Block", "blocks"]
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 
 
 class Block:

@@ -36,7 +36,7 @@ __all__ = ["as_numbers", "read_csv", "read_text", "read_text_parts"]
 
 _Records = tuple[list[list[str]], list[int]]
 #: numbers whose text says more: codes such as 007, and integers that float64 does not hold
-_EXACT = re.compile(r"[+-]?(?:0\d+|\d{16,})")
+_EXACT = re.compile(r"^[+-]?(?:0\d+|\d{16,})$", re.MULTILINE)
 
 
 def read_csv(
@@ -83,7 +83,7 @@ def read_csv(
     Returns
     -------
     Table
-        Text columns; in files of more than a megabyte, columns of numbers as numbers.
+        Text columns; in files of more than half a megabyte, columns of numbers as numbers.
 
     Raises
     ------
@@ -307,7 +307,7 @@ class _File:
         for name, cells in zip(self.names, zip(*records, strict=True), strict=True):
             if self.only is not None and name not in self.only:
                 self.columns.append(SkippedColumn())
-            elif name in self.text or not _are_numbers(cells, numerals):
+            elif name in self.text or as_numbers(cells, numerals) is None:
                 self.columns.append(TextColumn(room))
             else:
                 self.columns.append(NumberColumn(room))
@@ -397,15 +397,11 @@ def _as_range(lines: range | list[int]) -> range | np.ndarray:
     return np.array(lines)
 
 
-def _are_numbers(cells: Iterable[str], numerals: Numerals) -> bool:
-    """Whether cells hold numbers and nothing that text alone holds exactly."""
-    return all(numerals.parse(cell) is not None and not _EXACT.fullmatch(cell) for cell in cells)
-
-
 def as_numbers(cells: Iterable[str], numerals: Numerals) -> np.ndarray | None:
     """Cells as numbers; None if one is text, or holds what only text holds exactly."""
     cells = list(cells)
-    return _numbers(cells, numerals) if _are_numbers(cells, numerals) else None
+    values = _numbers(cells, numerals)
+    return None if values is None or _EXACT.search("\n".join(cells)) else values
 
 
 def _numbers(cells: Iterable[str], numerals: Numerals) -> np.ndarray | None:

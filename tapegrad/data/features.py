@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .growing import pages
 from .kinds import Kind, Number, kind_from_json
 from .recognition import Recognised, recognise
 from .table import Table, listed
@@ -268,15 +269,16 @@ class Features:
         fill = self.missing != "error" if fill_missing is None else fill_missing
         parts: list[list[np.ndarray]] = [[] for _ in rows]
         for name in self.kinds:
-            for column in self._scaled(table, name, fill, unseen or self.unseen):
-                for part, chosen in zip(parts, rows, strict=True):
-                    part.append(column[chosen].astype(dtype, copy=False))
+            values = self._values(table, name, fill, unseen or self.unseen)
+            for part, chosen in zip(parts, rows, strict=True):
+                part += [self._scaled(table, name, values, j, chosen, dtype) for j in range(values.shape[1])]
+            del values
             if release:
                 table.release(name)
         return [_side_by_side(part, len(chosen), dtype) for part, chosen in zip(parts, rows, strict=True)]
 
-    def _scaled(self, table: Table, name: str, fill: bool, unseen: str) -> Iterator[np.ndarray]:
-        """The standardised columns of the matrix that a column of the table becomes."""
+    def _values(self, table: Table, name: str, fill: bool, unseen: str) -> np.ndarray:
+        """The columns of the matrix that a column of the table becomes, before they are scaled."""
         values = self.kinds[name].values(table, name, unseen)
         absent = np.isnan(values[:, 0])
         if absent.any() and not fill:
@@ -284,21 +286,26 @@ class Features:
                 f"{table.where(int(np.argmax(absent)), name)}: the value is missing; --missing mean fills in the"
                 f" column's mean, --missing drop leaves such rows out"
             )
-        values = self._filled(name, values)
-        first = self.spans[name].start
-        for j in range(values.shape[1]):
-            mean, scale = self.mean[first + j], self.scale[first + j]
+        return self._filled(name, values)
+
+    def _scaled(self, table: Table, name: str, values: np.ndarray, j: int, rows: np.ndarray, dtype: Any) -> np.ndarray:
+        """Some rows of one of these columns, standardised; zero where there is no value."""
+        place = self.spans[name].start + j
+        mean, scale = self.mean[place], self.scale[place]
+        scaled = pages(len(rows), dtype)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            chosen = rows[start : start + _ROWS_AT_ONCE]
             with np.errstate(over="ignore"):
-                column = values[:, j] - mean
-                column /= scale
-            infinite = np.isinf(column)
+                part = (values[chosen, j] - mean) / scale
+            infinite = np.isinf(part)
             if infinite.any():
                 raise DataError(
-                    f"{table.where(int(np.argmax(infinite)), name)}: the value is too far from those of the training"
-                    f" rows (mean {mean:g}, deviation {scale:g}) to be scaled"
+                    f"{table.where(int(chosen[np.argmax(infinite)]), name)}: the value is too far from those of the"
+                    f" training rows (mean {mean:g}, deviation {scale:g}) to be scaled"
                 )
-            column[np.isnan(column)] = 0.0
-            yield column
+            part[np.isnan(part)] = 0.0
+            scaled[start : start + _ROWS_AT_ONCE] = part
+        return scaled
 
     def _filled(self, name: str, values: np.ndarray) -> np.ndarray:
         """Columns with medians in gaps, and the one that tells where gaps are, where the model has such."""
@@ -368,26 +375,28 @@ class Features:
 
 def _side_by_side(columns: list[np.ndarray], rows: int, dtype: Any) -> np.ndarray:
     """Columns as a matrix whose rows are contiguous; a few rows at a time, so that they stay in the cache."""
-    matrix = np.empty((rows, len(columns)), dtype)
+    matrix = pages(rows * len(columns), dtype).reshape(rows, len(columns))
     for start in range(0, rows, _ROWS_AT_ONCE):
         for j, column in enumerate(columns):
             matrix[start : start + _ROWS_AT_ONCE, j] = column[start : start + _ROWS_AT_ONCE]
     return matrix
 
 
-def standardisation(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standardisation(matrix: np.ndarray, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column of a matrix, over the values that are not NaN.
 
     Parameters
     ----------
     matrix : ndarray of float64, shape (rows, width)
+    rows : ndarray of int, optional
+        The rows to look at; by default all.
 
     Returns
     -------
     mean, scale : ndarray of float64, shape (width,)
         The scale of a constant column is 1; the mean of a column without values is NaN.
     """
-    mean, scale, _ = _spread(matrix, None)
+    mean, scale, _ = _spread(matrix, rows)
     return mean, scale
 
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import DataError, MissingExtraError
-from .arrow import pyarrow_or_none
+from .arrow import elements, missing_elements, pyarrow_or_none
 from .sources import Source
 from .table import Column, Table
 from .text import Text
@@ -134,7 +134,8 @@ def _column(source: str, name: str, column: Any, keep: bool) -> Column:
             bounds = pc.min_max(column).as_py()
             keep = max(abs(bounds["min"]), abs(bounds["max"])) > _EXACT
         if not keep:
-            return column.cast(pa.float64(), safe=False).to_numpy().astype(np.float64, copy=False)
+            parts = [_numbers(part) for part in column.cast(pa.float64(), safe=False).chunks]
+            return np.concatenate(parts) if parts else np.empty(0)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
         return Text.of("" if value is None else _moment(value) for value in column.to_pylist())
     if numeric or pa.types.is_boolean(kind) or pa.types.is_decimal(kind) or pa.types.is_string(kind) or (
@@ -144,11 +145,16 @@ def _column(source: str, name: str, column: Any, keep: bool) -> Column:
             column.chunk(0).dictionary_encode()
         )
         values = [_cell(value) for value in coded.dictionary.to_pylist()]
-        codes = coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False).astype(np.int32)
+        codes = elements(coded.indices.fill_null(len(values))).astype(np.int32)
         text = Text(codes, [*values, ""])
         return Text.of(text) if len(set(text.values)) < len(text.values) else text
     raise DataError(f"{source}: column {name!r} holds {kind}, neither numbers, text nor dates: write the file"
                     " without it")
+
+
+def _numbers(part: Any) -> np.ndarray:
+    absent = missing_elements(part)
+    return elements(part) if absent is None else np.where(absent, np.nan, elements(part))
 
 
 def _moment(value: Any) -> str:

@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from mmap import mmap
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .text import Text
 
-__all__ = ["Column", "NumberColumn", "SkippedColumn", "TextColumn"]
+__all__ = ["Column", "NumberColumn", "SkippedColumn", "TextColumn", "pages"]
+
+_LEAST_BYTES = 1 << 20
+
+
+def pages(length: int, dtype: DTypeLike) -> np.ndarray:
+    """An array in pages of its own: none is taken before it is written to, all are given back when the array goes.
+
+    An allocator keeps freed arrays of some megabytes for later ones, which a table that shrinks has no use for.
+    """
+    kind = np.dtype(dtype)
+    size = length * kind.itemsize
+    return np.frombuffer(mmap(-1, size), kind, length) if size >= _LEAST_BYTES else np.empty(length, kind)
 
 
 class _Grown:
     """An array to which others are appended; room that is never written to costs no memory."""
 
     def __init__(self, dtype: type, room: int) -> None:
-        self._array: np.ndarray = np.empty(max(room, 1024), dtype)
+        self._array = pages(max(room, 1024), dtype)
         self.length = 0
 
     def extend(self, values: np.ndarray) -> None:
         end = self.length + len(values)
         if end > len(self._array):
-            self._array.resize(max(end, len(self._array) * 3 // 2), refcheck=False)
+            larger = pages(max(end, len(self._array) * 3 // 2), self._array.dtype)
+            larger[: self.length] = self._array[: self.length]
+            self._array = larger
         self._array[self.length : end] = values
         self.length = end
 
     def finished(self) -> np.ndarray:
-        """The array, without spare room where that had been written to."""
-        self._array.resize(self.length, refcheck=False)
-        return self._array
+        """The array."""
+        return self._array[: self.length]
 
 
 class NumberColumn:

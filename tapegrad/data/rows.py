@@ -56,12 +56,15 @@ def split_rows(
     DataError
         Too few rows to do so.
     """
-    classes = np.zeros(rows, np.int64) if classes is None else classes
-    spare = rows - len(np.unique(classes))
+    spare = rows - (1 if classes is None else len(np.unique(classes)))
     held = min(max(1, round(fraction * rows)), spare) if fraction > 0 else 0
     if fraction > 0 and held < 1:
         raise DataError(f"{rows} rows are too few to hold some out ({option} 0 trains on all)")
     order = np.random.default_rng(seed).permutation(rows)
+    if classes is None:
+        order[held:].sort()
+        order[:held].sort()
+        return order[held:], order[:held]
     share = np.empty(rows)
     for value in np.unique(classes):
         members = order[classes[order] == value]

@@ -61,7 +61,7 @@ class Target:
             task = guess_task(table, name)
         if task == "regression":
             values = table.numbers(name, "text labels need --task classification")
-            mean, scale = standardisation((values if rows is None else values[rows])[:, None])
+            mean, scale = standardisation(values[:, None], rows)
             only = float(values[0]) if np.all(values == values[0]) else None
             target = cls(name, task, mean=float(mean[0]), scale=float(scale[0]))
         else:
@@ -93,7 +93,9 @@ class Target:
             int64, shape (rows,): positions in `labels`; or float64, shape (rows, 1): scaled values.
         """
         if self.task == "regression":
-            return ((table.numbers(self.name) - self.mean) / self.scale)[:, None]
+            scaled = table.numbers(self.name) - self.mean
+            scaled /= self.scale
+            return scaled[:, None]
         position = {label: k for k, label in enumerate(self.labels)}
         return np.array([position[label] for label in _labels(table, self.name)], dtype=np.int64)
 
