@@ -204,10 +204,8 @@ def from_table(table: Table, options: TableOptions, seed: int, *, refit: bool = 
         remarks = [*notes, *features.notes]
         if constant:
             remarks.append(f"constant in the training rows, and so without effect: {listed(constant)}")
-        targets = target.encoded(table) if classes is None else classes
-        if not refit:
-            table.release(name)
         inputs, held_inputs = features.matrices(table, (rows, held), options.dtype, release=not refit)
+        targets = target.encoded(table) if classes is None else classes
         kind = f"{target.outputs} classes" if classes is not None else "a value"
         title = f"{target.name} ({kind}) from {len(features.columns)} columns of {table.source}"
         return Problem(title, features, target, inputs, targets[rows], held_inputs, targets[held], remarks,

@@ -96,7 +96,9 @@ def recognise(
     if text:
         found.problems = {**_text_problems(table, text, found, auto), **found.problems}
     if not found.kinds and not found.problems:
-        found.kinds = {name: Number() for name in found.left_out if not table.is_text(name)}
+        found.kinds = {
+            name: Number() for name in found.left_out if not table.is_text(name) or _holds_numbers(table, name)
+        }
         if not found.kinds:
             raise DataError(f"{table.source}: no column is left to learn from ({listed(found.left_out)}: a different"
                             " value in every row)")
