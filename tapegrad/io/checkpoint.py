@@ -61,7 +61,7 @@ class Checkpoint:
     bit means on the same machine with the same libraries and number of threads.
 
     Data, model, loss, optimiser and settings must be those of the run's beginning, which is checked; the number of
-    epochs may be another one.
+    epochs may be another one. A run that its callback has ended is over whatever their number: it returns at once.
 
     Examples
     --------
@@ -87,7 +87,8 @@ class Checkpoint:
         self.note = dict(note or {})
         self._say = say or (lambda text: warnings.warn(text, RuntimeWarning, stacklevel=3))
         self._lock: IO[str] | None = None
-        self._number, self._next, self._used, self._wrote = 0, -math.inf, False, False
+        self._number, self._next = 0, -math.inf
+        self._used = self._wrote = self._failed = False
 
     @property
     def name(self) -> str:
@@ -140,7 +141,7 @@ class Checkpoint:
             lock.seek(0)
             holder = lock.read().strip()
             raise DataError(f"{self.name}: another run{holder and ' (' + holder + ')'} keeps its checkpoints there; "
-                            "give this one another folder") from None
+                            "end it first, or give this one another folder") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()}")
         lock.flush()
@@ -168,10 +169,12 @@ class Checkpoint:
         except OSError as error:
             if not self._wrote:
                 raise
-            self._say(f"{path}: could not be written ({error.strerror or error}); the last checkpoint is kept, and "
-                      + ("the run can go on from there" if last else f"the next is tried in {self.every:g} s"))
+            if not self._failed:  # told once, until one is written again
+                self._say(f"{path}: could not be written ({error.strerror or error}); the one before is kept"
+                          + ("" if last else f", the next is tried every {self.every:g} s"))
+            self._failed = True
             return
-        self._wrote = True
+        self._wrote, self._failed = True, False
         self._number += 1
         for _, old in _files(self.path)[_KEPT:]:
             old.unlink(missing_ok=True)

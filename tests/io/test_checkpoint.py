@@ -141,14 +141,16 @@ def test_a_full_disk_costs_no_checkpoint_and_no_run(tmp_path):
         checkpoint.write({"step": 1}, last=False)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         checkpoint.write({"step": 2, "a": np.zeros(10_000)}, last=False)
-        checkpoint.write({"step": 3, "a": np.zeros(10_000)}, last=True)
+        checkpoint.write({"step": 3, "a": np.zeros(10_000)}, last=False)
+        checkpoint.write({"step": 4}, last=False)
+        checkpoint.write({"step": 5, "a": np.zeros(10_000)}, last=True)
         return "\n".join(told)
 
-    first, second = in_child(run).splitlines()
-    assert "could not be written (File too large); the last checkpoint is kept, and the next is tried in 5 s" in first
-    assert "the run can go on from there" in second
-    assert files(tmp_path) == ["checkpoint-000001.safetensors", "lock"]
-    assert newest(tmp_path, refuse)[0] == {"step": 1}
+    first, second = in_child(run).splitlines()  # once each time that it begins
+    assert "000002.safetensors: could not be written (File too large); the one before is kept, the next is" in first
+    assert "every 5 s" in first and second.endswith("the one before is kept")
+    assert files(tmp_path) == ["checkpoint-000001.safetensors", "checkpoint-000002.safetensors", "lock"]
+    assert newest(tmp_path, refuse)[0] == {"step": 4}
 
 
 def test_a_disk_that_is_full_from_the_start_stops_the_run(tmp_path):

@@ -198,6 +198,26 @@ def test_rows_of_a_dataset_are_drawn_as_if_nothing_had_happened(tmp_path):
         same(whole.state(), setting.state())
 
 
+def test_a_monitor_goes_on_looking_at_the_steps_that_it_would_have_looked_at(tmp_path):
+    make = lambda: Setting(lambda p: optim.Adam(p, lr=0.01), layers=[lambda: nn.Dropout(0.4)])
+    whole, monitor, seen = make(), tg.Monitor(every=4), []
+    whole.run(monitor=monitor)
+    deaths = 0
+    while True:
+        setting, watching = make(), tg.Monitor(every=4)
+        try:
+            setting.run(Dying(tmp_path, 4, resume=True), monitor=watching)
+            break
+        except Killed:
+            deaths += 1
+        finally:
+            seen += watching.samples
+    assert deaths > 3
+    same(whole.state(), setting.state())
+    losses = {sample.step: sample.loss for sample in seen}
+    assert losses == {sample.step: sample.loss for sample in monitor.samples}
+
+
 def test_an_order_given_by_a_function_must_depend_on_the_epoch_alone(tmp_path):
     by_epoch = lambda epoch: np.random.default_rng(epoch).permutation(42)[:30 + 2 * epoch]
     make = lambda: Setting(lambda p: optim.Adam(p, lr=0.01))
