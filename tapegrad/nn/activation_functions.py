@@ -9,12 +9,13 @@ from .. import functions
 from ..errors import ArgumentError, ShapeError
 from ..functions.apply import apply_binary, apply_unary
 from ..ops.elementwise import BINARY, UNARY
+from ..tensor.recording import lift
 from ..tensor.tensor import Tensor
 from .shapes import normal_axis, shape_of
 
 __all__ = [
-    "celu", "glu", "hardshrink", "hardsigmoid", "hardswish", "mish", "prelu", "softmin", "softshrink", "tanhshrink",
-    "threshold",
+    "celu", "glu", "gumbel_softmax", "hardshrink", "hardsigmoid", "hardswish", "mish", "prelu", "rrelu", "softmin",
+    "softshrink", "tanhshrink", "threshold",
 ]  # fmt: skip
 
 Array = Tensor | ArrayLike
@@ -119,3 +120,57 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     rest = len(shape) - 2 if len(shape) > 1 else 0
     slopes = functions.reshape(weight, (-1, *(1,) * rest) if shape else ())
     return apply_binary(BINARY["prelu"], input, slopes)
+
+
+def rrelu(input: Array, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False,
+          inplace: bool = False) -> Tensor:
+    """``x`` where positive, else ``a * x``, with `a` drawn from U(lower, upper) for each element (Xu et al., 2015).
+
+    Unless `training`, `a` is the mean of the two. A recording draws anew at each replay.
+    """
+    if not lower <= upper:
+        raise ArgumentError(f"rrelu: lower must not exceed upper, got {lower} and {upper}")
+    if not training:
+        return functions.leaky_relu(input, (lower + upper) / 2.0)
+    x = lift(input)[0]
+    slopes = functions.scale_shift(functions.rand(x.shape, dtype=x.dtype), upper - lower, lower)
+    return apply_binary(BINARY["prelu"], x, slopes)
+
+
+def gumbel_softmax(logits: Array, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """Samples of a relaxed categorical distribution: ``softmax((logits + g) / tau)``, `g` of the Gumbel distribution.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (..., classes, ...)
+        Logarithms of probabilities, not normalised.
+    tau : float
+        Temperature; the lower, the nearer to one-hot.
+    hard : bool
+        One-hot samples, with the gradient of the relaxed ones.
+    eps : float
+        Ignored, as by PyTorch.
+    dim : int
+        The axis of the classes.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `logits`. A recording draws anew at each replay.
+
+    Notes
+    -----
+    Jang, Gu and Poole, "Categorical reparameterization with Gumbel-softmax", ICLR 2017.
+    """
+    if not tau > 0:
+        raise ArgumentError(f"gumbel_softmax: tau must be positive, got {tau}")
+    x = lift(logits)[0]
+    axis = normal_axis(dim, x.shape, "gumbel_softmax")
+    drawn = functions.maximum(functions.rand(x.shape, dtype=x.dtype), 2.0**-33)  # 0 would become infinite
+    gumbel = -functions.log(-functions.log1p(-drawn))
+    y = functions.softmax((x + gumbel) / tau, axis=axis)
+    if not hard:
+        return y
+    still = y.detach()
+    chosen = functions.one_hot_rows(functions.argmax(functions.moveaxis(still, axis, -1), axis=-1), x.shape[axis])
+    return functions.moveaxis(chosen, -1, axis) - still + y

@@ -39,6 +39,7 @@ __all__ = [
     "Hardswish",
     "Mish",
     "PReLU",
+    "RReLU",
     "Softshrink",
 ]  # fmt: skip
 
@@ -336,6 +337,20 @@ class PReLU(_Elementwise):
     def extra_repr(self) -> str:
         """PyTorch's."""
         return f"num_parameters={self.weight.size}"
+
+
+class RReLU(_Elementwise):
+    """`functional.rrelu`: random slopes in training mode."""
+
+    _shown = ("lower", "upper")
+
+    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower, self.upper = lower, upper
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape."""
+        return F.rrelu(input, self.lower, self.upper, self.training)
 
 
 class GLU(Module):

@@ -69,6 +69,9 @@ def check_parameter(tensor: Any, first: Any, where: str) -> None:
     """
     if not isinstance(tensor, Tensor):
         raise DtypeError(f"{where} is no Tensor but {type(tensor).__name__}")
+    if getattr(tensor, "is_uninitialised", False):
+        raise ArgumentError(f"{where} belongs to a lazy layer and has no shape yet; call the model once on a batch "
+                            "before the optimiser is made")
     if tensor.dtype.kind != "f":
         raise DtypeError(f"{where} has dtype {tensor.dtype}; only float tensors can be optimised")
     if not tensor.is_leaf:

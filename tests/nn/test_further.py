@@ -137,3 +137,44 @@ def test_a_soft_margin_far_off_does_not_overflow():
     loss.backward()
     assert loss.item() == 2000.0
     np.testing.assert_array_equal(x.grad.numpy(), [-1.0, 0.0])
+
+
+def test_rrelu_draws_slopes_between_its_bounds():
+    tg.manual_seed(5)
+    layer = nn.RReLU(0.1, 0.4)
+    x = tg.tensor(np.linspace(-3.0, 3.0, 2000), requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    slopes = y.numpy()[:1000] / x.numpy()[:1000]
+    assert 0.1 <= slopes.min() < 0.11 and 0.39 < slopes.max() <= 0.4
+    np.testing.assert_allclose(x.grad.numpy()[:1000], slopes)
+    np.testing.assert_array_equal(y.numpy()[1000:], x.numpy()[1000:])
+    np.testing.assert_allclose(layer.eval()(x).numpy()[:1000], 0.25 * x.numpy()[:1000])
+    step = tg.TrainStep(lambda t: layer.train()(t * x).sum(), optim.SGD([x], lr=0.0))
+    assert len({step(np.full(2000, -1.0)) for _ in range(4)}) == 4
+    with pytest.raises(ValueError, match="lower must not exceed upper"):
+        nn.functional.rrelu(x, 1.0, 0.5)
+
+
+@pytest.mark.parametrize("dim", [-1, 0])
+def test_gumbel_softmax_samples_the_categories_by_their_probabilities(dim):
+    tg.manual_seed(6)
+    probabilities = np.array([0.1, 0.2, 0.7])
+    logits = np.tile(np.log(probabilities), (4000, 1))
+    given = tg.tensor(logits if dim == -1 else logits.T.copy(), requires_grad=True)
+    y = F.gumbel_softmax(given, tau=0.7, hard=True, dim=dim)
+    samples = y.numpy() if dim == -1 else y.numpy().T
+    np.testing.assert_allclose(samples.sum(axis=1), 1.0, rtol=1e-12)
+    assert np.allclose(np.sort(samples, axis=1), [0.0, 0.0, 1.0])
+    assert np.abs(samples.mean(axis=0) - probabilities).max() < 0.03  # 4 standard deviations
+    (y * np.arange(3.0)[:, None] if dim == 0 else y * np.arange(3.0)).sum().backward()
+    slope = given.grad.numpy()
+    np.testing.assert_allclose(slope.sum(axis=dim), 0.0, atol=1e-12)  # as a softmax's
+    assert np.abs(slope).max() > 0.1
+    soft = F.gumbel_softmax(given, tau=0.7, dim=dim).numpy()
+    np.testing.assert_allclose(soft.sum(axis=dim), 1.0)
+    w = tg.tensor(np.zeros(3), requires_grad=True)
+    step = tg.TrainStep(lambda t: (F.gumbel_softmax(t + w, hard=True) * np.arange(3.0)).sum(), optim.SGD([w], lr=0.0))
+    assert len({step(logits[:40]) for _ in range(5)}) > 2
+    with pytest.raises(ValueError, match="tau must be positive"):
+        F.gumbel_softmax(given, tau=0.0)
