@@ -85,6 +85,8 @@ class Numerals:
         """The option that would read a cell as a number, in words; empty if none would."""
         if self.percent is False and cell.endswith("%"):
             return "numbers with a percent sign need --percent"
+        if self.percent:
+            cell = cell.removesuffix("%").rstrip()
         if self.decimal == "." and re.fullmatch(r"[+-]?\d+,\d+", cell):
             also = ", with thousands marks --thousands ," if re.fullmatch(r"[+-]?\d{1,3},\d{3}", cell) else ""
             return f"numbers with a decimal comma need --decimal ,{also}"

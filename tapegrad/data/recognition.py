@@ -212,7 +212,7 @@ def _text_problems(table: Table, text: dict[str, Text], found: Recognised, auto:
     for name, cells in text.items():
         counts = [cell for cell in cells.counts() if not is_missing(cell)]
         examples = listed(cell[:30] for cell in counts[:3])
-        hints += [hint for cell in counts[:20] if (hint := table.written.hint(cell)) and hint not in hints]
+        hints += [hint for cell in counts[:20] if (hint := table.written.hint(cell))]
         said.append(f"{name} ({len(counts)} values: {examples}{', ...' if len(counts) > 3 else ''})")
     remedies = []
     if few and not auto:
@@ -222,5 +222,5 @@ def _text_problems(table: Table, text: dict[str, Text], found: Recognised, auto:
         options = " ".join(f"--drop {shlex.quote(name)}" for name in many)
         remedies.append(f"{options} leaves out what has many values" if few or auto else
                         f"{options} leaves them out, and --categorical NAME reads one as categories")  # fmt: skip
-    words = f"{table.source}: columns {', '.join(said)} hold text; {'; '.join([*hints, *remedies])}"
+    words = f"{table.source}: columns {', '.join(said)} hold text; {'; '.join([*dict.fromkeys(hints), *remedies])}"
     return {next(iter(text)): words}

@@ -77,6 +77,12 @@ class TestKinds:
         features = Features.fit(table, categorical=["auto"])
         assert features.columns == {"a": ["p", "q"], "b": ["u", "v"], "c": None, "x": None}
 
+    def test_an_option_that_many_cells_need_is_named_once(self, file):
+        table = read_csv(file(rows("a,b,x", "ppqq", ["1%", "2%", "3%", "4%"], range(4))))
+        assert message(Features.fit, table).count("--percent") == 1
+        halves = read_csv(file("a;x\n7,5%;1\n8,5%;2\n", "halves.csv"), percent=True)
+        assert "need --decimal ," in message(Features.fit, halves)
+
     def test_text_and_gaps_are_told_together(self, file):
         table = read_csv(file("a,b,x,z\np,u,,1\nq,v,2,x\n3,4,3,4\n1,2,3,4\n"))
         text = message(Features.fit, table)
