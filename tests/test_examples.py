@@ -1,9 +1,9 @@
 """The README's blocks and the docstrings' examples run, and print what they say.
 
 A section of the README (from one ``##`` heading to the next) is one program: its Python blocks run in order in one
-namespace, where there is what a block says that it needs (``python needs=sklearn``). A ``text`` block that follows a
-Python block is what that block prints. The ``sh`` lines that begin with
-``tapegrad`` run in a folder with a table of house prices.
+namespace, where there is the module that a block says it needs (``python needs=sklearn.datasets``). A ``text`` block
+that follows a Python block is what that block prints. The ``sh`` lines that begin with ``tapegrad`` run in a folder with
+a table of house prices.
 
 ``python tests/test_examples.py`` writes what the blocks print now into the README.
 """
@@ -27,8 +27,8 @@ import tapegrad
 from tapegrad.engine.language import enabled
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-BLOCK = re.compile(r"^```(\w+)(?: needs=\w+)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NEEDS = re.compile(r"^```python needs=(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)(?: needs=[\w.]+)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS = re.compile(r"^```python needs=([\w.]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def sections():

@@ -3,7 +3,7 @@
 from ..errors import MissingExtraError
 
 try:
-    import sklearn as _sklearn  # noqa: F401
+    import sklearn.base as _base  # noqa: F401
 except ImportError:
     raise MissingExtraError("tapegrad.sklearn needs scikit-learn: pip install 'tapegrad[sklearn]'") from None
 
