@@ -17,13 +17,15 @@ from typing import Any
 
 from .analysis import Analysis
 from .checks import check
+from .costly import with_recorded_calls
+from .decisions import Decisions
 from .expressions import Expressions
 from .kinds import Kind, infer, kind_of, type_of
 from .normal import Normal
 from .reads import base_of, base_of_view, loads
 from .recursion import Adjoints
 from .syntax import loaded
-from .texts import Renamed, beside, bound_of, sum_of
+from .texts import Renamed, beside, gathered
 
 __all__ = ["derive_adjoint"]
 
@@ -127,16 +129,22 @@ def derive_adjoint(normal: Normal, kinds: Mapping[str, Kind], wanted: set[str],
     results.
     """
     adjoints = Adjoints(_of_call)
-    adjoint = Adjoint(normal, kinds, wanted, adjoints)
+    adjoint = _adjoint(normal, kinds, wanted, adjoints)
     return "\n".join(adjoint.lines(name)) + "\n", adjoint.facts.written_arguments(), adjoints.texts
+
+
+def _adjoint(normal: Normal, kinds: Mapping[str, Kind], wanted: set[str], adjoints: Adjoints) -> Adjoint:
+    adjoint = Adjoint(normal, kinds, wanted, adjoints)
+    changed, more = with_recorded_calls(normal, adjoint.facts, adjoint.reverse.lines)
+    return Adjoint(changed, {**kinds, **more}, wanted, adjoints) if more else adjoint
 
 
 def _of_call(normal: Normal, given: Sequence[Kind], wanted: set[str], name: str, adjoints: Adjoints) -> str:
     kinds = infer(normal, tuple(map(type_of, given)))
-    return "\n".join(Adjoint(normal, kinds, wanted, adjoints).lines(name)) + "\n"
+    return "\n".join(_adjoint(normal, kinds, wanted, adjoints).lines(name)) + "\n"
 
 
-class _Block:
+class _Block(Decisions):
     """Writes one of the sweeps."""
 
     def __init__(self, adjoint: Adjoint, is_forward: bool) -> None:
@@ -362,6 +370,7 @@ class _Block:
 
     def _reverse(self, s: ast.stmt, depth: int, block: list[ast.stmt]) -> None:
         if isinstance(s, ast.Assign):
+            self.expressions.begin(s)
             self._restore(s, depth)
             self._adjoint_of(s)
         elif isinstance(s, ast.If):
@@ -409,14 +418,18 @@ class _Block:
         is_array = facts.rank(loaded(target)) > 0
         rest = beside(value, loaded(target))
         if rest is not None and not any(facts.root(part) == facts.root(name) for part in facts.differentiable(rest[0])):
+            first = len(self.lines)
             self._pull(rest[0], target, place if rest[1] else f"-{place}", s)
+            self.lines[first:] = gathered(self.lines[first:])
             return
         if not facts.is_active(value):
             self.say(f"{place}[...] = 0.0" if is_array else f"{place} = 0.0")
             return
         seed = self.temporary(f"{place}.copy()" if is_array else place)
+        first = len(self.lines)
         self.say(f"{place}[...] = 0.0" if is_array else f"{place} = 0.0")
         self._pull(value, target, seed, s)
+        self.lines[first:] = gathered(self.lines[first:])
 
     def _pull(self, value: ast.expr, target: ast.expr, seed: str, s: ast.Assign) -> None:
         """Pull the adjoint of a target, each of whose elements may be the same scalar."""
@@ -428,80 +441,3 @@ class _Block:
                                               f"the assignment {ast.unparse(s)}, of an array of {rank} axes to one of "
                                               f"{full}", "write the loop")
         self.expressions.pull(value, seed, s)
-
-    # -------------------------------------------------------------- decisions and loops
-
-    def _decided(self, s: ast.If) -> bool:
-        """Whether the test has the same value after the statement."""
-        return self.facts.holds_after(s.test, [*s.body, *s.orelse])
-
-    def _reverse_if(self, s: ast.If, depth: int) -> None:
-        if self._decided(s):
-            test = ast.unparse(s.test)
-        else:
-            test = f"{self._popped()} != 0"
-        self.say(f"if {test}:")
-        self._inner(s.body, depth)
-        if s.orelse:
-            self.say("else:")
-            self._inner(s.orelse, depth)
-
-    def _forward_loop(self, s: ast.For | ast.While, depth: int) -> None:
-        leaves = getattr(s, "leaves", ())
-        counted = bool(leaves) or isinstance(s, ast.While)
-        escaping = isinstance(s, ast.For) and self._escapes(s)
-        kept: list[str] = []
-        if isinstance(s, ast.For):
-            if escaping and self.adjoint.is_needed(s.target.id):  # type: ignore[attr-defined]
-                self.push(s.target.id, False)  # type: ignore[attr-defined]
-            kept = [self.temporary(ast.unparse(value)) for value in self._kept_bounds(s)]
-        count = self.temporary("0") if counted else ""
-        if isinstance(s, ast.For):
-            self.say(f"for {s.target.id} in {ast.unparse(s.iter)}:")  # type: ignore[attr-defined]
-        else:
-            self.say(f"while {ast.unparse(s.test)}:")
-        if counted:
-            self.say(f"    {count} += 1")
-        self._inner(s.body, depth)
-        for flag in leaves:
-            self.say(f"    if {flag} != 0:")
-            self.say("        break")
-        for value in kept:
-            self.push(value, False)
-        if counted:
-            self.push(count, False)
-
-    def _escapes(self, s: ast.For) -> bool:
-        """Whether a loop's variable is read after it."""
-        return s.target.id not in self.facts.plain_targets  # type: ignore[attr-defined]
-
-    def _kept_bounds(self, s: ast.For) -> list[ast.expr]:
-        """Bounds of a range that the loop changes."""
-        return [] if self.facts.holds_after(ast.Tuple(s.iter.args, ast.Load()), [s]) else s.iter.args  # type: ignore
-
-    def _reverse_for(self, s: ast.For, depth: int) -> None:
-        arguments = [bound_of(a) for a in s.iter.args]  # type: ignore[attr-defined]
-        counted = bool(getattr(s, "leaves", ()))
-        count = self._popped() if counted else ""
-        kept = self._kept_bounds(s)
-        if kept:
-            arguments = [self._popped() for _ in kept][::-1]
-        first, last, step = {1: ["0", *arguments, "1"], 2: [*arguments, "1"]}.get(len(arguments), arguments)
-        name = s.target.id  # type: ignore[attr-defined]
-        if counted:
-            self._temporaries += 1
-            index = f"v{self._temporaries}_"
-            self.say(f"for {index} in range({count} - 1, -1, -1):")
-            self.say(f"    {name} = {sum_of(first, f'{index} * ({step})' if step != '1' else index)}")
-        elif step == "1":
-            self.say(f"for {name} in range({last} - 1, {sum_of(first, '-1')}, -1):")
-        elif step == "-1":
-            self.say(f"for {name} in range({sum_of(last, '1')}, {sum_of(first, '1')}):")
-        else:
-            self._temporaries += 1
-            index = f"v{self._temporaries}_"
-            self.say(f"for {index} in range(len(range({first}, {last}, {step})) - 1, -1, -1):")
-            self.say(f"    {name} = {first} + {index} * ({step})")
-        self._inner(s.body, depth)
-        if self._escapes(s) and self.adjoint.is_needed(name):
-            self.pop(name, False)

@@ -30,10 +30,11 @@ __all__ = ["Analysis", "Place"]
 
 
 class Place:
-    """An assignment: its statement, the block that it is in, and where there."""
+    """An assignment: its statement, the block that it is in, and where there; and the loops around it."""
 
-    def __init__(self, statement: ast.Assign, block: list[ast.stmt], at: int, depth: int) -> None:
-        self.statement, self.block, self.at, self.depth = statement, block, at, depth
+    def __init__(self, statement: ast.Assign, block: list[ast.stmt], at: int, depth: int,
+                 loops: Sequence[ast.For]) -> None:
+        self.statement, self.block, self.at, self.depth, self.loops = statement, block, at, depth, loops
 
     @property
     def target(self) -> ast.expr:
@@ -66,7 +67,7 @@ class Analysis:
         self.places: dict[str, list[Place]] = {}
         self.writes: dict[str, list[Place]] = {}
         self.loop_targets: Counter[str] = Counter()
-        self._collect(normal.body, 0)
+        self._collect(normal.body, 0, ())
         self._alias: dict[str, str] = {}
         self._all_loads = Counter(name for s in normal.body for name in every_load(s))
         self._all_loads.update(normal.outputs)
@@ -78,22 +79,22 @@ class Analysis:
 
     # -------------------------------------------------------------- assignments
 
-    def _collect(self, block: list[ast.stmt], depth: int) -> None:
+    def _collect(self, block: list[ast.stmt], depth: int, loops: tuple[ast.For, ...]) -> None:
         for at, s in enumerate(block):
             if isinstance(s, ast.Assign):
-                place, target = Place(s, block, at, depth), s.targets[0]
+                place, target = Place(s, block, at, depth, loops), s.targets[0]
                 if isinstance(target, ast.Name):
                     self.places.setdefault(target.id, []).append(place)
                 else:
                     self.writes.setdefault(base_of(target), []).append(place)
             elif isinstance(s, ast.If):
-                self._collect(s.body, depth + 1)
-                self._collect(s.orelse, depth + 1)
+                self._collect(s.body, depth + 1, loops)
+                self._collect(s.orelse, depth + 1, loops)
             elif isinstance(s, ast.For):
                 self.loop_targets[s.target.id] += 1  # type: ignore[attr-defined]
-                self._collect(s.body, depth + 1)
+                self._collect(s.body, depth + 1, (*loops, s))
             elif isinstance(s, ast.While):
-                self._collect(s.body, depth + 1)
+                self._collect(s.body, depth + 1, loops)
 
     def _is_plain(self, name: str) -> bool:
         """Whether a loop's variable is read within its loops only, and assigned nowhere else."""
@@ -131,7 +132,17 @@ class Analysis:
         return [k for k, p in enumerate(self.normal.parameters) if self.is_array(p) and self.is_written(p)]
 
     def _copy_what_is_moved(self) -> None:
-        """Copy where an array gets another name and loses its own: the copy may go into memory that is there."""
+        """Copy where an array gets another name and loses its own: the copy may go into memory that is there.
+
+        Arrays that exchange their names exchange their contents instead.
+        """
+        for name, places in self.places.items():
+            for p in places:
+                value = p.value
+                if getattr(p.statement, "is_exchanged", False) and self.is_array(name) and isinstance(
+                        value, ast.Name) and len(self.places.get(value.id, ())) + (
+                        value.id in self.normal.parameters) > 1:
+                    p.statement.value = copy_of(value)
         edges = [(name, base_of_view(p.value), p) for name, places in self.places.items() for p in places
                  if self.is_array(name) and self.is_view(p.value)]
         for name, _, p in edges:
@@ -378,8 +389,8 @@ class Analysis:
                     names.add(node.target.id)  # type: ignore[attr-defined]
         return names, written
 
-    def holds_after(self, node: ast.AST, statements: Sequence[ast.stmt]) -> bool:
-        """Whether an expression has the same value after statements as before them."""
+    def holds_after(self, node: ast.AST, statements: Sequence[ast.stmt], loops: Sequence[ast.For] = ()) -> bool:
+        """Whether an expression has the same value after statements, within these loops, as before them."""
         names, written = self.changed_in(statements)
         for part in ast.walk(node):
             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and part.id in names:
@@ -387,11 +398,11 @@ class Analysis:
         for part in reads_in(node):
             name = part if isinstance(part, str) else base_of(part)
             for place in written.get(self.root(name), ()):
-                if isinstance(part, str) or not self._apart(part, place, names):
+                if isinstance(part, str) or not self._apart(part, place, names, loops):
                     return False
         return True
 
-    def _apart(self, one: ast.Subscript, other: ast.expr, changed: set[str]) -> bool:
+    def _apart(self, one: ast.Subscript, other: ast.expr, changed: set[str], loops: Sequence[ast.For]) -> bool:
         """Whether two subscripts of one array are of different elements for certain."""
         if not isinstance(other, ast.Subscript) or not isinstance(one.value, ast.Name) or not isinstance(
                 other.value, ast.Name) or one.value.id != other.value.id:
@@ -402,19 +413,20 @@ class Analysis:
             (u, c), (v, d) = affine(a), affine(b)
             if u is None or u != v or c == d or u in changed:
                 continue
-            lowest = self._lowest(u)
+            lowest = self._lowest(u, loops)
             if lowest is not None and lowest + min(c, d) >= 0:  # else a negative index may be the same element
                 return True
         return False
 
-    def _lowest(self, name: str) -> int | None:
-        """The least value of a loop's variable, if that is known; 0 of no variable."""
+    def _lowest(self, name: str, within: Sequence[ast.For]) -> int | None:
+        """The least value of a loop's variable within some loops, if that is known; 0 of no variable."""
         if name == "":
             return 0
         if name not in self.plain_targets:
             return None
         found: list[int] = []
-        for loop in loops_in(self.normal.body):
+        own = [loop for loop in within if loop.target.id == name][-1:]  # type: ignore[attr-defined]
+        for loop in own or loops_in(self.normal.body):
             if loop.target.id == name:  # type: ignore[attr-defined]
                 arguments = loop.iter.args  # type: ignore[attr-defined]
                 first = integer(arguments[0]) if len(arguments) > 1 else 0
@@ -441,13 +453,15 @@ class Analysis:
             if self.is_array(name) and (self.is_written(name) or self.is_view(place.value)
                                         or self._allocates(place.value)):
                 continue
-            if place.depth == 0 or not self._is_made_once(place.value) and self.holds_after(place.value, rest):
+            if place.depth == 0 or not self._is_made_once(place.statement) and (
+                    self.holds_after(place.value, rest, place.loops)):
                 found.add(name)
         return found
 
-    def _is_made_once(self, value: ast.expr) -> bool:
-        """Whether a value is a draw, which differs the next time, or of a function that calls itself, which is long."""
-        return isinstance(value, ast.Call) and (hasattr(value, "result") or is_draw(self.value_of(value.func)))
+    def _is_made_once(self, s: ast.Assign) -> bool:
+        """Whether a value is a draw, which differs the next time, or costly, or of a function that calls itself."""
+        return isinstance(s.value, ast.Call) and (hasattr(s.value, "result") or getattr(s, "is_costly", False)
+                                                  or is_draw(self.value_of(s.value.func)))
 
     def _allocates(self, value: ast.expr) -> bool:
         return isinstance(value, ast.Call) and self.name_of(value) in ALLOCATIONS

@@ -8,7 +8,7 @@ from typing import Any
 
 from .analysis import Analysis
 from .intrinsics import ALLOCATIONS, BINARY, UNARY, ZERO
-from .reads import SHAPES, base_of
+from .reads import SHAPES, base_of, integer
 
 __all__ = ["Expressions", "barred"]
 
@@ -18,6 +18,21 @@ class Expressions:
 
     def __init__(self, block: Any) -> None:
         self._block = block
+        self._known: dict[str, str] = {}  # names of values by their texts, during the adjoint of a statement
+
+    def begin(self, s: ast.Assign) -> None:
+        """Begin with the adjoint of a statement, before what it has overwritten is restored."""
+        self._known = {}
+        if getattr(s, "is_costly", False) and isinstance(s.value, ast.Call) and self._facts.is_active(s.value):
+            name = self._facts.name_of(s.value)
+            if "{v}" in (UNARY[name] if name in UNARY else BINARY[name][0]):
+                self._known[ast.unparse(s.value)] = self._block.temporary(ast.unparse(s.targets[0]))
+
+    def _once(self, text: str) -> str:
+        """A name for a value that the adjoint of a statement reads several times."""
+        if text not in self._known:
+            self._known[text] = self._block.temporary(text)
+        return self._known[text]
 
     @property
     def _facts(self) -> Analysis:
@@ -111,8 +126,16 @@ class Expressions:
             self._part(left, node, f"{seed} * {b}", at)
             self._part(right, node, f"{seed} * {a}", at)
         elif isinstance(node.op, ast.Div):
-            self._part(left, node, f"{seed} / {b}", at)
-            self._part(right, node, f"-{seed} * {a} / ({b} * {b})", at)
+            if not self._facts.is_active(right):
+                self._part(left, node, f"{seed} / {b}", at)
+                return
+            inverse = self._once(f"1.0 / {b}")
+            if self._facts.is_active(left):
+                seed = self._block.temporary(f"{seed} * {inverse}")
+                self._part(left, node, seed, at)
+                self._part(right, node, f"-{seed} * ({a} * {inverse})", at)
+            else:
+                self._part(right, node, f"-{seed} * {inverse} * ({a} * {inverse})", at)
         elif isinstance(node.op, ast.Pow):
             self._power(node, a, b, seed, at)
         elif isinstance(node.op, ast.Mod):
@@ -161,10 +184,11 @@ class Expressions:
                 return
             self._block.say(word)
             self._block.indent += 1
-            before = len(self._block.lines)
+            before, known = len(self._block.lines), dict(self._known)
             self.pull(part, seed, at)
             if len(self._block.lines) == before:
                 self._block.say("pass")
+            self._known = known  # what a branch has named is not known outside of it
             self._block.indent -= 1
 
     # -------------------------------------------------------------- calls
@@ -198,7 +222,7 @@ class Expressions:
         arguments = list(node.args)
         if facts.is_method(node):
             arguments.insert(0, node.func.value)  # type: ignore[attr-defined]
-        if node.keywords and name not in ZERO:
+        if node.keywords and name not in ZERO and not (name == "sum" and {k.arg for k in node.keywords} == {"axis"}):
             self._block.adjoint.normal.source.refuse(at, f"the options of {ast.unparse(node)}", "write the loop")
         if name in UNARY and len(arguments) == 1:
             self._unary(node, name, arguments[0], seed, at)
@@ -222,7 +246,9 @@ class Expressions:
         rank = self._facts.rank(node)
         if rank and "tapegrad_" in rule:
             self._refuse(node, at)
-        value = self._block.temporary(ast.unparse(node)) if "{v}" in rule else ""
+        value = self._once(ast.unparse(node)) if "{v}" in rule else ""
+        if name == "log" and not rank:
+            rule = f"{{s}} * {self._once(f'1.0 / {_operand(x)}')}"
         self.pull(x, rule.format(s=seed if rule.count("{s}") == 1 else self._simple(seed), x=_operand(x), v=value,
                                  m="np" if rank else "math"), at)
 
@@ -232,7 +258,7 @@ class Expressions:
         if rank and ("tapegrad_" in name or "tapegrad_" in BINARY[name][0]):
             self._refuse(node, at)
         x, y = map(_operand, arguments)
-        value = self._block.temporary(ast.unparse(node)) if "{v}" in BINARY[name][0] else ""
+        value = self._once(ast.unparse(node)) if "{v}" in BINARY[name][0] else ""
         for argument, rule in zip(arguments, BINARY[name]):
             self._part(argument, node, rule.format(s=seed, x=x, y=y, v=value, m="np" if rank else "math"), at)
 
@@ -263,10 +289,17 @@ class Expressions:
         self._block.say(f"{self._block.adjoint.bar[x.id]}[{index}] += {seed}")  # type: ignore[attr-defined]
 
     def _sum(self, node: ast.Call, arguments: list[ast.expr], seed: str, at: ast.stmt) -> None:
-        x = arguments[0]
-        if len(arguments) > 1:
-            self._refuse(node, at)
-        self._spread(x, seed, at)
+        x, *axis = [*arguments, *(k.value for k in node.keywords)]
+        rank = self._facts.rank(x)
+        if not axis or rank == 1:
+            self._spread(x, seed, at)
+            return
+        number = integer(axis[0])
+        if number is None or len(axis) > 1:
+            self._block.adjoint.normal.source.refuse(at, ast.unparse(node), "give the axis as a number")
+            return
+        along = f"np.expand_dims({seed}, {number % rank})"
+        self.pull(x, f"np.zeros_like({ast.unparse(x)}) + {along}", at)
 
     def _mean(self, node: ast.Call, arguments: list[ast.expr], seed: str, at: ast.stmt) -> None:
         x = arguments[0]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
-__all__ = ["Renamed", "beside", "bound_of", "sum_of"]
+#: an addition to a variable
+_ADDED = re.compile(r"(?P<indent> *)(?P<place>\w+) \+= (?P<value>.+)")
+
+__all__ = ["Renamed", "beside", "bound_of", "gathered", "sum_of"]
 
 
 def bound_of(node: ast.expr) -> str:
@@ -33,6 +37,32 @@ def beside(value: ast.expr, target: ast.expr) -> tuple[ast.expr, bool] | None:
         if ast.dump(value.right) == ast.dump(target) and isinstance(value.op, ast.Add):
             return value.left, True
     return None
+
+
+def gathered(lines: Sequence[str]) -> list[str]:
+    """Lines of a statement's adjoint, in which a number that is set to zero and then added to is set at once, and
+    what is added to it in successive lines is added at once: what waits for the number is one addition.
+
+    >>> gathered(["x_b = 0.0", "v1_ = 2.0 * x", "x_b += v1_ * y", "x_b += -v2_"])
+    ['v1_ = 2.0 * x', 'x_b = v1_ * y + -v2_']
+    """
+    found: list[str] = []
+    for line in lines:
+        added = _ADDED.fullmatch(line)
+        before = _ADDED.fullmatch(found[-1]) if found else None
+        if added and before and added["place"] == before["place"] and added["indent"] == before["indent"]:
+            found[-1] += f" + {added['value']}"
+        else:
+            found.append(line)
+    name = found[0].partition(" = ")[0] if found and found[0].endswith(" = 0.0") else ""
+    if not name.strip().isidentifier():
+        return found
+    for k, line in enumerate(found[1:], 1):
+        if re.search(rf"\b{name.strip()}\b", line):
+            if line.startswith(f"{name} += ") and not re.search(rf"\b{name.strip()}\b", line[len(name):]):
+                return [*found[1:k], line.replace(" += ", " = ", 1), *found[k + 1:]]
+            break
+    return found
 
 
 class Renamed(ast.NodeTransformer):
