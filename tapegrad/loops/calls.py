@@ -104,6 +104,7 @@ class Expression(ast.NodeTransformer):
                 return ast.fix_missing_locations(ast.copy_location(ast.Tuple(list(pair), ast.Load()), node))
             if writer.draws(node):
                 return self._drawn(node, value)
+            self._check_axis(node, value)
             if value is np.random.shuffle:
                 writer.source.refuse(node, "np.random.shuffle", "draw an order: np.random.permutation(n), and index by "
                                      "its elements")
@@ -125,6 +126,15 @@ class Expression(ast.NodeTransformer):
         if len(outputs) != 1:
             writer.source.refuse(node, f"a call that gives {len(outputs)} results within an expression", "unpack it")
         return ast.copy_location(load(outputs[0]), node)
+
+    def _check_axis(self, node: ast.Call, value: Any) -> None:
+        """Refuse reductions along an axis, of which numba has the sum alone."""
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+        if name in ("mean", "max", "min", "amax", "amin", "prod") and (
+                any(k.arg == "axis" for k in node.keywords)
+                or value not in (max, min) and len(node.args) > (value is not None)):
+            self._writer.source.refuse(node, f"{ast.unparse(node)}, along an axis", "numba has np.sum(a, axis) alone: "
+                                       "divide it for the mean, and write a loop for others")
 
     def _drawn(self, node: ast.Call, value: Any) -> ast.AST:
         """The number of a draw, which is a statement before."""

@@ -297,10 +297,14 @@ def njit(function: Callable | None = None, *, shape: Callable | None = None, max
     plain Python, `Loop.adjoint_source`, which numba compiles once for each combination of argument types; another
     length or another pattern of branches compiles nothing.
 
-    Understood: assignments, also of tuples; ``for`` over ranges, arrays, ``enumerate`` and ``zip``; ``while``, ``if``,
-    ``break``, ``continue``, ``return`` anywhere, ``assert``; conditional expressions; scalars and arrays of floats,
-    integers and booleans; slices that name parts of arrays; functions of ``math`` and NumPy, matrix products and small
-    linear algebra; calls of other functions, which are written out where they are called.
+    Understood: assignments, also of tuples and named tuples, and exchanges ``a, b = b, a``; ``for`` over ranges,
+    arrays, ``enumerate`` and ``zip``; ``while``, ``if``, ``break``, ``continue``, ``return`` anywhere, ``assert``;
+    conditional expressions; scalars and arrays of floats, integers and booleans; slices that name parts of arrays;
+    functions of ``math`` and NumPy, matrix products and small linear algebra; calls of other functions, which are
+    written out where they are called. A function that calls itself is called by name: the reverse sweep of a call runs
+    its adjoint, which computes once more what the call had computed, for each level above it; the tapes of these come
+    beside that of `Loop.memory`. Costly values, such as those of ``exp`` in a loop, are recorded where the reverse
+    sweep reads them.
 
     =========================================  =====================================================
     refused                                    instead
@@ -315,10 +319,10 @@ def njit(function: Callable | None = None, *, shape: Callable | None = None, max
     ``np.random.shuffle``                      an order by ``np.random.permutation``
     a draw whose parameters are                one without parameters, transformed
     differentiated (but location and scale)
-    an array that names several arrays         ``.copy()``, or two names
+    an array that names several arrays         ``.copy()``, or two names; ``a, b = b, a``
     in turn, and is written to; arrays that
-    are swapped, or rebound while another
-    name is of their elements
+    are rebound while another name is of
+    their elements
     arguments that share memory, of which one  a copy
     is written to
     an index that is an array or a tuple, or   the loop; the indices written out
@@ -326,6 +330,10 @@ def njit(function: Callable | None = None, *, shape: Callable | None = None, max
     ``linspace`` and ``arange`` of what is     the formula of an element
     differentiated
     broadcasting of arrays of different axes   the loop
+    a tuple of what is differentiated at a     a name for each value
+    computed index
+    ``mean``, ``max``, ``prod`` along an       ``np.sum(a, axis) / n``; the loop
+    axis (numba has none)
     =========================================  =====================================================
 
     ``np.random``: the reverse sweep has the numbers that the forward sweep drew, and ``normal(m, s)``,

@@ -39,6 +39,7 @@ from .syntax import (
     with_named_indices,
     writes_to_arguments,
 )
+from .tuples import with_elements
 
 __all__ = ["Normal", "normalise"]
 
@@ -68,6 +69,7 @@ class Normal:
     """
 
     def __init__(self, source: Source, calls: dict[str, Called] | None = None) -> None:
+        source = with_elements(source)
         self.source, self.parameters = source, list(source.parameters)
         self.calls: dict[str, Called] = {} if calls is None else calls
         self.constants: dict[str, Any] = {}
@@ -316,6 +318,7 @@ class Writer(Iterations):
             for part in value.elts:
                 name = self.normal.fresh("t")
                 made += self._assigned(ast.Name(name, ast.Store()), part, at, whole=True)
+                setattr(made[-1], "is_exchanged", True)
                 temporaries.append(load(name))
             for place, name_of in zip(target.elts, temporaries):
                 if isinstance(place, ast.Name):
@@ -388,11 +391,16 @@ class Writer(Iterations):
         given = arguments_of(self.source, call, callee)
         names: dict[str, str] = {}
         made: list[ast.stmt] = []
+        for name, argument in given.items():
+            before, given[name] = self.expression(argument) if isinstance(argument, ast.expr) else ([], argument)
+            made += before
+        callee = with_elements(callee, {name: value for name, value in given.items() if isinstance(value, ast.Tuple)})
+        for name, elements in callee.elements.items():
+            if name in given:
+                given.update(zip(elements, given.pop(name).elts))
         written = {node.id for node in ast.walk(callee.definition)
                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-        for name, argument in given.items():
-            before, value = self.expression(argument) if isinstance(argument, ast.expr) else ([], argument)
-            made += before
+        for name, value in given.items():
             if isinstance(value, ast.Name) and name not in written:
                 names[name] = value.id
             else:

@@ -6,7 +6,7 @@ import ast
 import builtins
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
@@ -33,7 +33,11 @@ class Source:
     function : function
     definition : ast.FunctionDef
         With the line numbers of the user's file.
+    elements : dict of str to sequence of str
+        By name of a tuple those of its elements; see `tuples.with_elements`.
     """
+
+    elements: Mapping[str, Sequence[str]] = {}
 
     def __init__(self, function: Callable) -> None:
         found = plain_function(function)

@@ -208,6 +208,9 @@ class _Tangent:
             return f"({parts[0]})[np.{which}({texts[0]})]"
         if name in ("max", "min", "maximum", "minimum"):
             return self._greatest(node, ">=" if "max" in name else "<=", texts, parts)
+        if name == "sum" and len(arguments) + len(node.keywords) == 2:
+            axis = [*arguments[1:], *(k.value for k in node.keywords)][0]
+            return f"np.sum({parts[0]}, {ast.unparse(axis)})"
         if name in ("sum", "mean", "cumsum", "transpose", "copy", "ascontiguousarray") and len(arguments) == 1:
             method = f"np.{name}({parts[0]})" if name != "copy" else f"({parts[0]}).copy()"
             return method

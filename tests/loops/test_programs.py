@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import check
+from programs_handed import HANDED
 from programs_language import LANGUAGE
 from programs_models import MODELS
 from programs_numerics import NUMERICS
@@ -17,9 +18,9 @@ from programs_traps import TRAPS
 pytestmark = pytest.mark.compiled
 GRID = pytest.mark.grid
 SMOOTH = [pytest.param(p, id=repr(p), marks=[GRID] if k % 3 else [])
-          for k, p in enumerate([*MODELS, *NUMERICS, *LANGUAGE, *TRAPS]) if p.smooth]
+          for k, p in enumerate([*MODELS, *NUMERICS, *LANGUAGE, *TRAPS, *HANDED]) if p.smooth]
 BY_HAND = [pytest.param(p, id=repr(p), marks=[GRID] if k % 3 else [])
-           for k, p in enumerate([*MODELS, *NUMERICS, *LANGUAGE]) if p.hand]
+           for k, p in enumerate([*MODELS, *NUMERICS, *LANGUAGE, *HANDED]) if p.hand]
 
 
 def precision(program):

@@ -262,10 +262,10 @@ def with_starred_target(x):
     return a
 
 
-@refused("tuple pair", 0.5)
-def with_a_tuple_of_active_values(x):
+@refused("tuple pair", 0.5, 1)
+def with_a_tuple_of_active_values_at_a_computed_index(x, k):
     pair = (x, x * 2)
-    return pair[0] * pair[1]
+    return pair[0] * pair[k]
 
 
 @refused("different kinds", 0.5)
@@ -282,10 +282,12 @@ def that_may_end_without_a_result(x):
 
 
 @refused("several arrays in turn", V)
-def with_swapped_arrays(x):
+def with_an_array_that_is_now_one_and_now_another(x):
     a, b = x.copy(), x * 2
     for _ in range(3):
-        a, b = b, a
+        c = a
+        a = b
+        b = c
         a[0] *= b[1]
     return a
 
@@ -443,9 +445,14 @@ def with_an_unknown_method(x):
     return x.std()
 
 
-@refused("options|axes", M)
-def with_an_axis(m):
-    return np.sum(m, axis=0).sum()
+@refused(r"along an axis; numba has np.sum\(a, axis\) alone", M)
+def with_a_mean_along_an_axis(m):
+    return np.mean(m, axis=0).sum()
+
+
+@refused("along an axis", M)
+def with_a_maximum_along_an_axis(m):
+    return m.max(1).sum()
 
 
 @refused("called top", 0.5)
