@@ -52,7 +52,7 @@ class Numerals:
     def _grouped(self) -> re.Pattern[str]:
         marks = _BLANKS if self.thousands == " " else self.thousands
         return re.compile(
-            rf"[+-]?\d{{1,3}}(?:[{re.escape(marks)}]\d{{3}})+(?:{re.escape(self.decimal)}\d*)?(?:[eE][+-]?\d+)?"
+            rf"[+-]?[1-9]\d{{0,2}}(?:[{re.escape(marks)}]\d{{3}})+(?:{re.escape(self.decimal)}\d*)?(?:[eE][+-]?\d+)?"
         )
 
     def parse(self, cell: str) -> float | None:
@@ -88,7 +88,7 @@ class Numerals:
         if self.percent:
             cell = cell.removesuffix("%").rstrip()
         if self.decimal == "." and re.fullmatch(r"[+-]?\d+,\d+", cell):
-            also = ", with thousands marks --thousands ," if re.fullmatch(r"[+-]?\d{1,3},\d{3}", cell) else ""
+            also = ", with thousands marks --thousands ," if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) else ""
             return f"numbers with a decimal comma need --decimal ,{also}"
         for mark, name in ((",", ","), (".", "."), (" ", "' '"), ("'", '"\'"')):
             if mark != self.decimal and Numerals(self.decimal, mark).parse(cell) is not None:

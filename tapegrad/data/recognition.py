@@ -172,6 +172,12 @@ def _words(table: Table, name: str, found: Recognised, auto: bool, keep: bool, d
     if Boolean.holds(cells):
         found.kinds[name] = Boolean()
         return
+    otherwise = [cell for cell in counts if table.written.hint(cell)]
+    if 2 * len(otherwise) >= len(counts):
+        row = int(np.argmax(cells.codes == cells.values.index(otherwise[0])))
+        hint = table.written.hint(otherwise[0])
+        found.problems[name] = f"{table.where(row, name)}: {otherwise[0]!r} is not a number; {hint}"
+        return
     forms = Moments.forms(counts)
     if len(forms) == 2 and dates is not None:
         forms = ["d/m/y" if dates == "dmy" else "m/d/y"]
@@ -201,18 +207,14 @@ def _text_problems(table: Table, text: dict[str, Text], found: Recognised, auto:
         option = shlex.quote(name)
         cell = next(cell for cell in cells.counts() if not is_missing(cell))
         row = int(np.argmax(cells.codes == cells.values.index(cell)))
-        remedy = table.written.hint(cell) or (
-            f"for a column of categories --categorical {option}, or leave it out with --drop {option}"
-        )
-        return {name: f"{table.where(row, name)}: {cell!r} is not a number; {remedy}"}
+        return {name: f"{table.where(row, name)}: {cell!r} is not a number; for a column of categories --categorical"
+                      f" {option}, or leave it out with --drop {option}"}  # fmt: skip
     few = [name for name, cells in text.items() if _are_few(cells, len(table))]
     many = [name for name in text if name not in few]
     said: list[str] = []
-    hints: list[str] = []
     for name, cells in text.items():
         counts = [cell for cell in cells.counts() if not is_missing(cell)]
         examples = listed(cell[:30] for cell in counts[:3])
-        hints += [hint for cell in counts[:20] if (hint := table.written.hint(cell))]
         said.append(f"{name} ({len(counts)} values: {examples}{', ...' if len(counts) > 3 else ''})")
     remedies = []
     if few and not auto:
@@ -222,5 +224,5 @@ def _text_problems(table: Table, text: dict[str, Text], found: Recognised, auto:
         options = " ".join(f"--drop {shlex.quote(name)}" for name in many)
         remedies.append(f"{options} leaves out what has many values" if few or auto else
                         f"{options} leaves them out, and --categorical NAME reads one as categories")  # fmt: skip
-    words = f"{table.source}: columns {', '.join(said)} hold text; {'; '.join([*dict.fromkeys(hints), *remedies])}"
+    words = f"{table.source}: columns {', '.join(said)} hold text; {'; '.join(remedies)}"
     return {next(iter(text)): words}

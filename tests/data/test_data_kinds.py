@@ -168,3 +168,16 @@ def test_descriptions_of_older_models_are_read(file):
              "ignored": []}  # fmt: skip
     matrix = Features.from_json(state).matrix(read_csv(file("k,a\n1.0,4\n")))
     assert matrix.tolist() == [[0.5, -0.5, 2.0]]
+
+
+def test_numbers_written_otherwise_are_no_identifiers_and_no_categories(file):
+    table = read_csv(file(rows("a;b", *[[f"{k},{k}5;{k}" for k in range(1, 31)]])))
+    for categorical in ((), ("auto",)):
+        assert "'1,15' is not a number; numbers with a decimal comma need --decimal ," in message(
+            Features.fit, table, categorical=categorical
+        )
+
+
+def test_a_fraction_is_not_taken_for_a_grouped_number(file):
+    table = read_csv(file("a;b\n0.637;1\n"), decimal=",", thousands=".")
+    assert "'0.637' is not a number" in message(table.numbers, "a")
