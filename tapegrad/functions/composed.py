@@ -13,14 +13,14 @@ from ..tensor.recording import as_tensor, lift, lift_to
 from ..tensor.tensor import Tensor
 from .apply import apply_unary
 from .elementwise import clip, equal, greater, less, logical_or, not_equal, scale_shift, where
-from .formulas import absolute, add, floor_divide, multiply, remainder, rint, sigmoid, subtract, trunc
+from .formulas import absolute, add, digamma, floor_divide, lgamma, multiply, remainder, rint, sigmoid, subtract, trunc
 
 __all__ = [
-    "addcdiv", "addcmul", "deg2rad", "divmod", "expit", "fix", "isfinite", "isinf", "isnan", "lerp", "logit",
-    "nan_to_num", "rad2deg", "round", "signbit",
+    "addcdiv", "addcmul", "deg2rad", "divmod", "expit", "fix", "gammaln", "isfinite", "isinf", "isnan", "lerp", "logit",
+    "nan_to_num", "polygamma", "psi", "rad2deg", "round", "signbit",
 ]
 
-expit, fix = sigmoid, trunc
+expit, fix, gammaln, psi = sigmoid, trunc, lgamma, digamma
 
 
 def deg2rad(x: Any) -> Tensor:
@@ -61,6 +61,20 @@ def logit(x: Any, eps: float | None = None) -> Tensor:
     if eps is not None:
         x = clip(x, float(eps), 1.0 - float(eps))
     return apply_unary(UNARY["logit"], x)
+
+
+def polygamma(n: int, input: Any) -> Tensor:
+    """The `n`-th derivative of `digamma`, as PyTorch's and SciPy's.
+
+    Parameters
+    ----------
+    n : int, from 0 on
+    input : array_like
+        For ``n > 1`` not below -10,000, where it is NaN.
+    """
+    if not isinstance(n, (int, float, np.integer)) or n != int(n) or n < 0:
+        raise ArgumentError(f"polygamma: n is a whole number from 0 on, not {n!r}")
+    return digamma(input) if n == 0 else apply_unary(UNARY["polygamma"], input, float(n))
 
 
 def lerp(start: Any, end: Any, weight: Any) -> Tensor:

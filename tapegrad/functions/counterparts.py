@@ -93,7 +93,9 @@ _DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False)
 _UFUNCS = {"absolute": "abs", "fabs": "abs", "true_divide": "divide", "degrees": "rad2deg", "radians": "deg2rad"}
 _RENAMED = {"around": "round"}
 _OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm1": "expm1", "log1p": "log1p",
-             "exp2": "exp2", "cbrt": "cbrt", "xlogy": "xlogy", "xlog1py": "xlog1py", "logit": "logit"}
+             "exp2": "exp2", "cbrt": "cbrt", "erfc": "erfc",
+             "erfinv": "erfinv", "gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "i0": "i0",
+             "i0e": "i0e", "i1": "i1", "i1e": "i1e", "xlogy": "xlogy", "xlog1py": "xlog1py", "logit": "logit"}
 
 
 class Counterpart:

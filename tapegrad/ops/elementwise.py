@@ -241,6 +241,16 @@ unary("logit", "log(x) - log1p(-x)", "where(y == y, g / (abs(x) * (1.0 - x)), y)
       "ln(x / (1 - x)), NaN outside 0 to 1")
 unary("sinc", "sinc(x)", "g * sinc_slope(x)", "sin(pi x) / (pi x), 1 at 0")
 
+unary("erfc", "erfc(x)", "-g * TWO_OVER_SQRT_PI * exp(-x * x)", "1 - erf(x)")
+unary("erfinv", "erfinv(x)", "HALF_SQRT_PI * g * exp(y * y)", "inverse of erf, NaN outside -1 to 1")
+unary("lgamma", "lgamma(x)", "g * digamma(x)", "ln |gamma(x)|")
+unary("digamma", "digamma(x)", "g * polygamma(1.0, x)", "derivative of ln gamma(x)")
+unary("polygamma", "polygamma(p, x)", "g * polygamma(p + 1.0, x)", "p-th derivative of digamma, p from 1 on")
+unary("i0", "i0(x)", "g * i1(x)", "modified Bessel function of order 0")
+unary("i0e", "i0e(x)", "g * (i1e(x) - sign(x) * y)", "e^-|x| I0(x)")
+unary("i1", "i1(x)", "g * i1_slope(x, y)", "modified Bessel function of order 1")
+unary("i1e", "i1e(x)", "g * i1e_slope(x, y)", "e^-|x| I1(x)")
+
 # two inputs: name, y, da, db, what
 binary("add", "a + b", "g", "g", "a + b")
 binary("subtract", "a - b", "g", "-g", "a - b")

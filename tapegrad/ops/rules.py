@@ -8,11 +8,12 @@ from typing import Any
 from ..engine.language import device
 from ..engine.mathematics import vecmath
 from ..engine.mathematics.library import fmod, hypot
+from ..engine.mathematics.special import i0, i0e
 from ..engine.mathematics.vecmath import abs, cos, exp, floor, log, log1p, sin, where
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, equation 14
 GELU_C, GELU_K = math.sqrt(2.0 / math.pi), 0.044715  # Hendrycks and Gimpel 2016
-TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+TWO_OVER_SQRT_PI, HALF_SQRT_PI = 2.0 / math.sqrt(math.pi), 0.5 * math.sqrt(math.pi)
 NEGATIVE_INFINITY = -math.inf
 PI, LN2, LN10 = math.pi, math.log(2.0), math.log(10.0)
 FAR = 2.0 ** 63  # its square is about the greatest float32
@@ -151,3 +152,17 @@ def sinc_slope(x: Any) -> Any:
         1.0 / 3991680.0 - w * (1.0 / 518918400.0 - w / 93405312000.0))))))
     far = where(near, 1.0, x)
     return where(near, series, (cos(PI * far) - sinc(far)) / far)
+
+
+@device
+def i1_slope(x: Any, y: Any) -> Any:
+    """The derivative of y = I1(x)."""
+    nought = x == 0.0
+    return where(nought, 0.5, i0(x) - y / where(nought, 1.0, x))
+
+
+@device
+def i1e_slope(x: Any, y: Any) -> Any:
+    """The derivative of y = exp(-|x|) I1(x)."""
+    nought = x == 0.0
+    return where(nought, 0.5, i0e(x) - y * (sign(x) + 1.0 / where(nought, 1.0, x)))

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Callable
 
 from ..engine.language import apart, cast, device, doubles_at, held, plus, read, wide, write
-from ..engine.mathematics import library, vecmath
+from ..engine.mathematics import library, special, vecmath
 from ..engine.mathematics.sums import COLUMNS, add_row, add_to_total, clear_totals, give_totals, total_at
 from ..engine.row import Input, Nest, Output, Row
 from ..engine.tiles.tile import stack
@@ -53,7 +53,8 @@ class Binary(Row):
 _FUNCTIONS = (add_row, add_to_total, alike_rows, apart, cast, clear_totals, column_stride, doubles_at, give_totals,
               held, is_summed, plus, read, row_of, row_offset, stack, sum_nest, total_at, wide, write)
 #: what the kernels' source calls
-_SCOPE = {**{name: value for module in (vecmath, library, rules) for name, value in vars(module).items()
+_SCOPE = {**{name: getattr(special, name) for name in special.__all__},
+          **{name: value for module in (vecmath, library, rules) for name, value in vars(module).items()
              if not name.startswith("_")},
           **{named.__name__: named for named in (*_FUNCTIONS, Scalar, Scalars, Unary, Binary)}, "kept": kept,
           "COLUMNS": COLUMNS}

@@ -9,7 +9,7 @@ from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any
 
 from .. import functions as t
-from ..engine.mathematics import library, vecmath
+from ..engine.mathematics import library, special, vecmath
 from ..functions import formulas
 from ..functions.apply import apply_binary
 from ..ops import rules
@@ -46,7 +46,8 @@ def _tanh_slope(a: Any, y: Any) -> Any:
 def _namespace() -> dict[str, Any]:
     """The names that rules are written with, as functions of tensors."""
     names = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
-    mathematics = {name: getattr(t, names.get(name, name)) for name in (*vars(vecmath), *library.__all__)
+    known = (*vars(vecmath), *library.__all__, *special.__all__)
+    mathematics = {name: getattr(t, names.get(name, name)) for name in known
                    if hasattr(t, names.get(name, name))}
     scope: dict[str, Any] = {**mathematics, "gelu_slope": _gelu_slope, "where": _where, "square": t.square,
                              "scaled_product": _scaled_product, "tanh_slope": _tanh_slope}

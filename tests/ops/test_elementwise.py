@@ -5,6 +5,7 @@ import math
 import naive
 import numpy as np
 import pytest
+import scipy.special
 
 import tapegrad as tg
 from tapegrad.errors import DtypeError
@@ -45,6 +46,16 @@ UNARY_CASES = [
     *unary("arccosh", np.arccosh, 1.3, 3, shapes=FEW),
     *unary("arctanh", np.arctanh, -0.8, 0.8, shapes=FEW),
     *unary("logit", lambda x: np.log(x / (1 - x)), 0.1, 0.9, shapes=FEW),
+    *unary("erfc", scipy.special.erfc, -2, 3, shapes=FEW),
+    *unary("erfinv", scipy.special.erfinv, -0.85, 0.85, shapes=FEW),
+    *unary("lgamma", scipy.special.gammaln, 0.4, 4, shapes=FEW),
+    *unary("digamma", scipy.special.digamma, 0.4, 4, shapes=FEW),
+    *unary("polygamma", lambda x: scipy.special.polygamma(2, x), 0.9, 4, function=lambda x: tg.polygamma(2, x),
+           shapes=FEW),
+    *unary("i0", scipy.special.i0, -3, 3, shapes=FEW),
+    *unary("i0e", scipy.special.i0e, 0.1, 3, shapes=FEW),
+    *unary("i1", scipy.special.i1, -3, 3, shapes=FEW),
+    *unary("i1e", scipy.special.i1e, -3, -0.1, shapes=FEW),
     *unary("sinc", np.sinc, -2.5, 2.5, shapes=FEW),
     *unary("abs", np.abs, -2, 2),
     *unary("sign", np.sign, -2, 2),
