@@ -157,7 +157,7 @@ class Outcome:
         return table
 
     def _candidates(self, candidates: Sequence[Candidate]) -> Table:
-        table = Table(title=f"best of {len(candidates)} candidates", title_justify="left", min_width=48)
+        table = Table(title=f"{len(candidates)} candidates, the chosen one first", title_justify="left", min_width=48)
         for name in CANDIDATE_COLUMNS:
             table.add_column(name, justify="right")
         for candidate in candidates[:CANDIDATES_SHOWN]:

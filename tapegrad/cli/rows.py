@@ -26,6 +26,8 @@ class Rows:
     masked : bool
         All rows train together, each weighted for each network: 0 where it validates it. Else there is one network,
         and its validation rows are left out.
+    shared : bool
+        All networks are validated by the same rows.
 
     Attributes
     ----------
@@ -37,7 +39,7 @@ class Rows:
         The rows that validate each network.
     """
 
-    def __init__(self, problem: Problem, settings: Settings, masked: bool) -> None:
+    def __init__(self, problem: Problem, settings: Settings, masked: bool, shared: bool = False) -> None:
         rows, dtype = len(problem.inputs), np.dtype(settings.dtype)
         classes = problem.targets if problem.target.task == "classification" else None
         self.weights = None
@@ -48,7 +50,7 @@ class Rows:
         else:
             # another seed than that of the held-out rows, so that the two are drawn apart
             splits = [split_rows(rows, settings.val_fraction, settings.seed + (1 + m) * 1_000_003, classes)
-                      for m in range(settings.members)]
+                      for m in ([0] * settings.members if shared else range(settings.members))]
         self.validation = [held for _, held in splits]
         if masked:
             of_member = np.zeros((rows, settings.members))
@@ -85,6 +87,20 @@ class Rows:
         """
         parts = zip(outputs, self._targets, self._shares, strict=True)
         return np.array([float((row_losses(tensor(out), y) * share).sum()) for out, y, share in parts])
+
+    def losses_of_mean(self, outputs: np.ndarray) -> np.ndarray:
+        """The loss of the mean of all networks on each validation row that they share, weighted as in training.
+
+        Parameters
+        ----------
+        outputs : ndarray of float64, shape (members, validated, outputs)
+
+        Returns
+        -------
+        ndarray of float64, shape (validated,)
+        """
+        losses = row_losses(tensor(outputs.mean(axis=0)), self._targets[0])
+        return np.asarray(losses.numpy(), np.float64) * self._shares[0] * self.validated
 
 
 def row_losses(outputs: Any, y: Any) -> Any:

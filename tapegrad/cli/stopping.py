@@ -22,8 +22,6 @@ class Best:
         1: one network, without such an axis.
     patience : int
         Epochs without a lower loss of any member after which to stop.
-    keep : bool
-        False: only losses are kept, and nothing can be restored.
 
     Attributes
     ----------
@@ -33,9 +31,9 @@ class Best:
         When it was seen, counted from 1; 0 if never.
     """
 
-    def __init__(self, module: nn.Module, members: int, patience: int, keep: bool = True) -> None:
+    def __init__(self, module: nn.Module, members: int, patience: int) -> None:
         self._module, self._members, self._patience = module, members, patience
-        self._kept = module.state_dict() if keep else None
+        self._kept = module.state_dict()
         self._epochs = 0
         self.loss = np.full(members, np.inf)
         self.epoch = np.zeros(members, np.int64)
@@ -46,16 +44,11 @@ class Best:
         better = losses < self.loss  # never where the loss is NaN
         if better.any():
             self.loss[better], self.epoch[better] = losses[better], self._epochs
-            if self._kept is None:
-                return self._ends()
             for name, values in self._module.state_dict().items():
                 if self._members == 1:
                     self._kept[name] = values
                 else:
                     self._kept[name][better] = values[better]
-        return self._ends()
-
-    def _ends(self) -> bool:
         return bool(np.all(self._epochs - self.epoch >= self._patience))
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,5 +62,5 @@ class Best:
 
     def restore(self) -> None:
         """Give each network its best parameters, if it ever had a finite loss."""
-        if self._kept is not None and (self.epoch > 0).all():
+        if (self.epoch > 0).all():
             self._module.load_state_dict(self._kept)

@@ -23,7 +23,6 @@ from .network import Network
 from .problem import Problem
 from .rows import Rows, members_losses
 from .settings import OPTIMIZERS, Settings
-from .stopping import Best
 
 __all__ = ["Candidate", "tune"]
 
@@ -40,19 +39,35 @@ class Candidate:
     ----------
     settings : Settings
     loss : float
-        The lowest on the validation rows, a mean over the networks; infinite if it was never finite.
+        The lowest of the networks' mean on the validation rows; infinite if it was never finite.
     epochs : int
         For which it was trained.
+    best_epoch : int
+        After which the loss was lowest.
+    losses : ndarray of float64, shape (rows,)
+        Of each validation row, then; `loss` is their mean.
     """
 
     settings: Settings
     loss: float = math.inf
     epochs: int = 0
+    best_epoch: int = 0
+    losses: np.ndarray = field(default_factory=lambda: np.full(1, np.inf))
+
+    def observe(self, losses: np.ndarray) -> bool:
+        """Take the rows' losses after an epoch; returns whether patience is at its end."""
+        self.epochs += 1
+        if losses.mean() < self.loss:
+            self.loss, self.losses, self.best_epoch = float(losses.mean()), losses, self.epochs
+        return self.epochs - self.best_epoch >= self.settings.patience
 
 
 def tune(problem: Problem, settings: Settings, count: int, fixed: Sequence[str] = (), progress: bool = False
          ) -> list[Candidate]:
-    """Train random candidates, halving their number as epochs double; the first are those of `settings`.
+    """Train random candidates, halving their number as epochs double, beside `settings`, which are never left out.
+
+    Each is judged by the mean of its networks on the same validation rows. `settings` are given up only for what is
+    better by more than the standard error of the difference over these rows: the best of many is partly the luckiest.
 
     Parameters
     ----------
@@ -69,7 +84,7 @@ def tune(problem: Problem, settings: Settings, count: int, fixed: Sequence[str] 
     Returns
     -------
     list of Candidate
-        The one with the lowest loss first.
+        The chosen one first, the others by their losses.
 
     Raises
     ------
@@ -88,11 +103,12 @@ def tune(problem: Problem, settings: Settings, count: int, fixed: Sequence[str] 
         settings = replace(settings, optimizer="adamw")  # whose weight decay does not depend on the gradients' size
     widest = 256 if len(problem.inputs) >= _ROWS_OF_WIDE else 128
     candidates = [Candidate(each) for each in drawn(settings, count, fixed, widest, rng)]
+    first = candidates[0]
     manual_seed(settings.seed)
     of_shape: dict[tuple[Any, ...], list[Candidate]] = {}
     for candidate in candidates:
         of_shape.setdefault((candidate.settings.hidden, candidate.settings.dropout), []).append(candidate)
-    rows_of = Rows(problem, settings, masked=True)
+    rows_of = Rows(problem, settings, masked=True, shared=True)
     together = [_Together(problem, rows_of, group) for group in of_shape.values()]
 
     halvings = max(int(math.log2(count)), 1)
@@ -109,11 +125,23 @@ def tune(problem: Problem, settings: Settings, count: int, fixed: Sequence[str] 
                 best = min(candidate.loss for candidate in candidates)
                 bar.update(task, advance=1, description=f"tuning: {len(left)} of {count} candidates, {until} epochs, "
                                                         f"validation loss {best:.4g}")
-            left = sorted(left, key=lambda candidate: candidate.loss)[: max(len(left) // 2, 1)]
+            left = sorted(left, key=lambda candidate: candidate.loss)[: max(count >> (rung + 1), 1)]
+            if not any(candidate is first for candidate in left):
+                left.append(first)
     candidates.sort(key=lambda candidate: candidate.loss)  # losses only fall: the best was never left out
     if not math.isfinite(candidates[0].loss):
         raise DataError("--tune: the loss of every candidate is infinite or NaN; are there extreme values in the data?")
-    return candidates
+    chosen = preferred(first, candidates[0])
+    return [chosen, *(candidate for candidate in candidates if candidate is not chosen)]
+
+
+def preferred(first: Candidate, best: Candidate) -> Candidate:
+    """The best, if it is better than the first by more than the standard error of their difference."""
+    if first is best or not np.isfinite(first.losses).all():
+        return best
+    gain = first.losses - best.losses
+    error = gain.std(ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
+    return best if gain.mean() > error else first
 
 
 def drawn(settings: Settings, count: int, fixed: Sequence[str], widest: int,
@@ -144,14 +172,12 @@ class _Together:
     rows: Rows
     candidates: list[Candidate]
     committees: list[Committee] = field(init=False)
-    best: list[Best] = field(init=False)
 
     def __post_init__(self) -> None:
         settings, problem = self.candidates[0].settings, self.problem
         network = Network(problem.features.width, settings.hidden, problem.target.outputs, settings.activation,
                           settings.dropout, settings.dtype)  # fmt: skip
         self.committees = [Committee(network, settings.members) for _ in self.candidates]
-        self.best = [Best(c, settings.members, settings.patience, keep=False) for c in self.committees]
         self._optimizer = OPTIMIZERS[settings.optimizer](
             [{"params": list(committee.parameters()), "lr": candidate.settings.lr,
               "weight_decay": candidate.settings.weight_decay}
@@ -163,7 +189,7 @@ class _Together:
         """Go on with some of the candidates until they have been trained for some epochs in all."""
         settings, rows = alive[0].settings, self.rows
         places = [k for k, candidate in enumerate(self.candidates) if any(candidate is each for each in alive)]
-        committees, best = [self.committees[k] for k in places], [self.best[k] for k in places]
+        committees = [self.committees[k] for k in places]
         X, y, w = rows.given
         weights = np.tile(w, (1, len(places)))
         inputs = np.tile(rows.validation_inputs, (len(places), 1, 1))
@@ -176,11 +202,9 @@ class _Together:
 
         def after_epoch(epoch: int, history: History) -> bool:
             found = validate(inputs).astype(np.float64)
-            stale = []
-            for k, (candidate, each) in enumerate(zip((self.candidates[p] for p in places), best, strict=True)):
-                stale.append(each.observe(rows.losses(found[k * settings.members:(k + 1) * settings.members])))
-                candidate.loss, candidate.epochs = float(each.loss.mean()), done + epoch + 1
-            return all(stale)
+            of_each = found.reshape(len(places), settings.members, *found.shape[1:])
+            judged = zip((self.candidates[k] for k in places), of_each, strict=True)
+            return all([candidate.observe(rows.losses_of_mean(out)) for candidate, out in judged])
 
         TrainStep(loss, self._optimizer).run(
             X, y, weights, batch_size=min(settings.batch_size, len(X)), epochs=max(until - done, 1),

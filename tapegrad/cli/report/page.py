@@ -211,7 +211,7 @@ def _training(outcome: Outcome, command: str) -> str:
     tried = ""
     if outcome.candidates is not None:
         best = [candidate_cells(candidate) for candidate in outcome.candidates[:CANDIDATES_SHOWN]]
-        tried = "<br>" + _table(CANDIDATE_COLUMNS, best, f"the best of {len(outcome.candidates)} candidates")
+        tried = "<br>" + _table(CANDIDATE_COLUMNS, best, f"{len(outcome.candidates)} candidates, the chosen one first")
     return _section("Training", f"<p><code>{escape(command)}</code></p>",
                     _table(["", ""], rows, kind="words"), tried,
                     f"<ul>{notes}</ul>" if notes else "")
