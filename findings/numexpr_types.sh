@@ -65,7 +65,8 @@ u = np.array([2**63], np.uint64)
 look("u, uint64", lambda: evaluate("u"), ("int64", [-2**63]))
 
 frame = pd.DataFrame({"k": k, "i": i, "f": f})
-for engine, distance, equal in (None, ("float64", [2.0**53]), ("bool", [True])), ("python", ("int64", [2**53 + 1]), ("bool", [False])):
+for engine, distance, equal in ((None, ("float64", [2.0**53]), ("bool", [True])),
+                                ("python", ("int64", [2**53 + 1]), ("bool", [False]))):
     look(f"frame.eval('abs(k)'), engine {engine}", lambda: frame.eval("abs(k)", engine=engine), distance)
     look(f"frame.eval('i == f'), engine {engine}", lambda: frame.eval("i == f", engine=engine), equal)
 raise SystemExit("\n".join(failed) or None)
