@@ -111,11 +111,11 @@ def main() -> None:
     report.set_threads(1)
     names = report.chosen(parser, arguments.only, ("SGD", "Adam"))
     results = [measure(name, arguments.kills, arguments.every, arguments.seconds, arguments.epochs) for name in names]
-    report.table("runs that were killed and went on",
-                 ("optimiser", "steps", "kills", "before the first checkpoint", "while one was written",
-                  "steps lost, most", "mean", "equal to the bit"),
-                 [(r["optimizer"], r["steps"], r["kills"], r["before_the_first"], r["while_writing"], r["steps_lost_most"],
-                   f"{r['steps_lost_mean']:.0f}", "yes" if r["to_the_bit"] else "NO") for r in results])  # fmt: skip
+    columns = ("optimiser", "steps", "kills", "before the first checkpoint", "while one was written",
+               "steps lost, most", "mean", "equal to the bit")
+    report.table("runs that were killed and went on", columns, [
+        (r["optimizer"], r["steps"], r["kills"], r["before_the_first"], r["while_writing"], r["steps_lost_most"],
+         f"{r['steps_lost_mean']:.0f}", "yes" if r["to_the_bit"] else "NO") for r in results])  # fmt: skip
     report.finish(arguments, report.machine(), results)
     if not all(r["to_the_bit"] for r in results):
         sys.exit(1)
