@@ -15,9 +15,9 @@ __all__ = ["Copies"]
 
 #: attributes that hold addresses, or are derived from the parameter groups
 _MADE = frozenset({
-    "_active", "_clip", "_first_hyper", "_given", "_hyper_words", "_index", "_list", "_listed", "_lists_made", "_loose",
-    "_n", "_parameters", "_rows", "_slices", "_state", "_steps", "_synced", "_table", "_total", "_words", "dtype",
-    "layout", "store",
+    "_active", "_after", "_clip", "_first_hyper", "_given", "_hyper_words", "_index", "_list", "_listed",
+    "_lists_made", "_loose", "_n", "_parameters", "_rows", "_slices", "_state", "_steps", "_synced", "_table",
+    "_total", "_words", "dtype", "layout", "store",
 })
 
 

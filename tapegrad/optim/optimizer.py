@@ -16,6 +16,7 @@ from ..ops.table import Op
 from ..tape.state import Forgotten
 from ..tensor.tensor import Tensor
 from . import clip
+from .averages import AVERAGE
 from .checks import check_parameter, positive_or_none
 from .copying import Copies
 from .lists import list_address, refuse_lists, zero_gradient
@@ -177,9 +178,10 @@ class Optimizer(Copies, Scheduled):
         self._n, self._steps, self._first_hyper = places["n"], places["steps"], places["lr"]
         self._list, self._clip = places["listed"], self.row.size
         self._first_size, width = places["steps"] + 1, self._clip + clip.WORDS
-        self._words = np.zeros(clip.RESET_WORDS + count * width, np.int64)
+        self._after = clip.RESET_WORDS + count * width  # where rows of averages begin
+        self._words = np.zeros(self._after + self._average_words(), np.int64)
         self._words[:clip.RESET_WORDS] = clip.reset_words(self._total, self.dtype)
-        self._table = self._words[clip.RESET_WORDS:].reshape(count, width)
+        self._table = self._words[clip.RESET_WORDS:self._after].reshape(count, width)
         if counted.size:
             self._table[:len(counted)] = counted
         self._listed: list[int] = []
@@ -276,6 +278,8 @@ class Optimizer(Copies, Scheduled):
                 program = clip.norm_program(begins + self._clip, bool(key)) + program
             if self._max_grad_value is not None:
                 program = clip.value_program(begins + self._clip) + program
+            averages = self._average_starts()
+            program.append((AVERAGE, averages))
             for op, starts in program:
                 if len(starts):
                     op.forward.address(self.dtype)
@@ -291,7 +295,7 @@ class Optimizer(Copies, Scheduled):
                 lr_words=np.concatenate(columns), lr_groups=np.concatenate(owners).astype(np.int64),
                 updates=len(key), elements=sum(self._parameters[k].size for k in key), count_word=self._n,
                 whole_word=self._n if self.whole or self.scalar_states else self._list, width=self._clip,
-                layout=self.layout, dtype=self.dtype,
+                layout=self.layout, dtype=self.dtype, after=len(averages),
             )
         return rows
 

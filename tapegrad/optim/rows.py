@@ -74,12 +74,14 @@ class UpdateRows:
         Indices in `words` of the scheduled hyper-parameters (as float64 bits), and for each its column of
         `Optimizer.upcoming_lrs`: the index of its group or, for cycled momentum, the number of groups plus that index.
     updates, elements : int
-        Number of rows at the end that update parameters, independent of each other, and of their elements.
+        Number of rows that update parameters, independent of each other, and of their elements; only `after` follow.
     count_word, whole_word, width : int
         Within an updating row: the word with the number of elements, after the addresses and before the step count; a
         word that is not 0 if its elements depend on each other; the number of words.
     layout : int
         `Optimizer.layout` when the rows were made; if it has changed, ask for new rows.
+    after : int
+        Number of rows at the end that average parameters, to be run when all are updated.
     """
 
     opcodes: np.ndarray
@@ -94,6 +96,7 @@ class UpdateRows:
     width: int
     layout: int
     dtype: np.dtype
+    after: int = 0
 
     def __post_init__(self) -> None:
         self._header = np.zeros(HEADER_WORDS, np.int64)

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from . import rates
+from .averages import AverageRow
 from .protocols import Schedule
 
-__all__ = ["Scheduled"]
+__all__ = ["AVERAGED", "Scheduled"]
+
+#: the interval of averages that every step keeps
+AVERAGED = "average"
 
 
 class Stepping:
@@ -51,6 +55,9 @@ class Scheduled:
     _new_layout: Callable[[], None]
     _synced: list[dict[str, Any] | None]
     _loose: list[Any]  # weak references to those made without it
+    _words: np.ndarray
+    _after: int
+    _build: Callable[[], None]
 
     def _register(self, scheduler: Schedule) -> None:
         if scheduler.interval is None:
@@ -63,6 +70,28 @@ class Scheduled:
         self.schedulers.append(scheduler)
         if scheduler.cycles_momentum:
             self._new_layout()
+
+    # averages of parameters are among the schedules too, so that copies and checkpoints keep them
+
+    def _averages(self) -> list[Any]:
+        return [s for s in self.schedulers if s.interval == AVERAGED]
+
+    def _add_average(self, averaged: Any) -> None:
+        """Average parameters in every step from now on."""
+        self.schedulers.append(averaged)
+        self._build()
+
+    def _average_words(self) -> int:
+        """Words of the rows of averages."""
+        return sum(len(averaged.pairs) * AverageRow.size for averaged in self._averages())
+
+    def _average_starts(self) -> np.ndarray:
+        """Write the rows of averages; returns where each begins."""
+        rows = [row for averaged in self._averages() for row in averaged.rows()]
+        starts = self._after + AverageRow.size * np.arange(len(rows), dtype=np.int64)
+        if rows:
+            self._words[self._after:self._after + AverageRow.size * len(rows)] = np.concatenate(rows)
+        return starts
 
     def _forget(self, scheduler: Schedule) -> None:
         """Leave a schedule that was made without ``interval=`` out of runs."""

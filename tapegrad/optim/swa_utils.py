@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, StateDictError
+from ..engine.storage import Changes
+from ..errors import ArgumentError, DtypeError, ShapeError, StateDictError
 from ..tape.state import no_grad
 from ..tensor.tensor import Tensor
+from .averages import average_rows
 from .lr_scheduler.scheduler import LRScheduler, check_optimizer, each_group
 from .optimizer import Optimizer
+from .scheduled import AVERAGED
+from .store import aligned_zeros
 
 __all__ = [
     "SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn", "get_swa_multi_avg_fn",
@@ -50,23 +55,22 @@ def _move(average: np.ndarray, present: np.ndarray, weight: float) -> None:
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> AveragingAll:
     """`get_ema_avg_fn` for lists of arrays, in place."""
-    keep = _decay(decay)
+    return partial(_ema_update, _decay(decay))
 
-    def ema_update(averages: Sequence[np.ndarray], presents: Sequence[np.ndarray], number: int) -> None:
-        for average, present in zip(averages, presents, strict=True):
-            _move(average, present, 1.0 - keep)
 
-    return ema_update
+def _ema_update(keep: float, averages: Sequence[np.ndarray], presents: Sequence[np.ndarray], number: int) -> None:
+    for average, present in zip(averages, presents, strict=True):
+        _move(average, present, 1.0 - keep)
 
 
 def get_swa_multi_avg_fn() -> AveragingAll:
     """`get_swa_avg_fn` for lists of arrays, in place."""
+    return _swa_update
 
-    def swa_update(averages: Sequence[np.ndarray], presents: Sequence[np.ndarray], number: int) -> None:
-        for average, present in zip(averages, presents, strict=True):
-            _move(average, present, 1.0 / (number + 1))
 
-    return swa_update
+def _swa_update(averages: Sequence[np.ndarray], presents: Sequence[np.ndarray], number: int) -> None:
+    for average, present in zip(averages, presents, strict=True):
+        _move(average, present, 1.0 / (number + 1))
 
 
 class AveragedModel:
@@ -83,6 +87,11 @@ class AveragedModel:
         The same for lists of arrays, in place; instead of `avg_fn`.
     use_buffers : bool, default False
         Average the buffers too; else they are those of the model at the last update. Integers are copied.
+    optimizer : Optimizer, optional
+        Average in every step of this optimiser, `Optimizer.step` and recorded ones alike, instead of at calls of
+        `update_parameters`; for the default average and `get_ema_multi_avg_fn`, without `use_buffers`. What the
+        optimiser does not update, and buffers, are the model's when `module` is read. Copies and checkpoints of the
+        optimiser keep the average.
 
     Attributes
     ----------
@@ -90,12 +99,14 @@ class AveragedModel:
         The copy. Attributes that are not found here are its own: ``averaged.eval()``, ``averaged.parameters()``.
     n_averaged : int
         Models averaged so far.
+    interval : str or None
+        "average" with `optimizer`.
 
     Notes
     -----
-    Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018. In `TrainStep.run`
-    give a callback that calls `update_parameters` after each epoch; after each step of a loop of single steps call it
-    there. It is no `nn.Module`; its state dict has PyTorch's keys, ``n_averaged`` and ``module.`` before the model's.
+    Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018. To average after
+    each epoch of a `TrainStep.run`, give it a callback that calls `update_parameters`. It is no `nn.Module`; its state
+    dict has PyTorch's keys, ``n_averaged`` and ``module.`` before the model's.
 
     Examples
     --------
@@ -112,19 +123,85 @@ class AveragedModel:
     """
 
     def __init__(self, model: Any, device: str | None = None, avg_fn: Averaging | None = None,
-                 multi_avg_fn: AveragingAll | None = None, use_buffers: bool = False) -> None:
+                 multi_avg_fn: AveragingAll | None = None, use_buffers: bool = False, *,
+                 optimizer: Optimizer | None = None) -> None:
         if avg_fn is not None and multi_avg_fn is not None:
             raise ArgumentError("give avg_fn or multi_avg_fn, not both")
         if device not in (None, "cpu"):
             raise ArgumentError(f"device: there is only the CPU, not {device!r}")
-        self.module = deepcopy(model)
-        self.n_averaged = 0
+        self._module, self._model = deepcopy(model), None
         self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn, multi_avg_fn, bool(use_buffers)
+        self._counts = np.zeros(1, np.int64)
+        self.interval: str | None = None
+        if optimizer is not None:
+            self._join(optimizer, model)
+
+    # -------------------------------------------------------------- in an optimiser's steps
+
+    cycles_momentum = False
+
+    def _join(self, optimizer: Optimizer, model: Any) -> None:
+        check_optimizer(optimizer)
+        if type(optimizer).step is not Optimizer.step:
+            raise ArgumentError(f"{type(optimizer).__name__} computes its steps outside of compiled code; call "
+                                "update_parameters after each")
+        swa = self.avg_fn is None and self.multi_avg_fn in (None, _swa_update)
+        ema = isinstance(self.multi_avg_fn, partial) and self.multi_avg_fn.func is _ema_update
+        if self.use_buffers or not (swa or ema):
+            raise ArgumentError("an optimiser's steps average parameters by get_ema_multi_avg_fn or alike; for other "
+                                "functions and for use_buffers call update_parameters")
+        self._decay = float(self.multi_avg_fn.args[0]) if isinstance(self.multi_avg_fn, partial) else -1.0
+        self._model, self.interval = model, AVERAGED
+        pairs = self._pairs(self._module.parameters(), model.parameters())
+        members = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.pairs = [(average, p) for average, p in pairs if id(p) in members]
+        if not self.pairs:
+            raise ArgumentError("the optimiser has none of the model's parameters")
+        if any(p.dtype != optimizer.dtype for _, p in self.pairs):
+            raise DtypeError(f"the optimiser computes in {optimizer.dtype}, the model has other parameters too")
+        self._counts = aligned_zeros(len(self.pairs), np.dtype(np.int64))
+        optimizer._add_average(self)
+
+    def rows(self) -> list[Sequence[int]]:
+        """The rows that average the parameters which the optimiser holds by now."""
+        held = [(k, average, p) for k, (average, p) in enumerate(self.pairs)
+                if getattr(p.node, "home", None) is not None]
+        self._held = [average.buffer for _, average, _ in held]  # the rows have their addresses
+        return average_rows(held, self._counts, self._decay)
+
+    @property
+    def module(self) -> Any:
+        """The averaged model."""
+        if self._model is not None:
+            for average, _ in self.pairs:
+                Changes.mark(average.buffer)
+            own = {id(average) for average, _ in self.pairs}
+            for average, p in self._pairs(self._module.parameters(), self._model.parameters()):
+                if id(average) not in own:
+                    average.copy_(p.numpy())
+            for average, p in self._pairs(self._module.buffers(), self._model.buffers()):
+                average.copy_(p.numpy())
+        return self._module
+
+    @property
+    def n_averaged(self) -> int:
+        """Models averaged so far."""
+        return int(self._counts.max())
+
+    @property
+    def last_epoch(self) -> int:
+        """`n_averaged`."""
+        return self.n_averaged
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "module" not in vars(self):
+        if name.startswith("_") or "_module" not in vars(self):
             raise AttributeError(f"AveragedModel has no attribute {name!r}")
         return getattr(self.module, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_held"}
+
+    # -------------------------------------------------------------- by hand
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The averaged model's result."""
@@ -138,6 +215,9 @@ class AveragedModel:
         ShapeError
             If the model's parameters or buffers are not those of the averaged one.
         """
+        if self._model is not None:
+            raise ArgumentError("the optimiser's steps keep this average; make one without optimizer= to update it by "
+                                "hand")
         buffers = self._pairs(self.module.buffers(), model.buffers())
         pairs = self._pairs(self.module.parameters(), model.parameters())
         averaged = pairs + buffers if self.use_buffers else pairs
@@ -154,7 +234,7 @@ class AveragedModel:
                 average.copy_(values)
         for average, present in copied:
             average.copy_(present.numpy())
-        self.n_averaged += 1
+        self._counts += 1
 
     def _pairs(self, own: Iterable[Tensor], given: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
         averages, presents = list(own), list(given)
@@ -178,7 +258,7 @@ class AveragedModel:
             raise StateDictError("no state of an AveragedModel: it has no 'n_averaged'")
         rest = {name.removeprefix("module."): value for name, value in state_dict.items() if name != "n_averaged"}
         loaded = self.module.load_state_dict(rest, strict)
-        self.n_averaged = int(np.asarray(state_dict["n_averaged"]))
+        self._counts[...] = int(np.asarray(state_dict["n_averaged"]))
         return loaded
 
     def __repr__(self) -> str:

@@ -100,7 +100,110 @@ def test_a_run_averages_after_each_epoch_by_its_callback():
     assert averaged.n_averaged == 5 and len({tuple(w.ravel()) for w in seen}) == 5
 
 
+def steps_of(dtype, average, kind="Adam"):
+    """A model with a buffer and a frozen layer, its step, its average in the steps, and one by hand."""
+    tg.manual_seed(4)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1), nn.Linear(1, 1)).to(dtype)
+    model[3].freeze()
+    optimizer = getattr(optim, kind)(model.parameters(), lr=0.05)
+    given = {} if average is None else {"multi_avg_fn": swa_utils.get_ema_multi_avg_fn(average)}
+    inside = swa_utils.AveragedModel(model, **given, optimizer=optimizer)
+    by_hand = swa_utils.AveragedModel(model, **given)
+    return model, tg.TrainStep(lambda x: (model(x) - 1.0).square().mean(), optimizer), inside, by_hand
+
+
+def assert_same(inside, by_hand, dtype):
+    ours, theirs = inside.state_dict(), by_hand.state_dict()
+    assert list(ours) == list(theirs)
+    for key, value in theirs.items():
+        np.testing.assert_allclose(ours[key], value, rtol=1e-5 if dtype == "float32" else 1e-12, err_msg=key)
+
+
+X = np.random.default_rng(3).normal(size=(24, 3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("average", [None, 0.8])
+def test_an_average_in_the_steps_is_that_by_hand(dtype, average):
+    model, step, inside, by_hand = steps_of(dtype, average)
+    x = X.astype(dtype)
+    for k in range(6):
+        if k == 3:
+            step.optimizer.zero_grad()
+            (model(tg.tensor(x)) - 1.0).square().mean().backward()
+            step.optimizer.step()
+        else:
+            step(x)
+        by_hand.update_parameters(model)
+        assert_same(inside, by_hand, dtype)
+    assert inside.n_averaged == 6
+    assert not np.array_equal(inside.module[0].weight.numpy(), model[0].weight.numpy())
+
+
+@pytest.mark.parametrize("average", [None, 0.8])
+def test_a_compiled_run_averages_after_every_step(average):
+    model, step, inside, _ = steps_of("float64", average)
+    step.run(X, batch_size=4, epochs=3, shuffle=False)
+    other, single, _, by_hand = steps_of("float64", average)
+    for _ in range(3):
+        for first in range(0, 24, 4):
+            single(X[first:first + 4])
+            by_hand.update_parameters(other)
+    assert_same(inside, by_hand, "float64")
+    assert inside.n_averaged == 18
+
+
+def test_updates_shared_among_threads_are_averaged_when_all_are_done():
+    w = [nn.Parameter(np.random.default_rng(k).normal(size=(150, 130))) for k in range(2)]
+    model = nn.ParameterList(w)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    inside = swa_utils.AveragedModel(model, optimizer=optimizer)
+    step, seen = tg.TrainStep(lambda x: ((x @ w[0]) * (x @ w[1])).mean(), optimizer), []
+    for _ in range(3):
+        step(np.ones((4, 150)))
+        seen.append([p.numpy() for p in w])
+    for k, average in enumerate(inside.module):
+        np.testing.assert_allclose(average.numpy(), np.mean([s[k] for s in seen], axis=0), rtol=1e-12)
+
+
+def test_copies_of_the_optimiser_keep_the_average_and_go_on_alike():
+    model, step, inside, _ = steps_of("float64", 0.8)
+    step(X)
+    twin_model, twin_optimizer, twin_inside = copy.deepcopy((model, step.optimizer, inside))
+    assert twin_optimizer.schedulers == [twin_inside]
+    for optimizer, each in ((step.optimizer, model), (twin_optimizer, twin_model)):
+        optimizer.zero_grad()
+        (each(tg.tensor(X)) - 1.0).square().mean().backward()
+        optimizer.step()
+    assert_same(inside, twin_inside, "float64")
+    assert inside.n_averaged == twin_inside.n_averaged == 2
+    step(X)
+    assert (inside.n_averaged, twin_inside.n_averaged) == (3, 2)
+
+
+def test_a_run_goes_on_from_a_checkpoint_with_its_average(tmp_path):
+    _, step, whole, _ = steps_of("float64", 0.8)
+    step.run(X, batch_size=4, epochs=4, seed=2)
+
+    def stop(epoch, history):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    _, step, _, _ = steps_of("float64", 0.8)
+    with pytest.raises(KeyboardInterrupt):
+        step.run(X, batch_size=4, epochs=4, seed=2, callback=stop, checkpoint=tg.Checkpoint(tmp_path, every=0.0))
+    _, step, resumed, _ = steps_of("float64", 0.8)
+    step.run(X, batch_size=4, epochs=4, seed=2, checkpoint=tg.Checkpoint(tmp_path, every=0.0, resume=True))
+    for key, value in whole.state_dict().items():
+        np.testing.assert_array_equal(resumed.state_dict()[key], value, err_msg=key)
+
+
 @pytest.mark.parametrize(("call", "message"), [
+    (lambda: steps_of("float32", None)[2].update_parameters(None), "the optimiser's steps keep this average"),
+    (lambda: swa_utils.AveragedModel(nn.Linear(2, 1), optimizer=optim.SGD([nn.Parameter([1.0])])), "none of the model"),
+    (lambda: swa_utils.AveragedModel(nn.Linear(2, 1), optimizer=optim.LBFGS([nn.Parameter([1.0])])), "LBFGS"),
+    (lambda: swa_utils.AveragedModel(nn.Linear(2, 1), avg_fn=swa_utils.get_ema_avg_fn(),
+                                     optimizer=optim.SGD([nn.Parameter([1.0])])), "get_ema_multi_avg_fn"),
     (lambda: swa_utils.get_ema_avg_fn(1.5), "decay"),
     (lambda: swa_utils.AveragedModel(nn.Tanh(), avg_fn=max, multi_avg_fn=max), "not both"),
     (lambda: swa_utils.AveragedModel(nn.Tanh(), "cuda"), "only the CPU"),

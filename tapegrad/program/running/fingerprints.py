@@ -26,7 +26,8 @@ _WORDS = {
 
 def begun_with(source: Source, optimizer: Any) -> dict[str, Any]:
     """Of a run: its data, its optimiser and the schedules."""
-    schedules = {f"schedule {k}": {"class": type(s).__name__, "interval": s.interval, **plain(s.state_dict())}
+    schedules = {f"schedule {k}": {"class": type(s).__name__, "interval": s.interval,
+                                   **({} if s.interval == "average" else plain(s.state_dict()))}
                  for k, s in enumerate(optimizer.schedulers)}
     return {"data": _of_source(source), "optimizer": _of_optimizer(optimizer), "schedules": schedules}
 

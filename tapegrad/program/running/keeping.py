@@ -278,6 +278,9 @@ class Keeping(NotKept):
         self.checkpoint.write({
             **begun,
             "position": {**begun["position"], "done": self.done},
+            # the steps that are done have changed averages of parameters
+            "schedules": [_copied(s.state_dict()) if s.interval == "average" else before
+                          for s, before in zip(optimizer.schedulers, begun["schedules"])],
             "history": self.record.state(begun["history"]),
             "steps": steps,
             "losses": self.losses[:self.done],

@@ -90,7 +90,7 @@ class Step:
     def _share(self, rows: Any) -> None:
         """Split the updates among threads if the parameters are large enough."""
         row, header, dtype = self.row, self.update_header, self.dtype
-        parts = min(rows.elements // _UPDATE_PART, _UPDATE_PARTS)
+        parts = 1 if rows.after else min(rows.elements // _UPDATE_PART, _UPDATE_PARTS)
         row[loop.UPDATE_WALK] = (walk.SHARED_UPDATES if parts > 1 else walk.FORWARD_WALK).address(dtype)
         if parts > 1:
             header[walk.TEAM], header[walk.PARTS] = team_address(dtype), parts
