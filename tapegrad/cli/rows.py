@@ -58,12 +58,13 @@ class Rows:
                 of_member[chosen, m] = 1.0 if self.weights is None else self.weights[chosen]
             given = [problem.inputs, problem.targets, of_member / of_member.mean(axis=0)]
         else:
-            chosen = splits[0][0]
-            given = [problem.inputs[chosen], problem.targets[chosen]]
+            # without validation rows all of them, and no copy
+            taught: Any = splits[0][0] if self.validated else slice(None)
+            given = [problem.inputs[taught], problem.targets[taught]]
             if self.weights is not None:
-                given.append(self.weights[chosen])
-        self.given = [a.astype(dtype) if a.dtype.kind == "f" else a for a in given]
-        self.validation_inputs = np.stack([problem.inputs[held] for held in self.validation]).astype(dtype)
+                given.append(self.weights[taught])
+        self.given = [a.astype(dtype, copy=False) if a.dtype.kind == "f" else a for a in given]
+        self.validation_inputs = np.stack([problem.inputs[held] for held in self.validation]).astype(dtype, copy=False)
         self._targets = [problem.targets[held] for held in self.validation]
         even = np.ones(rows) if self.weights is None else self.weights
         self._shares = [even[held] / max(even[held].sum(), 1e-300) for held in self.validation]

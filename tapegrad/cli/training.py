@@ -218,7 +218,7 @@ class Run:
         X, y = (problem.held_inputs, problem.held_targets) if held_out else (problem.inputs, problem.targets)
         steps = len(self.losses)
         return Result(
-            score=scores(problem.target, y, outputs(self.module, X.astype(self.settings.dtype))),
+            score=scores(problem.target, y, outputs(self.module, X.astype(self.settings.dtype, copy=False))),
             held_out=held_out,
             loss=float(self.losses[-self.steps_per_epoch :].mean()) if steps else math.nan,
             steps=steps,

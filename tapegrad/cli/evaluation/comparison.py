@@ -75,7 +75,7 @@ def compare(problem: Problem, module: nn.Module, dtype: str, weights: np.ndarray
     target = problem.target
     held = len(problem.held_inputs) > 0
     X, actual = (problem.held_inputs, problem.held_targets) if held else (problem.inputs, problem.targets)
-    found = outputs(module, X.astype(dtype))
+    found = outputs(module, X.astype(dtype, copy=False))
     rows = sampled(problem.inputs, seed)
     weights = None if weights is None else weights[rows]
     linear = linear_model(target, problem.inputs[rows], problem.targets[rows], weights)
