@@ -2,8 +2,8 @@
 
 A section of the README (from one ``##`` heading to the next) is one program: its Python blocks run in order in one
 namespace, where there is the module that a block says it needs (``python needs=sklearn.datasets``). A ``text`` block
-that follows a Python block is what that block prints. The ``sh`` lines that begin with ``tapegrad`` run in a folder with
-a table of house prices.
+that follows a Python block is what that block prints. The ``sh`` lines that begin with ``tapegrad`` run in a folder
+with a table of house prices.
 
 ``python tests/test_examples.py`` writes what the blocks print now into the README.
 """

@@ -184,6 +184,7 @@ NOT_OF_IT = {"check_array_api_input", "check_classifiers_multilabel_output_forma
 
 @pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor])
 def test_scikit_learns_checks_pass_without_exemptions(cls):
+    pytest.importorskip("pandas")
     checks = check_estimator(cls(max_iter=50), on_skip=None)
     assert len(checks) > 50
     assert {r["check_name"] for r in checks if r["status"] != "passed"} <= NOT_OF_IT
