@@ -7,8 +7,7 @@
 #   which takes the mean over all that tie.
 # - norm_2 of a single number is abs in SX, with the slope 0 at 0, and NaN in MX.
 # - fmax(x, 0) of NaN is 0, and its slope is NaN: the value says that all is well, the gradient that nothing is.
-# - 0**x has the slope NaN at x = 1, around which it is 0 throughout, so x**y in general fails for x = 0 where y is
-#   differentiated.
+# - 0**x has the slope NaN at x = 1, around which it is 0 throughout.
 # if_else, of which one is told that both branches are evaluated, lets no NaN through from the branch not taken.
 set -euo pipefail
 here=$(mktemp -d)

@@ -2,8 +2,7 @@
 # onnxruntime 1.32.0: NaN comes out of a network into which, or in which, a NaN came: one looks for it at the outputs to
 # see that something is broken. Maxima lose it. In its CPU provider
 # - ReduceMax and ReduceMin have NaN as their result if it is the first of the numbers, else they pass over it;
-# - ArgMax and ArgMin answer 0 for a NaN in front and elsewhere the place of some number, not always the greatest: of
-#   (1, NaN, 2), 2, and of (3, 2, NaN), 0, but of (1, 2, NaN) with two numbers before it, 1;
+# - ArgMax answers 0 for a NaN in front, and else, for short rows, the place of the greatest number;
 # - MaxPool and GlobalMaxPool pass over every NaN, wherever it stands.
 # The element by element Max and Min, Relu, Softmax and TopK keep it. onnx's own reference evaluator has NaN for
 # ReduceMax and GlobalMaxPool and the NaN's place for ArgMax, as NumPy and PyTorch have, and passes over it in MaxPool.
