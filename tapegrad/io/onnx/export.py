@@ -53,7 +53,7 @@ def to_onnx(module: Module, path: str | os.PathLike[str], example: Any, *, dynam
     -----
     Opset 18. Names of inputs are input0, input1, ..., of outputs output0, ...; parameters and buffers have those of
     `state_dict`. What is expressed: linear, convolution, normalisation by running statistics, rows and groups, pooling,
-    elementwise functions, reductions, softmax, attention, embedding, views and concatenation.
+    resampling, elementwise functions, reductions, softmax, attention, embedding, views and concatenation.
 
     Examples
     --------

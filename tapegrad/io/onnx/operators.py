@@ -278,6 +278,37 @@ def _avg_pool(g: Graph, i: Instruction, x: list[str]) -> str:
                   count_include_pad=int(rule == BY_WINDOW))
 
 
+def _resampled(g: Graph, i: Instruction) -> list[tuple[int, int, int]]:
+    """The axes of a resampling, with the extent and where their part of the table begins; one for a signal."""
+    if i.op.name == "blend" and not np.array_equal(g.first.values(i.operands[3]), g.second.values(g.other.operands[3])):
+        raise g.refuse("a resampling that depends on the length of the batch; say dynamic_batch=False")
+    rows, columns = i.integer("sizes", 3), i.integer("sizes", 4)
+    each = 2 if i.op.name == "blend" else 1
+    axes = [(-2, rows, 0), (-1, columns, each * rows)]
+    return axes if i.integer("sizes", 1) > 1 or rows > 1 else axes[1:]
+
+
+@writes("select")
+def _select(g: Graph, i: Instruction, x: list[str]) -> str:
+    table, value = g.first.values(i.operands[2]), x[0]
+    for axis, count, at in _resampled(g, i):
+        value = g.node("Gather", value, g.constant(table[at:at + count]), axis=axis)
+    return value
+
+
+@writes("blend")
+def _blend(g: Graph, i: Instruction, x: list[str]) -> str:
+    table, shares, value = g.first.values(i.operands[2]), g.first.values(i.operands[3]), x[0]
+    for axis, count, at in _resampled(g, i):
+        parts = []
+        for first in (at, at + count):
+            share = shares[first:first + count].reshape((-1, 1) if axis == -2 else (-1,))
+            part = g.node("Gather", value, g.constant(table[first:first + count]), axis=axis)
+            parts.append(g.node("Mul", part, g.constant(share)))
+        value = g.node("Add", *parts)
+    return value
+
+
 # ------------------------------------------------------------------ along axes
 
 
