@@ -13,6 +13,7 @@ from ..optim.lists import zero_gradient
 from ..tape.state import ABSENT, Modes, Version, state
 from ..tensor.tensor import Tensor
 from .errors import ModuleError, UninitialisedModuleError
+from .hooks import Hooks
 from .members import Copies, Members
 from .names import parameters_of
 from .parameter import Parameter, float_dtype, refuse_swallowed
@@ -25,7 +26,7 @@ Self = TypeVar("Self", bound="Module")
 _REGISTRIES = {"_parameters": "an nn.Parameter", "_buffers": "a Tensor", "_modules": "an nn.Module"}
 
 
-class Module(Copies):
+class Module(Hooks, Copies):
     """Base of all layers and models.
 
     A subclass calls ``super().__init__()``, assigns parameters and modules to attributes, and defines ``forward``. What
@@ -75,16 +76,6 @@ class Module(Copies):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the module's output; defined by every subclass."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, ...)")
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        capture = state.capture
-        if capture is None:
-            return self.forward(*args, **kwargs)
-        capture.enter_module(self)
-        try:
-            return self.forward(*args, **kwargs)
-        finally:
-            capture.leave_module()
 
     # registration
 
