@@ -16,7 +16,7 @@ from .network import ACTIVATIONS
 from .settings import DTYPES, OPTIMIZERS, parse_hidden
 
 __all__ = [
-    "Activation", "BatchSize", "Categorical", "CheckpointEvery", "CheckpointFolder", "ClassWeight", "Comment",
+    "Activation", "BatchSize", "Cache", "Categorical", "CheckpointEvery", "CheckpointFolder", "ClassWeight", "Comment",
     "Data", "Dates", "Decimal", "Delimiter", "Drop", "Dropout", "Dtype", "Encoding", "Epochs", "Folds", "Freeze",
     "Header", "Hidden", "Keep", "LearningRate", "Members", "Missing", "OptimizerName", "Patience", "Percent",
     "Quote", "Resume", "Seed", "TargetColumn", "TaskName", "TestFraction", "Thousands", "Tune", "Unseen",
@@ -325,6 +325,13 @@ Unseen = Annotated[
 Keep = Annotated[
     list[str] | None,
     typer.Option(metavar="COLUMN", help="A column to learn from though it looks like an identifier; may be repeated."),
+]
+Cache = Annotated[
+    bool,
+    typer.Option(
+        "--cache",
+        help="Convert a text file once to a store beside it (FILE.tapegrad), and read what is looked at from there.",
+    ),
 ]
 Dates = Annotated[
     str | None,

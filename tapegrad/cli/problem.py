@@ -10,9 +10,12 @@ from typing import Literal
 import numpy as np
 
 from ..data import Features, Layout, Table, Target, drop_incomplete, fold_rows, listed, read_table, split_rows
+from ..data.growing import pages
 from ..data.target import Task
 from ..datasets import load_digits
 from ..errors import DataError
+
+_ROWS_AT_ONCE = 1 << 14
 
 __all__ = ["Problem", "TableOptions", "digits", "from_table", "load_problem"]
 
@@ -38,6 +41,8 @@ class Problem:
         Of a classification, of all rows in their order.
     fit : callable, optional
         From the indices of training rows and of held-out ones to the problem of that split, preprocessed anew.
+    folder : Path, optional
+        Where inputs lie in unnamed files, if they may be larger than memory.
     """
 
     title: str
@@ -51,6 +56,14 @@ class Problem:
     drawn: str = "chosen beforehand"
     classes: np.ndarray | None = field(default=None, repr=False)
     fit: Callable[[np.ndarray, np.ndarray], Problem] | None = field(default=None, repr=False)
+    folder: Path | None = field(default=None, repr=False)
+
+    def taken(self, rows: np.ndarray) -> np.ndarray:
+        """The inputs of some training rows, in a file where all inputs are."""
+        chosen = pages(len(rows) * self.inputs.shape[1], self.inputs.dtype, self.folder).reshape(len(rows), -1)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            chosen[start : start + _ROWS_AT_ONCE] = self.inputs[rows[start : start + _ROWS_AT_ONCE]]
+        return chosen
 
     def folds(self, count: int, seed: int) -> Iterator[Problem]:
         """The problems of a cross-validation, each with other rows held out.
@@ -86,6 +99,8 @@ class TableOptions:
         Columns of categories; columns to leave out; columns not to leave out as identifiers.
     header, delimiter, decimal, thousands, percent, quote, comment, encoding
         As `Layout` takes them.
+    cache : bool
+        Whether the table, and inputs made of it, lie in files instead of memory.
     dtype : str
         Of the inputs.
     """
@@ -107,6 +122,7 @@ class TableOptions:
     quote: str | None = None
     comment: str = ""
     encoding: str | None = None
+    cache: bool = False
     dtype: str = "float64"
 
     @property
@@ -141,10 +157,11 @@ def load_problem(
     exact = [name for name in options.categorical if name != "auto"]
     if target is not None and options.task == "classification":
         exact.append(target)
-    table = read_table(paths, target=target, layout=options.layout, text=exact)
+    table = read_table(paths, target=target, layout=options.layout, text=exact, cache=options.cache)
     if target is None:
         raise DataError(f"{table.source}: --target must say which column to predict ({listed(table.names)})")
-    return from_table(table, replace(options, target=target), seed, refit=refit)
+    folder = paths[0].parent if options.cache else None
+    return from_table(table, replace(options, target=target), seed, refit=refit, folder=folder)
 
 
 def digits() -> Problem:
@@ -160,7 +177,9 @@ def digits() -> Problem:
                    classes=y, fit=fit)  # fmt: skip
 
 
-def from_table(table: Table, options: TableOptions, seed: int, *, refit: bool = True) -> Problem:
+def from_table(
+    table: Table, options: TableOptions, seed: int, *, refit: bool = True, folder: Path | None = None
+) -> Problem:
     """Split a table at random, and fit the preprocessing of its columns to the training rows.
 
     Raises
@@ -204,13 +223,13 @@ def from_table(table: Table, options: TableOptions, seed: int, *, refit: bool = 
         remarks = [*notes, *features.notes]
         if constant:
             remarks.append(f"constant in the training rows, and so without effect: {listed(constant)}")
-        inputs, held_inputs = features.matrices(table, (rows, held), options.dtype, release=not refit)
+        inputs, held_inputs = features.matrices(table, (rows, held), options.dtype, release=not refit, folder=folder)
         targets = target.encoded(table) if classes is None else classes
         kind = f"{target.outputs} classes" if classes is not None else "a value"
         title = f"{target.name} ({kind}) from {len(features.columns)} columns of {table.source}"
         return Problem(title, features, target, inputs, targets[rows], held_inputs, targets[held], remarks,
                        "drawn at random" if classes is None else "drawn with the classes' shares", classes,
-                       fit if refit else None)  # fmt: skip
+                       fit if refit else None, folder)  # fmt: skip
 
     fraction = 0.2 if options.test_fraction is None else options.test_fraction
     return fit(*split_rows(len(table), fraction, seed, classes, "--test-fraction"))

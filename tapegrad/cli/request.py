@@ -60,6 +60,7 @@ class Request(Reading):
     unseen: options.Unseen = "error"
     keep: options.Keep = None
     dates: options.Dates = None
+    cache: options.Cache = False
 
     def problem(self, test_fraction: float | None = None, *, refit: bool = False) -> Problem:
         """The data, which may be fitted anew to other splits if `refit`; raises `DataError` if they cannot be used."""
@@ -73,6 +74,7 @@ class Request(Reading):
             keep=tuple(self.keep or ()),
             unseen=self.unseen,
             dates=self.dates,
+            cache=self.cache,
             dtype=self.dtype,
             **asdict(self.layout()),
         )

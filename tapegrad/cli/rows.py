@@ -60,7 +60,8 @@ class Rows:
         else:
             # without validation rows all of them, and no copy
             taught: Any = splits[0][0] if self.validated else slice(None)
-            given = [problem.inputs[taught], problem.targets[taught]]
+            inputs = problem.taken(splits[0][0]) if self.validated else problem.inputs
+            given = [inputs, problem.targets[taught]]
             if self.weights is not None:
                 given.append(self.weights[taught])
         self.given = [a.astype(dtype, copy=False) if a.dtype.kind == "f" else a for a in given]

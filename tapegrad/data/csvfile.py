@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def read_csv(
 
 
 def read_text(source: Source, layout: Layout, text: Iterable[str] = (), *, only: Container[str] | None = None,
-              fast: bool = True, block_bytes: int = BLOCK_BYTES) -> Table:
+              fast: bool = True, block_bytes: int = BLOCK_BYTES, folder: Path | None = None) -> Table:
     """The table of a text file; see `read_csv`.
 
     Parameters
@@ -113,12 +114,14 @@ def read_text(source: Source, layout: Layout, text: Iterable[str] = (), *, only:
         Whether Arrow may read what it can.
     block_bytes : int
         Size of the blocks.
+    folder : Path, optional
+        Where columns lie in unnamed files, if they may be larger than memory.
     """
     _check_encoding(layout)
     kept = set(text)
     while True:
         try:
-            return source.read(_File(source, layout, kept, only, fast, block_bytes).read)
+            return source.read(_File(source, layout, kept, only, fast, block_bytes, folder).read)
         except _NotNumbers as found_out:
             kept |= found_out.columns
 
@@ -163,7 +166,8 @@ class _File:
     """The state of reading a text file."""
 
     def __init__(self, source: Source, layout: Layout, text: set[str], only: Container[str] | None, fast: bool,
-                 size: int) -> None:
+                 size: int, folder: Path | None = None) -> None:
+        self.folder = folder
         self.source, self.given, self.layout, self.size = source, layout, layout, size
         self.text, self.only, self.fast = text, only, fast
         self.names: list[str] = []
@@ -295,8 +299,8 @@ class _File:
             joined = np.concatenate([np.asarray(part) for part in lines])
         numbers = range(1, self.rows + 1)
         return Table(self.source.name, columns, numbers, joined, self.header, self.layout.decimal,
-                     numerals=self.layout.numerals, reread=partial(_text_again, self.source, self.given, self.rows,
-                                                                   self.size))
+                     numerals=self.layout.numerals,
+                     reread=partial(text_again, self.source, self.given, self.rows, size=self.size))
 
     def _make_columns(self, records: list[list[str]], size: int) -> None:
         """What each column becomes, by its first cells."""
@@ -308,9 +312,9 @@ class _File:
             if self.only is not None and name not in self.only:
                 self.columns.append(SkippedColumn())
             elif name in self.text or as_numbers(cells, numerals) is None:
-                self.columns.append(TextColumn(room))
+                self.columns.append(TextColumn(room, self.folder))
             else:
-                self.columns.append(NumberColumn(room))
+                self.columns.append(NumberColumn(room, self.folder))
 
     def _add(self, records: list[list[str]], lines: list[int]) -> None:
         """Append records read with care."""
@@ -381,7 +385,7 @@ class _File:
         return len(block.data)
 
 
-def _text_again(source: Source, layout: Layout, rows: int, size: int, name: str) -> Any:
+def text_again(source: Source, layout: Layout, rows: int, name: str, *, size: int = BLOCK_BYTES) -> Any:
     """A column as text, read once more."""
     table = read_text(source, layout, [name], only={name}, block_bytes=size)
     if len(table) != rows or name not in table.columns:

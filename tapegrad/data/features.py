@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -246,7 +247,7 @@ class Features:
 
     def matrices(
         self, table: Table, rows: Sequence[np.ndarray], dtype: Any, *, fill_missing: bool | None = None,
-        unseen: str | None = None, release: bool = False,
+        unseen: str | None = None, release: bool = False, folder: Path | None = None,
     ) -> list[np.ndarray]:
         """The network's inputs for several choices of a table's rows.
 
@@ -260,6 +261,8 @@ class Features:
             As `matrix` takes them.
         release : bool
             Give each column of the table up once it has been read, so that both need not be held.
+        folder : Path, optional
+            Where the result lies in unnamed files, if it may be larger than memory.
 
         Returns
         -------
@@ -271,11 +274,11 @@ class Features:
         for name in self.kinds:
             values = self._values(table, name, fill, unseen or self.unseen)
             for part, chosen in zip(parts, rows, strict=True):
-                part += [self._scaled(table, name, values, j, chosen, dtype) for j in range(values.shape[1])]
+                part += [self._scaled(table, name, values, j, chosen, dtype, folder) for j in range(values.shape[1])]
             del values
             if release:
                 table.release(name)
-        return [_side_by_side(part, len(chosen), dtype) for part, chosen in zip(parts, rows, strict=True)]
+        return [_side_by_side(part, len(chosen), dtype, folder) for part, chosen in zip(parts, rows, strict=True)]
 
     def _values(self, table: Table, name: str, fill: bool, unseen: str) -> np.ndarray:
         """The columns of the matrix that a column of the table becomes, before they are scaled."""
@@ -288,11 +291,12 @@ class Features:
             )
         return self._filled(name, values)
 
-    def _scaled(self, table: Table, name: str, values: np.ndarray, j: int, rows: np.ndarray, dtype: Any) -> np.ndarray:
+    def _scaled(self, table: Table, name: str, values: np.ndarray, j: int, rows: np.ndarray, dtype: Any,
+                folder: Path | None) -> np.ndarray:
         """Some rows of one of these columns, standardised; zero where there is no value."""
         place = self.spans[name].start + j
         mean, scale = self.mean[place], self.scale[place]
-        scaled = pages(len(rows), dtype)
+        scaled = pages(len(rows), dtype, folder)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             chosen = rows[start : start + _ROWS_AT_ONCE]
             with np.errstate(over="ignore"):
@@ -373,9 +377,9 @@ class Features:
         return features
 
 
-def _side_by_side(columns: list[np.ndarray], rows: int, dtype: Any) -> np.ndarray:
+def _side_by_side(columns: list[np.ndarray], rows: int, dtype: Any, folder: Path | None) -> np.ndarray:
     """Columns as a matrix whose rows are contiguous; a few rows at a time, so that they stay in the cache."""
-    matrix = pages(rows * len(columns), dtype).reshape(rows, len(columns))
+    matrix = pages(rows * len(columns), dtype, folder).reshape(rows, len(columns))
     for start in range(0, rows, _ROWS_AT_ONCE):
         for j, column in enumerate(columns):
             matrix[start : start + _ROWS_AT_ONCE, j] = column[start : start + _ROWS_AT_ONCE]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import mmap as system
 from collections.abc import Iterable, Sequence
 from mmap import mmap
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,29 +16,41 @@ from .text import Text
 __all__ = ["Column", "NumberColumn", "SkippedColumn", "TextColumn", "pages"]
 
 _LEAST_BYTES = 1 << 20
+#: pages that a forked child does not share, where processes fork
+_PRIVATE: dict[str, int] = (
+    {"flags": system.MAP_PRIVATE | system.MAP_ANONYMOUS} if hasattr(system, "MAP_ANONYMOUS") else {}
+)
 
 
-def pages(length: int, dtype: DTypeLike) -> np.ndarray:
+def pages(length: int, dtype: DTypeLike, folder: Path | None = None) -> np.ndarray:
     """An array in pages of its own: none is taken before it is written to, all are given back when the array goes.
 
-    An allocator keeps freed arrays of some megabytes for later ones, which a table that shrinks has no use for.
+    An allocator keeps freed arrays of some megabytes for later ones, which a table that shrinks has no use for. With a
+    folder the pages are those of an unnamed file there, which memory may give up.
     """
     kind = np.dtype(dtype)
     size = length * kind.itemsize
-    return np.frombuffer(mmap(-1, size), kind, length) if size >= _LEAST_BYTES else np.empty(length, kind)
+    if size < _LEAST_BYTES:
+        return np.empty(length, kind)
+    if folder is None:
+        return np.frombuffer(mmap(-1, size, **_PRIVATE), kind, length)
+    with TemporaryFile(dir=folder) as file:
+        file.truncate(size)
+        return np.memmap(file, kind, "r+", shape=(length,))
 
 
 class _Grown:
     """An array to which others are appended; room that is never written to costs no memory."""
 
-    def __init__(self, dtype: type, room: int) -> None:
-        self._array = pages(max(room, 1024), dtype)
+    def __init__(self, dtype: type, room: int, folder: Path | None) -> None:
+        self._folder = folder
+        self._array = pages(max(room, 1024), dtype, folder)
         self.length = 0
 
     def extend(self, values: np.ndarray) -> None:
         end = self.length + len(values)
         if end > len(self._array):
-            larger = pages(max(end, len(self._array) * 3 // 2), self._array.dtype)
+            larger = pages(max(end, len(self._array) * 3 // 2), self._array.dtype, self._folder)
             larger[: self.length] = self._array[: self.length]
             self._array = larger
         self._array[self.length : end] = values
@@ -49,8 +64,8 @@ class _Grown:
 class NumberColumn:
     """A column of numbers, NaN for missing ones."""
 
-    def __init__(self, room: int) -> None:
-        self._values = _Grown(np.float64, room)
+    def __init__(self, room: int, folder: Path | None = None) -> None:
+        self._values = _Grown(np.float64, room, folder)
 
     def extend(self, values: np.ndarray) -> None:
         """Append numbers."""
@@ -64,8 +79,8 @@ class NumberColumn:
 class TextColumn:
     """A column of text."""
 
-    def __init__(self, room: int) -> None:
-        self._codes = _Grown(np.int32, room)
+    def __init__(self, room: int, folder: Path | None = None) -> None:
+        self._codes = _Grown(np.int32, room, folder)
         self._position: dict[str, int] = {}
 
     def extend(self, cells: Iterable[str]) -> None:

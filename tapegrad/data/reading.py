@@ -12,6 +12,7 @@ from .formats import FORMATS, read_format, read_format_parts
 from .joined import joined
 from .layout import Layout
 from .sources import Source, sources
+from .store import stored
 from .table import Table
 
 __all__ = ["read_table", "read_table_parts"]
@@ -30,6 +31,7 @@ def read_table(
     decimal: str = ".",
     layout: Layout | None = None,
     text: Iterable[str] = (),
+    cache: bool = False,
 ) -> Table:
     """Read a table from a file, or from several files whose rows belong together.
 
@@ -48,6 +50,8 @@ def read_table(
         All that may be said of a text file, in place of these three.
     text : iterable of str
         Columns to keep as text even if they hold numbers.
+    cache : bool
+        Write the table of a text file to a store beside it (``data.csv.tapegrad``), once, and map that into memory.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def read_table(
     """
     layout = layout or Layout(header, delimiter, decimal)
     exact = list(text)
-    return joined([_read(source, target, layout, exact) for source in sources(path)])
+    return joined([_read(source, target, layout, exact, cache) for source in sources(path)])
 
 
 def read_table_parts(
@@ -87,7 +91,7 @@ def read_table_parts(
             yield from read_text_parts(source, layout, exact, part_bytes=part_bytes)
 
 
-def _read(source: Source, target: str | None, layout: Layout, text: list[str]) -> Table:
+def _read(source: Source, target: str | None, layout: Layout, text: list[str], cache: bool = False) -> Table:
     if source.suffix == ".npz" and source.path is not None:
         return read_npz(source.path, target=target)
     if source.suffix in FORMATS:
@@ -96,4 +100,4 @@ def _read(source: Source, target: str | None, layout: Layout, text: list[str]) -
         raise DataError(f"{source.name}: a spreadsheet, not text; export it as CSV")
     if source.suffix == ".json":
         raise DataError(f"{source.name}: JSON files are read where each line is an object, and named .jsonl")
-    return read_text(source, layout, text)
+    return stored(source, layout, text) if cache else read_text(source, layout, text)

@@ -188,3 +188,16 @@ class TestTrain:
         assert "interrupted after 3 of 200 epochs" in result.stdout and "test accuracy" in result.stdout
         monkeypatch.undo()
         succeed("predict", path, flower_file)
+
+    def test_a_store_beside_the_file_changes_nothing_but_where_data_lie(self, tmp_path):
+        path = tmp_path / "data.csv"
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(20_000, 4))
+        np.savetxt(path, np.column_stack([X, X[:, 0] - X[:, 1]]), delimiter=",", header="a,b,c,d,y", comments="")
+        plain, *cached = [
+            json.loads(succeed("train", path, "--target", "y", *FAST, "--batch-size", 1000, "--json", *extra))
+            for extra in ((), ("--cache",), ("--cache",))
+        ]
+        assert (tmp_path / "data.csv.tapegrad").exists()
+        for result in cached:
+            assert (result["loss"], result["r2"]) == (plain["loss"], plain["r2"])
