@@ -51,7 +51,7 @@ def test_a_value_that_is_not_finite_is_told():
 
 @pytest.mark.parametrize("arguments, message", [
     (("x +", "x=1"), "tapegrad: not an expression: invalid syntax\nx +\n   ^\n"),
-    (("x * foo(x)", "x=1"), "tapegrad: there is no function foo\nx * foo(x)\n    ^\n"),
+    (("x * qux(x)", "x=1"), "tapegrad: there is no function qux\nx * qux(x)\n    ^\n"),
     (("x @ y", "x=1,2", "y=1,2,3"), "tapegrad: shapes [2] and [3] do not fit: 2 columns and 3 rows\nx @ y\n  ^\n"),
     (("x + y", "x=1"), "tapegrad: no value is given for y\nx + y\n    ^\n"),
     (("x", "x=1", "y=2"), "tapegrad: the expression has no variable y; it has x\n"),
