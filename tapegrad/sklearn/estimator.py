@@ -101,7 +101,7 @@ class Estimator(BaseEstimator):
         Of X and the module. "auto" leaves X in float32 or float64, and makes other numbers float64. None leaves both X
         and the module as they are, for modules that take integers.
     warm_start : bool, default False
-        `fit` goes on with the module and the optimiser that are there.
+        `fit` goes on with the module and the optimiser that are there, under `lr` and `loss` as they are now.
     random_state : int, RandomState or None, default None
         Of initial weights that a function makes, of dropout, of shuffles and of what is held out. None draws from
         `manual_seed`'s stream.
@@ -203,6 +203,8 @@ class Estimator(BaseEstimator):
         with nullcontext() if drawn is None else seeded(drawn):
             if not going_on:
                 self._begin(X)
+            elif self._begun != self._settings():
+                self._go_on()
             self._run(rows, epochs, drawn)
         return self
 
@@ -262,6 +264,22 @@ class Estimator(BaseEstimator):
         self.optimizer_ = make(list(self.module_.parameters()), lr=self.lr, **(self.optimizer_options or {}))
         self._step = TrainStep(_Loss(self.module_, self.loss, self._outputs), self.optimizer_)
         self.loss_curve_: list[float] = []
+        self._begun = self._settings()
+
+    def _settings(self) -> tuple[Any, ...]:
+        """What a module, its optimiser and its step were made of."""
+        return self.lr, self.loss, self.optimizer, self.optimizer_options, self.dtype
+
+    def _go_on(self) -> None:
+        """Take over settings that have changed since the module was made."""
+        if self._begun[2:] != self._settings()[2:]:
+            raise ArgumentError("Estimator: optimizer, optimizer_options and dtype are those with which the module was "
+                                "made; fit with warm_start=False begins anew with others")
+        for group in self.optimizer_.param_groups:
+            group["lr"] = self.lr
+        if self._begun[1] != self.loss:
+            self._step = TrainStep(_Loss(self.module_, self.loss, self._outputs), self.optimizer_)
+        self._begun = self._settings()
 
     def _run(self, rows: list[np.ndarray], epochs: int, drawn: int | None) -> None:
         held: list[np.ndarray] = []

@@ -74,6 +74,7 @@ class _Compiled:
             self._optimizer = _Training(self)
         training = self._optimizer
         training.trainer.put(self.coefs_, self.intercepts_)
+        training.trainer.activate(self.activation)
         training.trainer.objective.alpha = float(self.alpha)
         rows = [X, y] if sample_weight is None else [X, y, sample_weight]
         held_out: list[Any] = [None, None, None]

@@ -30,16 +30,24 @@ def perceptron(coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], ac
     intercepts : list of ndarray, each (outputs,)
     activation : {"identity", "logistic", "tanh", "relu"}
     """
-    layers: list[Module] = []
+    layers: list[Linear] = []
     for coef, intercept in zip(coefs, intercepts):
-        if layers and activation != "identity":
-            layers.append(_ACTIVATIONS[activation]())
         with preserved():  # nothing is drawn as far as others can see
             layer = Linear(coef.shape[0], coef.shape[1], dtype=coef.dtype)
         layer.weight.copy_(coef.T)
         layer.bias.copy_(intercept)  # type: ignore[union-attr]
         layers.append(layer)
-    return Sequential(*layers)
+    return _activated(layers, activation)
+
+
+def _activated(layers: Sequence[Linear], activation: str) -> Sequential:
+    """Layers with an activation between each two."""
+    parts: list[Module] = []
+    for layer in layers:
+        if parts and activation != "identity":
+            parts.append(_ACTIVATIONS[activation]())
+        parts.append(layer)
+    return Sequential(*parts)
 
 
 class Objective(Module):
@@ -106,6 +114,7 @@ class Trainer:
 
     def __init__(self, estimator: Any) -> None:
         self.network = perceptron(estimator.coefs_, estimator.intercepts_, estimator.activation)
+        self.activation = estimator.activation
         self.layers = [layer for layer in self.network if isinstance(layer, Linear)]
         self.objective = Objective(self.network, estimator.out_activation_, estimator.alpha)
         parameters = list(self.network.parameters())
@@ -117,6 +126,13 @@ class Trainer:
             self.optimizer = optim.SGD(parameters, estimator.learning_rate_init, momentum,
                                        nesterov=bool(estimator.nesterovs_momentum) and momentum > 0)
         self.step = TrainStep(self.objective, self.optimizer)
+
+    def activate(self, activation: str) -> None:
+        """Go on with the same weights and optimiser under an activation that may be another."""
+        if activation != self.activation:
+            self.activation, self.network = activation, _activated(self.layers, activation)
+            self.objective = Objective(self.network, self.objective.output, self.objective.alpha)
+            self.step = TrainStep(self.objective, self.optimizer)
 
     def put(self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray]) -> None:
         """Set the network's weights."""

@@ -143,6 +143,16 @@ def test_it_goes_on_from_a_warm_start_a_pickle_and_one_epoch_at_a_time():
     np.testing.assert_allclose(steps.predict_proba(IRIS[0]), whole.predict_proba(IRIS[0]), rtol=1e-12)
 
 
+def test_a_rate_and_a_loss_may_change_on_the_way_an_optimiser_may_not():
+    model = Estimator(network, "mse_loss", "SGD", lr=0.05, random_state=0).partial_fit(X, Y / 77)
+    before = model.predict(X)
+    np.testing.assert_array_equal(model.set_params(lr=0.0).partial_fit(X, Y / 77).predict(X), before)
+    model.set_params(loss="l1_loss").partial_fit(X, Y / 77)
+    np.testing.assert_allclose(model.loss_curve_[-1], np.abs(before - Y / 77).mean(), rtol=1e-9)
+    with pytest.raises(ValueError, match="begins anew"):
+        model.set_params(optimizer="Adam").partial_fit(X, Y / 77)
+
+
 def test_an_optimiser_may_be_a_class_with_options():
     model = Estimator(network, optimizer=optim.SGD, lr=0.1, optimizer_options={"momentum": 0.9}, random_state=0)
     assert cross_val_score(model, *IRIS, cv=3).mean() > 0.9

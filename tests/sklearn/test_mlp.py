@@ -127,6 +127,14 @@ def test_partial_fit_goes_on_as_scikit_learn_does_also_from_a_pickle():
     assert_alike(theirs, ours)
 
 
+def test_settings_that_change_between_calls_count_where_they_do_in_scikit_learn():
+    theirs, ours = (cls(16, random_state=3, batch_size=50) for cls in (neural_network.MLPClassifier, MLPClassifier))
+    for model in (theirs, ours):
+        for change in ({}, {"activation": "tanh"}, {"alpha": 1.0, "batch_size": 40}, {"learning_rate_init": 0.5}):
+            model.set_params(**change).partial_fit(*IRIS, classes=[0, 1, 2])
+    assert_alike(theirs, ours)
+
+
 def test_a_warm_start_goes_on_from_the_weights():
     theirs, ours = (cls(hidden_layer_sizes=16, random_state=3, warm_start=True, max_iter=7).fit(X, Y)
                     for cls in (neural_network.MLPRegressor, MLPRegressor))
