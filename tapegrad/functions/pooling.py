@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..errors import ArgumentError, ShapeError
 from ..ops.pooling import AVG_POOL, BY_INSIDE, BY_NUMBER, BY_WINDOW, CHOOSE, MAX_POOL, PICK, Means, Pool
 from ..ops.table import Op
-from ..tensor.arrays import BOOL
-from ..tensor.recording import lift, recorder
+from ..tensor.arrays import BOOL, FLOAT32, INT64
+from ..tensor.recording import astype, lift, lift_to, recorder
 from ..tensor.tensor import Tensor
 from .convolution import Extent, extents
 
@@ -51,13 +53,41 @@ def _windows(name: str, axes: int, plane: tuple[int, int], kernel: Any, stride: 
 
 
 def _max_pool(name: str, axes: int, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
-              ceil_mode: bool, return_indices: bool) -> Tensor:
-    if return_indices:
-        raise ArgumentError(f"{name}: return_indices is not supported")
+              ceil_mode: bool, return_indices: bool) -> Any:
     x, planes, plane = _planes(name, input, axes)
     windows = _windows(name, axes, plane, kernel_size, stride, padding, dilation, ceil_mode)
-    shape = (*x.shape[:-axes], *windows["result"][-axes:])
-    return _greatest(x, Pool.words(planes=planes, image=plane, **windows), shape, math.prod(windows["kernel"]))
+    shape, taps = (*x.shape[:-axes], *windows["result"][-axes:]), math.prod(windows["kernel"])
+    words = Pool.words(planes=planes, image=plane, **windows)
+    y = _greatest(x, words, shape, taps)
+    if not return_indices:
+        return y
+    grid = numbered(name, x, x.shape[-axes:])
+    return y, astype(_picked(x.detach(), grid, words, shape, taps), INT64)
+
+
+def numbered(name: str, x: Tensor, extents: tuple[int, ...]) -> Tensor:
+    """The places in its plane or volume of each element of `x`, as floats, which must hold them exactly."""
+    count = math.prod(extents)
+    if x.dtype == FLOAT32 and count > 1 << 24:
+        raise ArgumentError(f"{name}: return_indices of planes of {count} elements; in float32 at most {1 << 24}")
+    return Tensor(np.broadcast_to(np.arange(count, dtype=x.dtype).reshape(extents), x.shape).copy())
+
+
+def _picked(x: Tensor, grid: Tensor, words: tuple[int, ...], shape: tuple[int, ...], taps: int) -> Tensor:
+    """The elements of `grid` where those of `x` are the greatest of their windows."""
+    nbytes, size = math.prod(shape) * _place_bytes(taps), x.dtype.itemsize
+    where = recorder(CHOOSE)((nbytes,), dtype=x.dtype, out_dtype=BOOL, x=x, greatest=(math.prod(shape) * size, size),
+                             windows=words)
+    return recorder(PICK)(shape, dtype=x.dtype, x=grid, chosen=where, windows=words)
+
+
+def picked(name: str, input: Tensor, grid: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+           ceil_mode: bool) -> Tensor:
+    """The elements of `grid` where those of `input`, in planes, are the greatest of the windows of `max_pool2d`."""
+    x, planes, plane = _planes(name, input, 2)
+    windows = _windows(name, 2, plane, kernel_size, stride, padding, dilation, ceil_mode)
+    return _picked(x, lift_to(grid, x.dtype), Pool.words(planes=planes, image=plane, **windows),
+                   (*x.shape[:-2], *windows["result"]), math.prod(windows["kernel"]))
 
 
 def _greatest(x: Tensor, windows: tuple[int, ...], shape: tuple[int, ...], taps: int) -> Tensor:
@@ -112,7 +142,7 @@ def means(op: Op, x: Tensor, windows: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
-               dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Tensor:
+               dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """Maximum of each window; of equal elements the first one gets the gradient, of several NaN the last.
 
     The gradient needs a byte for each output (two where windows have more than 256 elements).
@@ -128,17 +158,17 @@ def max_pool2d(input: Any, kernel_size: Extent, stride: Extent | None = None, pa
     ceil_mode : bool
         Whether a last window may extend beyond the edge.
     return_indices : bool
-        Only False.
+        Whether to give, besides, the place of each maximum in its plane, ``h W + w``, for `nn.functional.max_unpool2d`.
 
     Returns
     -------
-    Tensor, (N, C, HO, WO) or (C, HO, WO)
+    Tensor, (N, C, HO, WO) or (C, HO, WO); with `return_indices` a tuple of it and a Tensor of int64 of the same shape
     """
     return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool1d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
-               dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Tensor:
+               dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """`max_pool2d` over one axis: from (N, C, L) or (C, L) to (N, C, LO) or (C, LO)."""
     return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 

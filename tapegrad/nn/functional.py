@@ -105,6 +105,9 @@ from .pooling_functions import (
     lp_pool2d,
     lp_pool3d,
     max_pool3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
 )
 from .rearranging import channel_shuffle, pixel_shuffle, pixel_unshuffle
 from .shapes import normal_axis, shape_of
@@ -127,7 +130,8 @@ __all__ = [
     "softshrink", "tanhshrink",
     "threshold", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
     "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool3d",
-    "local_response_norm", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool3d",
+    "local_response_norm", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool3d", "max_unpool1d",
+    "max_unpool2d", "max_unpool3d",
     "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
     "gaussian_nll_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
     "poisson_nll_loss", "soft_margin_loss",

@@ -14,12 +14,12 @@ from .module import Module
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d",
-    "MaxPool2d", "MaxPool3d",
+    "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
 ]  # fmt: skip
 
 
 class _MaxPool(Module):
-    _function: Callable[..., Tensor]
+    _function: Callable[..., Any]
 
     def __init__(self, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0, dilation: Extent = 1,
                  return_indices: bool = False, ceil_mode: bool = False) -> None:
@@ -28,8 +28,8 @@ class _MaxPool(Module):
         self.padding, self.dilation = padding, dilation
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The maximum of each window."""
+    def forward(self, input: Tensor) -> Any:
+        """The maximum of each window; with `return_indices` a tuple of the maxima and their places."""
         return type(self)._function(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
                                     self.return_indices)
 
@@ -50,7 +50,7 @@ class MaxPool2d(_MaxPool):
     padding : int or (int, int)
         At most half of the window; never the maximum.
     return_indices : bool
-        Only False.
+        Whether to give the places of the maxima too, for `MaxUnpool2d`.
     ceil_mode : bool
         Whether a last window may extend beyond the edge.
     """
@@ -249,3 +249,37 @@ class LPPool3d(_LPPool):
     """`functional.lp_pool3d`."""
 
     _function = pooling_functions.lp_pool3d
+
+
+class _MaxUnpool(Module):
+    _function: Callable[..., Tensor]
+
+    def __init__(self, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        """The maxima in their places, among zeros."""
+        return type(self)._function(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        """PyTorch's."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """`functional.max_unpool1d`."""
+
+    _function = pooling_functions.max_unpool1d
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """`functional.max_unpool2d`."""
+
+    _function = pooling_functions.max_unpool2d
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """`functional.max_unpool3d`."""
+
+    _function = pooling_functions.max_unpool3d

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,13 +12,15 @@ from .. import functions
 from ..errors import ArgumentError, ShapeError
 from ..functions.convolution import Extent, extents
 from ..functions.padding import pad_last
-from ..tensor.recording import lift
+from ..functions.pooling import numbered, picked
+from ..tensor.recording import astype, lift
 from ..tensor.tensor import Tensor
-from .shapes import positive_int
+from .shapes import positive_int, shape_of
 
 __all__ = [
     "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool3d",
-    "local_response_norm", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool3d",
+    "local_response_norm", "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool3d", "max_unpool1d", "max_unpool2d",
+    "max_unpool3d",
 ]  # fmt: skip
 
 
@@ -47,15 +50,78 @@ def _three(name: str, stride: Any, **given: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def max_pool3d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
-               dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Tensor:
-    """`max_pool2d` over three axes: from (N, C, D, H, W) or (C, D, H, W) to the same rank."""
-    if return_indices:
-        raise ArgumentError("max_pool3d: return_indices is not supported")
+               dilation: Extent = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """`max_pool2d` over three axes: from (N, C, D, H, W) or (C, D, H, W) to the same rank.
+
+    Indices are places in the volume, ``(d H + h) W + w``.
+    """
     x = _volume("max_pool3d", input)
     k, s, p, d = _three("max_pool3d", stride, kernel_size=kernel_size, padding=padding, dilation=dilation)
-    return _over_depth(
-        x, lambda t: functions.max_pool2d(t, k[1:], s[1:], p[1:], d[1:], ceil_mode),
-        lambda t: functions.max_pool2d(t, (k[0], 1), (s[0], 1), (p[0], 0), (d[0], 1), ceil_mode))
+    inside, across = (k[1:], s[1:], p[1:], d[1:], ceil_mode), ((k[0], 1), (s[0], 1), (p[0], 0), (d[0], 1), ceil_mode)
+    y = _over_depth(x, lambda t: functions.max_pool2d(t, *inside), lambda t: functions.max_pool2d(t, *across))
+    if not return_indices:
+        return y
+    planes = functions.reshape(x.detach(), (-1, x.shape[-3], *x.shape[-2:]))
+    greatest = functions.max_pool2d(planes, *inside)
+    numbers = functions.reshape(numbered("max_pool3d", x, x.shape[-3:]), planes.shape)
+    flat = (-1, x.shape[-3], greatest.shape[-2] * greatest.shape[-1])
+    numbers = functions.reshape(picked("max_pool3d", planes, numbers, *inside), flat)
+    numbers = picked("max_pool3d", functions.reshape(greatest, flat), numbers, *across)
+    return y, astype(functions.reshape(numbers, y.shape), np.dtype(np.int64))
+
+
+def _unpool(name: str, axes: int, input: Any, indices: Any, kernel_size: Any, stride: Any, padding: Any,
+            output_size: Any) -> Tensor:
+    x = lift(input)[0]
+    if x.ndim not in (axes + 1, axes + 2) or shape_of(indices) != x.shape:
+        raise ShapeError(f"{name}: an input of shape {list(x.shape)} and indices of {list(shape_of(indices))}; "
+                         f"expected what max_pool{axes}d gives with return_indices=True")
+    k = extents(name, "kernel_size", kernel_size, axes, 1)
+    s = k if stride is None else extents(name, "stride", stride, axes, 1)
+    p = extents(name, "padding", padding, axes, 0)
+    least = [(n - 1) * b + a - 2 * c for n, a, b, c in zip(x.shape[-axes:], k, s, p, strict=True)]
+    size = least if output_size is None else list(output_size)[-axes:]
+    if len(size) != axes or any(not m - b < n < m + b for n, m, b in zip(size, least, s, strict=True)):
+        raise ShapeError(f"{name}: output_size {output_size} does not go with an input of shape {list(x.shape)}; "
+                         f"expected {least}, or less than the stride {list(s)} off")
+    lead, count = x.shape[:-axes], math.prod(size)
+    at = functions.reshape(indices, (math.prod(lead), -1))
+    empty = np.zeros((math.prod(lead), count), x.dtype)
+    y = functions.scatter(empty, 1, at, functions.reshape(x, at.shape))
+    return functions.reshape(y, (*lead, *size))
+
+
+def max_unpool1d(input: Any, indices: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+                 output_size: Sequence[int] | None = None) -> Tensor:
+    """`max_unpool2d` over one axis: from (N, C, L) or (C, L) to (..., LO)."""
+    return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(input: Any, indices: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+                 output_size: Sequence[int] | None = None) -> Tensor:
+    """Put maxima back in their places, among zeros.
+
+    Parameters
+    ----------
+    input : array_like, (N, C, H, W) or (C, H, W)
+    indices : integer array_like of that shape
+        As `max_pool2d` gives them. Where windows overlap, the last of equal indices counts and has the gradient.
+    kernel_size, stride, padding
+        Of the pooling.
+    output_size : sequence of int, optional
+        The extents of the pooling's input, for several give the same result.
+
+    Returns
+    -------
+    Tensor, (..., *output_size), by default with ``HO = (H - 1) stride - 2 padding + kernel_size``
+    """
+    return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(input: Any, indices: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,
+                 output_size: Sequence[int] | None = None) -> Tensor:
+    """`max_unpool2d` over three axes: from (N, C, D, H, W) or (C, D, H, W) to (..., DO, HO, WO)."""
+    return _unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)
 
 
 def avg_pool3d(input: Any, kernel_size: Extent, stride: Extent | None = None, padding: Extent = 0,

@@ -51,6 +51,21 @@ def activations() -> list[Case]:
     return cases
 
 
+def maxima(x: np.ndarray, axes: int, kernel: int, padding: int) -> tuple[np.ndarray, np.ndarray]:
+    """The maxima of windows that touch each other, and their places."""
+    widths = [(0, 0)] * (x.ndim - axes) + [(padding, padding)] * axes
+    padded = np.pad(x, widths, constant_values=-np.inf)
+    places = np.pad(np.broadcast_to(np.arange(np.prod(x.shape[-axes:])).reshape(x.shape[-axes:]), x.shape), widths)
+    lead, counts = x.shape[:-axes], [n // kernel for n in padded.shape[-axes:]]
+    cut = (..., *(slice(0, n * kernel) for n in counts))
+    split = sum(([n, kernel] for n in counts), [])
+    at = len(lead)
+    order = (*range(at), *range(at, at + 2 * axes, 2), *range(at + 1, at + 2 * axes, 2))
+    flat = [np.transpose(a[cut].reshape(*lead, *split), order).reshape(*lead, *counts, -1) for a in (padded, places)]
+    best = flat[0].argmax(axis=-1)[..., None]
+    return tuple(np.take_along_axis(a, best, axis=-1)[..., 0] for a in flat)
+
+
 def pooling() -> list[Case]:
     """Windows over one to three axes, uneven, overlapping, with padding."""
     cases = []
@@ -64,6 +79,13 @@ def pooling() -> list[Case]:
     cases.append(_case("avg_pool3d", {"input": volume}, {"kernel_size": (2, 3, 1), "divisor_override": 5}))
     flat = np.round(volume)  # with equal elements: the first in order is the greatest
     cases.append(_case("max_pool3d", {"input": flat}, {"kernel_size": 3}, " equal"))
+    for axes, (kernel, padding, shape, given) in product((1, 2, 3), (
+            (2, 0, (4, 6, 6), False), (2, 0, (5, 7, 6), True), (3, 1, (4, 7, 4), False))):
+        x, options = _draw(24, 2, 3, *shape[-axes:]), {"kernel_size": kernel, "padding": padding}
+        y, at = maxima(x, axes, kernel, padding)
+        size = shape[-axes:] if given else None
+        cases.append(_case(f"max_unpool{axes}d", {"input": y, "indices": at}, {**options, "output_size": size}))
+        cases.append(_case(f"max_pool{axes}d", {"input": x}, {**options, "return_indices": True}))
     for size in (1, 2, (3, 4, 5), (5, 7, 6), (None, 2, None), (7, 3, 2)):
         cases.append(_case("adaptive_avg_pool3d", {"input": volume}, {"output_size": size}))
         cases.append(_case("adaptive_max_pool3d", {"input": volume}, {"output_size": size}))

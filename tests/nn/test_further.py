@@ -7,6 +7,8 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
 
+from .further_cases import maxima
+
 RNG = np.random.default_rng(7)
 IMAGE, VOLUME = RNG.normal(size=(2, 4, 6, 4)), RNG.normal(size=(2, 2, 5, 4, 6))
 SCORES, LABELS = RNG.normal(size=(6, 4)), np.array([0, 3, 1, 1, 2, 0])
@@ -18,6 +20,8 @@ RECORDED = {
     "tanhshrink": (F.tanhshrink, IMAGE), "threshold": (lambda x: F.threshold(x, 0.1, 2.0), IMAGE),
     "softmin": (lambda x: F.softmin(x, 1), IMAGE), "softmax2d": (nn.Softmax2d(), IMAGE),
     "prelu": (lambda x: F.prelu(x, x[0, :, 0, 0]), IMAGE),
+    "max_unpool3d": (lambda x: nn.MaxUnpool3d(2)(*nn.MaxPool3d(2, return_indices=True)(x), VOLUME.shape), VOLUME),
+    "max_unpool2d": (lambda x: nn.MaxUnpool2d(2)(*nn.MaxPool2d(2, return_indices=True)(x)), IMAGE),
     "max_pool3d": (nn.MaxPool3d(2, padding=1), VOLUME), "avg_pool3d": (nn.AvgPool3d((2, 3, 1)), VOLUME),
     "adaptive_avg_pool3d": (nn.AdaptiveAvgPool3d((2, None, 4)), VOLUME),
     "adaptive_max_pool3d": (nn.AdaptiveMaxPool3d((3, 1, 4)), VOLUME),
@@ -65,6 +69,20 @@ def test_a_recorded_step_ends_where_define_by_run_does(name, dtype, frozen):
 
     for ours, theirs in zip(trained(True), trained(False), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-5 if dtype == "float32" else 1e-11, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize(("kernel", "padding"), [(2, 0), (3, 1)])
+def test_indices_are_the_places_of_the_maxima(axes, kernel, padding, dtype):
+    x = np.random.default_rng(axes).normal(size=(2, 3, 7, 6, 5)[:axes + 2]).astype(dtype)
+    want, places = maxima(x, axes, kernel, padding)
+    layer = getattr(nn, f"MaxPool{axes}d")(kernel, padding=padding, return_indices=True)
+    for y, at in (layer(tg.tensor(x)), tg.compile(layer)(x)):
+        np.testing.assert_array_equal(y.numpy() if isinstance(y, tg.Tensor) else y, want)
+        at = at.numpy() if isinstance(at, tg.Tensor) else at
+        assert at.dtype == np.int64
+        np.testing.assert_array_equal(at, places)
 
 
 @pytest.mark.parametrize(("kind", "shape", "axes"), [
@@ -115,6 +133,8 @@ def test_a_recorded_step_draws_new_channels_each_time(kind):
     (lambda: F.feature_alpha_dropout(tg.tensor(np.ones(3)), 0.5, True), r"expected \(N, C, \.\.\.\)"),
     (lambda: F.max_pool3d(tg.tensor(np.ones((2, 3))), 2), r"max_pool3d: an input of shape \[2, 3\]"),
     (lambda: F.adaptive_max_pool2d(tg.tensor(IMAGE), (1, 2, 3)), "output_size must be one number or 2"),
+    (lambda: F.max_unpool2d(IMAGE, np.zeros(3, int), 2), r"indices of \[3\]; expected what max_pool2d gives"),
+    (lambda: F.max_unpool2d(IMAGE, np.zeros(IMAGE.shape, int), 2, output_size=(20, 8)), "output_size"),
     (lambda: F.local_response_norm(tg.tensor(SCORES), 2), r"expected \(N, C, L, \.\.\.\)"),
     (lambda: F.pixel_shuffle(tg.tensor(IMAGE), 3), "C a multiple of 9"),
     (lambda: F.pixel_unshuffle(tg.tensor(IMAGE), 4), "multiples of 4"),

@@ -230,5 +230,3 @@ def test_arguments_that_do_not_fit_are_named():
         F.avg_pool2d(x, 6)
     with pytest.raises(ShapeError, match=r"\[5, 5\]"):
         F.max_pool2d(x[0, 0], 2)
-    with pytest.raises(ArgumentError, match="return_indices"):
-        F.max_pool2d(x, 2, return_indices=True)
