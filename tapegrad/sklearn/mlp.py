@@ -176,8 +176,12 @@ class _Training:
 
         e.n_iter_ = 0
         rows = [rows[0], _targets(e, rows[1]), *rows[2:]]
+        if incremental and len(counts) == 1 and not issparse(rows[0]):
+            order = next_order()
+            self.epoch_ends(e, trainer.step(*(a[order] for a in rows)), n, held_out)
+            return
         lacking = len(counts) * size - n
-        parameters = sum(p.size for p in trainer.network.parameters())
+        parameters = sum(c.size for c in e.coefs_)
         filled = 0 < lacking * parameters <= _FILLED and not issparse(rows[0]) and n <= _ROWS_AT_ONCE
         if filled:
             rows = [np.concatenate([a, a[:1]]) for a in [*rows[:2], np.ones(n) if weights is None else weights]]
