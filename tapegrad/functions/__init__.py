@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from . import (
+    arranging,
     composed,
     constants,
     convolution,
@@ -26,6 +27,7 @@ from . import (
     tongues,
     truth,
 )
+from .arranging import *  # noqa: F403
 from .attention import rotary_embedding, scaled_dot_product_attention, sinusoidal_positions  # noqa: F401
 from .composed import *  # noqa: F403
 from .constants import *  # noqa: F403
@@ -63,8 +65,8 @@ from .tongues import *  # noqa: F403 isort: skip  (in place of some of the above
 
 if not TYPE_CHECKING:  # type checkers follow the stars, and would take a computed list for an empty one
     _formulas = [name for name in vars(formulas) if not name.startswith("_")]
-    __all__ = sorted({"pad", *composed.__all__, *constants.__all__, *pytorch.__all__, *random.__all__,
-                      *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
+    __all__ = sorted({"pad", *arranging.__all__, *composed.__all__, *constants.__all__, *pytorch.__all__,
+                      *random.__all__, *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
                       *layout.__all__, *indexing.__all__, *linalg.__all__, *losses.__all__, *normalization.__all__,
                       *pooling.__all__, *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__,
                       *pairs.__all__, *quantiles.__all__, *tongues.__all__, *truth.__all__})

@@ -30,6 +30,26 @@ std a axis [dtype] [out] ddof keepdims * [where] [mean] correction
 median a axis [out] [overwrite_input] keepdims
 quantile a q axis [out] [overwrite_input] method keepdims * [weights]
 percentile a q axis [out] [overwrite_input] method keepdims * [weights]
+roll a shift axis
+rot90 a k axes
+rollaxis a axis start
+fliplr a
+flipud a
+hstack a * [dtype] [casting]
+vstack a * [dtype] [casting]
+dstack a
+column_stack a
+array_split a indices_or_sections axis
+hsplit a indices_or_sections
+vsplit a indices_or_sections
+dsplit a indices_or_sections
+diag a k
+diagflat a k
+diff a n axis prepend append
+ptp a axis [out] keepdims
+nansum a axis [dtype] [out] keepdims [initial] [where]
+nanmean a axis [dtype] [out] keepdims * [where]
+count_nonzero a axis * keepdims
 round a decimals [out]
 around a decimals [out]
 fix a [out]
@@ -37,7 +57,6 @@ nan_to_num a copy nan posinf neginf
 repeat a repeats axis
 tile a reps
 full_like a fill_value [dtype] [order] [subok] [shape] * [device]
-empty_like a [dtype] [order] [subok] [shape] * [device]
 all a axis [out] keepdims * [where]
 any a axis [out] keepdims * [where]
 cumsum a axis [dtype] [out]
@@ -84,7 +103,7 @@ linalg.diagonal a * offset
 linalg.matrix_transpose a
 """
 #: NumPy's names for the first parameters, as keywords
-_FIRST = {"a": ("a", "A", "arr", "array", "ary", "m", "x", "x1", "arrays"), "b": ("b", "x2", "y"),
+_FIRST = {"a": ("a", "A", "arr", "tup", "v", "array", "ary", "m", "x", "x1", "arrays"), "b": ("b", "x2", "y"),
           "indices": ("indices",)}
 #: parameters with other names here, or that may follow without a name
 _NAMED_OTHERWISE = {"a", "b", "condition", "reps", "shape"}

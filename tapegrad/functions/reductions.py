@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, ShapeError
 from ..ops.few import SOFTMAXES
@@ -43,8 +45,22 @@ def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool)
     return tuple(1 if d in axes else n for d, n in enumerate(shape) if keepdims or d not in axes)
 
 
+def _of_integers(name: str, x: Tensor, axis: Axis, dim: Axis, keepdims: bool) -> Tensor | None:
+    """NumPy's reduction of integers or bool, exact; None of what depends on a recording's inputs."""
+    if x.is_symbolic:
+        return None
+    values, axes = x._array(), axes_of(axis, dim, x.ndim, name)
+    if name in ("max", "min") and math.prod(values.shape[d] for d in axes) == 0:
+        raise ShapeError(f"{name}: no elements along axes {axes} of a tensor of shape {list(x.shape)}")
+    return Tensor(np.asarray(getattr(np, name)(values, axis=axes, keepdims=keepdims)))
+
+
 def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: bool) -> Tensor:
     name = "mean" if mean else "sum"
+    if type(x) is Tensor and x.dtype.kind != "f" and not mean:
+        exact = _of_integers(name, x, axis, dim, keepdims or keepdim)
+        if exact is not None:
+            return exact
     x = lift(x)[0]
     axes = axes_of(axis, dim, x.ndim, name)
     shape = reduced_shape(x.shape, axes, keepdims or keepdim)
@@ -90,6 +106,10 @@ def to_rows(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: float | None = None,
                  identity: bool = True) -> Tensor:
+    if type(x) is Tensor and x.dtype.kind != "f" and name in ("max", "min", "prod"):
+        exact = _of_integers(name, x, axis, dim, keepdims)
+        if exact is not None:
+            return exact
     x = lift(x)[0]
     axes = axes_of(axis, dim, x.ndim, name)
     shape = reduced_shape(x.shape, axes, keepdims)
@@ -192,6 +212,9 @@ def cumprod(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tenso
 
 
 def _running(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
+    if type(x) is Tensor and x.dtype.kind != "f" and not x.is_symbolic:
+        chosen = axis if axis is not None else dim
+        return Tensor(getattr(np, name)(x._array(), axis=None if chosen is None else one_axis(chosen, x.ndim, name)))
     if axis is None and dim is None:
         return _along(name, reshape(lift(x)[0], (-1,)), 0, None)
     return _along(name, x, axis, dim)

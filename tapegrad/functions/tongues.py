@@ -63,7 +63,7 @@ def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: int | None = N
     ----------
     x : array_like
     axis : int or tuple of int, optional
-        All axes by default; ties share the gradient equally (see `grad`). A tensor is PyTorch's `maximum` with it.
+        All axes by default. Ties share the gradient equally (see `grad`). A tensor is PyTorch's `maximum` with it.
     keepdims : bool, default False
         Keep the axes with extent 1; `keepdim` with `dim`.
     dim : int, optional

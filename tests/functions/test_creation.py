@@ -201,3 +201,17 @@ def test_numpy_s_functions_of_tensors(call, mine):
 def test_two_numbers_of_repeat_may_mean_either_and_raise():
     with pytest.raises(tg.ArgumentError, match=r"repeat\(2, axis=1\) or tile"):
         tg.eye(2).repeat(2, 1)
+
+
+def test_reductions_of_integers_keep_their_digits():
+    x = np.array([[2**53 + 1, 2, -3], [4, 0, 1]])
+    t = tg.tensor(x)
+    for name in ("sum", "prod", "max", "min", "cumsum", "cumprod"):
+        found = getattr(t, name)(axis=1)
+        assert found.dtype == np.int64
+        np.testing.assert_array_equal(found.numpy(), getattr(np, name)(x, axis=1))
+    assert (t > 1).sum().item() == 3 and (t > 1).sum().dtype == np.int64
+    assert t.max(dim=1).values.tolist() == [2**53 + 1, 4]
+    assert tg.compile(lambda a: (a > 1).sum() + a.sum())(np.ones(3)) == 3.0
+    with pytest.raises(tg.ShapeError, match="no elements"):
+        tg.tensor(np.zeros((0, 2), int)).max(0)
