@@ -12,6 +12,7 @@ from ..errors import ArgumentError
 from ..tape.sparse import list_rows_of
 from ..tensor.tensor import Tensor
 from . import init
+from .embedding_functions import embedding
 from .module import Module
 from .parameter import Parameter, float_dtype
 from .shapes import positive_int
@@ -22,12 +23,10 @@ __all__ = ["Embedding", "EmbeddingBag"]
 class _Table(Module):
     weight: Parameter
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, max_norm: None,
-                 scale_grad_by_freq: bool, sparse: bool, dtype: DTypeLike | None) -> None:
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, sparse: bool,
+                 dtype: DTypeLike | None) -> None:
         super().__init__()
         name = type(self).__name__
-        if max_norm is not None or scale_grad_by_freq:
-            raise ArgumentError(f"{name}: max_norm and scale_grad_by_freq are not supported")
         self.num_embeddings = positive_int(num_embeddings, f"{name}: num_embeddings")
         self.embedding_dim = positive_int(embedding_dim, f"{name}: embedding_dim")
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
@@ -75,8 +74,12 @@ class Embedding(_Table):
         Rows and columns of the table.
     padding_idx : int, optional
         The row of this index starts at zero and is not trained.
-    max_norm, norm_type, scale_grad_by_freq
-        PyTorch's; not supported.
+    max_norm : float, optional
+        Rows that are read and whose norm of order `norm_type` is greater are scaled to it first, in the table; not in a
+        recorded step.
+    norm_type : float, default 2.0
+    scale_grad_by_freq : bool, default False
+        Divide the gradient that an index gives to its row by how often it is among the indices; not with `sparse`.
     sparse : bool, default False
         Row-sparse gradient: reverse walk and update touch only the rows that were read, so that a step costs in
         proportion to the batch, not the table. For `SparseAdam`, and for `SGD` and `Adagrad` without weight decay;
@@ -90,14 +93,16 @@ class Embedding(_Table):
         Drawn from N(0, 1).
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: None = None,
-                 norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False, *,
-                 dtype: DTypeLike | None = None) -> None:
-        super().__init__(num_embeddings, embedding_dim, padding_idx, max_norm, scale_grad_by_freq, sparse, dtype)
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
+                 max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
+                 sparse: bool = False, *, dtype: DTypeLike | None = None) -> None:
+        super().__init__(num_embeddings, embedding_dim, padding_idx, sparse, dtype)
+        self.max_norm, self.norm_type, self.scale_grad_by_freq = max_norm, norm_type, bool(scale_grad_by_freq)
 
     def forward(self, input: ArrayLike | Tensor) -> Tensor:
         """From indices (...) to (..., embedding_dim)."""
-        return functions.embedding(input, self.weight, self.padding_idx, sparse=self.sparse)
+        return embedding(input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq,
+                         self.sparse)
 
 
 class EmbeddingBag(_Table):
@@ -128,7 +133,9 @@ class EmbeddingBag(_Table):
                  scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
                  include_last_offset: bool = False, padding_idx: int | None = None, *,
                  dtype: DTypeLike | None = None) -> None:
-        super().__init__(num_embeddings, embedding_dim, padding_idx, max_norm, scale_grad_by_freq, sparse, dtype)
+        super().__init__(num_embeddings, embedding_dim, padding_idx, sparse, dtype)
+        if max_norm is not None or scale_grad_by_freq:
+            raise ArgumentError("EmbeddingBag: max_norm and scale_grad_by_freq are not supported")
         if mode not in ("mean", "sum", "max"):
             raise ArgumentError(f"EmbeddingBag: mode must be 'mean', 'sum' or 'max', not {mode!r}")
         self.mode, self.include_last_offset = mode, bool(include_last_offset)

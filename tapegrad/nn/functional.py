@@ -28,7 +28,6 @@ from ..functions import (
     conv3d,
     conv_transpose1d,
     conv_transpose2d,
-    embedding,
     embedding_bag,
     group_norm,
     instance_norm,
@@ -63,6 +62,7 @@ from .activation_functions import (
     threshold,
 )
 from .dropout_functions import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from .embedding_functions import embedding
 from .loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

@@ -194,4 +194,16 @@ def normalisation() -> list[Case]:
     return cases
 
 
-CASES = [*activations(), *pooling(), *rearrangements(), *losses(), *normalisation()]
+def embeddings() -> list[Case]:
+    """Gradients divided by the indices' frequencies."""
+    cases = []
+    for shape, padding in product(((), (7,), (3, 4)), (None, 2)):
+        arrays = {"input": np.random.RandomState(61).randint(0, 5, shape), "weight": _draw(62, 6, 3)}
+        options = {"padding_idx": padding, "scale_grad_by_freq": True}
+        cases.append(_case("embedding", arrays, options, f" {shape}"))
+    made = {"num_embeddings": 6, "embedding_dim": 3, "scale_grad_by_freq": True}
+    cases.append(Case("Embedding by frequency", "Embedding", {"input": arrays["input"]}, module=made))
+    return cases
+
+
+CASES = [*embeddings(), *activations(), *pooling(), *rearrangements(), *losses(), *normalisation()]

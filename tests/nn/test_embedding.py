@@ -56,7 +56,7 @@ def test_wrong_arguments_name_the_layer():
         nn.EmbeddingBag(5, 3, mode="median")
     for options in ({"max_norm": 1.0}, {"scale_grad_by_freq": True}):
         with pytest.raises(ArgumentError, match="not supported"):
-            nn.Embedding(5, 3, **options)
+            nn.EmbeddingBag(5, 3, **options)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -123,3 +123,31 @@ def test_memory_report_counts_the_list():
         reports.append(step.memory())
     dense, sparse = reports
     assert sparse.gradient_bytes == dense.gradient_bytes + 8 * 803 + 800
+
+
+@pytest.mark.parametrize("order", [2.0, 1.0])
+def test_rows_that_are_read_are_scaled_to_a_norm(order):
+    values = np.arange(12.0).reshape(4, 3) / 4.0
+    layer = nn.Embedding(4, 3, max_norm=1.0, norm_type=order, dtype=np.float64)
+    layer.weight.copy_(values)
+    out = layer(np.array([[1, 3], [0, 1]])).numpy()
+    norms = np.linalg.norm(values, ord=order, axis=1)
+    want = values.copy()
+    want[[1, 3]] *= (1.0 / (norms[[1, 3]] + 1e-7))[:, None]  # row 0 is short, row 2 is not read
+    np.testing.assert_allclose(layer.weight.numpy(), want, rtol=1e-12)
+    np.testing.assert_allclose(out, want[[[1, 3], [0, 1]]], rtol=1e-12)
+    step = tg.TrainStep(lambda i: layer(i).sum(), optim.SGD(layer.parameters(), lr=0.1))
+    with pytest.raises(tg.CaptureError, match="max_norm overwrites rows"):
+        step(np.array([1]))
+
+
+def test_a_recorded_step_divides_gradients_by_the_frequencies_of_its_batch():
+    layer = nn.Embedding(4, 2, scale_grad_by_freq=True, dtype=np.float64)
+    layer.weight.copy_(np.zeros((4, 2)))
+    step = tg.TrainStep(lambda i: layer(i).sum(), optim.SGD(layer.parameters(), lr=1.0))
+    step(np.array([0, 1, 1, 1]))
+    np.testing.assert_allclose(layer.weight.numpy()[:, 0], [-1, -1, 0, 0], rtol=1e-12)
+    step(np.array([2, 2, 1, 0]))
+    np.testing.assert_allclose(layer.weight.numpy()[:, 0], [-2, -2, -1, 0], rtol=1e-12)
+    with pytest.raises(ValueError, match="needs a dense gradient"):
+        nn.Embedding(4, 2, scale_grad_by_freq=True, sparse=True)(np.array([1]))
