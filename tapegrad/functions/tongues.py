@@ -251,14 +251,15 @@ def std_mean(input: Any, dim: Axis = None, unbiased: bool | None = None, keepdim
 
 def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | None = None, keepdims: bool = False, *,
          p: float | str | None = None, dim: Any = UNSAID, keepdim: bool = False) -> Tensor:
-    """A norm of vectors or matrices, as ``numpy.linalg.norm``; with `p` or `dim` PyTorch's, which is of vectors.
+    """A norm of vectors or matrices, as ``linalg.norm``; without `ord`, with `p` or `dim`, that of ``torch.norm``.
 
     Parameters
     ----------
     x : array_like
     ord : float or "fro", optional
-        Of vectors any power p, inf, -inf or 0, see `vector_norm`. Of matrices "fro", 1 and -1 (largest and smallest
-        column sum of magnitudes), inf and -inf (row sum). By default 2 of vectors, "fro" of matrices.
+        As NumPy's and ``torch.linalg.norm``'s, so also with `dim`. Of vectors any power p, inf, -inf or 0, see
+        `vector_norm`. Of matrices "fro", 1 and -1 (largest and smallest column sum of magnitudes), inf and -inf (row
+        sum). By default 2 of vectors, "fro" of matrices.
     axis : int or pair of int, optional
         The axis of vectors, or the two of matrices. By default all of `x`, which must have 1 or 2 axes if `ord` is
         given.
@@ -289,8 +290,9 @@ def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | Non
     """
     if p is None and dim is UNSAID and not keepdim:
         return distances.norm(x, ord, axis, keepdims)
-    if p is None and dim is not UNSAID:
-        p, ord = ord, None  # as torch.norm's second
+    if p is None and ord is not None:  # torch.linalg.norm is NumPy's too
+        _in_one("norm", "dim", axis=None if dim is UNSAID else axis)
+        return distances.norm(x, ord, axis if dim is UNSAID else dim, keepdims or keepdim)
     _in_one("norm", "p" if p is not None else "keepdim" if dim is UNSAID else "dim", ord=ord, axis=axis)
     power = 2.0 if p is None or p == "fro" else p
     if isinstance(power, str):

@@ -111,7 +111,7 @@ def _erfc(x: Any) -> Any:
 
 
 def _lgamma(x: Any) -> Any:
-    if x <= 0.0 and x == np.floor(x):
+    if x <= 0.0 and x == np.floor(x) or x > 2.5e305:
         return INF
     return math.lgamma(x)
 
