@@ -65,6 +65,7 @@ class Module(Hooks, Copies):
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _transient: set[str]
+    _computed: dict[str, Callable[[Module], Tensor]]  # attributes that are computed from parameters, if any
     _version: Version
     _collapses_equal_children = False  # whether `repr` collapses a run of equal children into one line
 
@@ -124,6 +125,7 @@ class Module(Hooks, Copies):
             raise ModuleError(f"{name!r} cannot be a name: it must not be empty and must not contain a dot")
         if name not in registries[registry] and (
             name in self.__dict__ or hasattr(type(self), name) or any(name in r for r in registries.values())
+            or name in self.__dict__.get("_computed", ())
         ):
             raise ModuleError(f"{type(self).__name__} already has an attribute {name!r}")
         registries[registry][name] = value
@@ -189,6 +191,8 @@ class Module(Hooks, Copies):
                 if Modes.recordings and state.capture is not None:
                     state.capture.seen[id(self)] = self
                 return members[name]
+        if name in attributes.get("_computed", ()):
+            return attributes["_computed"][name](self)
         if name in ("training", "_transient", *_REGISTRIES):
             raise UninitialisedModuleError(
                 f"{type(self).__name__}: call super().__init__() first in {type(self).__name__}.__init__"

@@ -1,4 +1,4 @@
-"""Gradient clipping, and parameters as one vector, where PyTorch users look for them."""
+"""Gradient clipping, parameters as one vector, weight normalisation, where PyTorch users look for them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from ..errors import ShapeError
 from ..optim import clip_grad_norm_, clip_grad_value_
 from ..tensor.arrays import foreign_array
 from ..tensor.tensor import Tensor
+from .weight_normalization import remove_weight_norm, weight_norm
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
+__all__ = [
+    "clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "remove_weight_norm", "vector_to_parameters",
+    "weight_norm",
+]
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
