@@ -33,7 +33,10 @@ def pages(length: int, dtype: DTypeLike, folder: Path | None = None) -> np.ndarr
     if size < _LEAST_BYTES:
         return np.empty(length, kind)
     if folder is None:
-        return np.frombuffer(mmap(-1, size, **_PRIVATE), kind, length)
+        try:
+            return np.frombuffer(mmap(-1, size, **_PRIVATE), kind, length)
+        except OSError as error:
+            raise MemoryError(f"{size} bytes for {length} numbers; tapegrad train --cache needs less") from error
     with TemporaryFile(dir=folder) as file:
         file.truncate(size)
         return np.memmap(file, kind, "r+", shape=(length,))

@@ -62,7 +62,6 @@ class Text(Sequence[str]):
         return np.array([function(value) for value in self.values], dtype)[self.codes]
 
     def counts(self) -> dict[str, int]:
-        """The cells that occur, in order of their first row, with the number of their rows."""
-        present, first, count = np.unique(self.codes, return_index=True, return_counts=True)
-        order = np.argsort(first)
-        return {self.values[present[k]]: int(count[k]) for k in order}
+        """The cells that occur, in the order of `values`, with the number of their rows."""
+        rows = np.bincount(self.codes, minlength=len(self.values)).tolist()
+        return {value: count for value, count in zip(self.values, rows, strict=True) if count}

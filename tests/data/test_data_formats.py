@@ -15,6 +15,7 @@ import pytest
 from refusal import message
 
 from tapegrad.data import Layout, read_csv, read_table
+from tapegrad.errors import MissingExtraError
 
 CSV = b"a,b\n1,x\n2,y\n"
 
@@ -211,3 +212,14 @@ class TestLayout:
     def test_a_layout_gives_all_at_once(self, file):
         layout = Layout(delimiter=";", decimal=",", thousands=".", percent=True)
         assert read_table(file("a;b\n1.234,5;50%\n"), layout=layout).numbers("b").tolist() == [0.5]
+
+
+class TestWithoutArrow:
+    def test_large_text_is_read_by_the_careful_reader_and_the_rest_refused(self, file, monkeypatch):
+        for module in ("pyarrow", "pyarrow.csv"):
+            monkeypatch.setitem(sys.modules, module, None)
+        table = read_table(file("a,b\n" + "1.5,x\n" * 100_000))
+        assert table.columns["a"].tolist() == [1.5] * 100_000 and list(table.columns["b"][-2:]) == ["x", "x"]
+        for name in ("data.parquet", "data.feather"):
+            with pytest.raises(MissingExtraError, match=r"need pyarrow: pip install 'tapegrad\[cli\]'"):
+                read_table(file(b"", name))
