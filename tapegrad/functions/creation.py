@@ -89,7 +89,7 @@ def from_dlpack(x: Any, /, *, copy: bool | None = None) -> Tensor:
     array = exchange.from_dlpack(x)
     size = array.dtype.itemsize
     reason = (f"its dtype is {array.dtype}" if array.dtype not in (FLOAT32, FLOAT64, INT64, BOOL) else
-              "its memory may not be written" if not array.flags.writeable else
+              "its memory may not be written" if exchange.is_read_only(array) else
               "it is empty" if not array.size else
               "it is not aligned to its elements" if any(s % size for s in (address_of(array), *array.strides)) else "")
     if copy or reason:

@@ -11,6 +11,7 @@ from ..errors import ArgumentError, DtypeError, GradientError, MissingExtraError
 from ..tape.history import convert
 
 _ARROW = ("__arrow_array__", "__arrow_c_array__", "__arrow_c_stream__")
+_TELLS_READ_ONLY = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
 _PROTOCOLS = ("__array__", "__dlpack__", *_ARROW)
 
 
@@ -57,6 +58,11 @@ def from_dlpack(data: Any) -> np.ndarray:
     except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
         raise DtypeError(f"{type(data).__name__} gives no array of this machine's memory by DLPack ({error}); move it "
                          "there first, detached, in a dtype that NumPy has") from None
+
+
+def is_read_only(array: np.ndarray) -> bool:
+    """Whether memory from `from_dlpack` may not be written; NumPy 2.0 cannot tell, and says so of all."""
+    return _TELLS_READ_ONLY and not array.flags.writeable
 
 
 def _from_arrow(data: Any) -> Any:
