@@ -174,14 +174,14 @@ class AdaptiveAvgPool3d(_Adaptive):
 
 
 class _AdaptiveMax(Module):
-    _function: Callable[..., Tensor]
+    _function: Callable[..., Any]
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
         super().__init__()
         self.output_size, self.return_indices = output_size, return_indices
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Maxima of windows that cover the input."""
+    def forward(self, input: Tensor) -> Any:
+        """Maxima of windows that cover the input; with `return_indices` a tuple of them and their places."""
         return type(self)._function(input, self.output_size, self.return_indices)
 
     def extra_repr(self) -> str:
@@ -197,7 +197,7 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
     output_size : int or (int or None, int or None)
         None keeps the input's extent.
     return_indices : bool
-        Only False.
+        Whether to give the places of the maxima too.
     """
 
     _function = pooling_functions.adaptive_max_pool2d

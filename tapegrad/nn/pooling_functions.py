@@ -153,40 +153,48 @@ def adaptive_avg_pool3d(input: Any, output_size: Any) -> Tensor:
                        lambda t: functions.adaptive_avg_pool2d(t, (depth, None)))
 
 
-def _greatest_rows(x: Tensor, count: int) -> Tensor:
-    """The greatest along axis -2 of (..., n, m) in `count` windows, which may overlap and differ in length."""
-    n, m = x.shape[-2:]
-    if n % count == 0:
-        return functions.max_pool2d(x, (n // count, 1))
-    parts = []
-    for k in range(count):
-        begin, end = k * n // count, -(-(k + 1) * n // count)
-        parts.append(functions.max_pool2d(x[..., begin:end, :], (end - begin, 1)))
-    return functions.concatenate(parts, axis=-2)
+def _greatest_rows(x: Tensor, numbers: Tensor | None, count: int) -> tuple[Tensor, Tensor | None]:
+    """The greatest along axis -2 of (..., n, m) in `count` windows, which may overlap and differ in length.
+
+    And of `numbers`, if given, those in the same places.
+    """
+    n = x.shape[-2]
+    alike = n % count == 0
+    windows = [(0, n)] if alike else [(k * n // count, -(-(k + 1) * n // count)) for k in range(count)]
+    found, places = [], []
+    for begin, end in windows:
+        size = (n // count if alike else end - begin, 1)
+        part = x[..., begin:end, :]
+        found.append(functions.max_pool2d(part, size))
+        if numbers is not None:
+            number = numbers[..., begin:end, :]
+            places.append(picked("adaptive_max_pool", part.detach(), number, size, None, 0, 1, False))
+    y = functions.concatenate(found, axis=-2)
+    return y, None if numbers is None else functions.concatenate(places, axis=-2)
 
 
-def _adaptive_max(name: str, input: Any, output_size: Any, axes: int, return_indices: bool) -> Tensor:
-    if return_indices:
-        raise ArgumentError(f"{name}: return_indices is not supported")
+def _adaptive_max(name: str, input: Any, output_size: Any, axes: int, return_indices: bool) -> Any:
     x = lift(input)[0]
     if x.ndim not in (axes + 1, axes + 2) or 0 in x.shape[-axes:]:
         raise ShapeError(f"{name}: an input of shape {list(x.shape)}; expected (N, C, "
                          f"{', '.join('DHW'[3 - axes:] if axes > 1 else 'L')}) or without N")
     lead, given, sizes = x.shape[:-axes], x.shape[-axes:], _sizes(output_size, x.shape[-axes:])
-    after = 1
+    after, numbers = 1, numbered(name, x, given) if return_indices else None
     for axis in range(axes - 1, -1, -1):  # from the last on, so that of equals the first in order is the greatest
-        y = functions.reshape(x, (-1, given[axis], after))
-        x = _greatest_rows(y, sizes[axis])
+        shape = (-1, given[axis], after)
+        places = None if numbers is None else functions.reshape(numbers, shape)
+        x, numbers = _greatest_rows(functions.reshape(x, shape), places, sizes[axis])
         after *= sizes[axis]
-    return functions.reshape(x, (*lead, *sizes))
+    y = functions.reshape(x, (*lead, *sizes))
+    return y if numbers is None else (y, astype(functions.reshape(numbers, y.shape), np.dtype(np.int64)))
 
 
-def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Tensor:
+def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """`adaptive_max_pool2d` over one axis: from (N, C, L) or (C, L) to (..., output_size)."""
     return _adaptive_max("adaptive_max_pool1d", input, output_size, 1, return_indices)
 
 
-def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Tensor:
+def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """Maximum pooling to a given output size.
 
     Parameters
@@ -195,16 +203,16 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
     output_size : int or (int or None, int or None)
         None keeps the input's extent. Window `i` of `m` goes from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``.
     return_indices : bool
-        Only False.
+        Whether to give the place of each maximum in its plane, ``h W + w``, too.
 
     Returns
     -------
-    Tensor, (..., *output_size)
+    Tensor, (..., *output_size); with `return_indices` a tuple of it and a Tensor of int64 of the same shape
     """
     return _adaptive_max("adaptive_max_pool2d", input, output_size, 2, return_indices)
 
 
-def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False) -> Tensor:
+def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """`adaptive_max_pool2d` over three axes: from (N, C, D, H, W) or (C, D, H, W) to (..., *output_size)."""
     return _adaptive_max("adaptive_max_pool3d", input, output_size, 3, return_indices)
 

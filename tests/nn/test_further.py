@@ -85,6 +85,26 @@ def test_indices_are_the_places_of_the_maxima(axes, kernel, padding, dtype):
         np.testing.assert_array_equal(at, places)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("sizes", [(3, 4, 2), (2, 3, 6), (7, 6, 5)])
+def test_indices_of_adaptive_windows_are_the_places_of_their_maxima(axes, sizes, dtype):
+    x = np.random.default_rng(axes).normal(size=(2, 7, 6, 5)[:axes + 1]).astype(dtype)
+    sizes, given = sizes[:axes], x.shape[1:]
+    layer = getattr(nn, f"AdaptiveMaxPool{axes}d")(sizes, return_indices=True)
+    want = np.zeros((2, *sizes), np.int64)
+    for place in np.ndindex(want.shape):
+        ends = [(k * n // m, -(-(k + 1) * n // m)) for k, n, m in zip(place[1:], given, sizes)]
+        window = x[(place[0], *(slice(*end) for end in ends))]
+        inside = np.unravel_index(window.argmax(), window.shape)
+        want[place] = np.ravel_multi_index([i + end[0] for i, end in zip(inside, ends)], given)
+    for y, at in (layer(tg.tensor(x)), tg.compile(layer)(x)):
+        at = at.numpy() if isinstance(at, tg.Tensor) else at
+        np.testing.assert_array_equal(at, want)
+        np.testing.assert_array_equal(y.numpy() if isinstance(y, tg.Tensor) else y,
+                                      np.take_along_axis(x.reshape(2, -1), want.reshape(2, -1), 1).reshape(want.shape))
+
+
 @pytest.mark.parametrize(("kind", "shape", "axes"), [
     ("Dropout1d", (300, 4, 5), 1), ("Dropout2d", (300, 4, 3, 2), 2), ("Dropout3d", (300, 4, 2, 1, 3), 3)])
 def test_dropout_of_channels_zeroes_whole_channels_and_scales_the_others(kind, shape, axes):
