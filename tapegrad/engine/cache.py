@@ -25,9 +25,11 @@ __all__ = ["cache_folder", "read", "write"]
 def _sources_hash() -> str:
     digest = hashlib.sha256()
     root = Path(__file__).resolve().parent.parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode())
-        digest.update(path.read_bytes())
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names if name.endswith(".py")]
+    for file in sorted(files):
+        digest.update(file[len(str(root)):].encode())
+        with open(file, "rb", buffering=0) as source:
+            digest.update(source.read())
     return digest.hexdigest()[:16]
 
 

@@ -18,7 +18,6 @@ from ..engine import as_written
 from ..engine.language import enabled
 from ..errors import CompileError, TapeMemoryError
 from . import helpers
-from .adjoint import derive_adjoint
 from .draws import random_state, restore
 from .kinds import Kind, definition_of, infer
 from .normal import Normal
@@ -112,6 +111,8 @@ class Derived:
         found = None if key is None else recall(key)
         self.kinds: dict[str, Kind]
         if found is None:
+            from .adjoint import derive_adjoint  # a process that finds what it needs does without the rules
+
             self.kinds = infer(normal, types)
             own, self._written, others = derive_adjoint(normal, self.kinds, set(wanted), self.name)
             if key is not None:

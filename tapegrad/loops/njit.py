@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,8 +26,10 @@ from .derived import Derived, compiled_primal, primal_function
 from .draws import random_state, restore, seeded
 from .intrinsics import is_intrinsic
 from .normal import Normal, normalise
-from .operation import Operation
 from .source import Source, plain_function
+
+if TYPE_CHECKING:
+    from .operation import Operation
 
 __all__ = ["Loop", "njit"]
 
@@ -172,6 +174,8 @@ class Loop:
         dtype = next((t.dtype for t in tensors if t.is_floating), FLOAT64)
         key = kinds, dtype
         if key not in self._operations:
+            from .operation import Operation  # with the rules, of which arrays need none that are kept
+
             normal, primal = self._normal, self._primal
             if normal.is_random:
                 normal = seeded(normal)

@@ -73,16 +73,23 @@ class Source:
     def value_of(self, node: ast.AST) -> Any:
         """What a name or a dotted name of the function's surroundings refers to; None if it is local or unknown."""
         if isinstance(node, ast.Name):
-            if node.id not in self._scope:  # what is defined later, as the function itself is
-                for later in (self.function.__globals__, inspect.getclosurevars(self.function).nonlocals):
-                    if node.id in later:
-                        return later[node.id]
-            return self._scope.get(node.id)
+            found = self._scope.get(node.id)
+            return self._defined_later(node.id) if found is None else found
         if isinstance(node, ast.Attribute):
             base = self.value_of(node.value)
             if isinstance(base, ModuleType):
                 return getattr(base, node.attr, None)
         return None
+
+    def _defined_later(self, name: str) -> Any:
+        """What a name refers to that was not defined when the function was decorated, as its own is not."""
+        free = self.function.__code__.co_freevars
+        if name in free and self.function.__closure__:
+            try:
+                return self.function.__closure__[free.index(name)].cell_contents
+            except ValueError:  # not yet
+                return None
+        return self.function.__globals__.get(name)
 
     @property
     def scope(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ def with_elements(source: Source, given: Mapping[str, ast.Tuple] | None = None) 
 
     `given` are parameters that are tuples, of names.
     """
+    if not given and not any(_makes_tuple(node, source) for node in ast.walk(source.definition)):
+        return source
     whole = _NamedTuples(source).visit(copy.deepcopy(source.definition))
     given = given or {}
     lengths: dict[str, int | None] = {name: len(value.elts) for name, value in given.items()}
@@ -53,6 +55,12 @@ def with_elements(source: Source, given: Mapping[str, ast.Tuple] | None = None) 
     made.parameters = [own for p in source.parameters for own in (elements[p] if p in elements else [p])]
     made.definition = ast.fix_missing_locations(_Elements(elements, fields).visit(whole))
     return made
+
+
+def _makes_tuple(node: ast.AST, source: Source) -> bool:
+    if isinstance(node, ast.Assign):
+        return isinstance(node.value, ast.Tuple) and isinstance(node.targets[0], ast.Name)
+    return isinstance(node, ast.Call) and is_named_tuple(source.value_of(node.func))
 
 
 def _bindings(node: ast.AST) -> list[tuple[str, ast.expr | None]]:
