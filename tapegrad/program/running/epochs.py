@@ -249,6 +249,7 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], at: Position, ba
         step.program.draw(begun * train.accumulate)
         step.set_rates(batches.steps)
         row[loop.DONE] = begun
+        kept.runs(row)
         row[loop.WATCH] = monitor is not None and monitor.watches(step)
         try:
             for stretch in chain([first], stretches):
@@ -263,7 +264,7 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], at: Position, ba
                     last = min(done + step.chunk, stretch.last)
                     if monitor is not None:
                         if not (left := monitor.left()):
-                            _observe(monitor, step, stretch.arrays, loss, done)
+                            _observe(monitor, step, stretch.arrays, loss, done, kept)
                             bar.advance(1)
                             done += 1
                             kept.at(done)
@@ -285,24 +286,27 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], at: Position, ba
                     kept.at(done)
         finally:
             finished = int(row[loop.DONE])
-            kept.ended(finished)
+            kept.ended()
             at.ran.append(Ran(loss[:finished], step.rates_of(finished)))
             step.advance(finished)
 
 
-def _observe(monitor: Monitoring, step: Any, arrays: Sequence[np.ndarray], losses: np.ndarray, at: int) -> None:
+def _observe(monitor: Monitoring, step: Any, arrays: Sequence[np.ndarray], losses: np.ndarray, at: int,
+             kept: NotKept) -> None:
     """Run step number `at` of the loop so that a monitor can look into it."""
-    kept = monitor.begin(step)
-    kept.prepare()
-    row, table = kept.row, table_of(arrays, kept.inputs)
+    twin = monitor.begin(step)
+    twin.prepare()
+    row, table = twin.row, table_of(arrays, twin.inputs)
     row[loop.INDEX:loop.LOSSES + 1] = step.row[loop.INDEX:loop.LOSSES + 1]
     row[loop.RATES:loop.RATE_COUNT + 1] = step.row[loop.RATES:loop.RATE_COUNT + 1]
     row[loop.TABLE] = address_of(table) // 8
     row[loop.FIRST], row[loop.LAST], row[loop.DONE] = at, at + 1, at
+    kept.runs(row)
     try:
-        kept.run()
+        twin.run()
     finally:
         step.row[loop.DONE] = row[loop.DONE]
+        kept.runs(step.row)
         row[loop.INDEX] = row[loop.LOSSES] = 0
         step.prepare()
     monitor.end(step, float(losses[at]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from ...engine.random import restore_streams, streams
 from ...engine.storage import Changes
 from ...engine.writers import Writing
 from ...errors import DataError
+from . import loop
 from .fingerprints import Outside, begun_with, buffer_of, bytes_of, check_same, of_model, outside
 from .protocols import Checkpointing, Training
 from .source import Batches, Source, Stretch
@@ -87,14 +89,47 @@ class NotKept:
         """Batches of one size begin; returns how many are done, whose losses it writes."""
         return 0
 
+    def runs(self, row: np.ndarray) -> None:
+        """A loop runs them, whose row tells how many are done."""
+
     def at(self, done: int) -> None:
         """So many of them are done, and a checkpoint may be written."""
 
-    def ended(self, done: int) -> None:
+    def ended(self) -> None:
         """Their loop has ended, or was interrupted."""
 
     def finish(self, position: Position) -> None:
         """The run is over."""
+
+
+@dataclass
+class _Present:
+    """The batches of one size that are under way.
+
+    It is replaced as a whole and asks the loop's row, for Ctrl-C may come between any two lines of Python.
+
+    Attributes
+    ----------
+    step : Step
+    losses : ndarray, shape (batches,)
+    begun : dict
+        The state at their beginning.
+    before : int
+        How many were done when the loop began, or when it ended.
+    row : ndarray or None
+        Of the loop, while it runs.
+    """
+
+    step: Any
+    losses: np.ndarray
+    begun: dict[str, Any]
+    before: int
+    row: np.ndarray | None = None
+
+    @property
+    def done(self) -> int:
+        """How many are done."""
+        return self.before if self.row is None else int(self.row[loop.DONE])
 
 
 class Keeping(NotKept):
@@ -119,9 +154,7 @@ class Keeping(NotKept):
         self.settings = settings
         self.callback = callback if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict") else None
         self.parameters = [p for group in train.optimizer.param_groups for p in group["params"]]
-        self.step: Any = None
-        self.losses, self.done = np.empty(0), 0
-        self._begun: dict[str, Any] | None = None  # state at the beginning of the present batches
+        self._present: _Present | None = None
         self._outside: dict[Any, Outside] = {}  # by recording
         self._changed: set[str] = set()
         self._late: dict[str, Any] | None = None  # what is to be restored when there is a recording
@@ -132,9 +165,9 @@ class Keeping(NotKept):
 
     def __exit__(self, kind: Any = None, *error: Any) -> None:
         try:
-            if kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit)) and self._begun is not None:
-                with Writing(self.step):
-                    self._write(last=True)
+            if kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit)) and self._present is not None:
+                with Writing(self._present.step):
+                    self._write(self._present, last=True)
         finally:
             self.checkpoint.close()
 
@@ -200,7 +233,6 @@ class Keeping(NotKept):
 
     def begin(self, step: Any, stretch: Stretch, position: Position, losses: np.ndarray) -> int:
         """Batches of one size begin; returns how many are done, whose losses it writes."""
-        self.step, self.losses, self.done = step, losses, position.done
         size = str(stretch.batches.size)
         if step not in self._outside:
             if self._late is None:
@@ -214,9 +246,9 @@ class Keeping(NotKept):
         late, self._late = self._late, None
         if late is not None:
             losses[:position.done] = late["losses"]
-        self._begun = self._state(position, stretch.place)
+        self._present = _Present(step, losses, self._state(position, stretch.place), position.done)
         if self.checkpoint.due():
-            self._write()
+            self._write(self._present)
         return position.done
 
     def _check_model(self, step: Any, size: str) -> None:
@@ -227,29 +259,37 @@ class Keeping(NotKept):
     def _outside_of(self, step: Any) -> Outside:
         return outside(step, {p.buffer for p in self.parameters} | {buffer_of(source) for source, _ in _buffers(step)})
 
+    def runs(self, row: np.ndarray) -> None:
+        """A loop runs them, whose row tells how many are done."""
+        assert self._present is not None
+        self._present.row = row
+
     def at(self, done: int) -> None:
         """So many are done; writes a checkpoint if the time has come."""
-        self.done = done
-        if self.checkpoint.due() and done < len(self.losses):  # at the end, the next begin with less to do again
-            self._write()
+        present = self._present
+        assert present is not None
+        if self.checkpoint.due() and done < len(present.losses):  # at the end, the next begin with less to do again
+            self._write(present)
 
-    def ended(self, done: int) -> None:
+    def ended(self) -> None:
         """Their loop has ended, or was interrupted."""
-        self.done = done
+        assert self._present is not None
+        self._present.before = self._present.done
+        self._present.row = None
 
     def finish(self, position: Position) -> None:
         """The run is over: the last checkpoint says so."""
-        if self.step is None:  # it was over before
+        if self._present is None:  # it was over before
             rows = int(next(iter(self.made["model"])))
-            whole = next(self.source.stretches([Batches(np.arange(rows) % len(self.source), rows, 1)])).arrays
-            arrays = [a[:rows // self.train.accumulate] for a in whole]
+            with closing(self.source.stretches([Batches(np.arange(rows) % len(self.source), rows, 1)])) as stretches:
+                arrays = [a[:rows // self.train.accumulate] for a in next(stretches).arrays]
             while self.restore(self.train._step_for(arrays), rows):
                 pass
             return
-        self.done = 0
-        self._begun = self._state(position, self.source.place())
-        with Writing(self.step):
-            self._write(last=True)
+        step = self._present.step
+        self._present = _Present(step, np.empty(0), self._state(position, self.source.place()), 0)
+        with Writing(step):
+            self._write(self._present, last=True)
 
     # -------------------------------------------------------------- what is kept
 
@@ -269,26 +309,22 @@ class Keeping(NotKept):
             "history": self.record.mark(),
         }
 
-    def _write(self, last: bool = False) -> None:
-        assert self._begun is not None
-        begun, optimizer = self._begun, self.train.optimizer
-        state = optimizer.state
-        steps = begun["history"][0] + sum(len(ran[0]) for ran in begun["position"]["ran"]) + self.done
-        step = self.step
+    def _write(self, present: _Present, last: bool = False) -> None:
+        begun, done, state = present.begun, present.done, self.train.optimizer.state
         self.checkpoint.write({
             **begun,
-            "position": {**begun["position"], "done": self.done},
+            "position": {**begun["position"], "done": done},
             # the steps that are done have changed averages of parameters
             "schedules": [_copied(s.state_dict()) if s.interval == "average" else before
-                          for s, before in zip(optimizer.schedulers, begun["schedules"])],
+                          for s, before in zip(self.train.optimizer.schedulers, begun["schedules"])],
             "history": self.record.state(begun["history"]),
-            "steps": steps,
-            "losses": self.losses[:self.done],
+            "steps": begun["history"][0] + sum(len(ran[0]) for ran in begun["position"]["ran"]) + done,
+            "losses": present.losses[:done],
             "made": self.made,
             "parameters": [p._memory() for p in self.parameters],
             "optimizer": {k: state[p] for k, p in enumerate(self.parameters) if p in state},
-            "buffers": [array for _, array in _buffers(step)],
-            "changed": self._outside[step].changed(),
+            "buffers": [array for _, array in _buffers(present.step)],
+            "changed": self._outside[present.step].changed(),
         }, last)
 
 

@@ -1,6 +1,7 @@
 """Runs that are cut off at any batch and go on from a checkpoint, against runs that nothing has stopped."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -268,6 +269,49 @@ def test_ctrl_c_leaves_a_checkpoint_of_the_last_whole_step(tmp_path):
     resumed.run(tg.Checkpoint(tmp_path, resume=True), callback=lambda epoch, history: seen.append(len(history)))
     assert seen[0] == 12
     same(whole.state(), resumed.state())
+
+
+@pytest.mark.parametrize("monitored", [False, True])
+def test_ctrl_c_between_any_two_lines_of_python_loses_nothing_and_repeats_nothing(monitored, tmp_path):
+    make = lambda: Setting(lambda p: optim.Adam(p, lr=0.01),
+                           layers=[lambda: nn.Dropout(0.4), lambda: nn.BatchNorm1d(8)],
+                           schedule=lambda o: schedules.OneCycleLR(o, 0.5, total_steps=20, interval="step"))
+    options = lambda: {"monitor": tg.Monitor(every=4)} if monitored else {}
+    whole = make()
+    whole.run(**options())
+    of_run = ("epochs.py", "keeping.py", "step.py", "source.py", "rates.py", "scheduled.py")
+
+    def interrupted(number, folder):
+        """Run until the so many-th line of a run is to be executed; how many lines there were."""
+        lines = 0
+
+        def trace(frame, event, argument):
+            nonlocal lines
+            if frame.f_code.co_filename.endswith(of_run):
+                if event == "line":
+                    lines += 1
+                    if lines == number:
+                        sys.settrace(None)
+                        raise KeyboardInterrupt
+                return trace
+
+        before, setting = sys.gettrace(), make()
+        sys.settrace(trace)
+        try:
+            setting.run(tg.Checkpoint(folder, every=1e6), **options())
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        return lines
+
+    every = interrupted(0, tmp_path / "all")
+    assert every > 1000
+    for number in np.random.default_rng(16).choice(np.arange(1, every), 60, replace=False).tolist():
+        interrupted(number, tmp_path / str(number))
+        resumed = make()
+        resumed.run(tg.Checkpoint(tmp_path / str(number), resume=True), **options())
+        same(whole.state(), resumed.state())
 
 
 def test_ctrl_c_in_a_callback_has_the_callback_called_again(tmp_path):
