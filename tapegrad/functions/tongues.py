@@ -431,7 +431,7 @@ class Name(NamedTuple):
 NAMES = [
     Name("max, min", "x.max(axis=1)", "the values", "x.max(dim=1)",
          "`(values, indices)`; the gradient flows to the first of several"),
-    Name("sort", "x.sort(axis=1)", "a sorted copy", "x.sort(dim=1)", "`(values, indices)`"),
+    Name("sort", "x.sort(axis=1)", "a sorted copy, with `descending=` too", "x.sort(dim=1)", "`(values, indices)`"),
     Name("median", "tg.median(x, axis=1)", "mean of the middle two", "x.median(dim=1)",
          "`(values, indices)` of the lower of the middle two; `x.median()` too, of all"),
     Name("var, std", "x.var(axis=1)", "over n", "x.var(dim=1)", "over n - 1; `unbiased=`, `correction=`"),
@@ -446,6 +446,8 @@ NAMES = [
     Name("equal", "tg.equal(x, y)", "element by element", "x.equal(y)", "one `bool`"),
     Name("pad", "tg.pad(x, (1, 2))", "before and behind every axis", "F.pad(x, (1, 2))",
          "before and behind the last axis"),
+    Name("repeat", "x.repeat(2, axis=0)", "each slice, or element, so many times", "x.repeat(1, 2, 1)",
+         "the whole along each axis, given three numbers or more; two might mean either and raise: `x.tile((2, 1))`"),
     Name("size", "x.size", "the number of elements", "x.size()", "the shape"),
 ]
 
