@@ -69,7 +69,7 @@ def _copied() -> tuple[Callable, Callable]:
             def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
                 state = randomimpl.get_state_ptr(context, builder, "np")
                 kept = context.make_array(signature.args[0])(context, builder, args[0]).data
-                size = context.get_abi_sizeof(state.type.pointee)
+                size = context.get_abi_sizeof(randomimpl.rnd_state_t)
                 assert size <= 8 * WORDS
                 target, source = (state, kept) if is_back else (kept, state)
                 count = cgutils.intp_t(size)
