@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from math import isnan, nan
+
+from ..engine.lazy import lazy
 
 __all__ = ["MISSING", "Numerals", "is_missing", "parse_number"]
 
@@ -43,12 +44,12 @@ class Numerals:
     thousands: str = ""
     percent: bool = False
 
-    @cached_property
+    @lazy
     def plain(self) -> bool:
         """Whether numbers are written as Python writes them."""
         return self == Numerals()
 
-    @cached_property
+    @lazy
     def _grouped(self) -> re.Pattern[str]:
         marks = _BLANKS if self.thousands == " " else self.thousands
         return re.compile(

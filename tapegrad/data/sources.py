@@ -14,10 +14,10 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from ..engine.lazy import lazy
 from ..errors import DataError, MissingExtraError
 
 __all__ = ["Source", "sources"]
@@ -81,7 +81,7 @@ class Source:
         assert self.path is not None
         return open(self.path, "rb")
 
-    @cached_property
+    @lazy
     def _member(self) -> str:
         """The one file of text in a zip archive."""
         with self._raw() as file:

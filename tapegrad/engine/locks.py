@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging  # noqa: F401  # before our own fork handlers: see `_before_fork`
 import os
 import threading
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 from weakref import WeakSet
 
 #: seconds that a fork waits for compiling or loading
@@ -47,23 +46,6 @@ class Lock:
 
 _made: WeakSet[Lock] = WeakSet()
 _taken: list[Any] = []  # by the fork in progress
-
-
-T = TypeVar("T")
-
-
-class computed_once(Generic[T]):  # noqa: N801  # as `property` is written
-    """`functools.cached_property` without its lock before Python 3.12, which a fork may leave held."""
-
-    def __init__(self, compute: Callable[[Any], T]) -> None:
-        self._compute, self._name = compute, compute.__name__
-        self.__doc__ = compute.__doc__
-
-    def __get__(self, instance: Any, owner: Any = None) -> T:
-        if instance is None:
-            return self  # type: ignore[return-value]
-        value = instance.__dict__[self._name] = self._compute(instance)
-        return value
 
 
 def _before_fork() -> None:

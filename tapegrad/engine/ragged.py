@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from .locks import computed_once
+from .lazy import lazy
 
 
 class Ragged:
@@ -28,7 +28,7 @@ class Ragged:
         """From a list of rows."""
         return cls(np.array(list(chain.from_iterable(rows)), np.int64), starts_of([len(row) for row in rows]))
 
-    @computed_once
+    @lazy
     def owner(self) -> np.ndarray:
         """The row of each value."""
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
@@ -48,7 +48,7 @@ class Ragged:
         return Ragged(np.concatenate([self.values, other.values]),
                       np.concatenate([self.starts, self.starts[-1] + other.starts[1:]]))
 
-    @computed_once
+    @lazy
     def lists(self) -> list[tuple[int, ...]]:
         """The rows as tuples."""
         values, starts = self.values.tolist(), self.starts.tolist()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.caller import user_line
-from ..engine.locks import computed_once
+from ..engine.lazy import lazy
 from ..engine.tree import flatten, unflatten
 from ..errors import ArgumentError, DtypeError, GradientError
 from ..functions.constants import zeros_like
@@ -70,7 +70,7 @@ class Evaluation:
         self._name = getattr(function, "__name__", "the function")
         self.outputs = [self._output(leaf) for leaf in leaves]
 
-    @computed_once
+    @lazy
     def graph(self) -> Graph:
         """From the sources to the outputs."""
         graph = Graph(self.outputs, self.sources)
@@ -81,7 +81,7 @@ class Evaluation:
     def _continues(self, graph: Graph) -> bool:
         return self._records and (self._captured or self._has_history or graph.is_open)
 
-    @computed_once
+    @lazy
     def goes_on(self) -> bool:
         """Whether derivatives have a history of their own: by outer variables, or by leaves such as parameters."""
         return self._continues(self.graph)

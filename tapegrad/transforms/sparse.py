@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.locks import computed_once
+from ..engine.lazy import lazy
 from ..engine.tree import unflatten
 from ..errors import GradientError, ShapeError
 from ..program.capture import Capture
@@ -44,7 +44,7 @@ class Plan:
     product: np.ndarray
     place: np.ndarray
 
-    @computed_once
+    @lazy
     def places(self) -> np.ndarray:
         """Where each element is among all elements of all products."""
         return self.product * self.pattern.shape[1 if self.by_rows else 0] + self.place

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.locks import computed_once
+from ...engine.lazy import lazy
 from ...errors import ArgumentError, TapeMemoryError
 from .liveness import Layout, Lives, layout_of, lives_of
 from .placement import live_bytes
@@ -78,7 +78,7 @@ class Plan:
         self.operands, self.tree, self.ends, self.forms = operands, tree, ends, forms
         self.events: list[Event] = events_of(operands, tree)
 
-    @computed_once
+    @lazy
     def _placed(self) -> tuple[Lives, Layout]:
         """The better of concatenation in place or by copying; with elementwise fusion unless that takes more memory."""
         whole = self._least(None)

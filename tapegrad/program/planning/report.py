@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...engine.locks import computed_once
+from ...engine.lazy import lazy
 from ...tape.tables import aligned
 
 #: kinds of buffers in the arena, in the order of the picture
@@ -129,7 +129,7 @@ class MemoryReport:
 
     # -------------------------------------------------------------- over time
 
-    @computed_once
+    @lazy
     def timeline(self) -> dict[str, np.ndarray]:
         """Live bytes of the arena by kind, over the instructions and then over the events of the reverse walk."""
         end = len(self.instructions) + len(self.reverse)

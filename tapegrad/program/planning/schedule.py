@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.locks import computed_once
+from ...engine.lazy import lazy
 from ...engine.ragged import Ragged
 from ...engine.walks.walk import WANTED
 from ...ops.table import OPS, Op
@@ -149,7 +149,7 @@ class Operands:
         """Uses of an event."""
         return (self.inputs if event.again else self.saved)[event.instruction]
 
-    @computed_once
+    @lazy
     def work(self) -> list[float]:
         return [_expected_time(OPS[code], self._tape.notes[n][0]) for n, code in enumerate(self._codes)]
 

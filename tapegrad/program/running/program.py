@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...engine import poison
-from ...engine.locks import computed_once
+from ...engine.lazy import lazy
 from ...engine.random import dropout_key
 from ...engine.storage import address_of, aligned_bytes, array_at
 from ...engine.walks import walk
@@ -283,12 +283,12 @@ class Program:
             self._outputs = [self.array(t) if t.is_symbolic else None for t in self.outputs]
         return [t._memory() if array is None else array for t, array in zip(self.outputs, self._outputs)]
 
-    @computed_once
+    @lazy
     def first_output(self) -> np.ndarray:
         """View of the first output."""
         return self.array(self.outputs[0])
 
-    @computed_once
+    @lazy
     def written(self) -> frozenset[Any]:
         """Buffers outside of the arena that the recording itself writes: running statistics."""
         tape = self.tape
