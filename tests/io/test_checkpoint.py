@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -113,40 +113,42 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
     assert Checkpoint(tmp_path).open() is None
 
 
-def in_child(function):
-    """What a function returns as text in a forked process."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            text = function()
-        except BaseException as error:  # noqa: B036
-            text = f"{type(error).__name__}: {error}"
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as stream:
-        text = stream.read()
-    os.waitpid(child, 0)
-    return text
+def in_child(folder, code):
+    """What a function `run`, written as code, returns as text in a process of its own."""
+    begin = """
+import os, resource, sys, numpy as np
+from pathlib import Path
+from tapegrad.io.checkpoint import Checkpoint
+folder = Path(sys.argv[1])
+"""
+    end = """
+try:
+    print(run())
+except OSError as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+    done = subprocess.run([sys.executable, "-c", begin + inspect.cleandoc(code) + end, folder], capture_output=True,
+                          text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_full_disk_costs_no_checkpoint_and_no_run(tmp_path):
     """RLIMIT_FSIZE refuses what is larger than so many bytes."""
 
-    def run():
-        told = []
-        checkpoint = Checkpoint(tmp_path, every=5, say=told.append)
-        checkpoint.open()
-        checkpoint.write({"step": 1}, last=False)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        checkpoint.write({"step": 2, "a": np.zeros(10_000)}, last=False)
-        checkpoint.write({"step": 3, "a": np.zeros(10_000)}, last=False)
-        checkpoint.write({"step": 4}, last=False)
-        checkpoint.write({"step": 5, "a": np.zeros(10_000)}, last=True)
-        return "\n".join(told)
-
-    first, second = in_child(run).splitlines()  # once each time that it begins
+    first, second = in_child(tmp_path, """
+        def run():
+            told = []
+            checkpoint = Checkpoint(folder, every=5, say=told.append)
+            checkpoint.open()
+            checkpoint.write({"step": 1}, last=False)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+            checkpoint.write({"step": 2, "a": np.zeros(10_000)}, last=False)
+            checkpoint.write({"step": 3, "a": np.zeros(10_000)}, last=False)
+            checkpoint.write({"step": 4}, last=False)
+            checkpoint.write({"step": 5, "a": np.zeros(10_000)}, last=True)
+            return "\\n".join(told)
+    """).splitlines()  # once each time that it begins
     assert "000002.safetensors: could not be written (File too large); the one before is kept, the next is" in first
     assert "every 5 s" in first and second.endswith("the one before is kept")
     assert files(tmp_path) == ["checkpoint-000001.safetensors", "checkpoint-000002.safetensors", "lock"]
@@ -154,14 +156,15 @@ def test_a_full_disk_costs_no_checkpoint_and_no_run(tmp_path):
 
 
 def test_a_disk_that_is_full_from_the_start_stops_the_run(tmp_path):
-    def run():
-        checkpoint = Checkpoint(tmp_path)
-        checkpoint.open()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        checkpoint.write({"a": np.zeros(10_000)}, last=False)
-        return "written"
-
-    assert in_child(run).startswith("OSError: [Errno 27] File too large: ")
+    found = in_child(tmp_path, """
+        def run():
+            checkpoint = Checkpoint(folder)
+            checkpoint.open()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+            checkpoint.write({"a": np.zeros(10_000)}, last=False)
+            return "written"
+    """)
+    assert found.startswith("OSError: [Errno 27] File too large: ")
     assert files(tmp_path) == ["lock"]
 
 
@@ -170,13 +173,13 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
     tmp_path.chmod(0o555)
     (tmp_path / "lock").chmod(0o444)
     try:
-
-        def run():
-            if os.geteuid() == 0:
-                os.setuid(65534)
-            return str(Checkpoint(tmp_path, resume=True).open())
-
-        assert in_child(run).startswith("PermissionError: [Errno 13] Permission denied: ")
+        found = in_child(tmp_path, """
+            def run():
+                if os.geteuid() == 0:
+                    os.setuid(65534)
+                return str(Checkpoint(folder, resume=True).open())
+        """)
+        assert found.startswith("PermissionError: [Errno 13] Permission denied: ")
     finally:
         tmp_path.chmod(0o755)
     with pytest.raises(OSError):
