@@ -194,7 +194,8 @@ def from_table(
         raise DataError(f"column {name!r} cannot be both the target and left out")
     notes = []
     if options.missing == "drop":
-        complete = drop_incomplete(table, [column for column in table.names if column not in drop])
+        words = [*options.categorical, *([name] if options.task == "classification" else [])]
+        complete = drop_incomplete(table, [column for column in table.names if column not in drop], words)
         if len(complete) < len(table):
             gone = len(table) - len(complete)
             notes.append(f"{gone} of {len(table)} rows have a missing value and are left out")

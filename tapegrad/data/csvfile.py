@@ -409,8 +409,10 @@ def as_numbers(cells: Iterable[str], numerals: Numerals) -> np.ndarray | None:
 
 
 def _numbers(cells: Iterable[str], numerals: Numerals) -> np.ndarray | None:
-    """Cells as numbers; None if one is text."""
+    """Cells as numbers; None if one is text, or has a percent sign, which all or none of the column's must have."""
     cells = list(cells)
+    if numerals.percent and any(cell.endswith("%") for cell in cells):
+        return None
     if numerals.plain and not any("_" in cell for cell in cells):
         with suppress(ValueError):
             return np.fromiter(map(float, cells), np.float64, len(cells))

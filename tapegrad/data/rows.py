@@ -12,8 +12,8 @@ from .table import Table
 __all__ = ["drop_incomplete", "fold_rows", "split_rows"]
 
 
-def drop_incomplete(table: Table, names: Sequence[str]) -> Table:
-    """The rows without missing values in some columns.
+def drop_incomplete(table: Table, names: Sequence[str], words: Sequence[str] = ()) -> Table:
+    """The rows without missing values in some columns, of which those of `words` are not numbers.
 
     Raises
     ------
@@ -22,7 +22,7 @@ def drop_incomplete(table: Table, names: Sequence[str]) -> Table:
     """
     incomplete = np.zeros(len(table), bool)
     for name in names:
-        incomplete |= table.missing(name)
+        incomplete |= table.missing(name, name in words)
     if incomplete.all():
         raise DataError(f"{table.source}: every row has a missing value")
     return table.take(~incomplete) if incomplete.any() else table

@@ -20,8 +20,10 @@ from typing import IO, Any
 from ..engine.lazy import lazy
 from ..errors import DataError, MissingExtraError
 
-__all__ = ["Source", "sources"]
+__all__ = ["STORE", "Source", "sources"]
 
+#: what the name of a file's store ends in
+STORE = ".tapegrad"
 _Path = str | os.PathLike[str]
 #: what compressed files begin with, and the name of the format
 _BEGINNINGS = (
@@ -144,7 +146,7 @@ class Source:
 def sources(paths: _Path | Sequence[_Path]) -> list[Source]:
     """The files that some names and patterns with ``*``, ``?`` and ``[...]`` name.
 
-    A name that is a file's is that file, whatever brackets it holds.
+    A name that is a file's is that file, whatever brackets it holds. A pattern leaves out the stores of other files.
 
     Raises
     ------
@@ -161,8 +163,12 @@ def sources(paths: _Path | Sequence[_Path]) -> list[Source]:
         if os.path.exists(text) or text == "-" or not glob.has_magic(text):
             found.append(Source(path))
             continue
-        matches = sorted(glob.glob(text, recursive=True))
+        matches = [match for match in sorted(glob.glob(text, recursive=True)) if not _is_store(match)]
         if not matches:
             raise DataError(f"{text}: no file fits this pattern")
         found += [Source(match) for match in matches if os.path.isfile(match)]
     return found
+
+
+def _is_store(name: str) -> bool:
+    return name.endswith(STORE) and os.path.isfile(name.removesuffix(STORE))

@@ -22,7 +22,7 @@ from ..errors import DataError
 from .csvfile import read_text, text_again
 from .layout import Layout
 from .numbers import Numerals
-from .sources import Source
+from .sources import STORE, Source
 from .table import Column, Table
 from .text import Text
 
@@ -35,7 +35,7 @@ _END = 1 << 20
 
 def store_of(path: Path) -> Path:
     """Where the store of a file is."""
-    return path.with_name(f"{path.name}.tapegrad")
+    return path.with_name(path.name + STORE)
 
 
 def stored(source: Source, layout: Layout, text: Iterable[str] = ()) -> Table:

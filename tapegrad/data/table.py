@@ -109,8 +109,9 @@ class Table:
             self._text[name] = cells if isinstance(cells, Text) else Text.of(cells)
         return self._text[name]
 
-    def missing(self, name: str) -> np.ndarray:
-        """Which cells of a column are empty or a marker of missing values.
+    def missing(self, name: str, words: bool = False) -> np.ndarray:
+        """Which cells of a column are empty or a marker of missing values: among numbers, unless they are words, also
+        "none".
 
         Returns
         -------
@@ -119,7 +120,12 @@ class Table:
         cells = self.columns[name]
         if isinstance(cells, np.ndarray):
             return np.isnan(cells)
-        return self.text(name).each(is_missing, np.bool_)
+        text = self.text(name)
+        if not words and any(cell.lower() == "none" for cell in text.values):
+            numbers = [self.written.parse(cell) for cell in text.counts()]
+            if None not in numbers and not all(number != number for number in numbers):
+                return np.isnan(self.numbers(name))
+        return text.each(is_missing, np.bool_)
 
     def numbers(self, name: str, remedy: str = "") -> np.ndarray:
         """A column as numbers.

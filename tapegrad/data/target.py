@@ -53,7 +53,7 @@ class Target:
             value only, so that there is nothing to learn.
         """
         table.require([name], "target column")
-        absent = np.flatnonzero(table.missing(name))
+        absent = np.flatnonzero(table.missing(name, task == "classification"))
         if len(absent):
             place = table.where(int(absent[0]), name)
             raise DataError(f"{place}: the target is missing; --missing drop leaves such rows out")

@@ -263,6 +263,8 @@ def _packed(value: Any, arrays: dict[str, np.ndarray], place: str) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
+        while place in arrays:  # of the keys 1 and "1", or "a/b" and "b" in "a"
+            place += "'"
         arrays[place] = value
         return {"array": place}
     if isinstance(value, dict):

@@ -199,6 +199,7 @@ class Estimator(BaseEstimator):
         rows = [X, self._targets(y, classes, going_on)]
         if sample_weight is not None:
             rows.append(_check_sample_weight(sample_weight, X))
+            rows = [a[rows[2] != 0] for a in rows]  # a batch of zeros would have no mean
         drawn = None if self.random_state is None else check_random_state(self.random_state).randint(2**31 - 1)
         with nullcontext() if drawn is None else seeded(drawn):
             if not going_on:
@@ -307,7 +308,7 @@ class Estimator(BaseEstimator):
             with no_grad():
                 self.validation_loss_.append(float(self._step.loss_fn(*held)))
             self.module_.train()
-            lowest = int(np.argmin(self.validation_loss_))
+            lowest = int(np.argmin(np.nan_to_num(self.validation_loss_, nan=np.inf)))
             if lowest == self.n_iter_ - 1:
                 best = {name: np.array(value) for name, value in self.module_.state_dict().items()}
             return self.n_iter_ - 1 - lowest >= patience

@@ -196,6 +196,13 @@ class TestRows:
         assert "row 4 (line 5), column 'c'" in message(table.numbers, "c")
         assert "every row" in message(drop_incomplete, read_csv(file("a,b\n1,\n,2\n")), ["a", "b"])
 
+    def test_none_is_missing_among_numbers_and_may_be_a_word(self, file):
+        table = read_csv(file("a,b,y\n1.5,x,2.5\nnone,x,1.5\n3,none,none\n"))
+        assert drop_incomplete(table, ["a", "b"]).columns["b"] == ["x", "none"]
+        assert len(drop_incomplete(table, ["a", "b"], words=["a"])) == 3
+        assert "row 3 (line 4), column 'y': the target is missing" in message(Target.fit, table, "y", "regression")
+        assert Target.fit(table, "y", "classification").labels == ["1.5", "2.5", "none"]
+
     @pytest.mark.parametrize("rows", [2, 5, 10, 101])
     @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
     def test_split_divides_all_rows(self, rows, fraction):

@@ -15,6 +15,8 @@ import pytest
 from refusal import message
 
 from tapegrad.data import Layout, read_csv, read_table
+from tapegrad.data.csvfile import read_text
+from tapegrad.data.sources import Source
 from tapegrad.errors import MissingExtraError
 
 CSV = b"a,b\n1,x\n2,y\n"
@@ -202,6 +204,13 @@ class TestLayout:
     def test_percent_signs_on_some_numbers_only_are_refused(self, file):
         table = read_csv(file("a,b\n12%,1\n7,1\n"), percent=True)
         assert "row 2 (line 3), column 'a': '7' has no percent sign" in message(table.numbers, "a")
+
+    @pytest.mark.parametrize("first, other", [("12%", "7"), ("7", "12%")])
+    def test_percent_signs_on_some_numbers_only_are_refused_in_other_blocks_too(self, file, first, other):
+        path = file("a,b\n" + f"{first},1\n" * 100 + f"{other},1\n")
+        table = read_text(Source(path), Layout(percent=True), block_bytes=256)
+        assert "'7' has no percent sign" in message(table.numbers, "a")
+        assert isinstance(table.columns["b"], np.ndarray)
 
     @pytest.mark.parametrize("cell", ["None", "-nan", "#N/A", "<NA>", "1.#QNAN", "NULL", "NaT", "nan(ind)"])
     def test_markers_of_missing_values(self, file, cell):

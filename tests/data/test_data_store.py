@@ -75,6 +75,12 @@ class TestStore:
             read_table(path, cache=True).take(np.array([1])).numbers, "b"
         )
 
+    def test_a_pattern_does_not_take_a_store_for_a_table(self, tmp_path):
+        for k in range(2):
+            (tmp_path / f"part-{k}.csv").write_text(f"a,b\n{k},1\n2,3\n")
+        for _ in range(2):
+            assert len(read_table(tmp_path / "part-*", cache=True)) == 4
+
     def test_standard_input_has_no_store(self, monkeypatch):
         import io
         import sys

@@ -51,6 +51,13 @@ def test_a_tree_comes_back_as_it_was(tmp_path):
     assert note == {"made": "today"}
 
 
+def test_keys_that_are_spelled_alike_keep_arrays_of_their_own(tmp_path):
+    given = {"a": {1: np.zeros(2), "1": np.ones(2), "b": np.full(2, 2.0)}, "a/b": np.full(2, 3.0)}
+    state, _ = newest(written(tmp_path, given), refuse)
+    assert [state["a"][key].tolist() for key in (1, "1", "b")] == [[0, 0], [1, 1], [2, 2]]
+    assert state["a/b"].tolist() == [3, 3]
+
+
 def test_what_cannot_be_kept_is_named(tmp_path):
     with pytest.raises(DataError, match="cannot keep 'callback/best', which is a set"):
         written(tmp_path, {"callback": {"best": {1}}})

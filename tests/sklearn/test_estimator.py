@@ -63,6 +63,14 @@ def test_weighted_rows_are_repeated_ones():
     np.testing.assert_allclose(weighted.predict(X), ridge.predict(X), atol=0.02)
 
 
+def test_rows_of_weight_zero_are_as_if_they_were_not_there():
+    model = Estimator(nn.Linear, "mse_loss", "SGD", lr=0.1, max_epochs=3, shuffle=False, random_state=0)
+    weights = np.zeros(len(Y))
+    weights[300:] = 1.0
+    fitted = clone(model).fit(X, Y / 77, sample_weight=weights)
+    np.testing.assert_array_equal(fitted.predict(X), clone(model).fit(X[300:], Y[300:] / 77).predict(X))
+
+
 def test_a_loss_that_is_a_mean_cannot_be_weighted():
     model = Estimator(nn.Linear, lambda z, y: ((z - y) ** 2).mean(), task="regressor")
     with pytest.raises(ValueError, match="each row"):
@@ -131,6 +139,13 @@ def test_patience_keeps_the_best_weights():
     seed = np.random.RandomState(0).randint(2**31 - 1)
     _, a, _, b = train_test_split(x, Y[:60] / 77, test_size=0.3, random_state=seed)
     np.testing.assert_allclose(np.mean((model.predict(a) - b) ** 2), min(held), rtol=1e-4)
+
+
+def test_patience_never_keeps_weights_whose_loss_is_not_a_number():
+    model = Estimator(nn.Linear, "mse_loss", "SGD", lr=1e3, patience=500, max_epochs=400, random_state=0)
+    with np.errstate(all="ignore"):
+        model.fit(X, Y / 77)
+    assert np.isnan(model.validation_loss_[-1]) and np.isfinite(model.predict(X)).all()
 
 
 def test_it_goes_on_from_a_warm_start_a_pickle_and_one_epoch_at_a_time():
