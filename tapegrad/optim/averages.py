@@ -43,10 +43,10 @@ def average(op: AverageRow, f: Any, i: Any, b: Any) -> int:
 AVERAGE = Op("average", forward=average)
 
 
-def average_rows(pairs: Iterable[tuple[int, Tensor, Tensor]], counts: np.ndarray, decay: float) -> list[Sequence[int]]:
-    """The rows of pairs of (number, average, parameter) whose parameters are in a store."""
+def average_rows(pairs: Iterable[tuple[Tensor, Tensor]], counts: np.ndarray, decay: float) -> list[Sequence[int]]:
+    """The rows of pairs of (average, parameter) that are in stores."""
     rows: list[Sequence[int]] = []
-    for k, average, parameter in pairs:
+    for k, (average, parameter) in enumerate(pairs):
         buffer = average.buffer
         assert buffer is not None
         rows.append(AverageRow.words(mode=0, a=buffer.address // parameter.dtype.itemsize, p=home_words(parameter)[0],

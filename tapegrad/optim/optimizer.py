@@ -23,7 +23,7 @@ from .lists import list_address, refuse_lists, zero_gradient
 from .rows import RateRow, Update, UpdateRows
 from .scheduled import Scheduled
 from .state_dict import fitting, listed
-from .store import ParameterStore, aligned_zeros, flat_offsets, home_words, written_by
+from .store import ParameterStore, aligned_zeros, flat_offsets, home_words, house, written_by
 
 __all__ = ["Optimizer", "Params"]
 
@@ -131,6 +131,8 @@ class Optimizer(Copies, Scheduled):
             If something in it is no float tensor, or has another dtype than the rest.
         """
         self._add(param_group)
+        for averaged in self._averages():
+            averaged.take_in(self._parameters)
         self._build()
 
     def _add(self, param_group: dict[str, Any]) -> None:
@@ -190,6 +192,8 @@ class Optimizer(Copies, Scheduled):
         self._active = np.zeros(count, bool)
         self._new_layout()
         self.store.house(p for p in self._parameters if p.requires_grad)
+        for averaged in self._averages():
+            house(self.store, (p for _, p in averaged.pairs))
 
     def _new_layout(self) -> None:
         self.layout += 1

@@ -11,7 +11,7 @@ import numpy as np
 from ..engine.storage import ALIGNMENT, address_of
 from ..tensor.tensor import Tensor
 
-__all__ = ["ParameterStore", "Segment", "aligned_zeros", "flat_offsets", "home_words", "written_by"]
+__all__ = ["ParameterStore", "Segment", "aligned_zeros", "flat_offsets", "home_words", "house", "written_by"]
 
 
 def aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
@@ -109,3 +109,12 @@ class ParameterStore:
     def nbytes(self) -> int:
         """Bytes of the values; the gradients take as many again."""
         return sum(segment.values.nbytes for segment in self.segments)
+
+
+def house(store: ParameterStore, tensors: Iterable[Tensor]) -> None:
+    """Move tensors into a store for good, frozen ones too."""
+    kept = list(tensors)
+    for tensor in kept:
+        if tensor.node is None:
+            tensor.requires_grad_(True).requires_grad_(False)  # a leaf from now on
+    store.house(kept)

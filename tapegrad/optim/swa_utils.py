@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.caller import user_line
 from ..engine.storage import Changes
-from ..errors import ArgumentError, DtypeError, ShapeError, StateDictError
-from ..tape.state import no_grad
+from ..errors import ArgumentError, CaptureError, DtypeError, ShapeError, StateDictError
+from ..tape.state import no_grad, state
 from ..tensor.tensor import Tensor
 from .averages import average_rows
 from .lr_scheduler.scheduler import LRScheduler, check_optimizer, each_group
 from .optimizer import Optimizer
 from .scheduled import AVERAGED
-from .store import aligned_zeros
+from .store import ParameterStore, aligned_zeros, house
 
 __all__ = [
     "SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn", "get_swa_multi_avg_fn",
@@ -27,6 +28,10 @@ __all__ = [
 
 Averaging = Callable[[np.ndarray, np.ndarray, int], Any]
 AveragingAll = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], int], None]
+
+
+#: what recordings look at of a module
+_LOOKED_AT = frozenset({"_version", "_parameters", "_buffers", "_modules"})
 
 
 def _decay(decay: float) -> float:
@@ -133,6 +138,7 @@ class AveragedModel:
         self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn, multi_avg_fn, bool(use_buffers)
         self._counts = np.zeros(1, np.int64)
         self.interval: str | None = None
+        self.pairs: list[tuple[Tensor, Tensor]] = []
         if optimizer is not None:
             self._join(optimizer, model)
 
@@ -152,22 +158,40 @@ class AveragedModel:
                                 "functions and for use_buffers call update_parameters")
         self._decay = float(self.multi_avg_fn.args[0]) if isinstance(self.multi_avg_fn, partial) else -1.0
         self._model, self.interval = model, AVERAGED
-        pairs = self._pairs(self._module.parameters(), model.parameters())
-        members = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        self.pairs = [(average, p) for average, p in pairs if id(p) in members]
-        if not self.pairs:
+        if not self.take_in(p for group in optimizer.param_groups for p in group["params"]):
             raise ArgumentError("the optimiser has none of the model's parameters")
         if any(p.dtype != optimizer.dtype for _, p in self.pairs):
             raise DtypeError(f"the optimiser computes in {optimizer.dtype}, the model has other parameters too")
-        self._counts = aligned_zeros(len(self.pairs), np.dtype(np.int64))
         optimizer._add_average(self)
 
+    def take_in(self, parameters: Iterable[Tensor]) -> int:
+        """Average these too, if they are the model's: what was not updated so far had its present value all along."""
+        members, known = {id(p) for p in parameters}, {id(p) for _, p in self.pairs}
+        new = [(average, p) for average, p in self._pairs(self._module.parameters(), self._model.parameters())
+               if id(p) in members and id(p) not in known]
+        for average, p in new:
+            average.copy_(p.numpy())
+        self._house(new)
+        before, self._counts = self._counts, aligned_zeros(len(self.pairs) + len(new), np.dtype(np.int64))
+        self._counts[...] = before.max()
+        self.pairs += new
+        return len(new)
+
     def rows(self) -> list[Sequence[int]]:
-        """The rows that average the parameters which the optimiser holds by now."""
-        held = [(k, average, p) for k, (average, p) in enumerate(self.pairs)
-                if getattr(p.node, "home", None) is not None]
-        self._held = [average.buffer for _, average, _ in held]  # the rows have their addresses
-        return average_rows(held, self._counts, self._decay)
+        """The rows that average all pairs, frozen parameters too."""
+        self._house(self.pairs)
+        self._held = [average.buffer for average, _ in self.pairs]  # the rows have their addresses
+        return average_rows(self.pairs, self._counts, self._decay)
+
+    @staticmethod
+    def _house(pairs: list[tuple[Tensor, Tensor]]) -> None:
+        """Hold the averages in memory of their own, for good: they keep their dtype."""
+        for average, p in pairs:
+            if average.dtype != p.dtype:
+                raise DtypeError(f"the averages are {average.dtype}, the optimiser computes in {p.dtype}: convert a "
+                                 "copy of the averaged model")
+        if pairs:
+            house(ParameterStore(pairs[0][1].dtype), (average for average, _ in pairs))
 
     @property
     def module(self) -> Any:
@@ -176,10 +200,14 @@ class AveragedModel:
             for average, _ in self.pairs:
                 Changes.mark(average.buffer)
             own = {id(average) for average, _ in self.pairs}
-            for average, p in self._pairs(self._module.parameters(), self._model.parameters()):
-                if id(average) not in own:
-                    average.copy_(p.numpy())
-            for average, p in self._pairs(self._module.buffers(), self._model.buffers()):
+            others = self._pairs(self._module.parameters(), self._model.parameters())
+            others += self._pairs(self._module.buffers(), self._model.buffers())
+            others = [pair for pair in others if id(pair[0]) not in own]
+            if others and state.capture is not None:
+                raise CaptureError(f"{user_line()}: an averaged model with buffers, or with parameters that its "
+                                   "optimiser does not update, copies these when it is called, which no replay would: "
+                                   "take averaged.module outside of the recording, and record that")
+            for average, p in others:
                 average.copy_(p.numpy())
         return self._module
 
@@ -194,8 +222,10 @@ class AveragedModel:
         return self.n_averaged
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or "_module" not in vars(self):
+        if "_module" not in vars(self) or name.startswith("_") and name not in _LOOKED_AT:
             raise AttributeError(f"AveragedModel has no attribute {name!r}")
+        if name in _LOOKED_AT:
+            return getattr(self._module, name)
         return getattr(self.module, name)
 
     def __getstate__(self) -> dict[str, Any]:

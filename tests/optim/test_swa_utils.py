@@ -153,6 +153,81 @@ def test_a_compiled_run_averages_after_every_step(average):
     assert inside.n_averaged == 18
 
 
+def layers_of():
+    tg.manual_seed(5)
+    return nn.Sequential(nn.Linear(3, 4, dtype="float64"), nn.Tanh(), nn.Linear(4, 1, dtype="float64"))
+
+
+@pytest.mark.parametrize("plan", ["ftt", "fftff", "tftf"])
+@pytest.mark.parametrize("average", [None, 0.8])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_layers_that_are_frozen_for_a_while_are_averaged_in_every_step(plan, average, recorded):
+    model = layers_of()
+    if plan[0] == "f":
+        model[0].freeze()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    given = {} if average is None else {"multi_avg_fn": swa_utils.get_ema_multi_avg_fn(average)}
+    inside = swa_utils.AveragedModel(model, **given, optimizer=optimizer)
+    by_hand = swa_utils.AveragedModel(model, **given)
+    step = tg.TrainStep(lambda x: (model(x) - 1.0).square().mean(), optimizer)
+    for now in plan:
+        model[0].freeze() if now == "f" else model[0].unfreeze()
+        if recorded:
+            step(X)
+        else:
+            optimizer.zero_grad()
+            (model(tg.tensor(X)) - 1.0).square().mean().backward()
+            optimizer.step()
+        by_hand.update_parameters(model)
+        assert_same(inside, by_hand, "float64")
+
+
+def test_parameters_of_a_group_that_comes_later_are_averaged():
+    model = layers_of()
+    optimizer = optim.SGD(model[0].parameters(), lr=0.1)
+    inside, by_hand = swa_utils.AveragedModel(model, optimizer=optimizer), swa_utils.AveragedModel(model)
+    for k in range(4):
+        if k == 2:
+            optimizer.add_param_group({"params": list(model[2].parameters())})
+        optimizer.zero_grad()
+        (model(tg.tensor(X)) - 1.0).square().mean().backward()
+        optimizer.step()
+        by_hand.update_parameters(model)
+        assert_same(inside, by_hand, "float64")
+
+
+def test_averages_that_the_steps_write_to_keep_their_dtype():
+    model = nn.Linear(2, 1)
+    inside = swa_utils.AveragedModel(model, optimizer=optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(nn.ModuleError, match="deepcopy"):
+        inside.double()
+    assert copy.deepcopy(inside.module).double().weight.dtype == np.float64
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_averaged_models_are_recorded(joined):
+    model = layers_of()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    averaged = swa_utils.AveragedModel(model, optimizer=optimizer if joined else None)
+    step = tg.TrainStep(lambda x: (model(x) - 1.0).square().mean(), optimizer)
+    functions = [tg.compile(averaged), tg.compile(lambda x: averaged(x))]
+    for _ in range(3):
+        step(X)
+        if not joined:
+            averaged.update_parameters(model)
+        for function in functions:
+            np.testing.assert_allclose(function(X), averaged(tg.tensor(X)).detach().numpy(), rtol=1e-12)
+
+
+def test_a_recording_refuses_an_averaged_model_that_copies_buffers():
+    _, step, inside, _ = steps_of("float64", None)
+    step(X)
+    inside.eval()
+    with pytest.raises(tg.CaptureError, match="take averaged.module outside"):
+        tg.compile(inside)(X)
+    np.testing.assert_allclose(tg.compile(inside.module)(X), inside(tg.tensor(X)).detach().numpy(), rtol=1e-12)
+
+
 def test_updates_shared_among_threads_are_averaged_when_all_are_done():
     w = [nn.Parameter(np.random.default_rng(k).normal(size=(150, 130))) for k in range(2)]
     model = nn.ParameterList(w)
