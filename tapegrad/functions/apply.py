@@ -14,14 +14,14 @@ from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
 from ..ops.templates import Binary, Scalar, Scalars, Unary
 from ..tensor.arrays import foreign_array
-from ..tensor.recording import lift, record
+from ..tensor.recording import as_tensor, lift, record
 from ..tensor.tensor import Tensor
 
-__all__ = ["apply_binary", "apply_unary", "binary", "broadcast_shape", "plan_binary", "unary"]
+__all__ = ["apply_binary", "apply_unary", "as_given", "binary", "broadcast_shape", "integers", "plan_binary", "unary"]
 
 #: ops of which integers have integers, by NumPy
-_OF_INTEGERS = {"abs", "add", "floor_divide", "maximum", "minimum", "multiply", "remainder", "sign", "square",
-                "subtract"}
+_OF_INTEGERS = {"abs", "add", "ceil", "floor", "floor_divide", "fmax", "fmin", "fmod", "maximum", "minimum", "multiply",
+                "relu", "remainder", "sign", "square", "subtract", "trunc"}
 _TABLE = f"{__package__}.formulas"  # where a pickle finds the functions made here
 
 
@@ -38,6 +38,16 @@ def integers(*values: Any) -> list[Any] | None:
         else:
             found.append(v)
     return found
+
+
+def as_given(*values: Any) -> list[Tensor]:
+    """`lift`, but integers and bool stay what they are where the first is a tensor of them, and the others are too."""
+    first = values[0]
+    if type(first) is Tensor and first.dtype.kind != "f":
+        arrays = integers(*(as_tensor(v) if isinstance(v, (list, tuple)) else v for v in values))
+        if arrays is not None:
+            return [Tensor(a) for a in arrays]
+    return lift(*values)
 
 
 @lru_cache(maxsize=4096)
@@ -75,7 +85,9 @@ def unary(name: str) -> Callable[[Any], Tensor]:
         return apply_unary(op, x)
 
     if name in _OF_INTEGERS:
-        of_arrays = {"abs": np.abs, "sign": np.sign, "square": np.square}[name]
+        exact: dict[str, Callable] = {"abs": np.abs, "relu": lambda a: np.maximum(a, 0), "sign": np.sign,
+                                      "square": np.square}
+        of_arrays = exact.get(name, lambda a: a + 0)
 
         def function(x: Any) -> Tensor:  # noqa: F811
             if type(x) is Tensor and x.dtype.kind != "f" and (arrays := integers(x)) is not None:

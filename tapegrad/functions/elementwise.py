@@ -135,6 +135,9 @@ def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
 
 def power(a: Any, b: Any) -> Tensor:
     """``a ** b``; a Python number as exponent is a constant. At ``a = 0`` the slope by `b` is 0; see `grad`."""
+    if type(a) is Tensor and a.dtype.kind != "f" and (arrays := integers(a, b)) is not None \
+            and np.min(arrays[1], initial=0) >= 0:
+        return Tensor(np.power(*arrays))
     if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool):
         exponent = float(b)
         if exponent == 2.0:
@@ -249,6 +252,11 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     array([0.  , 0.25])
     """
     c = as_bool(condition)
+    if not c.is_symbolic and any(type(v) is Tensor and v.dtype.kind != "f" for v in (a, b)):
+        arrays = integers(a, b)
+        if arrays is not None:
+            broadcast_shape("where", c.shape, *(np.shape(v) for v in arrays))
+            return Tensor(np.where(c._array(), *arrays))
     a, b = lift(a, b)
     shape = broadcast_shape("where", c.shape, a.shape, b.shape)
     strides = tuple(broadcast_strides(t.shape, t.strides, shape) for t in (c, a, b))

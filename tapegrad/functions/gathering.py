@@ -9,15 +9,16 @@ import numpy as np
 
 from ..engine.caller import user_line
 from ..engine.storage import contiguous_strides
-from ..errors import ArgumentError, CaptureError, DtypeError, ShapeError
+from ..errors import ArgumentError, CaptureError, DtypeError, IndexRangeError, ShapeError
 from ..ops.gathering import GATHER, GATHER_LAST, SCATTER
 from ..ops.layout import PUT
 from ..ops.nest import broadcast_strides, nest
 from ..tensor.arrays import INT64
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor, view
+from .apply import as_given
 from .elementwise import where
-from .indexing import take_axis
+from .indexing import put_integers, take_axis
 from .layout import as_tensor, one_axis, reshape
 from .reductions import sum as sum_over
 
@@ -95,9 +96,18 @@ def scatter_along(x: Any, d: int, index: Tensor, shape: tuple[int, ...], src: An
     The index and `src` broadcast to that shape, but `src` may be longer too; the other axes of `x` are as in
     `gather_along`.
     """
-    x, s = lift(x, src)
+    x, s = lift(x, src) if index.is_symbolic else as_given(x, src)
     index, s = _over(index, shape), _over(s, shape)
     kept = contiguous_strides(x.shape)
+    if not x.is_floating:
+        at = index._array()
+        wrong = at[(at < -x.shape[d] * wraps) | (at >= x.shape[d])]
+        if wrong.size:
+            raise IndexRangeError(f"{user_line()}: index {wrong[0]} lies outside the extent {x.shape[d]} of axis {d}")
+        places = at % max(x.shape[d], 1) * kept[d]
+        for k, stride in enumerate(_along(x.shape, kept, d, shape)):
+            places = places + stride * np.arange(shape[k]).reshape([-1 if k == j else 1 for j in range(len(shape))])
+        return put_integers(x, places, s, adds)
     return recorder(SCATTER)(x.shape, dtype=x.dtype, added=0b1000, x=x, index=index, s=s,
                              owner=(8 if adds else 8 * max(x.size, 1), 8), elements=x.size, extent=x.shape[d],
                              stride=kept[d], axis=d, wraps=wraps, adds=adds,
@@ -198,7 +208,7 @@ def _fitting(name: str, x: Tensor, dim: int, index: Tensor, source: Tensor, what
 
 
 def _scatter(name: str, input: Any, dim: int, index: Any, src: Any, adds: bool) -> Tensor:
-    x, source = lift(input, src)
+    x, source = as_given(input, src)
     at = _indices(name, index)
     d = _fitting(name, x, dim, at, at if source.ndim == 0 and not adds else source, "src")
     return scatter_along(x, d, at, at.shape, source, False, adds)
@@ -256,13 +266,16 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     -------
     Tensor, of the shape of `input`
     """
-    x, s = lift(input, source)
+    x, s = as_given(input, source) if float(alpha).is_integer() else lift(input, source)
     at = _indices("index_add", index)
     d = one_axis(dim, x.ndim, "index_add")
     if at.ndim != 1 or s.shape != _without(x.shape, d, at.size):
         raise ShapeError(f"index_add: input {list(x.shape)}, index {list(at.shape)} and source {list(s.shape)}: the "
                          f"index must have one axis, and the source the shape {list(_without(x.shape, d, at.size))}")
-    s = s if alpha == 1.0 else s * float(alpha)
+    s = s if alpha == 1.0 else s * (float(alpha) if s.is_floating else int(alpha))
+    if not x.is_floating:
+        extents = [at.size if k == d else 1 for k in range(x.ndim)]
+        return scatter_along(x, d, reshape(at, extents), _without(x.shape, d, at.size), s, True, True)
     return recorder(PUT)(x.shape, dtype=x.dtype, x=x, index=at, v=s, owner=(8 * max(x.shape[d], 1), 8),
                          outer=math.prod(x.shape[:d]), count=at.size, extent=x.shape[d],
                          inner=math.prod(x.shape[d + 1:]), adds=True)

@@ -15,6 +15,7 @@ from ..tensor.arrays import BOOL, INT64, foreign_array
 from ..tensor.exchange import is_foreign
 from ..tensor.recording import lift, lift_to, recorder
 from ..tensor.tensor import Tensor, as_array, view
+from .apply import as_given
 from .layout import as_tensor, broadcast_to, moveaxis, one_axis, permute, reshape
 
 __all__ = ["take"]
@@ -209,6 +210,17 @@ def take(x: Any, indices: Any, axis: int | None = None, *, dim: int | None = Non
     return take_axis(x, _joined([array], [x.shape[d]]), d)
 
 
+def put_integers(x: Tensor, places: np.ndarray, v: Tensor, adds: bool) -> Tensor:
+    """A copy of integers or bool with `v` at places, counted over all elements, or added."""
+    made = x._array().astype(np.result_type(x.dtype, v.dtype), order="C")
+    values = np.broadcast_to(v._array(), places.shape).ravel()
+    if adds:
+        np.add.at(made.reshape(-1), places.ravel(), values)
+    else:
+        np.put(made, places, values)
+    return Tensor(made)
+
+
 class At:
     """``x.at[index]``: functional updates."""
 
@@ -238,8 +250,8 @@ class AtIndex:
         return self._put(values, True)
 
     def _put(self, values: Any, adds: bool) -> Tensor:
-        x, v = lift(self._tensor, values)
         symbolic = isinstance(self._index, Tensor) and self._index.is_symbolic
+        x, v = lift(self._tensor, values) if symbolic else as_given(self._tensor, values)
         if symbolic:
             index = self._index
             selected = (*index.shape, *x.shape[1:])
@@ -255,6 +267,8 @@ class AtIndex:
             fits = False
         if not fits:
             raise ShapeError(f"at: values of shape {list(v.shape)} do not fit a selection of {list(selected)}")
+        if not x.is_floating:
+            return put_integers(x, chosen, v, adds)
         v = v if v.shape == tuple(selected) else broadcast_to(v, selected)
         return recorder(PUT)(x.shape, dtype=x.dtype, added=0b1010, x=x, index=index, v=v, owner=(8 * extent, 8),
                              outer=outer, count=index.size, extent=extent, inner=inner, adds=adds)

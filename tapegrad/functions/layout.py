@@ -15,6 +15,7 @@ from ..ops.layout import JOINED
 from ..ops.nest import broadcast_strides, nest
 from ..tensor.recording import as_tensor, joined, lift, recorder
 from ..tensor.tensor import Tensor, view
+from .apply import integers
 from .elementwise import contiguous
 
 __all__ = [
@@ -198,6 +199,10 @@ def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:
         arrays = list(arrays)
     if len(arrays) == 0:
         raise ArgumentError(f"{op}: needs at least one array")
+    if any(type(a) is Tensor and a.dtype.kind != "f" for a in arrays):
+        exact = integers(*arrays)
+        if exact is not None:
+            return [Tensor(a) for a in exact]
     return lift(*arrays)
 
 
@@ -216,6 +221,8 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
         if p.ndim != first.ndim or p.shape[:d] + p.shape[d + 1:] != first.shape[:d] + first.shape[d + 1:]:
             shapes = ", ".join(str(list(q.shape)) for q in parts)
             raise ShapeError(f"concatenate: shapes {shapes} differ in another axis than {d}")
+    if not first.is_floating:
+        return Tensor(np.concatenate([p._array() for p in parts], d))
     while len(parts) > JOINED:
         parts = [concatenate(parts[k:k + JOINED], d) for k in range(0, len(parts), JOINED)]
     if len(parts) == 1:
@@ -230,6 +237,8 @@ def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Te
     if any(p.shape != shape for p in parts):
         raise ShapeError("stack: shapes " + ", ".join(str(list(p.shape)) for p in parts) + " differ")
     d = one_axis(axis if dim is None else dim, len(shape) + 1, "stack")
+    if not parts[0].is_floating:
+        return Tensor(np.stack([p._array() for p in parts], d))
     one = (*shape[:d], 1, *shape[d:])
     parts = [view(contiguous(p), 0, one, contiguous_strides(one)) for p in parts]
     return joined(parts, d) if 1 < len(parts) <= JOINED else concatenate(parts, d)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.caller import user_line
-from ..errors import DtypeError, InPlaceError
+from ..errors import CaptureError, DtypeError, InPlaceError
 from ..tape.nodes import Leaf
 from ..tape.state import state
 from ..tensor.arrays import foreign_array
@@ -48,6 +48,24 @@ def _binary(function: Callable, reflected: bool) -> Callable:
             if _integers_only(self, other):
                 return Tensor(_on_arrays(function.__name__, (other, self) if reflected else (self, other)))
         return function(other, self) if reflected else function(self, other)
+
+    return operator
+
+
+def _bits(logical: Callable, bitwise: np.ufunc) -> Callable:
+    """An operator that is logical of truths, and of integers bitwise."""
+
+    def operator(*values: Any) -> Any:
+        if not all(_usable(v) for v in values):
+            return NotImplemented
+        given = [gathered(v) for v in values]
+        kinds = [v.dtype.kind if isinstance(v, Tensor) else foreign_array(v).dtype.kind for v in given]
+        if not any(kind in "iu" for kind in kinds) or "f" in kinds:
+            return logical(*values)
+        if any(isinstance(v, Tensor) and v.is_symbolic for v in given):
+            raise CaptureError(f"{user_line()}: {bitwise.__name__} of integers that depend on the recording's inputs; "
+                               "compare them first, or prepare them before the step")
+        return Tensor(bitwise(*(v._array() if isinstance(v, Tensor) else v for v in given)))
 
     return operator
 
@@ -148,9 +166,10 @@ def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     for symbol, name in _COMPARISONS.items():
         setattr(Tensor, f"__{symbol}__", _comparison(namespace[name], symbol))
     for symbol, name in _LOGICAL.items():
-        setattr(Tensor, f"__{symbol}__", namespace[name])
-        setattr(Tensor, f"__r{symbol}__", namespace[name])
-    setattr(Tensor, "__invert__", namespace["logical_not"])
+        operator = _bits(namespace[name], getattr(np, f"bitwise_{symbol}"))
+        setattr(Tensor, f"__{symbol}__", operator)
+        setattr(Tensor, f"__r{symbol}__", operator)
+    setattr(Tensor, "__invert__", _bits(namespace["logical_not"], np.invert))
     setattr(Tensor, "__neg__", lambda self: namespace["negative"](self))
     setattr(Tensor, "__pos__", namespace["positive"])
     setattr(Tensor, "__abs__", lambda self: namespace["abs"](self))

@@ -15,6 +15,7 @@ from ..tensor.arrays import BOOL, FLOAT32, FLOAT64, INT64, on_cpu
 from ..tensor.recording import as_tensor, astype, lift
 from ..tensor.tensor import Tensor, view
 from . import constants, creation, elementwise, formulas, layout
+from .apply import as_given
 from .elementwise import as_bool, clip, equal, where
 from .gathering import repeat, scatter_add, scatter_along, take_along_axis
 from .indexing import At, take_axis
@@ -65,7 +66,10 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode == "floor":
         return formulas.floor_divide(input, other)
     if rounding_mode == "trunc":
-        return formulas.trunc(formulas.divide(input, other))
+        a, b = as_given(as_tensor(input), other)
+        if a.is_floating or a.dtype == BOOL or b.dtype == BOOL:
+            return formulas.trunc(formulas.divide(a, b))
+        return formulas.sign(a) * formulas.sign(b) * formulas.floor_divide(formulas.abs(a), formulas.abs(b))
     raise ArgumentError(f"div: rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}")
 
 
@@ -273,7 +277,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
 
 def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     """A copy of `input` with the first elements of `source` where `mask` holds, one after the other."""
-    x, s = lift(input, source)
+    x, s = as_given(input, source)
     whole, places = _places("masked_scatter", x, mask)
     if s.numel() < places.size:
         raise ShapeError(f"masked_scatter: the mask holds {places.size} times, source has {s.numel()} elements")
@@ -289,7 +293,7 @@ def _row_index(name: str, x: Tensor, index: Any) -> Tensor:
 
 
 def _written(name: str, input: Any, dim: int, index: Any, source: Any) -> Tensor:
-    x, s = lift(input, source)
+    x, s = as_given(input, source)
     at = _row_index(name, x, index)
     d = one_axis(dim, x.ndim, name)
     shape = (*x.shape[:d], at.numel(), *x.shape[d + 1:])
@@ -396,6 +400,9 @@ def _in_place(function: Callable, name: str) -> Callable:
         result = function(self, *args, **kwargs)
         if not isinstance(result, Tensor) or result.shape != self.shape:
             raise ShapeError(f"{name}_: a result of shape {list(result.shape)} does not fit {list(self.shape)}")
+        if "bif".index(result.dtype.kind) > "bif".index(self.dtype.kind):
+            raise DtypeError(f"{user_line()}: {name}_: a result of {result.dtype} would be cut to {self.dtype}; write "
+                             f"x = x.{name}(...)")
         return self.copy_(result.detach())
 
     method.__name__ = method.__qualname__ = f"{name}_"

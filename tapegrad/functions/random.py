@@ -133,7 +133,7 @@ def bernoulli(input: Any, p: float | None = None) -> Tensor:
 
 
 def _integers(low: int, high: int, shape: tuple[int, ...]) -> Tensor:
-    if not low < high or not -(1 << 62) <= low < high <= 1 << 62:
+    if not low < high or high - low > 1 << 62 or low < -(1 << 62) or high > 1 << 62:
         raise ArgumentError(f"randint: from {low} up to but not {high} there is no number that can be drawn")
     return recorder(INTEGERS)(shape, dtype=_float("randint", None), out_dtype=INT64, always=True, drawn=_drawn(),
                               elements=math.prod(shape), low=low, span=high - low)

@@ -134,7 +134,8 @@ class AveragedModel:
             raise ArgumentError("give avg_fn or multi_avg_fn, not both")
         if device not in (None, "cpu"):
             raise ArgumentError(f"device: there is only the CPU, not {device!r}")
-        self._module, self._model = deepcopy(model), None
+        self._module = deepcopy(model)
+        self._model: Any = None
         self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn, multi_avg_fn, bool(use_buffers)
         self._counts = np.zeros(1, np.int64)
         self.interval: str | None = None

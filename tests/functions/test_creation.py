@@ -113,6 +113,7 @@ def test_a_recording_of_one_dtype_draws_no_other():
 
 
 @pytest.mark.parametrize("call", [lambda: tg.rand(-1), lambda: tg.rand(2.5), lambda: tg.randint(3, 3, (2,)),
+                                  lambda: tg.randint(-(2**62), 2**62, (2,)),
                                   lambda: tg.normal(0.0, -1.0, (2,)), lambda: tg.randint(5), lambda: tg.randperm(-1)])
 def test_arguments_that_do_not_fit_are_named(call):
     with pytest.raises(tg.ArgumentError):
