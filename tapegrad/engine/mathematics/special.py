@@ -123,11 +123,10 @@ def _digamma(x: Any) -> Any:
     if x <= 0.0:
         if x == 0.0:
             return -math.copysign(INF, x)
-        r = x - np.floor(x)
-        if r == 0.0:
+        if x == np.floor(x):
             return NAN
-        r = r - 1.0 if r > 0.5 else r
-        total = -math.pi / math.tan(math.pi * r) if r != 0.5 else 0.0
+        r = x - np.floor(x + 0.5)  # exact, from the nearest pole
+        total = -math.pi / math.tan(math.pi * r) if abs(r) != 0.5 else 0.0
         x = 1.0 - x
     if x >= 10.0:
         if x > 1e17:
@@ -157,8 +156,7 @@ def _digamma(x: Any) -> Any:
 
 def _polygamma(n: Any, x: Any) -> Any:
     if x < 0.0 and n == 1.0 and x != np.floor(x):
-        r = x - np.floor(x)
-        sine = math.sin(math.pi * (1.0 - r if r > 0.5 else r))
+        sine = math.sin(math.pi * (x - np.floor(x + 0.5)))
         return (math.pi / sine) * (math.pi / sine) - _hurwitz(2.0, 1.0 - x)
     if x < DEEPEST or x != x:
         return NAN

@@ -53,6 +53,17 @@ def test_values_are_within_four_ulp(name):
                 assert abs(mpmath.mpf(float(y)) - right) <= ULP * ulp, (a, y, right)
 
 
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_left_and_right_of_poles_digamma_and_its_derivatives_are_exact(order):
+    x = np.array([pole + side * distance for pole in (0.0, -1.0, -2.0, -7.0) for side in (-1.0, 1.0)
+                  for distance in (2.0**-52, 1e-13, 1e-10, 1e-6, 1e-3)] + [-1e-17, -1e-60, -2.0**-70])
+    x = x[x != np.round(x)]
+    found = (tg.digamma(tg.tensor(x)) if order == 0 else tg.polygamma(order, tg.tensor(x))).numpy()
+    with mpmath.workprec(400):
+        right = [float(mpmath.polygamma(order, mpmath.mpf(float(a)))) for a in x]
+    np.testing.assert_allclose(found, right, rtol=4e-15 if order < 2 else 1e-13)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_float32_is_the_nearest_of_float64(name):
     function, _, arguments = CASES[name]
