@@ -176,6 +176,8 @@ def hurwitz(s: Any, a: Any) -> Any:
     while a < 12.0 + s:
         if a == 0.0:
             return INF
+        if abs(a) < 1.0 and s * math.log(abs(a)) < -709.78:
+            return INF if a > 0.0 or s % 2.0 == 0.0 else -INF
         term = a**-s
         both = total + term
         lost += (total - both) + term if abs(total) >= abs(term) else (term - both) + total

@@ -64,6 +64,13 @@ def test_left_and_right_of_poles_digamma_and_its_derivatives_are_exact(order):
     np.testing.assert_allclose(found, right, rtol=4e-15 if order < 2 else 1e-13)
 
 
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_derivatives_of_digamma_beside_zero_overflow_to_infinity(order):
+    x = np.array([1e-170, 3e-308, -1e-170, -1e-300])
+    right = [-(-1.0) ** order * np.sign(a) ** (order + 1) * np.inf for a in x]
+    np.testing.assert_array_equal(tg.polygamma(order, tg.tensor(x)).numpy(), right)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_float32_is_the_nearest_of_float64(name):
     function, _, arguments = CASES[name]
