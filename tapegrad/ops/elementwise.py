@@ -282,7 +282,7 @@ binary("hypot", "hypot(a, b)", "g * (a / y)", "g * (b / y)", "sqrt(a^2 + b^2); s
 binary("logaddexp", "log_of_sum(a, b)", "g * sigmoid(a - b)", "g * sigmoid(b - a)", "ln(e^a + e^b)")
 binary("logaddexp2", "log_of_sum(LN2 * a, LN2 * b) / LN2", "g * sigmoid(LN2 * (a - b))", "g * sigmoid(LN2 * (b - a))",
        "log2(2^a + 2^b)")
-binary("fmod", "fmod(a, b)", "g", "-g * trunc(a / b)", "remainder of a / b, with the sign of a")
+binary("fmod", "fmod(a, b)", "g", "-g * rint((a - y) / b)", "remainder of a / b, with the sign of a")
 binary("remainder", "modulo(a, b)", "g", "-g * floor_divide(a, b)", "remainder of a / b, with the sign of b")
 binary("floor_divide", "floor_divide(a, b)", "0.0", "0.0", "the largest integer not above a / b; slopes 0")
 binary("fmin", "where((b != b) | (a <= b), a, b)", "where((b != b) | (a <= b), g, 0.0)",

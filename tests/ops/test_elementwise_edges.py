@@ -96,6 +96,14 @@ def gradient_at(function, *values):
     return [leaf.grad.numpy().tolist() for leaf in inputs]
 
 
+@pytest.mark.parametrize("name", ["fmod", "remainder"])
+def test_slopes_of_remainders_count_as_their_values_do(name):
+    a, b = [1.0, -1.0, 0.3, 7.3], [0.1, 0.1, 0.1, 2.0]  # 1.0 / 0.1 rounds to 10, but 0.1 is above 1 / 10
+    slopes = gradient_at(getattr(tg, name), a, b)[1]
+    value = getattr(tg, name)(tg.tensor(np.array(a)), tg.tensor(np.array(b))).numpy()
+    np.testing.assert_allclose(slopes, np.round((value - a) / b), rtol=0)
+
+
 def test_the_gradient_of_abs_and_sign_at_zero_is_zero():
     assert gradient_at(tg.abs, [0.0]) == [[0.0]]
     assert gradient_at(tg.sign, [0.0]) == [[0.0]]
