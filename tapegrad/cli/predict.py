@@ -109,8 +109,11 @@ def _predictions(saved: SavedModel, raw: np.ndarray, proba: bool) -> Columns:
     """The columns of the predictions."""
     if saved.target.task == "regression":
         return {"prediction": saved.target.decoded(raw)}
-    labels = saved.target.labels
-    found: dict[str, Any] = {"prediction": [labels[k] for k in raw.argmax(axis=1).tolist()]}
+    labels, chosen = saved.target.labels, raw.argmax(axis=1)
+    # of labels such as 1 and 2.5 all parts of a file are floats, whichever occur there
+    found: dict[str, Any] = {"prediction": np.array(labels, np.float64)[chosen]
+                             if any(isinstance(label, float) for label in labels) else
+                             [labels[k] for k in chosen.tolist()]}  # fmt: skip
     if proba:
         found |= {f"p({label})": p for label, p in zip(labels, probabilities(raw).T, strict=True)}
     return found

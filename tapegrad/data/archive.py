@@ -93,4 +93,6 @@ def _target_column(source: str, name: str, y: np.ndarray, rows: int) -> list[str
         ]
     if y.dtype.kind not in "fiu":
         raise DataError(f"{source}: {name} holds {y.dtype}, neither real numbers nor text")
+    if y.dtype.kind in "iu" and y.size and max(abs(int(y.min())), abs(int(y.max()))) > 1 << 53:
+        return [str(item) for item in y.tolist()]  # more digits than float64 holds
     return y.astype(np.float64)

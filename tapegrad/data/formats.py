@@ -137,6 +137,9 @@ def _column(source: str, name: str, column: Any, keep: bool) -> Column:
             parts = [_numbers(part) for part in column.cast(pa.float64(), safe=False).chunks]
             return np.concatenate(parts) if parts else np.empty(0)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
+        if getattr(kind, "unit", "") == "ns":  # which Python's own times do not hold
+            micro = pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else pa.time64("us")
+            column = column.cast(micro, safe=False)
         return Text.of("" if value is None else _moment(value) for value in column.to_pylist())
     if numeric or pa.types.is_boolean(kind) or pa.types.is_decimal(kind) or pa.types.is_string(kind) or (
         pa.types.is_large_string(kind) or str(kind) == "string_view"

@@ -67,7 +67,7 @@ def compiled_source(source: str, name: str, constants: dict[str, Any], key: str 
     for text, given in texts:
         if key is not None:  # as they were when they were hashed
             given = {c: value.copy() if isinstance(value, np.ndarray) else value for c, value in given.items()}
-        scopes.append({**_helpers(text), **given, "np": np, "math": math, "__name__": __name__})
+        scopes.append({**given, **_helpers(text), "np": np, "math": math, "__name__": __name__})
         exec(compile("\n" * line + text, file, "exec"), scopes[-1])
         line += text.count("\n")
     for scope, (text, _) in zip(scopes, texts):

@@ -29,16 +29,16 @@ UNARY = {
     "square": "{s} * 2.0 * {x}", "float": "{s}", "reciprocal": "-{s} * {v} * {v}", "negative": "-{s}",
     "radians": "{s} * 0.017453292519943295", "degrees": "{s} * 57.29577951308232",
 }
+#: the derivative of a power by base and exponent
+_MIXED = ("({s} * {x} ** ({y} - 1.0) * (1.0 + {y} * math.log({x})) if {x} != 0.0 or {y} <= 1.0 else 0.0)")
 BINARY = {
     "pow": ("{s} * tapegrad_power_slope({x}, {y})", "{s} * tapegrad_power_log({x}, {y})"),
     "arctan2": ("{s} * {y} / ({x} * {x} + {y} * {y})", "-{s} * {x} / ({x} * {x} + {y} * {y})"),
     "hypot": ("{s} * {x} / {v}", "{s} * {y} / {v}"), "fmod": ("{s}", "-{s} * np.trunc({x} / {y})"),
     "copysign": ("{s} * np.sign({x}) * {m}.copysign(1.0, {y})", "0.0 * {s}"),
-    # what powers become in a tangent
-    "tapegrad_power_slope": ("{s} * {y} * ({y} - 1.0) * {x} ** ({y} - 2.0)",
-                             "{s} * {x} ** ({y} - 1.0) * (1.0 + {y} * math.log({x}))"),
-    "tapegrad_power_log": ("{s} * {x} ** ({y} - 1.0) * (1.0 + {y} * math.log({x}))",
-                           "{s} * {x} ** {y} * math.log({x}) ** 2"),
+    # what powers become in a tangent; their limits at x = 0
+    "tapegrad_power_slope": ("({s} * {y} * tapegrad_power_slope({x}, {y} - 1.0) if {y} != 0.0 else 0.0)", _MIXED),
+    "tapegrad_power_log": (_MIXED, "({s} * {x} ** {y} * math.log({x}) ** 2 if {x} != 0.0 or {y} <= 0.0 else 0.0)"),
 }
 #: slope zero wherever there is one
 ZERO = {"floor", "ceil", "trunc", "round", "rint", "int", "sign", "isnan", "isinf", "isfinite", "len", "bool", "int64",

@@ -5,16 +5,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..engine.language import enabled
 from ..errors import CompileError
+from . import helpers
 from .normal import Normal
 from .recursion import called_in
 
 __all__ = ["Kind", "definition_of", "infer", "kind_of", "type_of"]
+
+_HELPERS = [name for name in vars(helpers) if name.startswith("tapegrad_")]
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def infer(normal: Normal, given: tuple[Any, ...]) -> dict[str, Kind]:
     from numba.core.types import unliteral
 
     tree = definition_of(normal, "normal")
-    scope = {**normal.constants, **_callees(normal)}
+    scope = {**_constants(normal), **_callees(normal)}
     exec(ast.unparse(_WithoutAsserts().visit(tree)), scope)
     name = normal.source.function.__name__
     try:
@@ -142,6 +146,18 @@ def infer(normal: Normal, given: tuple[Any, ...]) -> dict[str, Kind]:
     return kinds
 
 
+@cache
+def _compiled(helper: Any) -> Any:
+    import numba
+
+    return numba.njit(error_model="numpy")(helper)
+
+
+def _constants(normal: Normal) -> dict[str, Any]:
+    """The constants of a normal form, the helpers that its tangent calls as numba can type them."""
+    return {name: _compiled(value) if name in _HELPERS else value for name, value in normal.constants.items()}
+
+
 def _callees(normal: Normal) -> dict[str, Any]:
     """What a normal form calls by name, for numba to type."""
     import numba
@@ -149,7 +165,7 @@ def _callees(normal: Normal) -> dict[str, Any]:
     found: dict[str, Any] = {}
     scopes = []
     for name, called in called_in(normal).items():
-        scopes.append(dict(called.normal.constants))
+        scopes.append(_constants(called.normal))
         exec(ast.unparse(definition_of(called.normal, name)), scopes[-1])
         found[name] = numba.njit(error_model="numpy")(scopes[-1][name])
     for scope in scopes:

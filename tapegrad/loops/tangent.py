@@ -161,7 +161,7 @@ class _Tangent:
         if isinstance(node.op, ast.Pow):
             if isinstance(node.right, ast.Constant):
                 c = node.right.value
-                slope = {1: "1.0", 2: f"2.0 * {a}"}.get(c, f"{float(c)!r} * {a} ** {float(c) - 1.0!r}")  # type: ignore
+                slope = {0: "0.0", 1: "1.0", 2: f"2.0 * {a}"}.get(c, f"{float(c)!r} * {a} ** {float(c) - 1.0!r}")  # type: ignore
                 return f"({ta}) * {slope}"
             if self.facts.rank(node):
                 self._refuse(node, at)

@@ -107,6 +107,15 @@ class TestPredict:
             assert one["prediction"] == other["prediction"] and one["long"] == other["long"]
             assert abs(float(one["p(rose)"]) - float(other["p(rose)"])) < 1e-6
 
+    def test_parts_of_a_file_whose_labels_are_whole_in_some_are_of_one_type(self, file, tmp_path, monkeypatch):
+        parquet = pytest.importorskip("pyarrow.parquet")
+        monkeypatch.setattr(predicting, "_ROWS_AT_ONCE", 20)
+        rows = "".join(f"{n},{1 if n < 50 else 2.5}\n" for n in range(100))
+        data, model, out = file(f"x,y\n{rows}"), tmp_path / "m.safetensors", tmp_path / "out.parquet"
+        succeed("train", data, "--target", "y", "--task", "classification", *FAST, "--save", model, "--quiet")
+        succeed("predict", model, data, "-o", out)
+        assert set(parquet.read_table(out)["prediction"].to_pylist()) <= {1.0, 2.5}
+
     @pytest.mark.parametrize("ending", [".parquet", ".feather"])
     def test_columns_of_other_formats_are_those_of_csv(self, flower_model, tmp_path, ending, monkeypatch):
         pyarrow = pytest.importorskip("pyarrow")

@@ -108,6 +108,17 @@ class TestFormats:
         assert read.columns["code"] == ["007", "x", "x"]
         assert list(read_table(tmp_path / f"data.{ending}", text=["i"]).columns["i"]) == ["1", "", "3"]
 
+    def test_nanoseconds_need_no_pandas(self, tmp_path, monkeypatch):
+        pa = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        at = pa.array(np.array(["2024-01-02T03:04:05.123456789", "NaT"], "M8[ns]"))
+        parquet.write_table(pa.table({"at": at, "clock": pa.array([1_000_000_001, None], pa.time64("ns"))}),
+                            tmp_path / "data.parquet")
+        monkeypatch.setitem(sys.modules, "pandas", None)
+        read = read_table(tmp_path / "data.parquet")
+        assert read.columns["at"] == ["2024-01-02 03:04:05.123456", ""] and read.columns["clock"] == ["00:00:01", ""]
+
     def test_nested_columns_and_damaged_files_are_refused(self, file, tmp_path):
         pa = pytest.importorskip("pyarrow")
         from pyarrow import parquet

@@ -145,6 +145,10 @@ class TestReadNpz:
         path = self.write(tmp_path, X=np.ones((2, 1)), label=np.array(["a", "b"]))
         assert read_npz(path, target="label").columns["label"] == ["a", "b"]
 
+    def test_whole_numbers_that_float64_does_not_hold_stay_apart(self, tmp_path):
+        path = self.write(tmp_path, X=np.ones((2, 1)), y=np.array([2**53, 2**53 + 1]))
+        assert read_npz(path).columns["y"] == ["9007199254740992", "9007199254740993"]
+
     def test_text_and_boolean_targets_are_labels(self, tmp_path):
         path = self.write(tmp_path, X=np.ones((2, 1)), y=np.array([True, False]))
         assert read_npz(path).columns["y"] == ["True", "False"]

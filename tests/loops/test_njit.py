@@ -328,3 +328,34 @@ def test_second_derivatives_of_arrays_that_are_returned_early():
         expected[i, i, 1] += 2 * x[i]
         expected[i, 1, i] += 2 * x[i]
     assert np.allclose(hessian, expected)
+
+
+@tg.njit
+def polynomial(x):
+    s = x**0
+    for k in range(5):
+        s += (k + 1.0) * x**k
+    return s
+
+
+@pytest.mark.parametrize("x", [0.0, 0.7])
+def test_derivatives_of_any_order_of_powers_whose_exponent_is_a_variable(x):
+    function = polynomial
+    for order in range(1, 4):
+        function = tg.grad(function)
+        expected = sum((k + 1) * math.perm(k, order) * x ** (k - order) for k in range(order, 5))
+        assert function(x) == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(tg.jvp(polynomial, (x,), (1.0,))[1], tg.grad(polynomial)(x), rtol=1e-12)
+
+
+@tg.njit
+def power(p):
+    return p[0] ** p[1]
+
+
+@pytest.mark.parametrize("p, expected", [
+    ((0.0, 3.0), [[0.0, 0.0], [0.0, 0.0]]), ((2.0, 0.0), [[0.0, 0.5], [0.5, math.log(2) ** 2]]),
+    ((1.0, 2.0), [[2.0, 1.0], [1.0, 0.0]]),
+])  # fmt: skip
+def test_second_derivatives_of_powers_by_base_and_exponent(p, expected):
+    np.testing.assert_allclose(tg.hessian(power)(np.array(p)), expected, rtol=1e-12)
