@@ -87,7 +87,8 @@ def specialised(function: Callable, dtype: np.dtype) -> Callable:
         return function
 
     def single(value: Any) -> Any:
-        return np.float32(value) if type(value) is float else value
+        with np.errstate(over="ignore"):  # a bound of float64's range is infinite in float32
+            return np.float32(value) if type(value) is float else value
 
     code = function.__code__
     code = code.replace(co_consts=tuple(map(single, code.co_consts)))

@@ -148,11 +148,16 @@ WINDOWS = dict(planes=8, image=(6, 5), result=(3, 2), kernel=(2, 2), stride=(2, 
 CHOSEN = Attributes(Pool, Pool.words(**WINDOWS, dilation=(1, 1))), tg.tensor(np.ones(48, bool))
 MEANS = Attributes(Means, Means.words(**WINDOWS, rule=BY_WINDOW, divisor=1.0, adaptive=False))
 
+#: where a function is defined, or where its rule has several cases
+DOMAINS = {"log": X, "sqrt": X, "power_constant": X, "x_log_x": X, "arccosh": X + 1.0, "prelu": X - 0.5,
+           "heaviside": np.where(np.eye(3, 4) > 0, 0.0, X)}
 FUNCTIONS = {
-    **{f"unary {name}": (lambda x, op=op: apply_unary(op, x, 0.3, 0.6), [SIGNED if name not in (
-        "log", "sqrt", "power_constant", "x_log_x") else X]) for name, op in UNARY.items() if op.adjoint},
-    **{f"binary {name}": (lambda a, b, op=op: apply_binary(op, a, b, 0.3), [X, Y]) for name, op in BINARY.items()},
-    **{f"broadcast {name}": (lambda a, b, op=op: apply_binary(op, a, b, 0.3), [X, ROW]) for name, op in BINARY.items()},
+    **{f"unary {name}": (lambda x, op=op: apply_unary(op, x, 0.3, 0.6), [DOMAINS.get(name, SIGNED)])
+       for name, op in UNARY.items() if op.adjoint},
+    **{f"binary {name}": (lambda a, b, op=op: apply_binary(op, a, b, 0.3), [DOMAINS.get(name, X), Y])
+       for name, op in BINARY.items()},
+    **{f"broadcast {name}": (lambda a, b, op=op: apply_binary(op, a, b, 0.3), [DOMAINS.get(name, X), ROW])
+       for name, op in BINARY.items()},
     **{f"{name} of rows": (lambda x, name=name: getattr(tg, name)(x, axis=1), [X]) for name in (
         "sum", "max", "min", "prod", "var", "logsumexp", "softmax", "log_softmax", "cumsum", "cumprod", "std", "mean")},
     "prod with a zero": (lambda x: tg.prod(x, axis=1), [np.where(np.eye(3, 4) > 0, 0.0, X)]),
@@ -160,8 +165,8 @@ FUNCTIONS = {
     "where recorded": (lambda a, b: tg.where(a > b, a, b), [X, Y]),
     "stack": (lambda a, b: tg.stack([a[0, 0], b[1, 1], a[2, 3]]), [X, Y]),
     "softmax of few": (lambda x: tg.softmax(x, 0), [ROW]),
-    **{f"scalar {name}": (lambda x, op=op: apply_unary(op, x[0, 0], 0.3, 0.6), [X]) for name, op in UNARY.items()
-       if op.adjoint},
+    **{f"scalar {name}": (lambda x, op=op: apply_unary(op, x[0, 0], 0.3, 0.6), [DOMAINS.get(name, X)])
+       for name, op in UNARY.items() if op.adjoint},
     **{f"scalars {name}": (lambda a, b, op=op: apply_binary(op, a[0, 0], b[0, 0], 0.3), [X, Y])
        for name, op in BINARY.items()},
     "concatenate": (lambda a, b: tg.concatenate([a, b], axis=1), [X, Y]),
