@@ -360,6 +360,10 @@ class SWALR(LRScheduler):
         self.anneal_epochs, self._anneal_strategy = int(anneal_epochs), anneal_strategy
         super().__init__(optimizer, last_epoch, interval)
 
+    def _start(self) -> tuple[np.ndarray, np.ndarray]:
+        count = len(self.base_lrs)
+        return np.ones(count), np.zeros(count)  # anneals from the present rate in a sequence too
+
     def _annealed(self, epochs: np.ndarray) -> np.ndarray:
         part = np.clip(epochs / max(1, self.anneal_epochs), 0.0, 1.0)
         return part if self._anneal_strategy == "linear" else (1.0 - np.cos(np.pi * part)) / 2.0

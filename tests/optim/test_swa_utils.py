@@ -73,6 +73,19 @@ def test_rates_are_those_of_pytorch(name, ahead):
     np.testing.assert_allclose(rates, RECORD[f"rates/{name}"], rtol=1e-11)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_in_a_sequence_it_anneals_from_the_rate_that_it_meets(ahead):
+    optimizer = optim.SGD([tg.tensor([0.0], requires_grad=True)], lr=0.5)
+    sequence = optim.lr_scheduler.SequentialLR(optimizer, [
+        optim.lr_scheduler.ExponentialLR(optimizer, 0.5), swa_utils.SWALR(optimizer, 0.05, 2, "linear")], [3],
+        interval="step" if ahead else None)
+    rates = optimizer.upcoming_lrs(8).ravel() if ahead else []
+    for _ in range(0 if ahead else 8):
+        rates.append(optimizer.param_groups[0]["lr"])
+        sequence.step()
+    np.testing.assert_allclose(rates, [0.5, 0.25, 0.125, 0.125, 0.0875, 0.05, 0.05, 0.05], rtol=1e-12)
+
+
 def test_buffers_are_averaged_if_wanted_and_counts_copied():
     model = model_of("float64")
     averaged = swa_utils.AveragedModel(model, use_buffers=True)
