@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..engine.caller import user_line
+from ..errors import ArgumentError, DtypeError
 from ..tensor.arrays import DEFAULT_DTYPE, on_cpu
 from ..tensor.tensor import Tensor
 from .random import shape_of
@@ -20,6 +21,15 @@ __all__ = ["arange", "empty", "empty_like", "eye", "full", "full_like", "linspac
 def _made(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     on_cpu(device)
     return Tensor(array, dtype, requires_grad)
+
+
+def filling(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """A number in a dtype, without its fraction in integers, which have no infinities and no NaN."""
+    number = np.asarray(value)
+    if dtype.kind == "i" and number.dtype.kind == "f" and not np.all(np.abs(number) < 2.0**63):
+        raise DtypeError(f"{user_line()}: {name}: {value} is no number of {dtype}; convert the tensor with .float() "
+                         "first")
+    return number.astype(dtype)
 
 
 def _shape_and_dtype(size: Sequence[Any], dtype: Any, name: str) -> tuple[tuple[int, ...], Any]:
@@ -70,6 +80,8 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     size : int or tuple of int
     fill_value : float, int or bool
     """
+    if dtype is not None:
+        fill_value = filling("full", fill_value, np.dtype(dtype))
     return _made(np.full(shape_of((size,), "full"), fill_value),
                  DEFAULT_DTYPE if dtype is None and isinstance(fill_value, float) else dtype, device, requires_grad)
 
@@ -91,7 +103,8 @@ def empty_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: 
 
 def full_like(x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A number everywhere, of the shape and dtype of `x`."""
-    return _made(np.full(x.shape, fill_value), x.dtype if dtype is None else dtype, device, requires_grad)
+    dtype = x.dtype if dtype is None else np.dtype(dtype)
+    return _made(np.full(x.shape, filling("full_like", fill_value, dtype)), dtype, device, requires_grad)
 
 
 def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None,

@@ -254,7 +254,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     m = _over("masked_fill", x, mask)
     if not x.is_floating and not x.is_symbolic and not m.is_symbolic:
         fill = value._array() if isinstance(value, Tensor) else value
-        return Tensor(np.where(m._array(), np.asarray(fill).astype(x.dtype), x._array()))
+        return Tensor(np.where(m._array(), constants.filling("masked_fill", fill, x.dtype), x._array()))
     return where(m, value, x)
 
 

@@ -114,6 +114,24 @@ def test_bits_of_integers_that_a_recording_gets_are_refused():
         tg.compile(lambda i: ~i)(np.array([1, 2]))
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e19])
+@pytest.mark.parametrize("call", [
+    lambda v: tg.tensor([1, 2]).masked_fill(tg.tensor([True, False]), v), lambda v: tg.tensor([1, 2]).fill_(v),
+    lambda v: tg.tensor([1, 2]).masked_fill_(tg.tensor([True, False]), v), lambda v: tg.full((2,), v, dtype=np.int64),
+    lambda v: tg.full_like(tg.tensor([1, 2]), v), lambda v: tg.tensor([1]).new_full((2,), v),
+    lambda v: tg.tensor([1, 2]).masked_fill(tg.tensor([True, False]), tg.tensor(v)),
+])
+def test_integers_are_not_filled_with_what_is_none_of_them(call, value):
+    with pytest.raises(tg.DtypeError, match="is no number of int64"):
+        call(value)
+
+
+def test_integers_are_filled_without_the_fraction_and_truths_with_truths():
+    assert tg.tensor([1, 2]).masked_fill(tg.tensor([True, False]), 3.5).tolist() == [3, 2]
+    assert tg.full_like(tg.tensor([True, False]), np.inf).tolist() == [True, True]
+    assert tg.full((1,), BIG, dtype=np.int64).tolist() == [BIG]
+
+
 @pytest.mark.parametrize("index", [2, -1])
 def test_an_index_outside_is_named(index):
     with pytest.raises(tg.IndexRangeError, match=f"index {index} lies outside the extent 2 of axis 0"):
