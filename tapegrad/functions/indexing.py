@@ -117,14 +117,22 @@ def _side_by_side(index: Any) -> bool:
     return places == list(range(places[0], places[0] + len(places)))
 
 
+def _of_integers(index: Tensor) -> Tensor:
+    """An index that depends on a recording's inputs, if it is one of integers."""
+    if index.dtype == BOOL:
+        raise CaptureError(f"{user_line()}: a bool index that depends on the recording's inputs has a shape "
+                           "that is not known beforehand; use tg.where, or multiply by the mask")
+    if index.dtype != INT64:
+        raise CaptureError(f"{user_line()}: an index must be of integers, not {index.dtype}; integers that a recording "
+                           "computes with become floats: convert the index with .long()")
+    return index
+
+
 def _index_arrays(entry: Any, x: Tensor, axis: int) -> list[Any]:
     """Integer index arrays of an array entry: one, or for a boolean mask one an axis."""
     if isinstance(entry, Tensor):
         if entry.is_symbolic:
-            if entry.dtype != INT64:
-                raise CaptureError(f"{user_line()}: a bool index that depends on the recording's inputs has a shape "
-                                   "that is not known beforehand; use tg.where, or multiply by the mask")
-            return [entry]
+            return [_of_integers(entry)]
         entry = entry._array()
     array = np.asarray(entry)
     if array.dtype == bool:
@@ -201,7 +209,7 @@ def take(x: Any, indices: Any, axis: int | None = None, *, dim: int | None = Non
         x, chosen = reshape(x, (x.size,)), 0
     d = one_axis(chosen, x.ndim, "take")
     if isinstance(indices, Tensor) and indices.is_symbolic:
-        return take_axis(x, indices, d)
+        return take_axis(x, _of_integers(indices), d)
     array = as_array(indices)
     if array.size == 0:
         array = array.astype(np.int64)
@@ -253,7 +261,7 @@ class AtIndex:
         symbolic = isinstance(self._index, Tensor) and self._index.is_symbolic
         x, v = lift(self._tensor, values) if symbolic else as_given(self._tensor, values)
         if symbolic:
-            index = self._index
+            index = _of_integers(self._index)
             selected = (*index.shape, *x.shape[1:])
             outer, extent, inner = 1, x.shape[0], math.prod(x.shape[1:])
         else:

@@ -114,6 +114,20 @@ def test_bits_of_integers_that_a_recording_gets_are_refused():
         tg.compile(lambda i: ~i)(np.array([1, 2]))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("take", [lambda x, at: x[at], lambda x, at: x.take(at), lambda x, at: x.at[at].set(1.0),
+                                  lambda x, at: x.at[at].add(1.0)])
+def test_an_index_that_a_recording_computes_is_of_integers(take, dtype):
+    x = np.arange(8.0, dtype=dtype)
+    with pytest.raises(tg.CaptureError, match="a bool index that depends"):
+        tg.compile(lambda x: take(x, x > 0.0))(x)
+    for factor in (0.0, 0.5):
+        with pytest.raises(tg.CaptureError, match=r"convert the index with \.long\(\)"):
+            tg.compile(lambda x, i, factor=factor: take(x, factor * i))(x, np.array([2, 5]))
+    found = tg.compile(lambda x, i: take(x, (i // 2).long()))(x, np.array([2, 5]))
+    np.testing.assert_array_equal(found.numpy(), take(tg.tensor(x), tg.tensor([1, 2])).numpy())
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e19])
 @pytest.mark.parametrize("call", [
     lambda v: tg.tensor([1, 2]).masked_fill(tg.tensor([True, False]), v), lambda v: tg.tensor([1, 2]).fill_(v),
