@@ -344,7 +344,8 @@ def njit(function: Callable | None = None, *, shape: Callable | None = None, max
     ``uniform(a, b)`` and other draws with a location or a scale have derivatives by these. Of arrays the numbers come
     from numba's generator (Mersenne Twister, a thread's own), as in ``numba.njit``, which ``np.random.seed`` in a
     compiled function seeds: the value is that of the plain call. Of tensors they come from such a generator that is
-    seeded anew for each call, and for each run of a recording, from `manual_seed`; a batch (`vmap`) shares them.
+    seeded anew for each call, and for each run of a recording, from `manual_seed`; each call of a batch (`vmap`)
+    has numbers of its own.
 
     Comparisons, ``int``, ``floor`` and the like have the derivative zero. Of ``max`` and ``min`` the first of equal
     arguments has it; ``abs`` has 0 at 0.

@@ -131,3 +131,15 @@ def noisy(x, y):
 def test_a_forward_of_a_custom_op_may_not_draw():
     with pytest.raises(tg.GradientError, match=r"np\.random .*use tg\.njit, or give the random numbers"):
         tg.custom_op(noisy)(tg.tensor([1.0], requires_grad=True))
+
+
+@tg.njit
+def scaled(x):
+    return np.random.normal() * x**3
+
+
+def test_each_call_of_a_batch_has_numbers_of_its_own_and_its_derivative_the_same():
+    x = np.array([0.8, 0.8, 1.1])
+    value, slope = tg.vmap(tg.value_and_grad(scaled))(x)
+    np.testing.assert_allclose(value / x**3, slope / (3 * x**2), rtol=1e-12)
+    assert len(set(np.round(value / x**3, 12))) == 3
