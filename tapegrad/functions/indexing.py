@@ -262,6 +262,8 @@ class AtIndex:
         x, v = lift(self._tensor, values) if symbolic else as_given(self._tensor, values)
         if symbolic:
             index = _of_integers(self._index)
+            if not x.ndim:
+                raise ShapeError(f"{user_line()}: at: a number has no elements that an index tells apart")
             selected = (*index.shape, *x.shape[1:])
             outer, extent, inner = 1, x.shape[0], math.prod(x.shape[1:])
         else:

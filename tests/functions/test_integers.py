@@ -128,6 +128,11 @@ def test_an_index_that_a_recording_computes_is_of_integers(take, dtype):
     np.testing.assert_array_equal(found.numpy(), take(tg.tensor(x), tg.tensor([1, 2])).numpy())
 
 
+def test_a_number_has_no_elements_to_write_to_at_an_index_of_a_recording():
+    with pytest.raises(tg.ShapeError, match="a number has no elements"):
+        tg.compile(lambda x, i: x.at[i].add(1.0))(np.array(1.0), np.array([0]))
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e19])
 @pytest.mark.parametrize("call", [
     lambda v: tg.tensor([1, 2]).masked_fill(tg.tensor([True, False]), v), lambda v: tg.tensor([1, 2]).fill_(v),
