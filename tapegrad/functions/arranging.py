@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,10 @@ def rot90(x: Any, k: int = 1, axes: Sequence[int] = (0, 1), *, dims: Sequence[in
     first, second = (one_axis(a, t.ndim, "rot90") for a in (axes if dims is None else dims))
     if first == second:
         raise ArgumentError(f"rot90: both axes are axis {first}")
-    k %= 4
+    try:
+        k = index(k) % 4
+    except TypeError:  # NumPy 2.5 cuts a fraction off, 2.4 turned three times
+        raise ArgumentError(f"rot90: k must be an integer, not {k!r}") from None
     if k == 2:
         return flip(flip(t, first), second)
     if k == 1:
