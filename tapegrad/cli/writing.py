@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..engine.replacing import replacing
 from ..errors import MissingExtraError
 
 __all__ = ["Columns", "check_can_write", "write_table"]
@@ -105,18 +104,12 @@ def write_table(parts: Iterable[Columns], path: Path | None) -> None:
             for part in parts:
                 writer.write(part)
         return
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     suffix = path.suffix.lower()
-    try:
-        with ExitStack() as stack:
-            if suffix in _ARROW:
-                writer = _Arrow(unfinished, suffix)
-            else:
-                writer = _Csv(stack.enter_context(open(unfinished, "w", newline="", encoding="utf-8")))
-            stack.callback(writer.close)
-            for part in parts:
-                writer.write(part)
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with replacing(path) as unfinished, ExitStack() as stack:
+        if suffix in _ARROW:
+            writer = _Arrow(unfinished, suffix)
+        else:
+            writer = _Csv(stack.enter_context(open(unfinished, "w", newline="", encoding="utf-8")))
+        stack.callback(writer.close)
+        for part in parts:
+            writer.write(part)

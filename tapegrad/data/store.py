@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.replacing import replacing
 from ..errors import DataError
 from .csvfile import read_text, text_again
 from .layout import Layout
@@ -107,20 +107,14 @@ def _write(store: Path, table: Table, key: dict[str, Any]) -> None:
         "key": key, "rows": len(table), "columns": described, "lines": lines, "named": table.named,
         "written": table.written.to_json(), "bytes": sum(map(_padded, (part.nbytes for part in parts))),
     }).encode()  # fmt: skip
-    unfinished = store.with_name(f".{store.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(_MAGIC + len(header).to_bytes(8, "little") + header)
-            for part in parts:
-                file.write(bytes(-file.tell() % _ALIGNED))
-                part.tofile(file)
+    with replacing(store) as unfinished, open(unfinished, "wb") as file:
+        file.write(_MAGIC + len(header).to_bytes(8, "little") + header)
+        for part in parts:
             file.write(bytes(-file.tell() % _ALIGNED))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, store)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+            part.tofile(file)
+        file.write(bytes(-file.tell() % _ALIGNED))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _padded(size: int) -> int:

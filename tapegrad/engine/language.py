@@ -87,8 +87,10 @@ def specialised(function: Callable, dtype: np.dtype) -> Callable:
         return function
 
     def single(value: Any) -> Any:
+        if type(value) is not float:
+            return value
         with np.errstate(over="ignore"):  # a bound of float64's range is infinite in float32
-            return np.float32(value) if type(value) is float else value
+            return np.float32(value)
 
     code = function.__code__
     code = code.replace(co_consts=tuple(map(single, code.co_consts)))

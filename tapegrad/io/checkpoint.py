@@ -51,7 +51,7 @@ class Checkpoint:
         one before) or could not be written (the run goes on, and tries again `every` seconds later). By default a
         warning.
     note : dict of str to str, optional
-        Texts to keep with the state; see `Checkpoint.saved_note`.
+        Texts to keep with the state, for `newest`.
 
     Notes
     -----

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import stat
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.replacing import replacing
 from ..errors import DataError, MissingExtraError
 
 __all__ = ["load", "load_metadata", "save"]
@@ -71,22 +71,20 @@ def save(
             raise DataError(f"metadata must map text to text; {key!r} maps to {type(text).__name__}")
 
     target = Path(path)
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    # created here first for the operating system's own error where it cannot be, and for its permissions: the library
-    # makes its files readable to their owner only
-    part.open("xb").close()
     try:
-        mode = (target if target.exists() else part).stat().st_mode
-        library.numpy.save_file(arrays, part, metadata=texts or None)
-        _order_header(part, list(arrays))
-        part.chmod(stat.S_IMODE(mode))
-        _flush(part, os.O_RDWR)
-        os.replace(part, target)
+        with replacing(target) as part:
+            # created here first for the operating system's own error where it cannot be, and for its permissions: the
+            # library makes its files readable to their owner only
+            part.open("xb").close()
+            mode = (target if target.exists() else part).stat().st_mode
+            library.numpy.save_file(arrays, part, metadata=texts or None)
+            _order_header(part, list(arrays))
+            part.chmod(stat.S_IMODE(mode))
+            _flush(part, os.O_RDWR)
         with suppress(OSError):  # where folders cannot be opened or flushed; the content is on the disk already
             _flush(target.parent, os.O_RDONLY)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        code = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, library.SafetensorError) else None
+    except library.SafetensorError as error:
+        code = re.search(r"\(os error (\d+)\)", str(error))
         if code is None:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(target)) from error

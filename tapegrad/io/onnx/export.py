@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...engine.replacing import replacing
 from ...errors import ArgumentError, MissingExtraError, ShapeError
 from ...nn import Module
 from ...program.running.arguments import as_input
@@ -91,14 +93,8 @@ def to_onnx(module: Module, path: str | os.PathLike[str], example: Any, *, dynam
     finally:
         for m, training in modes.items():
             m.training = training
-    part = f"{os.fspath(path)}.{os.getpid()}.part"
-    try:
-        with open(part, "wb") as file:
-            file.write(model.SerializeToString())
-        os.replace(part, path)
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
+    with replacing(Path(path)) as part:
+        part.write_bytes(model.SerializeToString())
 
 
 def _graph(module: Module, helper: Any, numpy_helper: Any, first: Traced, second: Traced) -> Graph:
