@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import math
 import warnings
-from collections.abc import Sequence, Set
-from typing import Any
+from collections.abc import Callable, Sequence, Set
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from .known import Known
 from .planning.fusion import fuse
 from .planning.runs import in_runs
 from .reach import Draws, reach
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Capture:
@@ -115,14 +119,32 @@ class Capture:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        state.capture = None
         Changes.born = 0
-        Modes.record(-1)
         state.grad_enabled = self._grad_before
         if self._collects:
             gc.enable()
+        Modes.record(-1)
+        state.capture = None
         if self._function is not None and error[0] is None:
             self._warn_of_draws()
+
+    @staticmethod
+    def ends(function: Callable[P, R]) -> Callable[P, R]:
+        """A function that records, and leaves no recording open behind it.
+
+        Ctrl-C may fall between the last line of a ``with`` and `__exit__`, which then is never called.
+        """
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            before = state.capture
+            try:
+                return function(*args, **kwargs)
+            except BaseException as error:
+                if state.capture is not before:
+                    state.capture.__exit__(type(error))
+                raise
+
+        return call
 
     def _warn_of_draws(self) -> None:
         code = getattr(self._function, "__code__", None)

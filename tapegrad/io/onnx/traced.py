@@ -72,6 +72,7 @@ def operand_of(t: Tensor) -> Operand:
     return Operand(t.node.variable, t.offset, t.shape, t.strides, t.dtype)
 
 
+@Capture.ends
 def traced(module: Module, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype]) -> Traced:
     """Record a module's forward on inputs of these shapes."""
     floats = [p.dtype for p in module.parameters()] + [d for d in dtypes if d.kind == "f"]

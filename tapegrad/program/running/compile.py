@@ -154,6 +154,7 @@ class CompiledFunction:
             except DtypeError:
                 raise error from None
 
+    @Capture.ends
     def _record_as(self, dtype: np.dtype, arrays: list[np.ndarray], structure: Any, mixes: bool = True) -> _Recording:
         self.recordings += 1
         with Capture(dtype, function=self._function) as capture:

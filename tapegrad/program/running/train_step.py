@@ -116,6 +116,7 @@ class TrainStep:
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
+    @Capture.ends
     def _record(self, arrays: Sequence[np.ndarray]) -> Step:
         parameters = self._parameters()
         trained = [p for p in parameters if p.requires_grad]
@@ -265,6 +266,7 @@ class TrainStep:
         with Writing(step):
             return time_instructions(step.program, batch, seconds)
 
+    @Capture.ends
     def _unfrozen(self, step: Step) -> MemoryReport | None:
         """The plan of the same step with nothing frozen; None if nothing is frozen."""
         program = step.program

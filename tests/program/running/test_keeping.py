@@ -1,5 +1,6 @@
 """Runs that are cut off at any batch and go on from a checkpoint, against runs that nothing has stopped."""
 
+import gc
 import os
 import sys
 
@@ -13,6 +14,7 @@ from tapegrad.data import ArrayDataset
 from tapegrad.errors import ArgumentError, DataError
 from tapegrad.optim import lr_scheduler as schedules
 from tapegrad.program.running import epochs
+from tapegrad.tape.state import state
 
 pytest.importorskip("safetensors")
 pytestmark = pytest.mark.compiled
@@ -309,6 +311,7 @@ def test_ctrl_c_between_any_two_lines_of_python_loses_nothing_and_repeats_nothin
     assert every > 1000
     for number in np.random.default_rng(16).choice(np.arange(1, every), 60, replace=False).tolist():
         interrupted(number, tmp_path / str(number))
+        assert state.capture is None and gc.isenabled()
         resumed = make()
         resumed.run(tg.Checkpoint(tmp_path / str(number), resume=True), **options())
         same(whole.state(), resumed.state())
