@@ -56,7 +56,7 @@ fix a [out]
 nan_to_num a copy nan posinf neginf
 repeat a repeats axis
 tile a reps
-full_like a fill_value [dtype] [order] [subok] [shape] * [device]
+full_like a fill_value dtype [order] [subok] shape * [device]
 all a axis [out] keepdims * [where]
 any a axis [out] keepdims * [where]
 cumsum a axis [dtype] [out]
@@ -89,8 +89,9 @@ where condition a b
 dot a b [out]
 outer a b [out]
 pad a pad_width mode * constant_values
-zeros_like a [dtype] [order] [subok] [shape] * [device]
-ones_like a [dtype] [order] [subok] [shape] * [device]
+zeros_like a dtype [order] [subok] shape * [device]
+ones_like a dtype [order] [subok] shape * [device]
+empty_like a dtype [order] [subok] shape * [device]
 shape a
 ndim a
 size a
@@ -103,8 +104,8 @@ linalg.diagonal a * offset
 linalg.matrix_transpose a
 """
 #: NumPy's names for the first parameters, as keywords
-_FIRST = {"a": ("a", "A", "arr", "tup", "v", "array", "ary", "m", "x", "x1", "arrays"), "b": ("b", "x2", "y"),
-          "indices": ("indices",)}
+_FIRST = {"a": ("a", "A", "arr", "tup", "v", "array", "ary", "m", "x", "x1", "arrays", "prototype"),
+          "b": ("b", "x2", "y"), "indices": ("indices",)}
 #: parameters with other names here, or that may follow without a name
 _NAMED_OTHERWISE = {"a", "b", "condition", "reps", "shape"}
 _DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "overwrite_input": (True, False),
@@ -115,6 +116,12 @@ _OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm
              "exp2": "exp2", "cbrt": "cbrt", "erfc": "erfc",
              "erfinv": "erfinv", "gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "i0": "i0",
              "i0e": "i0e", "i1": "i1", "i1e": "i1e", "xlogy": "xlogy", "xlog1py": "xlog1py", "logit": "logit"}
+
+
+def no_out(name: str) -> DtypeError:
+    """The error for NumPy's `out=`."""
+    return DtypeError(f"{user_line()}: np.{name} cannot write a tensor into an array (out=, or an operator like +=), "
+                      "which has no history; assign its result to a name, or detach() the tensor")
 
 
 class Counterpart:
@@ -145,7 +152,8 @@ class Counterpart:
         for key in [k for k in given if k in self.refused or k not in self.known]:
             value = given.pop(key)
             if not (value is None or value is np._NoValue or _is_one_of(value, _DEFAULTS.get(key, ()))):
-                raise DtypeError(f"np.{self.name}: {key}= is not available for tensors")
+                raise no_out(self.name) if key == "out" else DtypeError(
+                    f"{user_line()}: np.{self.name}: {key}= is not available for tensors")
         return self.function(**{key: value for key, value in given.items() if value is not np._NoValue})
 
 
@@ -162,6 +170,9 @@ def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
         "linalg.matrix_transpose": lambda a: get("swapaxes")(a, -1, -2),
         "linalg.trace": lambda a, offset=0: get("trace")(a, offset, -2, -1),
         "linalg.diagonal": lambda a, offset=0: get("diagonal")(a, offset, -2, -1),
+        **{f"{name}_like": _alike(get(f"{name}_like"), get(name)) for name in ("zeros", "ones", "empty")},
+        "full_like": lambda a, fill_value, dtype=None, shape=None: get("full_like")(a, fill_value, dtype=dtype)
+        if shape is None else get("full")(shape, fill_value, dtype=dtype or a.dtype),
         "shape": lambda a: a.shape, "ndim": lambda a: a.ndim, "size": lambda a: a.size,
     }
     found: dict[Any, Callable] = {}
@@ -181,6 +192,15 @@ def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
             found.setdefault(of_numpy, function)
     found.update({getattr(np, name): namespace[own] for name, own in _UFUNCS.items()})
     return found
+
+
+def _alike(like: Callable, of_shape: Callable) -> Callable:
+    """``zeros_like`` and its kind, of a shape that may be another."""
+
+    def function(a: Any, dtype: Any = None, shape: Any = None) -> Any:
+        return like(a, dtype=dtype) if shape is None else of_shape(shape, dtype=dtype or a.dtype)
+
+    return function
 
 
 def _takes_an_array(*functions: Callable) -> bool:
@@ -204,8 +224,10 @@ def _by_position(function: Callable, parameters: list[str]) -> Callable:
 
 def _einsum(function: Callable) -> Callable:
     def einsum(*operands: Any, out: Any = None, optimize: Any = False, **others: Any) -> Any:
-        if out is not None or others:
-            raise DtypeError(f"np.einsum: {', '.join(others) or 'out'}= is not available for tensors")
+        if out is not None:
+            raise no_out("einsum")
+        if others:
+            raise DtypeError(f"{user_line()}: np.einsum: {', '.join(others)}= is not available for tensors")
         return function(*operands)
 
     return einsum

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.caller import user_line
-from ..errors import CaptureError, DtypeError, InPlaceError
+from ..errors import CaptureError, InPlaceError
 from ..tape.nodes import Leaf
 from ..tape.state import state
 from ..tensor.arrays import foreign_array
@@ -17,10 +17,12 @@ from ..tensor.exchange import is_foreign
 from ..tensor.methods import METHODS
 from ..tensor.recording import astype, gathered
 from ..tensor.tensor import Tensor, as_array
+from . import numpys
 from .counterparts import BY_TYPE, counterparts, of_scipy, refuse_by_type
 from .indexing import At, getitem
 from .pytorch import methods as methods_of_pytorch
 from .tongues import METHODS as PYTORCHS
+from .ufuncs import called, without_counterpart
 
 _OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
               "matmul": "matmul", "floordiv": "floor_divide", "mod": "remainder"}
@@ -101,30 +103,14 @@ def _on_arrays(name: str, values: Sequence[Any]) -> np.ndarray:
     return getattr(np, name)(*(v._array() if isinstance(v, Tensor) else as_array(v) for v in values))
 
 
-def _without_counterpart(name: str) -> DtypeError:
-    return DtypeError(f"{user_line()}: {name} has no counterpart in tapegrad; apply it to t.detach().numpy() if no "
-                      "gradient is needed, or define it with tg.custom_op")
-
-
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    """``np.exp(t)`` and the like (NEP 13)."""
+    """``np.exp(t)``, ``np.add.reduce(t)`` and the like (NEP 13)."""
     if type(inputs[0]) is np.ndarray and (frame := sys._getframe(1)).f_code.co_filename in BY_TYPE:
         refuse_by_type(frame)
-    function = _counterparts.get(ufunc)
-    if function is not None and method == "__call__" and not kwargs:
+    function = _counterparts.get(ufunc) or of_scipy(ufunc, _functions)
+    if method == "__call__" and not kwargs and function is not None:
         return function(*inputs)
-    if method != "__call__":
-        raise _without_counterpart(f"np.{ufunc.__name__}.{method}")
-    if kwargs.get("out") is not None:
-        raise DtypeError(f"{user_line()}: np.{ufunc.__name__} cannot write a tensor into an array (out=, or an "
-                         "operator like +=), which has no history; assign its result to a name, or detach() the tensor")
-    others = [key for key, value in kwargs.items() if value is not None and (key, value) != ("where", True)]
-    function = function or of_scipy(ufunc, _functions)
-    if function is None:
-        raise _without_counterpart(f"np.{ufunc.__name__}")
-    if others:
-        raise DtypeError(f"{user_line()}: np.{ufunc.__name__}: {', '.join(others)}= is not available for tensors")
-    return function(*inputs)
+    return called(ufunc, method, function, _counterparts, inputs, kwargs)
 
 
 class _ForTypes:
@@ -144,7 +130,7 @@ def array_function(self: Tensor, function: Callable, types: Any, args: Any, kwar
     counterpart = _counterparts.get(function)
     if counterpart is None:
         module = (function.__module__ or "numpy").replace("numpy", "np", 1)
-        raise _without_counterpart(f"{module}.{function.__name__}")
+        raise without_counterpart(f"{module}.{function.__name__}")
     return counterpart(*args, **kwargs)
 
 
@@ -155,7 +141,7 @@ _counterparts: dict[Any, Callable] = {}
 def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     """Register the functions of `namespace` with NumPy, and those that `methods` lists as methods of `Tensor`."""
     _functions.update({name: namespace[name] for name in names})
-    _counterparts.update(counterparts(_functions))
+    _counterparts.update({**numpys.counterparts(), **counterparts(_functions)})
     for name in METHODS:
         if name in _functions:
             setattr(Tensor, name, PYTORCHS.get(name, namespace[name]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from functools import cache
 
 from ..engine.language import apart, cast, device, doubles_at, held, plus, read, wide, write
 from ..engine.mathematics import library, special, vecmath
@@ -63,9 +64,10 @@ _CHEAP = {"abs", "arctan_slope", "ceil", "clipped", "copysign", "divide_slope", 
           "rint", "share", "sign", "sqrt", "trunc", "where"}
 
 
-def letters(rule: str) -> set[str]:
+@cache
+def letters(rule: str) -> frozenset[str]:
     """The names that an expression reads."""
-    return {node.id for node in ast.walk(ast.parse(rule, mode="eval")) if isinstance(node, ast.Name)}
+    return frozenset(node.id for node in ast.walk(ast.parse(rule, mode="eval")) if isinstance(node, ast.Name))
 
 
 def saved(rule: str, row: type[Row]) -> str:

@@ -31,6 +31,8 @@ def other(x):
 
 # asks for nothing of a tensor but its type, and gives None
 BY_TYPE = {"np.bmat"}
+# its numbers are any
+UNDEFINED = {"np.empty_like"}
 # asks every element for its float, which outside of transformations is said explicitly
 BY_FLOAT = {"np.fromiter"}
 
@@ -191,14 +193,15 @@ def judged(name, how):
                 mine = mine.detach().numpy() if isinstance(mine, tg.Tensor) else mine
                 assert mine.shape == numpys.shape, message
                 np.testing.assert_allclose(mine, numpys, rtol=1e-6, atol=1e-7, err_msg=message)
-            np.testing.assert_allclose(got[1], right[1], rtol=1e-4, atol=1e-6, err_msg=message)
+            rounding = 1e-6 + 1e-8 * np.abs(right[1]).max()  # of the differences
+            np.testing.assert_allclose(got[1], right[1], rtol=1e-4, atol=rounding, err_msg=message)
     return verdicts
 
 
 @pytest.mark.parametrize(
     "name, how",
     [(name, how) for name in FUNCTIONS for how in ("grad", "backward")
-     if name not in BY_TYPE and (how == "grad" or name not in BY_FLOAT)],
+     if name not in BY_TYPE | UNDEFINED and (how == "grad" or name not in BY_FLOAT)],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_numpy_function_of_a_tensor_is_right_on_the_tape_or_raises(name, how):
