@@ -91,21 +91,26 @@ def _logistic(X: np.ndarray, y: np.ndarray, classes: int,
               weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     n, width = X.shape
     columns = 1 if classes == 2 else classes  # of two classes one column, the logit of the second
-    w = np.ones(n) if weights is None else weights
 
-    def loss(parameters: Any) -> Any:
-        W, b = parameters[:-columns].reshape(width, columns), parameters[-columns:]
-        logits = X @ W + b
+    def total(W: Any, b: Any) -> Any:
+        logits, reduction = F.linear(X, W, b), "sum" if weights is None else "none"
         if columns == 1:
-            each = F.binary_cross_entropy_with_logits(logits[:, 0], y.astype(np.float64), reduction="none")
+            losses = F.binary_cross_entropy_with_logits(logits[:, 0], y.astype(np.float64), reduction=reduction)
         else:
-            each = F.cross_entropy(logits, y, reduction="none")
-        return ((each * w).sum() + 0.5 * (W * W).sum()) / n  # of a row, so that the stopping rule has one scale
+            losses = F.cross_entropy(logits, y, reduction=reduction)
+        return losses if weights is None else (losses * weights).sum()
 
-    start = np.zeros((width + 1) * columns)
-    found = scipy.optimize.minimize(compile(value_and_grad(loss)), start, jac=True, method="L-BFGS-B",
+    gradient = compile(value_and_grad(total, argnums=(0, 1)))
+
+    def penalised(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        W, b = parameters[columns:].reshape(columns, width), parameters[:columns]
+        value, (by_W, by_b) = gradient(W, b)
+        # of a row, so that the stopping rule has one scale
+        return (value + 0.5 * np.sum(W * W)) / n, np.concatenate([by_b, (by_W + W).ravel()]) / n
+
+    found = scipy.optimize.minimize(penalised, np.zeros((width + 1) * columns), jac=True, method="L-BFGS-B",
                                     options={"maxiter": 1000, "gtol": 1e-6, "ftol": 1e-12})
-    W, b = found.x[:-columns].reshape(width, columns), found.x[-columns:]
+    W, b = found.x[columns:].reshape(columns, width).T, found.x[:columns]
     if columns == 1:
         W, b = np.concatenate([np.zeros_like(W), W], axis=1), np.array([0.0, b[0]])
     return W, b
