@@ -1,5 +1,6 @@
 """Reverse-mode automatic differentiation for NumPy users, compiled once for every model."""
 
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from . import errors as errors
@@ -51,6 +52,8 @@ def __getattr__(name: str) -> Any:
         from .io.checkpoint import Checkpoint
 
         return Checkpoint
+    if name in ("numpy", "scipy"):
+        return _import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

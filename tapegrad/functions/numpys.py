@@ -20,6 +20,7 @@ from .elementwise import equal, greater, less, less_equal, logical_and, logical_
 from .formulas import abs as absolute
 from .formulas import add, arctan2, multiply, subtract
 from .layout import broadcast_to, moveaxis, reshape
+from .pytorch import clone
 from .truth import all as all_over
 
 # ------------------------------------------------------------------ comparisons
@@ -99,6 +100,15 @@ def _astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) 
     return astype(x, dtype)
 
 
+def _copy(a: Tensor, order: Any = "K", subok: bool = False) -> Tensor:
+    return clone(a)
+
+
+def _printed(function: Callable) -> Callable:
+    """NumPy's function that prints, of a tensor's values."""
+    return lambda arr, *how, **named: function(arr.detach().numpy(), *how, **named)
+
+
 # ------------------------------------------------------------------ ranges
 
 
@@ -152,7 +162,8 @@ _FUNCTIONS: dict[str, Callable] = {
     "iscomplex": lambda x: Tensor(np.zeros(x.shape, np.bool_)),
     "isrealobj": lambda x: True, "iscomplexobj": lambda x: False,
     "result_type": _told_dtypes(np.result_type), "can_cast": _told_dtypes(np.can_cast), "common_type": _common_type,
-    "astype": _astype, "linspace": linspace, "logspace": logspace,
+    **{name: _printed(getattr(np, name)) for name in ("array2string", "array_repr", "array_str")},
+    "copy": _copy, "astype": _astype, "linspace": linspace, "logspace": logspace,
     "fft.fftshift": fftshift, "fft.ifftshift": ifftshift,
 }
 
