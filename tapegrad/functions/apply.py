@@ -6,18 +6,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
-from ..errors import ShapeError
 from ..ops.elementwise import BINARY, UNARY
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
 from ..ops.templates import Binary, Scalar, Scalars, Unary
-from ..tensor.arrays import foreign_array
-from ..tensor.recording import as_tensor, lift, record
+from ..tensor.recording import lift, record
 from ..tensor.tensor import Tensor
+from .integers import broadcast_shape, exactly, integers
 
-__all__ = ["apply_binary", "apply_unary", "as_given", "binary", "broadcast_shape", "integers", "plan_binary", "unary"]
+__all__ = ["apply_binary", "apply_unary", "as_given", "binary", "broadcast_shape", "plan_binary", "unary"]
 
 #: ops of which integers have integers, by NumPy
 _OF_INTEGERS = {"abs", "add", "ceil", "floor", "floor_divide", "fmax", "fmin", "fmod", "maximum", "minimum", "multiply",
@@ -25,28 +22,13 @@ _OF_INTEGERS = {"abs", "add", "ceil", "floor", "floor_divide", "fmax", "fmin", "
 _TABLE = f"{__package__}.formulas"  # where a pickle finds the functions made here
 
 
-def integers(*values: Any) -> list[Any] | None:
-    """Arrays of integers or bool, where all operands are and none depends on a recording's inputs; else None."""
-    found = []
-    for v in values:
-        if isinstance(v, Tensor):
-            if v.dtype.kind == "f" or v.is_symbolic:
-                return None
-            found.append(v._array())
-        elif isinstance(v, (float, list, tuple)) or foreign_array(v).dtype.kind not in "iub":
-            return None
-        else:
-            found.append(v)
-    return found
-
-
 def as_given(*values: Any) -> list[Tensor]:
     """`lift`, but integers and bool stay what they are where the first is a tensor of them, and the others are too."""
     first = values[0]
     if type(first) is Tensor and first.dtype.kind != "f":
-        arrays = integers(*(as_tensor(v) if isinstance(v, (list, tuple)) else v for v in values))
-        if arrays is not None:
-            return [Tensor(a) for a in arrays]
+        found = integers(*values)
+        if found is not None:
+            return found
     return lift(*values)
 
 
@@ -85,30 +67,18 @@ def unary(name: str) -> Callable[[Any], Tensor]:
         return apply_unary(op, x)
 
     if name in _OF_INTEGERS:
-        exact: dict[str, Callable] = {"abs": np.abs, "relu": lambda a: np.maximum(a, 0), "sign": np.sign,
-                                      "square": np.square}
-        of_arrays = exact.get(name, lambda a: a + 0)
+        exact, *others = ("maximum", 0) if name == "relu" else (name,) if name in ("abs", "sign", "square") else (
+            "add", 0)  # of integers, which have no fraction
 
         def function(x: Any) -> Tensor:  # noqa: F811
-            if type(x) is Tensor and x.dtype.kind != "f" and (arrays := integers(x)) is not None:
-                return Tensor(of_arrays(*arrays))
+            if type(x) is Tensor and x.dtype.kind != "f":
+                return exactly(exact, x, *others)
             return apply_unary(op, x)
 
     function.__name__ = function.__qualname__ = name
     function.__module__ = _TABLE
     function.__doc__ = _UNARY_DOC.format(op.doc)
     return function
-
-
-@lru_cache(maxsize=4096)
-def broadcast_shape(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The common shape of operands, or a `ShapeError` that names them."""
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        given = " and ".join(str(list(s)) for s in shapes)
-        raise ShapeError(f"{op}: shapes {given} do not broadcast: aligned at the right, each pair of extents must be "
-                         "equal or one of them 1") from None
 
 
 @lru_cache(maxsize=4096)
@@ -140,12 +110,10 @@ def binary(name: str) -> Callable[[Any, Any], Tensor]:
         return apply_binary(op, a, b)
 
     if name in _OF_INTEGERS:
-        of_arrays = getattr(np, name)
-
         def function(a: Any, b: Any) -> Tensor:  # noqa: F811
             if type(a) is Tensor and a.dtype.kind != "f" or type(b) is Tensor and b.dtype.kind != "f":
-                if (arrays := integers(a, b)) is not None:
-                    return Tensor(of_arrays(*arrays))
+                if (whole := integers(a, b)) is not None:
+                    return exactly(name, *whole)
             return apply_binary(op, a, b)
 
     function.__name__ = function.__qualname__ = name

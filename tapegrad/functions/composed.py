@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..engine.caller import user_line
+from ..errors import ArgumentError, DtypeError
 from ..ops.elementwise import UNARY
+from ..tensor.arrays import BOOL
 from ..tensor.recording import as_tensor, lift, lift_to
 from ..tensor.tensor import Tensor
 from .apply import apply_unary
@@ -45,6 +47,11 @@ def round(x: Any, decimals: int = 0) -> Tensor:
     t = as_tensor(x)
     if not t.is_floating and not t.is_symbolic:
         return Tensor(np.round(t._array(), decimals))
+    if not t.is_floating:
+        if decimals < 0 or t.dtype == BOOL:
+            raise DtypeError(f"{user_line()}: round: {t.dtype} that depends on the recording's inputs to {decimals} "
+                             "decimals; round it before, or convert it with .float()")
+        return t
     if decimals == 0:
         return rint(t)
     power = 10.0 ** abs(decimals)

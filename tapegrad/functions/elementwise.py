@@ -15,8 +15,10 @@ from ..tape.state import Modes
 from ..tensor.arrays import BOOL, INT64, foreign_array
 from ..tensor.recording import as_tensor, common_dtype, contiguous, gathered, lift, record, recorder
 from ..tensor.tensor import Tensor
-from .apply import apply_binary, apply_unary, broadcast_shape, integers, plan_binary
+from . import integers as whole_numbers
+from .apply import apply_binary, apply_unary, plan_binary
 from .formulas import add, maximum, minimum, multiply
+from .integers import broadcast_shape, exactly, integers, to_bool
 
 __all__ = [
     "clip", "contiguous", "elu", "equal", "float_power", "gelu", "greater", "greater_equal", "hardtanh",
@@ -51,9 +53,7 @@ def negative(x: Any) -> Tensor:
         Of the shape of `x`; of integers if `x` is.
     """
     t = x if type(x) is Tensor and x.dtype.kind == "f" else _signed("negative", x)
-    if t.is_floating or t.is_symbolic:
-        return apply_unary(UNARY["negative"], t)
-    return Tensor(-t._array())
+    return apply_unary(UNARY["negative"], t) if t.is_floating else exactly("negative", t)
 
 
 def positive(x: Any) -> Tensor:
@@ -107,7 +107,8 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     if type(x) is Tensor and x.dtype.kind != "f":
         whole = integers(x, *(v for v in (low, high) if v is not None))
         if whole is not None:
-            return Tensor(np.clip(whole[0], *(v._array() if isinstance(v, Tensor) else v for v in (low, high))))
+            clipped = whole[0] if low is None else exactly("maximum", whole[0], whole[1])
+            return clipped if high is None else exactly("minimum", clipped, whole[-1])
     numbers = (int, float, np.integer, np.floating, type(None))
     if isinstance(low, numbers) and isinstance(high, numbers):
         least, most = -np.inf if low is None else float(low), np.inf if high is None else float(high)
@@ -135,9 +136,9 @@ def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
 
 def power(a: Any, b: Any) -> Tensor:
     """``a ** b``; a Python number as exponent is a constant. At ``a = 0`` the slope by `b` is 0; see `grad`."""
-    if type(a) is Tensor and a.dtype.kind != "f" and (arrays := integers(a, b)) is not None \
-            and np.min(arrays[1], initial=0) >= 0:
-        return Tensor(np.power(*arrays))
+    if type(a) is Tensor and a.dtype.kind != "f" and (found := integers(a, b)) is not None and (
+            found[1].is_symbolic or np.min(found[1]._array(), initial=0) >= 0):
+        return exactly("power", *found)
     if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool):
         exponent = float(b)
         if exponent == 2.0:
@@ -172,7 +173,7 @@ def float_power(a: Any, b: Any) -> Tensor:
     """
     tensors = as_tensor(a), as_tensor(b)
     if any(t.is_symbolic or t.requires_grad for t in tensors):
-        return power(a, b)
+        return power(*lift(a, b))
     return Tensor(np.float_power(*(t._array() for t in tensors)))
 
 
@@ -186,6 +187,8 @@ def _compare(name: str) -> Callable:
         a, b = gathered(a), gathered(b)
         if not any(isinstance(v, Tensor) and v.is_symbolic for v in (a, b)) and not _any_float(a, b):
             return Tensor(of_arrays(*(v._array() if isinstance(v, Tensor) else v for v in (a, b))))
+        if not _any_float(a, b) and (found := integers(a, b)) is not None:
+            return exactly(name, *found)
         a, b = lift(a, b)
         shape, words, *_ = plan_binary(name, a.shape, a.strides, b.shape, b.strides, 0.0)
         return record(op, (a, b), shape, words, dtype=a.dtype, out_dtype=BOOL)
@@ -252,11 +255,10 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     array([0.  , 0.25])
     """
     c = as_bool(condition)
-    if not c.is_symbolic and any(type(v) is Tensor and v.dtype.kind != "f" for v in (a, b)):
-        arrays = integers(a, b)
-        if arrays is not None:
-            broadcast_shape("where", c.shape, *(np.shape(v) for v in arrays))
-            return Tensor(np.where(c._array(), *arrays))
+    if any(type(v) is Tensor and v.dtype.kind != "f" for v in (a, b)):
+        found = integers(a, b)
+        if found is not None:
+            return whole_numbers.where(c, *found)
     a, b = lift(a, b)
     shape = broadcast_shape("where", c.shape, a.shape, b.shape)
     strides = tuple(broadcast_strides(t.shape, t.strides, shape) for t in (c, a, b))
@@ -274,7 +276,7 @@ def as_bool(value: Any) -> Tensor:
     if not t.is_symbolic and not (t.is_floating and (t.requires_grad or Modes.recordings)):
         return Tensor(t._array() != 0)
     if not t.is_floating:
-        t = convert(t, common_dtype(()))
+        return to_bool(t)
     return recorder(TO_BOOL)(t.shape, dtype=t.dtype, out_dtype=BOOL, x=t, nest=nest(t.shape, (t.strides,)))
 
 

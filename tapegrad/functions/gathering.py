@@ -12,13 +12,14 @@ from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, CaptureError, DtypeError, IndexRangeError, ShapeError
 from ..ops.gathering import GATHER, GATHER_LAST, SCATTER
 from ..ops.layout import PUT
-from ..ops.nest import broadcast_strides, nest
+from ..ops.nest import indexed_strides, nest
 from ..tensor.arrays import INT64
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor, view
 from .apply import as_given
 from .elementwise import where
 from .indexing import put_integers, take_axis
+from .integers import gathered_along, over, recorded, scattered
 from .layout import as_tensor, one_axis, reshape
 from .reductions import sum as sum_over
 
@@ -49,14 +50,17 @@ def gather_along(x: Tensor, d: int, index: Tensor, shape: tuple[int, ...], wraps
     Those axes of `x` may be longer. Negative indices count from the end where it `wraps`. Where it is the `last`, 0 is
     read at a place that a later index has too, which makes it the transpose of writing.
     """
-    index = _over(index, shape)
+    index = over(index, shape)
+    if not x.is_floating:
+        return gathered_along(x, d, index, shape, wraps)
     if last:
         kept = contiguous_strides(x.shape)
         return recorder(GATHER_LAST)(shape, dtype=x.dtype, x=x, index=index, owner=(8 * max(x.size, 1), 8),
                                      elements=x.size, extent=x.shape[d], stride=kept[d], axis=d, wraps=wraps,
-                                     nest=nest(shape, (_along(x.shape, kept, d, shape), index.strides)))
+                                     nest=nest(shape, (indexed_strides(x.shape, kept, d, shape), index.strides)))
     return recorder(GATHER)(shape, dtype=x.dtype, x=x, index=index, extent=x.shape[d], stride=x.strides[d], axis=d,
-                            wraps=wraps, nest=nest(shape, (_along(x.shape, x.strides, d, shape), index.strides)))
+                            wraps=wraps,
+                            nest=nest(shape, (indexed_strides(x.shape, x.strides, d, shape), index.strides)))
 
 
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
@@ -96,32 +100,24 @@ def scatter_along(x: Any, d: int, index: Tensor, shape: tuple[int, ...], src: An
     The index and `src` broadcast to that shape, but `src` may be longer too; the other axes of `x` are as in
     `gather_along`.
     """
-    x, s = lift(x, src) if index.is_symbolic else as_given(x, src)
-    index, s = _over(index, shape), _over(s, shape)
+    x, s = as_given(x, src)
     kept = contiguous_strides(x.shape)
+    if not x.is_floating and recorded(x, s, index):
+        return scattered(x, d, index, shape, s, wraps, adds)
+    index, s = over(index, shape), over(s, shape)
     if not x.is_floating:
         at = index._array()
         wrong = at[(at < -x.shape[d] * wraps) | (at >= x.shape[d])]
         if wrong.size:
             raise IndexRangeError(f"{user_line()}: index {wrong[0]} lies outside the extent {x.shape[d]} of axis {d}")
         places = at % max(x.shape[d], 1) * kept[d]
-        for k, stride in enumerate(_along(x.shape, kept, d, shape)):
+        for k, stride in enumerate(indexed_strides(x.shape, kept, d, shape)):
             places = places + stride * np.arange(shape[k]).reshape([-1 if k == j else 1 for j in range(len(shape))])
         return put_integers(x, places, s, adds)
     return recorder(SCATTER)(x.shape, dtype=x.dtype, added=0b1000, x=x, index=index, s=s,
                              owner=(8 if adds else 8 * max(x.size, 1), 8), elements=x.size, extent=x.shape[d],
                              stride=kept[d], axis=d, wraps=wraps, adds=adds,
-                             nest=nest(shape, (_along(x.shape, kept, d, shape), index.strides, s.strides)))
-
-
-def _over(t: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A view of a tensor over a shape, repeated where it is shorter."""
-    return t if t.shape == shape else view(t, 0, shape, broadcast_strides(t.shape, t.strides, shape))
-
-
-def _along(shape: tuple[int, ...], strides: tuple[int, ...], d: int, to: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of an array whose axis `d` is indexed, over the shape of what is read there."""
-    return tuple(0 if k == d or n == 1 and m != 1 else s for k, (n, s, m) in enumerate(zip(shape, strides, to)))
+                             nest=nest(shape, (indexed_strides(x.shape, kept, d, shape), index.strides, s.strides)))
 
 
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, *, dim: int | None = None) -> Tensor:
@@ -153,16 +149,9 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, *, dim: int |
     except ValueError:
         raise ShapeError(f"take_along_axis: {list(x.shape)} and indices {list(index.shape)} do not broadcast in the "
                          f"axes besides {d}") from None
-    if not x.is_floating:
-        return Tensor(np.take_along_axis(*_plain("take_along_axis", x, index), axis=d))
+    if not x.is_floating and not recorded(x, index):
+        return Tensor(np.take_along_axis(x._array(), index._array(), axis=d))
     return gather_along(x, d, index, shape, True)
-
-
-def _plain(name: str, x: Tensor, index: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    if x.is_symbolic or index.is_symbolic:
-        raise CaptureError(f"{user_line()}: {name}: an integer or bool tensor cannot be indexed inside a recording; "
-                           "index a float tensor, or prepare it before the step")
-    return x._array(), index._array()
 
 
 def gather(input: Any, dim: int, index: Any) -> Tensor:
@@ -187,8 +176,8 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
     """
     x, at = as_tensor(input), _indices("gather", index)
     d = _fitting("gather", x, dim, at, at, "index")
-    if not x.is_floating:
-        values, places = _plain("gather", x, at)
+    if not x.is_floating and not recorded(x, at):
+        values, places = x._array(), at._array()
         return Tensor(np.take_along_axis(values[tuple(slice(None) if k == d else slice(n) for k, n
                                                       in enumerate(at.shape))], places, axis=d))
     return gather_along(x, d, at, at.shape, False)
@@ -299,9 +288,7 @@ def _triangle(name: str, x: Any, k: int, lower: bool) -> Tensor:
     if not isinstance(k, (int, np.integer)):
         raise ArgumentError(f"{name}: a diagonal is an integer, not {k!r}")
     mask = np.tri(t.shape[-2], t.shape[-1], k=int(k) if lower else int(k) - 1, dtype=bool)
-    if not t.is_floating and not t.is_symbolic:
-        return Tensor(np.where(mask == lower, t._array(), np.zeros((), t.dtype)))
-    return where(mask if lower else ~mask, t, 0.0)
+    return where(mask if lower else ~mask, t, 0.0 if t.is_floating else Tensor(np.zeros((), t.dtype)))
 
 
 def tril(x: Any, k: int = 0, *, diagonal: int | None = None) -> Tensor:

@@ -13,9 +13,10 @@ from ..errors import ArgumentError, CaptureError, IndexRangeError, ShapeError
 from ..ops.layout import PUT, RAVEL, TAKE
 from ..tensor.arrays import BOOL, INT64, foreign_array
 from ..tensor.exchange import is_foreign
-from ..tensor.recording import lift, lift_to, recorder
+from ..tensor.recording import gathered, lift_to, recorder
 from ..tensor.tensor import Tensor, as_array, view
 from .apply import as_given
+from .integers import recorded, scattered, taken
 from .layout import as_tensor, broadcast_to, moveaxis, one_axis, permute, reshape
 
 __all__ = ["take"]
@@ -39,9 +40,11 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
 
 
 def _known(index: Any) -> Any:
-    """An index with arrays in the place of what other libraries hold."""
+    """An index with arrays in the place of what other libraries hold, and lists of tensors stacked."""
     if type(index) is tuple:
         return tuple([_known(entry) for entry in index])
+    if type(index) is list:
+        return gathered(index)
     return index if isinstance(index, _KNOWN) or not is_foreign(index) else foreign_array(index)
 
 
@@ -123,8 +126,8 @@ def _of_integers(index: Tensor) -> Tensor:
         raise CaptureError(f"{user_line()}: a bool index that depends on the recording's inputs has a shape "
                            "that is not known beforehand; use tg.where, or multiply by the mask")
     if index.dtype != INT64:
-        raise CaptureError(f"{user_line()}: an index must be of integers, not {index.dtype}; integers that a recording "
-                           "computes with become floats: convert the index with .long()")
+        raise CaptureError(f"{user_line()}: an index must be of integers, not {index.dtype}: convert the index with "
+                           ".long()")
     return index
 
 
@@ -193,9 +196,8 @@ def take_axis(x: Tensor, index: Tensor, axis: int) -> Tensor:
     """Slices of `x` along `axis` by an int64 tensor of any shape."""
     shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1:])
     if not x.is_floating:
-        if x.is_symbolic or index.is_symbolic:
-            raise CaptureError(f"{user_line()}: an integer or bool tensor cannot be indexed inside a recording; "
-                               "index a float tensor, or prepare the labels before the step")
+        if recorded(x, index):
+            return taken(x, index, axis, shape)
         return Tensor(np.take(x._array(), index._array(), axis))
     return recorder(TAKE)(shape, dtype=x.dtype, added=2, x=x, index=index, outer=math.prod(x.shape[:axis]),
                           count=index.size, extent=x.shape[axis], inner=math.prod(x.shape[axis + 1:]))
@@ -259,7 +261,7 @@ class AtIndex:
 
     def _put(self, values: Any, adds: bool) -> Tensor:
         symbolic = isinstance(self._index, Tensor) and self._index.is_symbolic
-        x, v = lift(self._tensor, values) if symbolic else as_given(self._tensor, values)
+        x, v = as_given(self._tensor, values)
         if symbolic:
             index = _of_integers(self._index)
             if not x.ndim:
@@ -277,9 +279,14 @@ class AtIndex:
             fits = False
         if not fits:
             raise ShapeError(f"at: values of shape {list(v.shape)} do not fit a selection of {list(selected)}")
-        if not x.is_floating:
+        if not x.is_floating and not recorded(x, v, index):
             return put_integers(x, chosen, v, adds)
         v = v if v.shape == tuple(selected) else broadcast_to(v, selected)
+        if not x.is_floating:
+            rows = (index.size, inner)
+            put = scattered(reshape(x, (extent, inner)), 0, reshape(index, (index.size, 1)), rows, reshape(v, rows),
+                            True, adds)
+            return reshape(put, x.shape)
         return recorder(PUT)(x.shape, dtype=x.dtype, added=0b1010, x=x, index=index, v=v, owner=(8 * extent, 8),
                              outer=outer, count=index.size, extent=extent, inner=inner, adds=adds)
 

@@ -13,10 +13,11 @@ from ..errors import ArgumentError, IndexRangeError, ShapeError
 from ..ops.elementwise import UNARY
 from ..ops.layout import JOINED
 from ..ops.nest import broadcast_strides, nest
+from ..tensor.arrays import BOOL
 from ..tensor.recording import as_tensor, joined, lift, recorder
 from ..tensor.tensor import Tensor, view
-from .apply import integers
 from .elementwise import contiguous
+from .integers import integers, recorded, to_bool, to_int64
 
 __all__ = [
     "broadcast_to", "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "permute", "ravel",
@@ -202,7 +203,7 @@ def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:
     if any(type(a) is Tensor and a.dtype.kind != "f" for a in arrays):
         exact = integers(*arrays)
         if exact is not None:
-            return [Tensor(a) for a in exact]
+            return exact
     return lift(*arrays)
 
 
@@ -222,11 +223,15 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
             shapes = ", ".join(str(list(q.shape)) for q in parts)
             raise ShapeError(f"concatenate: shapes {shapes} differ in another axis than {d}")
     if not first.is_floating:
-        return Tensor(np.concatenate([p._array() for p in parts], d))
+        if not recorded(*parts):
+            return Tensor(np.concatenate([p._array() for p in parts], d))
+        if any(p.dtype == BOOL for p in parts):
+            whole = concatenate([to_int64(p) for p in parts], d)
+            return to_bool(whole) if all(p.dtype == BOOL for p in parts) else whole
     while len(parts) > JOINED:
         parts = [concatenate(parts[k:k + JOINED], d) for k in range(0, len(parts), JOINED)]
     if len(parts) == 1:
-        return parts[0] + 0.0 if len(arrays) == 1 else parts[0]
+        return parts[0] + 0.0 if len(arrays) == 1 and parts[0].is_floating else parts[0]
     return joined(parts, d)
 
 
@@ -237,11 +242,11 @@ def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Te
     if any(p.shape != shape for p in parts):
         raise ShapeError("stack: shapes " + ", ".join(str(list(p.shape)) for p in parts) + " differ")
     d = one_axis(axis if dim is None else dim, len(shape) + 1, "stack")
-    if not parts[0].is_floating:
+    if not parts[0].is_floating and not recorded(*parts):
         return Tensor(np.stack([p._array() for p in parts], d))
     one = (*shape[:d], 1, *shape[d:])
     parts = [view(contiguous(p), 0, one, contiguous_strides(one)) for p in parts]
-    return joined(parts, d) if 1 < len(parts) <= JOINED else concatenate(parts, d)
+    return joined(parts, d) if 1 < len(parts) <= JOINED and parts[0].is_floating else concatenate(parts, d)
 
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:

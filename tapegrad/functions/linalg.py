@@ -13,10 +13,12 @@ from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, ShapeError
 from ..ops.linalg import LINEAR, LONG_LINEAR, LONG_MATMUL, MATMUL, LinearMap, Products
 from ..ops.nest import broadcast_strides, nest
+from ..tensor.arrays import BOOL
 from ..tensor.recording import lift, record
 from ..tensor.tensor import Tensor, constant, view
 from .elementwise import contiguous
 from .formulas import multiply
+from .integers import recorded, to_bool
 from .layout import expand_dims, permute, reshape
 from .reductions import sum as sum_over
 from .scratch import scratch
@@ -92,6 +94,20 @@ def matmul(a: Any, b: Any) -> Tensor:
         kept = (*shape[:-2], *((m,) if a.ndim > 1 else ()), *((n,) if b.ndim > 1 else ()))
         y = view(y, 0, kept, contiguous_strides(kept))
     return y
+
+
+def product_of_integers(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` of integers, exact, as ``numpy.matmul``."""
+    if not recorded(a, b):
+        return Tensor(np.asarray(np.matmul(a._array(), b._array())))
+    u = expand_dims(a, 0) if a.ndim == 1 else a
+    v = expand_dims(b, 1) if b.ndim == 1 else b
+    if min(a.ndim, b.ndim) == 0 or u.shape[-1] != v.shape[-2]:
+        raise ShapeError(f"matmul: shapes {list(a.shape)} and {list(b.shape)} do not fit")
+    y = sum_over(multiply(expand_dims(u, -1), expand_dims(v, -3)), -2)
+    y = to_bool(y) if a.dtype == b.dtype == BOOL else y
+    kept = (*y.shape[:-2], *y.shape[-2:][:a.ndim > 1], *y.shape[-1:][:b.ndim > 1])
+    return reshape(y, kept)
 
 
 def _totals(*products: tuple[int, int, int]) -> int:

@@ -16,6 +16,7 @@ from ..tensor.tensor import Tensor
 from .apply import apply_binary
 from .elementwise import equal, logical_and, logical_or, not_equal, where
 from .gathering import take_along_axis
+from .integers import recorded, running_places
 from .layout import as_tensor, expand_dims, moveaxis, one_axis, reshape, squeeze
 from .reductions import sum as total
 from .sorting import argmax, argmin, argsort, detached, order_of
@@ -73,8 +74,8 @@ def _ranked(name: str, x: Any, dim: int, keepdim: bool, rank: int, nan_wins: boo
     n = t.shape[d]
     order = argsort(t, d)
     if not t.is_floating:
-        return _shaped(x, chosen(t, Tensor(np.take(order._array(), [rank if rank >= 0 else (n - 1) // 2], d)), d,
-                                 keepdim))
+        place = rank if rank >= 0 else (n - 1) // 2
+        return _shaped(x, chosen(t, order[(slice(None),) * d + (slice(place, place + 1),)], d, keepdim))
     last = t.ndim - 1
     rows, order = (v if d == last else moveaxis(v, d, -1) for v in (detached(t, name), order))
     shape = rows.shape[:-1]
@@ -128,12 +129,16 @@ def _running(name: str, x: Any, dim: int) -> Pair:
     t, d = _rows(name, x, dim)
     last = t.ndim - 1
     plain = detached(t, name)
+    rows = plain if d == last else moveaxis(plain, d, -1)
+    if not t.is_floating and recorded(t):
+        index = running_places(rows, name == "cummax")
+        index = index if d == last else moveaxis(index, -1, d)
+        return _shaped(x, Pair(take_along_axis(t, index, d), index))
     if not t.is_floating:
         values = (np.maximum if name == "cummax" else np.minimum).accumulate(plain._array(), axis=d)
         places = np.arange(t.shape[d]).reshape([-1 if k == d else 1 for k in range(t.ndim)])
         index = Tensor(np.maximum.accumulate(np.where(plain._array() == values, places, 0), axis=d))
         return _shaped(x, Pair(take_along_axis(t, index, d), index))
-    rows = plain if d == last else moveaxis(plain, d, -1)
     n = t.shape[d]
     index = recorder(RUNNING_EXTREME)(rows.shape, dtype=t.dtype, out_dtype=INT64, x=rows,
                                       rows=math.prod(rows.shape[:-1]), n=n, greatest=name == "cummax")

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from ..engine.caller import user_line
-from ..errors import CaptureError, InPlaceError
+from ..errors import InPlaceError
 from ..tape.nodes import Leaf
 from ..tape.state import state
 from ..tensor.arrays import foreign_array
 from ..tensor.exchange import is_foreign
 from ..tensor.methods import METHODS
 from ..tensor.recording import astype, gathered
-from ..tensor.tensor import Tensor, as_array
+from ..tensor.tensor import Tensor
 from . import numpys
 from .counterparts import BY_TYPE, counterparts, of_scipy, refuse_by_type
 from .indexing import At, getitem
+from .integers import exactly, integers, recorded
+from .linalg import product_of_integers
 from .pytorch import methods as methods_of_pytorch
 from .tongues import METHODS as PYTORCHS
 from .ufuncs import called, without_counterpart
@@ -45,10 +47,12 @@ def _binary(function: Callable, reflected: bool) -> Callable:
     def operator(self: Tensor, other: Any) -> Any:
         if not _usable(other):
             return NotImplemented
-        if self.dtype.kind != "f":
-            other = gathered(other)
-            if _integers_only(self, other):
-                return Tensor(_on_arrays(function.__name__, (other, self) if reflected else (self, other)))
+        if self.dtype.kind != "f" and (found := integers(self, other)) is not None:
+            name, found = function.__name__, found[::-1] if reflected else found
+            if name == "matmul":
+                return product_of_integers(*found)
+            if name != "divide" or not recorded(*found):
+                return exactly(name, *found)
         return function(other, self) if reflected else function(self, other)
 
     return operator
@@ -64,10 +68,7 @@ def _bits(logical: Callable, bitwise: np.ufunc) -> Callable:
         kinds = [v.dtype.kind if isinstance(v, Tensor) else foreign_array(v).dtype.kind for v in given]
         if not any(kind in "iu" for kind in kinds) or "f" in kinds:
             return logical(*values)
-        if any(isinstance(v, Tensor) and v.is_symbolic for v in given):
-            raise CaptureError(f"{user_line()}: {bitwise.__name__} of integers that depend on the recording's inputs; "
-                               "compare them first, or prepare them before the step")
-        return Tensor(bitwise(*(v._array() if isinstance(v, Tensor) else v for v in given)))
+        return exactly(bitwise.__name__, *(integers(*given) or ()))
 
     return operator
 
@@ -91,16 +92,6 @@ def _augmented(operator: Callable, symbol: str) -> Callable:
         return result if result is NotImplemented else self.copy_(result)
 
     return in_place
-
-
-def _integers_only(*values: Any) -> bool:
-    """Whether NumPy shall compute: no floats, and nothing is recorded."""
-    return all((not v.is_floating and not v.is_symbolic) if isinstance(v, Tensor) else
-               foreign_array(v).dtype.kind in "iub" for v in values)
-
-
-def _on_arrays(name: str, values: Sequence[Any]) -> np.ndarray:
-    return getattr(np, name)(*(v._array() if isinstance(v, Tensor) else as_array(v) for v in values))
 
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:

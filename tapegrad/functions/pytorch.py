@@ -252,9 +252,13 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     """
     x = as_tensor(input)
     m = _over("masked_fill", x, mask)
-    if not x.is_floating and not x.is_symbolic and not m.is_symbolic:
-        fill = value._array() if isinstance(value, Tensor) else value
-        return Tensor(np.where(m._array(), constants.filling("masked_fill", fill, x.dtype), x._array()))
+    if not x.is_floating:
+        fill = value if isinstance(value, Tensor) and value.is_symbolic else Tensor(constants.filling(
+            "masked_fill", value._array() if isinstance(value, Tensor) else value, x.dtype))
+        if fill.is_floating or x.dtype == BOOL != fill.dtype:
+            raise DtypeError(f"{user_line()}: masked_fill of {x.dtype} by {fill.dtype} that depends on the recording's "
+                             "inputs; convert one of them")
+        return where(m, fill, x)
     return where(m, value, x)
 
 

@@ -16,6 +16,7 @@ from ..ops.reduction import ROW_SUM, ROWS, SUM
 from ..ops.running import RECURRENCE
 from ..tensor.recording import lift, record, recorder
 from ..tensor.tensor import Tensor
+from .integers import recorded, reduced, scanned
 from .layout import one_axis, permute, reshape
 
 __all__ = [
@@ -45,22 +46,20 @@ def reduced_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool)
     return tuple(1 if d in axes else n for d, n in enumerate(shape) if keepdims or d not in axes)
 
 
-def _of_integers(name: str, x: Tensor, axis: Axis, dim: Axis, keepdims: bool) -> Tensor | None:
-    """NumPy's reduction of integers or bool, exact; None of what depends on a recording's inputs."""
-    if x.is_symbolic:
-        return None
-    values, axes = x._array(), axes_of(axis, dim, x.ndim, name)
-    if name in ("max", "min") and math.prod(values.shape[d] for d in axes) == 0:
+def _of_integers(name: str, x: Tensor, axis: Axis, dim: Axis, keepdims: bool) -> Tensor:
+    """NumPy's reduction of integers or bool, exact."""
+    axes = axes_of(axis, dim, x.ndim, name)
+    if name in ("max", "min") and math.prod(x.shape[d] for d in axes) == 0:
         raise ShapeError(f"{name}: no elements along axes {axes} of a tensor of shape {list(x.shape)}")
-    return Tensor(np.asarray(getattr(np, name)(values, axis=axes, keepdims=keepdims)))
+    if recorded(x):
+        return reduced(name, to_rows(x, axes), reduced_shape(x.shape, axes, keepdims))
+    return Tensor(np.asarray(getattr(np, name)(x._array(), axis=axes, keepdims=keepdims)))
 
 
 def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: bool) -> Tensor:
     name = "mean" if mean else "sum"
     if type(x) is Tensor and x.dtype.kind != "f" and not mean:
-        exact = _of_integers(name, x, axis, dim, keepdims or keepdim)
-        if exact is not None:
-            return exact
+        return _of_integers(name, x, axis, dim, keepdims or keepdim)
     x = lift(x)[0]
     axes = axes_of(axis, dim, x.ndim, name)
     shape = reduced_shape(x.shape, axes, keepdims or keepdim)
@@ -107,9 +106,7 @@ def to_rows(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: float | None = None,
                  identity: bool = True) -> Tensor:
     if type(x) is Tensor and x.dtype.kind != "f" and name in ("max", "min", "prod"):
-        exact = _of_integers(name, x, axis, dim, keepdims)
-        if exact is not None:
-            return exact
+        return _of_integers(name, x, axis, dim, keepdims)
     x = lift(x)[0]
     axes = axes_of(axis, dim, x.ndim, name)
     shape = reduced_shape(x.shape, axes, keepdims)
@@ -212,8 +209,13 @@ def cumprod(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tenso
 
 
 def _running(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
-    if type(x) is Tensor and x.dtype.kind != "f" and not x.is_symbolic:
+    if type(x) is Tensor and x.dtype.kind != "f":
         chosen = axis if axis is not None else dim
+        if recorded(x):
+            x = reshape(x, (x.size,)) if chosen is None or x.ndim == 0 else x
+            d = one_axis(chosen or 0, x.ndim, name)
+            found = scanned(name, to_rows(x, (d,)))
+            return found if d == x.ndim - 1 else permute(found, [*range(d), x.ndim - 1, *range(d, x.ndim - 1)])
         return Tensor(getattr(np, name)(x._array(), axis=None if chosen is None else one_axis(chosen, x.ndim, name)))
     if axis is None and dim is None:
         return _along(name, reshape(lift(x)[0], (-1,)), 0, None)

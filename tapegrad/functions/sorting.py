@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.caller import user_line
-from ..errors import ArgumentError, CaptureError, ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..ops.sorting import ARGEXTREME, ARGSORT, TOP
 from ..tensor.arrays import INT64
 from ..tensor.recording import recorder
 from ..tensor.tensor import Tensor, view
+from . import integers
 from .gathering import take_along_axis
+from .integers import recorded
 from .layout import as_tensor, moveaxis, one_axis, reshape
 from .reductions import reduced_shape
 
@@ -25,11 +26,7 @@ _FEW = 32
 
 def detached(x: Any, name: str) -> Tensor:
     """`x` without its history, if it can be sorted here."""
-    t = as_tensor(x)
-    if t.is_symbolic and not t.is_floating:
-        raise CaptureError(f"{user_line()}: {name} of an integer or bool tensor that depends on the recording's "
-                           "inputs; convert it with .astype, or prepare it before the step")
-    return t.detach()
+    return as_tensor(x).detach()
 
 
 def order_of(t: Tensor, d: int, k: int, descending: bool) -> Tensor:
@@ -38,8 +35,11 @@ def order_of(t: Tensor, d: int, k: int, descending: bool) -> Tensor:
     rows = t if d == t.ndim - 1 else moveaxis(t, d, -1)
     count = rows.size // n if n else math.prod(rows.shape[:-1])
     shape = (*rows.shape[:-1], k)
-    if not t.is_floating:
+    if not t.is_floating and not recorded(t):
         order = Tensor(_order_of_integers(rows._array(), descending)[..., :k])
+    elif not t.is_floating:
+        order = integers.order(rows, descending)
+        order = order if k == n else view(order, 0, shape, order.strides)
     elif k <= _FEW and 4 * k < n:
         order = recorder(TOP)(shape, dtype=t.dtype, out_dtype=INT64, x=rows, rows=count, n=n, k=k,
                               descending=descending)
@@ -122,9 +122,11 @@ def _argextreme(name: str, x: Any, axis: int | None, keepdims: bool, dim: int | 
         shape = reduced_shape(t.shape, (chosen,), keepdims)
     if t.shape[chosen] == 0 and math.prod(shape):
         raise ShapeError(f"{name}: no elements along axis {chosen} of a tensor of shape {list(t.shape)}")
-    if not t.is_floating:
+    if not t.is_floating and not recorded(t):
         return Tensor(np.asarray(getattr(np, name)(t._array(), axis=chosen)).reshape(shape))
     rows = t if chosen == t.ndim - 1 else moveaxis(t, chosen, -1)
+    if not t.is_floating:
+        return integers.extreme_places(name, rows, shape)
     return recorder(ARGEXTREME)(shape, dtype=t.dtype, out_dtype=INT64, x=rows, rows=math.prod(shape),
                                 n=t.shape[chosen], greatest=name == "argmax")
 

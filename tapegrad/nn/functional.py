@@ -304,7 +304,7 @@ def one_hot(tensor: Array, num_classes: int = -1) -> np.ndarray | Tensor:
         Integers, as in PyTorch, in an array, for they are never differentiated. In a recording a Tensor of floats, for
         which `num_classes` must be given.
     """
-    if isinstance(tensor, Tensor) and tensor.is_symbolic:  # a recording has no integer ops: floats
+    if isinstance(tensor, Tensor) and tensor.is_symbolic:
         return functions.one_hot_rows(tensor, num_classes)
     indices = tensor.numpy() if isinstance(tensor, Tensor) else foreign_array(tensor)
     if indices.dtype.kind not in "iu":

@@ -34,6 +34,7 @@ class Gather(Row):
     nest: Nest = Nest.over("x", "index")
 
 
+@device
 def gather_forward(op: Gather, f: Any, i: Any, b: Any) -> int:
     """y = x at the place of y, with index along the axis."""
     columns, extent, stride = op.nest.columns, op.extent, op.stride
@@ -73,7 +74,7 @@ def gather_to(r: Any, g: Any, t: Any) -> Any:
 
 def gather_each(r: Any, t: Any) -> Any:
     """One more axis before the one that is indexed."""
-    last = r.call.op is not GATHER
+    last = r.call.op is GATHER_LAST
     x = r.x if r.has_axis("x") else r.whole("x") if last else t.expand_dims(r.x, 0)
     return t.gather_along(x, r.axis + 1, r.index, (r.size, *r.call.shape), r.wraps, last)
 

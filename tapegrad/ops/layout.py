@@ -37,6 +37,7 @@ class Where(Row):
     nest: Nest = Nest.over("condition", "u", "v")
 
 
+@device
 def where_forward(op: Where, f: Any, i: Any, b: Any) -> int:
     """y = u if c else v, c the condition."""
     columns = op.nest.columns
@@ -212,6 +213,7 @@ class Concatenate(Row):
     widths: Widths
 
 
+@device
 def concatenate_forward(op: Concatenate, f: Any, i: Any, b: Any) -> int:
     """y[r, :] = x0[r, :] x1[r, :] ..."""
     width = op.width
@@ -293,6 +295,7 @@ class Take(Row):
     inner: int
 
 
+@device
 def take_forward(op: Take, f: Any, i: Any, b: Any) -> int:
     """y[o, j, :] = x[o, index[j], :]."""
     count, extent, inner = op.count, op.extent, op.inner

@@ -49,6 +49,11 @@ def broadcast_strides(shape: tuple[int, ...], strides: tuple[int, ...], to: tupl
     return (0,) * missing + tuple(0 if n == 1 and m != 1 else s for n, s, m in zip(shape, strides, to[missing:]))
 
 
+def indexed_strides(shape: Sequence[int], strides: Sequence[int], axis: int, to: Sequence[int]) -> tuple[int, ...]:
+    """Strides of an array one of whose axes is indexed, over the shape of what is read there."""
+    return tuple([0 if k == axis or n == 1 and m != 1 else s for k, (n, s, m) in enumerate(zip(shape, strides, to))])
+
+
 def is_broadcast(strides: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether an operand is broadcast: whether some element is read more than once."""
     return any(s == 0 and n != 1 for s, n in zip(strides, shape))

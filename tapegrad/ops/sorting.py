@@ -60,6 +60,7 @@ class Argsort(Row):
     descending: bool
 
 
+@device
 def argsort_forward(op: Argsort, f: Any, i: Any, b: Any) -> int:
     """Merge sort of indices, from runs that are sorted by insertion."""
     n, scratch, descending = op.n, op.scratch, op.descending
@@ -120,6 +121,7 @@ class Argextreme(Row):
     greatest: bool  # the maximum, else the minimum
 
 
+@device
 def argextreme_forward(op: Argextreme, f: Any, i: Any, b: Any) -> int:
     """Index of the first maximum, or minimum, or of the first NaN."""
     n = op.n
@@ -180,6 +182,7 @@ class RunningExtreme(Row):
     greatest: bool  # the maximum, else the minimum
 
 
+@device
 def running_extreme_forward(op: RunningExtreme, f: Any, i: Any, b: Any) -> int:
     """Index of the last maximum, or minimum, up to each element, or of the last NaN."""
     n = op.n

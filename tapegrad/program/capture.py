@@ -16,6 +16,7 @@ from ..engine.storage import Buffer, Changes, array_at, contiguous_strides
 from ..engine.walks.walk import STORABLE, WANTED
 from ..errors import CaptureError, DtypeError, InPlaceError, StaleTensorError
 from ..functions.elementwise import as_bool, convert, whole
+from ..functions.integers import to_int64
 from ..ops.table import Op
 from ..tape.history import is_argument
 from ..tape.nodes import Leaf, Node
@@ -353,7 +354,7 @@ class Capture:
                 raise DtypeError(f"{user_line()}: this recording computes in {self.tape.dtype}, not {dtype}")
             return convert(t, dtype)
         if dtype == INT64:
-            return whole(convert(t, self.tape.dtype) if t.dtype == BOOL else t)
+            return to_int64(t) if t.dtype == BOOL else whole(t)
         raise DtypeError(f"{user_line()}: a recording of {self.tape.dtype} cannot convert {t.dtype} to {dtype}")
 
     def random_stream(self) -> tuple[int, int, int]:

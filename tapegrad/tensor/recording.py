@@ -17,6 +17,7 @@ from ..engine.walks.walk import STORABLE, WANTED
 from ..errors import ArgumentError, DtypeError, GradientError, ShapeError, TapegradError
 from ..ops.elementwise import UNARY
 from ..ops.few import STACKS
+from ..ops.integers import CONCATENATE_INT64
 from ..ops.layout import CONCATENATE, COPY_BOOL, COPY_INT64, JOINED, Concatenate
 from ..ops.nest import nest
 from ..ops.table import EVERY, Op
@@ -25,7 +26,7 @@ from ..tape.nodes import Leaf, Node
 from ..tape.recomputation import Again
 from ..tape.state import state
 from ..tape.tape import raise_status, tape_for
-from .arrays import BOOL, DEFAULT_DTYPE, FLOAT32, FLOAT64, foreign_array, keeps_dtype
+from .arrays import BOOL, DEFAULT_DTYPE, FLOAT32, FLOAT64, INT64, foreign_array, keeps_dtype
 from .tensor import Tensor, as_array, constant, fixed, view
 
 
@@ -141,8 +142,14 @@ def gathered(value: Any) -> Any:
     if all(not t.is_floating if isinstance(t, Tensor) else not isinstance(t, float) and np.asarray(t).dtype.kind != "f"
            for t in leaves):
         shape = np.shape(leaves[0]) if not isinstance(leaves[0], Tensor) else leaves[0].shape
-        return Tensor(np.array([as_array(t) for t in leaves]).reshape(*outer, *shape))
-    parts = lift(*leaves)
+        if not any(isinstance(t, Tensor) and t.is_symbolic for t in leaves):
+            return Tensor(np.array([as_array(t) for t in leaves]).reshape(*outer, *shape))
+        parts = [t if isinstance(t, Tensor) else Tensor(t) for t in leaves]
+        if any(t.dtype != INT64 for t in parts):
+            raise DtypeError(f"{user_line()}: a sequence with bool tensors that depend on the recording's inputs; join "
+                             "them with tg.stack")
+    else:
+        parts = lift(*leaves)
     shape = parts[0].shape
     if any(t.shape != shape for t in parts):
         raise ShapeError("a sequence of tensors of shapes " + ", ".join(str(list(t.shape)) for t in parts)
@@ -184,11 +191,12 @@ def joined(parts: Sequence[Tensor], d: int) -> Tensor:
     rows = math.prod(first.shape[:d])
     widths = [math.prod(p.shape[d:]) for p in parts]
     shape = (*first.shape[:d], sum(p.shape[d] for p in parts), *first.shape[d + 1:])
-    if rows == 1 and sum(widths) == len(parts) == widths.count(1):
+    if rows == 1 and sum(widths) == len(parts) == widths.count(1) and first.is_floating:
         return record(STACKS[len(parts)], parts, shape, (), dtype=first.dtype)
     absent, nothing = JOINED - len(parts), _nothing(first.dtype)
     words = Concatenate.words(rows=rows, width=sum(widths), widths=(*widths, *(0,) * absent))
-    return record(CONCATENATE, (*parts, *(nothing,) * absent), shape, words, dtype=first.dtype)
+    dtype, op = (first.dtype, CONCATENATE) if first.is_floating else (common_dtype(()), CONCATENATE_INT64)
+    return record(op, (*parts, *(nothing,) * absent), shape, words, dtype=dtype, out_dtype=first.dtype)
 
 
 # ------------------------------------------------------------------ dtypes and ops
