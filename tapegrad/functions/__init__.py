@@ -8,6 +8,7 @@ from . import (
     constants,
     convolution,
     distances,
+    editing,
     elementwise,
     formulas,
     gathering,
@@ -23,8 +24,11 @@ from . import (
     quantiles,
     random,
     reductions,
+    searching,
     sorting,
+    statistics,
     tongues,
+    triangles,
     truth,
 )
 from .arranging import *  # noqa: F403
@@ -37,6 +41,7 @@ from .distances import pair_dots, pair_sums  # noqa: F401
 from .dropout import *  # noqa: F403
 from .dropout import __all__ as _dropout  # the function shadows its module, as the next one does
 from .dropout import dropped  # noqa: F401
+from .editing import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .embedding import __all__ as _embedding
@@ -58,7 +63,10 @@ from .quantiles import *  # noqa: F403
 from .random import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .reductions import exclusive_prod, linear_recurrence  # noqa: F401
+from .searching import *  # noqa: F403
 from .sorting import *  # noqa: F403
+from .statistics import *  # noqa: F403
+from .triangles import *  # noqa: F403
 from .truth import *  # noqa: F403
 
 from .tongues import *  # noqa: F403 isort: skip  (in place of some of the above)
@@ -69,6 +77,7 @@ if not TYPE_CHECKING:  # type checkers follow the stars, and would take a comput
                       *random.__all__, *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
                       *layout.__all__, *indexing.__all__, *linalg.__all__, *losses.__all__, *normalization.__all__,
                       *pooling.__all__, *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__,
-                      *pairs.__all__, *quantiles.__all__, *tongues.__all__, *truth.__all__})
+                      *pairs.__all__, *quantiles.__all__, *statistics.__all__, *editing.__all__, *searching.__all__,
+                      *triangles.__all__, *tongues.__all__, *truth.__all__})
 
     protocol.install(globals(), __all__)

@@ -11,20 +11,20 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError
 from ..tensor.recording import as_tensor
 from ..tensor.tensor import Tensor
-from .elementwise import not_equal, where
+from .elementwise import not_equal
 from .formulas import subtract
 from .gathering import diagonal as diagonal_of
 from .indexing import At
 from .layout import concatenate, expand_dims, flip, moveaxis, one_axis, permute, reshape, swapaxes
-from .reductions import Axis, mean
+from .reductions import Axis
 from .reductions import max as max_over
 from .reductions import min as min_over
 from .reductions import sum as sum_over
 
 __all__ = [
     "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "column_stack", "count_nonzero", "diag", "diag_embed",
-    "diagflat", "diff", "dsplit", "dstack", "fliplr", "flipud", "hsplit", "hstack", "nanmean", "nansum", "ptp", "roll",
-    "rollaxis", "rot90", "tensor_split", "vsplit", "vstack",
+    "diagflat", "diff", "dsplit", "dstack", "fliplr", "flipud", "hsplit", "hstack", "ptp", "roll", "rollaxis", "rot90",
+    "row_stack", "tensor_split", "vsplit", "vstack",
 ]
 
 
@@ -141,6 +141,9 @@ def hstack(tup: Sequence[Any]) -> Tensor:
 def vstack(tup: Sequence[Any]) -> Tensor:
     """Arrays below each other, vectors as rows."""
     return concatenate([_atleast_2d(as_tensor(a)) for a in tup], 0)
+
+
+row_stack = vstack
 
 
 def dstack(tup: Sequence[Any]) -> Tensor:
@@ -279,25 +282,6 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The greatest minus the least element over axes."""
     return subtract(max_over(x, axis, keepdims), min_over(x, axis, keepdims))
-
-
-def _isnt_nan(t: Tensor) -> Tensor:
-    return where(not_equal(t, t), 0.0, 1.0)
-
-
-def nansum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """The sum over axes of what is not NaN, which gets no gradient."""
-    t = as_tensor(x)
-    return sum_over(where(not_equal(t, t), 0.0, t) if t.is_floating else t, axis, keepdims, dim=dim, keepdim=keepdim)
-
-
-def nanmean(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """The mean over axes of what is not NaN; NaN where nothing is."""
-    t = as_tensor(x)
-    if not t.is_floating:
-        return mean(t, axis, keepdims, dim=dim, keepdim=keepdim)
-    return nansum(t, axis, keepdims, dim=dim, keepdim=keepdim) / sum_over(_isnt_nan(t), axis, keepdims, dim=dim,
-                                                                          keepdim=keepdim)
 
 
 def count_nonzero(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None) -> Tensor:

@@ -18,15 +18,15 @@ from ..errors import DtypeError
 
 #: NumPy's parameters in its order, keyword-only ones after *; those in brackets must have their default
 _SIGNATURES = """
-sum a axis [dtype] [out] keepdims [initial] [where]
-mean a axis [dtype] [out] keepdims * [where]
-prod a axis [dtype] [out] keepdims [initial] [where]
-max a axis [out] keepdims [initial] [where]
-amax a axis [out] keepdims [initial] [where]
-min a axis [out] keepdims [initial] [where]
-amin a axis [out] keepdims [initial] [where]
-var a axis [dtype] [out] ddof keepdims * [where] [mean] correction
-std a axis [dtype] [out] ddof keepdims * [where] [mean] correction
+sum a axis dtype [out] keepdims initial where
+mean a axis dtype [out] keepdims * where
+prod a axis dtype [out] keepdims initial where
+max a axis [out] keepdims initial where
+amax a axis [out] keepdims initial where
+min a axis [out] keepdims initial where
+amin a axis [out] keepdims initial where
+var a axis dtype [out] ddof keepdims * where mean correction
+std a axis dtype [out] ddof keepdims * where mean correction
 median a axis [out] [overwrite_input] keepdims
 quantile a q axis [out] [overwrite_input] method keepdims * [weights]
 percentile a q axis [out] [overwrite_input] method keepdims * [weights]
@@ -47,8 +47,56 @@ diag a k
 diagflat a k
 diff a n axis prepend append
 ptp a axis [out] keepdims
-nansum a axis [dtype] [out] keepdims [initial] [where]
-nanmean a axis [dtype] [out] keepdims * [where]
+append arr values axis
+argpartition a kth axis kind order
+argwhere a
+bincount x weights minlength
+choose a choices [out] mode
+compress condition a axis [out]
+convolve a v mode
+copy a [order] [subok]
+correlate a v mode
+delete arr obj axis
+diag_indices_from arr
+digitize x bins right
+ediff1d ary to_end to_begin
+extract condition arr
+flatnonzero a
+histogram a bins range density weights
+insert arr obj values axis
+interp x xp fp left right period
+isin element test_elements assume_unique invert * [kind]
+nonzero a
+partition a kth axis kind order
+resize a new_shape
+searchsorted a v side sorter
+select condlist choicelist default
+tril_indices_from arr k
+triu_indices_from arr k
+unique ar return_index return_inverse return_counts axis * equal_nan [sorted]
+unstack x * axis
+vander x N increasing
+nansum a axis dtype [out] keepdims initial where
+nanmean a axis dtype [out] keepdims * where
+nanprod a axis dtype [out] keepdims initial where
+nanmax a axis [out] keepdims initial where
+nanmin a axis [out] keepdims initial where
+nanvar a axis dtype [out] ddof keepdims * where mean correction
+nanstd a axis dtype [out] ddof keepdims * where mean correction
+nanmedian a axis [out] [overwrite_input] keepdims
+nanquantile a q axis [out] [overwrite_input] method keepdims * [weights]
+nanpercentile a q axis [out] [overwrite_input] method keepdims * [weights]
+nanargmax a axis [out] * keepdims
+nanargmin a axis [out] * keepdims
+nancumsum a axis dtype [out]
+nancumprod a axis dtype [out]
+cumulative_sum a * axis dtype [out] include_initial
+cumulative_prod a * axis dtype [out] include_initial
+average a axis weights returned * keepdims
+cov m y rowvar bias ddof fweights aweights * dtype
+corrcoef x y rowvar [bias] [ddof] * dtype
+trapezoid y x dx axis
+trapz y x dx axis
 count_nonzero a axis * keepdims
 round a decimals [out]
 around a decimals [out]
@@ -57,10 +105,10 @@ nan_to_num a copy nan posinf neginf
 repeat a repeats axis
 tile a reps
 full_like a fill_value dtype [order] [subok] shape * [device]
-all a axis [out] keepdims * [where]
-any a axis [out] keepdims * [where]
-cumsum a axis [dtype] [out]
-cumprod a axis [dtype] [out]
+all a axis [out] keepdims * where
+any a axis [out] keepdims * where
+cumsum a axis dtype [out]
+cumprod a axis dtype [out]
 argmax a axis [out] * keepdims
 argmin a axis [out] * keepdims
 argsort a axis kind order * stable
@@ -71,8 +119,8 @@ stack a axis [out] * [dtype] [casting]
 split a indices_or_sections axis
 squeeze a axis
 expand_dims a axis
-reshape a shape [order] * [copy]
-ravel a [order]
+reshape a shape order * [copy]
+ravel a order
 transpose a axes
 matrix_transpose a
 swapaxes a axis1 axis2
@@ -111,7 +159,9 @@ _NAMED_OTHERWISE = {"a", "b", "condition", "reps", "shape"}
 _DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "overwrite_input": (True, False),
              "mode": ("raise",), "casting": ("same_kind",), "initial": (), "copy": (None,), "device": (None, "cpu")}
 _UFUNCS = {"absolute": "abs", "fabs": "abs", "true_divide": "divide", "degrees": "rad2deg", "radians": "deg2rad"}
-_RENAMED = {"around": "round"}
+_RENAMED = {"around": "round", "copy": "clone"}
+#: called with NumPy's arguments as they are
+_AS_GIVEN = ("gradient", "block", "broadcast_arrays", "meshgrid")
 _OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm1": "expm1", "log1p": "log1p",
              "exp2": "exp2", "cbrt": "cbrt", "erfc": "erfc",
              "erfinv": "erfinv", "gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "i0": "i0",
@@ -186,6 +236,7 @@ def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
         function = special.get(name) or _by_position(namespace[_RENAMED.get(short, short)], parameters.split())
         found[of_numpy] = Counterpart(name, parameters, function, same if parameters.startswith("a ") else None)
     found[np.einsum] = _einsum(namespace["einsum"])
+    found.update({getattr(np, name): namespace[name] for name in _AS_GIVEN if name in namespace})
     for name, function in namespace.items():
         of_numpy = getattr(np, name, None)
         if isinstance(of_numpy, np.ufunc) or (of_numpy is not None and _takes_an_array(of_numpy, function)):

@@ -39,9 +39,14 @@ def unpack(arguments: tuple) -> tuple:
     return tuple(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], (tuple, list)) else arguments
 
 
-def reshape(x: Any, *shape: int | Sequence[int]) -> Tensor:
-    """`x` in another shape of equal size, in C order; one extent may be -1. A view where `x` is contiguous."""
+def reshape(x: Any, *shape: int | Sequence[int], order: str = "C") -> Tensor:
+    """`x` in another shape of equal size; one extent may be -1. A view where `x` is contiguous.
+
+    Elements are read and written in C order, the last index moving fastest, or with ``order="F"`` the first.
+    """
     x = as_tensor(x)
+    if order != "C":
+        return _reshaped_by(order, x, unpack(shape))
     wanted = [int(n) for n in unpack(shape)]
     if wanted.count(-1) > 1 or any(n < -1 for n in wanted):
         raise ShapeError(f"reshape: {wanted} is not a shape; at most one extent may be -1")
@@ -54,6 +59,18 @@ def reshape(x: Any, *shape: int | Sequence[int]) -> Tensor:
         raise ShapeError(f"reshape: {list(x.shape)} has {x.size} elements, {wanted} has {math.prod(wanted)}")
     x = contiguous(x)
     return view(x, 0, tuple(wanted), contiguous_strides(tuple(wanted)))
+
+
+def _reshaped_by(order: str, x: Tensor, shape: tuple) -> Tensor:
+    """`reshape` in another order than C's."""
+    if order == "F":
+        return transpose(reshape(transpose(x), tuple(reversed(shape))))
+    if order not in ("A", "K"):
+        raise ArgumentError(f"reshape: order is 'C' or 'F', not {order!r}")
+    if not x.is_contiguous:
+        raise ArgumentError(f"reshape: order {order!r} asks for that in memory, which is not said of a view; write "
+                            "order='C' or order='F'")
+    return reshape(x, *shape)
 
 
 def permute(x: Any, *axes: int | Sequence[int], dims: Sequence[int] | None = None) -> Tensor:
@@ -106,8 +123,10 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     return permute(x, order)
 
 
-def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Axes `start_dim` to `end_dim` merged into one."""
+def flatten(x: Any, start_dim: int | str = 0, end_dim: int = -1, *, order: str = "C") -> Tensor:
+    """Axes `start_dim` to `end_dim` merged into one; or all, in NumPy's `order`, which may stand first: ``"F"``."""
+    if isinstance(start_dim, str) or order != "C":
+        return ravel(x, start_dim if isinstance(start_dim, str) else order)
     x = as_tensor(x)
     if x.ndim == 0:
         return reshape(x, 1)
@@ -117,9 +136,9 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return reshape(x, (*x.shape[:a], math.prod(x.shape[a:b + 1]), *x.shape[b + 1:]))
 
 
-def ravel(x: Any) -> Tensor:
-    """All elements along one axis."""
-    return reshape(x, -1) if as_tensor(x).size else reshape(x, 0)
+def ravel(x: Any, order: str = "C") -> Tensor:
+    """All elements along one axis; `order` as of `reshape`."""
+    return reshape(x, as_tensor(x).size, order=order)
 
 
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
@@ -195,7 +214,8 @@ def tile(x: Any, *reps: int | Sequence[int], dims: Sequence[int] | None = None) 
     return reshape(whole, tuple(extent * k for extent, k in zip(shape, times)))
 
 
-def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:
+def together(arrays: Sequence[Any], op: str) -> list[Tensor]:
+    """Arrays as tensors of one dtype."""
     if isinstance(arrays, Tensor):
         arrays = list(arrays)
     if len(arrays) == 0:
@@ -209,7 +229,7 @@ def _common(arrays: Sequence[Any], op: str) -> list[Tensor]:
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None = None) -> Tensor:
     """Arrays joined along an existing axis; flattened first if `axis` is None."""
-    parts = _common(arrays, "concatenate")
+    parts = together(arrays, "concatenate")
     if dim is not None:
         axis = dim
     if axis is None:
@@ -237,7 +257,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dim: int | None 
 
 def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Tensor:
     """Arrays of one shape joined along a new axis."""
-    parts = _common(arrays, "stack")
+    parts = together(arrays, "stack")
     shape = parts[0].shape
     if any(p.shape != shape for p in parts):
         raise ShapeError("stack: shapes " + ", ".join(str(list(p.shape)) for p in parts) + " differ")

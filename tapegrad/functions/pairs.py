@@ -21,7 +21,7 @@ from .layout import as_tensor, expand_dims, moveaxis, one_axis, reshape, squeeze
 from .reductions import sum as total
 from .sorting import argmax, argmin, argsort, detached, order_of
 
-__all__ = ["cummax", "cummin", "kthvalue", "nanmedian", "topk"]
+__all__ = ["cummax", "cummin", "kthvalue", "topk"]
 
 
 class Pair(NamedTuple):

@@ -27,7 +27,7 @@ __all__ = [
     "addmm", "baddbmm", "bmm", "cat", "chunk", "clamp", "clamp_max", "clamp_min", "clone", "concat", "div", "eq",
     "expand", "expand_as", "ge", "gt", "index_copy", "index_fill", "le", "lt", "masked_fill", "masked_scatter",
     "masked_select", "mm", "movedim", "mul", "mv", "narrow", "ne", "neg", "numel", "pow", "repeat_interleave", "rsub",
-    "scatter_reduce", "select", "sub", "swapdims", "t", "take_along_dim", "true_divide", "unbind", "unflatten",
+    "scatter_reduce", "sub", "swapdims", "t", "take_along_dim", "true_divide", "unbind", "unflatten",
 ]
 
 # ------------------------------------------------------------------ other names

@@ -10,11 +10,14 @@ import numpy as np
 
 from ..engine.caller import user_line
 from ..errors import ArgumentError, GradientError, ShapeError
-from ..tensor.recording import lift
+from ..tensor.recording import astype, lift
 from ..tensor.tensor import Tensor
-from .elementwise import not_equal, where
+from .elementwise import equal, less, not_equal, where
+from .formulas import ceil, floor, maximum, rint
+from .gathering import take_along_axis
 from .layout import reshape, stack
 from .reductions import Axis, axes_of, reduced_shape, to_rows
+from .reductions import sum as sum_over
 from .sorting import sort
 
 __all__ = ["percentile", "quantile"]
@@ -68,6 +71,16 @@ def _shares(q: Any) -> np.ndarray:
     return np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64)
 
 
+def _valid(name: str, q: Any, method: str, whole: float = 1.0) -> np.ndarray:
+    """`q`, which is from 0 to `whole`, as shares of 1; or an error that names it, or the method."""
+    if method not in _METHODS:
+        raise ArgumentError(f"{name}: method must be one of {', '.join(_METHODS)}, not {method!r}")
+    given = _shares(q) / whole
+    if given.ndim > 1 or not np.all((given >= 0.0) & (given <= 1.0)):
+        raise ArgumentError(f"{name}: q must be a number from 0 to {whole:g}, or a sequence of such, not {q!r}")
+    return given
+
+
 def quantile(x: Any, q: float | Sequence[float], axis: Axis = None, keepdims: bool = False, *,
              method: str = "linear", interpolation: str | None = None, dim: Axis = None,
              keepdim: bool = False) -> Tensor:
@@ -98,13 +111,49 @@ def quantile(x: Any, q: float | Sequence[float], axis: Axis = None, keepdims: bo
     tensor(3.)
     """
     method = interpolation or method
-    if method not in _METHODS:
-        raise ArgumentError(f"quantile: method must be one of {', '.join(_METHODS)}, not {method!r}")
-    given = _shares(q)
-    if given.ndim > 1 or not np.all((given >= 0.0) & (given <= 1.0)):
-        raise ArgumentError(f"quantile: q must be a number from 0 to 1, or a sequence of such, not {q!r}")
+    given = _valid("quantile", q, method)
     rows, shape = _sorted_rows("quantile", x, axis, dim, keepdims or keepdim)
     each = [reshape(_unless_nan(rows, _at(rows, float(p), method)), shape) for p in given.ravel()]
+    return stack(each) if given.ndim else each[0]
+
+
+def _numbers_in_order(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool) -> tuple[Tensor, Tensor, tuple]:
+    """Rows in order, of how many numbers each begins with before its NaN, and the shape without the axes."""
+    rows, shape = _sorted_rows(name, x, axis, dim, keepdims)
+    return rows, sum_over(where(equal(rows, rows), np.ones(1, rows.dtype), 0.0), -1, keepdims=True), shape
+
+
+def _of_rank(rows: Tensor, rank: Tensor) -> Tensor:
+    """Elements of rows at ranks (..., 1), which are whole numbers; the first where there is none."""
+    return take_along_axis(rows, astype(maximum(rank, 0.0).detach(), np.int64), -1)[..., 0]
+
+
+def middle_of_numbers(x: Any, axis: Axis, keepdims: bool) -> Tensor:
+    """The mean of the middle two of what is not NaN, or the middle element."""
+    rows, count, shape = _numbers_in_order("nanmedian", x, axis, None, keepdims)
+    low, high = _of_rank(rows, floor((count - 1.0) * 0.5)), _of_rank(rows, floor(count * 0.5))
+    return reshape(where(equal(low, high), low, 0.5 * (low + high)), shape)
+
+
+def quantile_of_numbers(x: Any, q: Any, axis: Axis, dim: Axis, keepdims: bool, method: str,
+                        whole: float = 1.0) -> Tensor:
+    """`quantile` of what is not NaN, `q` being from 0 to `whole`."""
+    given = _valid("nanquantile", q, method, whole)
+    rows, count, shape = _numbers_in_order("nanquantile", x, axis, dim, keepdims)
+    each = []
+    for p in given.ravel():
+        place = (count - 1.0) * float(p)
+        low, high = floor(place), ceil(place)
+        if method in ("lower", "higher", "nearest"):
+            rank = {"lower": low, "higher": high}.get(method)
+            each.append(reshape(_of_rank(rows, rint(place) if rank is None else rank), shape))
+            continue
+        share = 0.5 if method == "midpoint" else (place - low)[..., 0]
+        a, b = _of_rank(rows, low), _of_rank(rows, high)
+        between = a + (b - a) * share
+        if method == "linear":
+            between = where(less(share, 0.5), between, b - (b - a) * (1.0 - share))
+        each.append(reshape(where(equal(low, high)[..., 0], a, between), shape))
     return stack(each) if given.ndim else each[0]
 
 

@@ -14,13 +14,16 @@ from ..ops.few import SOFTMAXES
 from ..ops.nest import nest
 from ..ops.reduction import ROW_SUM, ROWS, SUM
 from ..ops.running import RECURRENCE
-from ..tensor.recording import lift, record, recorder
+from ..tensor.recording import as_tensor, astype, lift, record, recorder
 from ..tensor.tensor import Tensor
+from .elementwise import as_bool, equal
+from .elementwise import where as either
+from .formulas import add, maximum, minimum, multiply, sqrt
 from .integers import recorded, reduced, scanned
 from .layout import one_axis, permute, reshape
 
 __all__ = [
-    "amax", "amin", "cumprod", "cumsum", "log_softmax", "logsumexp", "mean", "prod", "softmax",
+    "amax", "amin", "cumprod", "cumsum", "log_softmax", "logcumsumexp", "logsumexp", "mean", "prod", "softmax",
     "sum",
 ]
 Axis = int | Sequence[int] | None
@@ -56,6 +59,54 @@ def _of_integers(name: str, x: Tensor, axis: Axis, dim: Axis, keepdims: bool) ->
     return Tensor(np.asarray(getattr(np, name)(x._array(), axis=axes, keepdims=keepdims)))
 
 
+# ------------------------------------------------------------------ of some elements, from a start, in a dtype
+
+
+def _chosen(x: Any, dtype: Any, where: Any, fill: Any) -> Tensor:
+    """`x` in a dtype, with a number where `where` does not hold."""
+    t = as_tensor(x) if dtype is None else astype(as_tensor(x), dtype)
+    if where is None or where is True:
+        return t
+    return either(as_bool(where), t, fill)
+
+
+def _counted(t: Tensor, where: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    """How many elements over axes `where` holds for, as a float."""
+    return _sum(either(as_bool(where), np.ones(t.shape, t.dtype), 0.0), axes, keepdims, None, False, False)
+
+
+def _spread_of_chosen(name: str, x: Any, axis: Axis, dim: Axis, ddof: float, keepdims: bool, where: Any,
+                      mean: Any) -> Tensor:
+    """`var` or `std` of the elements that `where` holds for, around their mean or another."""
+    t = lift(x)[0]
+    axes = axes_of(axis, dim, t.ndim, name)
+    where = True if where is None else where
+    count = _counted(t, where, axes, True)
+    around = _sum(_chosen(t, None, where, 0.0), axes, True, None, False, False) / count if mean is None else mean
+    apart = either(as_bool(where), t - around, 0.0)
+    value = _sum(multiply(apart, apart), axes, True, None, False, False) / maximum(count - ddof, 0.0)
+    if name == "std":  # whose slope where all are equal is 0
+        alike = equal(value, 0.0)
+        value = either(alike, 0.0, sqrt(either(alike, 1.0, value)))
+    return value if keepdims else reshape(value, reduced_shape(t.shape, axes, False))
+
+
+def _extreme(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, initial: Any, where: Any) -> Tensor:
+    if initial is None and (where is None or where is True):
+        return reduce_rows(name, x, axis, dim, keepdims, identity=False)
+    if initial is None:
+        raise ArgumentError(f"{name}: there is no least or greatest number of none: where= needs initial=")
+    t = as_tensor(x)
+    t = _chosen(t, None, where, initial if t.dtype.kind != "f" else -math.inf if name == "max" else math.inf)
+    axes = axes_of(axis, dim, t.ndim, name)
+    if math.prod(t.shape[d] for d in axes) == 0:
+        return add(_sum(t, axes, keepdims, None, False, False), initial)
+    return (maximum if name == "max" else minimum)(reduce_rows(name, t, axes, None, keepdims), initial)
+
+
+# ------------------------------------------------------------------ reductions
+
+
 def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: bool) -> Tensor:
     name = "mean" if mean else "sum"
     if type(x) is Tensor and x.dtype.kind != "f" and not mean:
@@ -72,7 +123,8 @@ def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: boo
     return recorder(op)(shape, dtype=x.dtype, x=x, scale=scale, elements=math.prod(shape), nest=loops)
 
 
-def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False,
+        dtype: Any = None, initial: Any = None, where: Any = None) -> Tensor:
     """Sum over axes.
 
     Parameters
@@ -82,6 +134,12 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, 
         All axes by default. `dim` is an alias.
     keepdims : bool, default False
         Keep the axes with extent 1. `keepdim` is an alias.
+    dtype : dtype, optional
+        That `x` is converted to first; of what is recorded only its own.
+    initial : array_like, optional
+        What is added to the sum.
+    where : array_like of bool, optional
+        The elements that count; it broadcasts to `x`. The others get no gradient, though they be NaN.
 
     Examples
     --------
@@ -89,12 +147,23 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, 
     >>> tg.sum(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([4., 6.])
     """
-    return _sum(x, axis, keepdims, dim, keepdim, False)
+    if dtype is None and initial is None and where is None:
+        return _sum(x, axis, keepdims, dim, keepdim, False)
+    total = _sum(_chosen(x, dtype, where, 0), axis, keepdims, dim, keepdim, False)
+    return total if initial is None else add(total, initial)
 
 
-def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Arithmetic mean over axes; NaN where nothing is averaged."""
-    return _sum(x, axis, keepdims, dim, keepdim, True)
+def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False,
+         dtype: Any = None, where: Any = None) -> Tensor:
+    """Arithmetic mean over axes; NaN where nothing is averaged. `dtype` and `where` as of `sum`."""
+    if dtype is None and where is None:
+        return _sum(x, axis, keepdims, dim, keepdim, True)
+    if where is None or where is True:
+        return _sum(_chosen(x, dtype, None, 0), axis, keepdims, dim, keepdim, True)
+    t = lift(x if dtype is None else _chosen(x, dtype, None, 0))[0]
+    axes = axes_of(axis, dim, t.ndim, "mean")
+    kept = keepdims or keepdim
+    return _sum(_chosen(t, None, where, 0.0), axes, kept, None, False, False) / _counted(t, where, axes, kept)
 
 
 def to_rows(x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -118,41 +187,56 @@ def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: flo
     return recorder(ROWS[name])(shape, dtype=x.dtype, x=rows, rows=count, n=length, p=0.0 if p is None else p)
 
 
-def max(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Maximum over axes; NaN if there is one. Ties share the gradient equally, see `grad`."""
-    return reduce_rows("max", x, axis, dim, keepdims or keepdim, identity=False)
+def max(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False,
+        initial: Any = None, where: Any = None) -> Tensor:
+    """Maximum over axes, and of `initial`; NaN if there is one. Ties share the gradient equally, see `grad`."""
+    return _extreme("max", x, axis, dim, keepdims or keepdim, initial, where)
 
 
-def min(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Minimum over axes; NaN if there is one. Ties share the gradient equally, see `grad`."""
-    return reduce_rows("min", x, axis, dim, keepdims or keepdim, identity=False)
+def min(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False,
+        initial: Any = None, where: Any = None) -> Tensor:
+    """Minimum over axes, and of `initial`; NaN if there is one. Ties share the gradient equally, see `grad`."""
+    return _extreme("min", x, axis, dim, keepdims or keepdim, initial, where)
 
 
 amax, amin = max, min
 
 
-def prod(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """Product over axes; the gradient is exact also where elements are zero."""
-    return reduce_rows("prod", x, axis, dim, keepdims or keepdim)
+def prod(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False,
+         dtype: Any = None, initial: Any = None, where: Any = None) -> Tensor:
+    """Product over axes; the gradient is exact also where elements are zero. `dtype` and the rest as of `sum`."""
+    if dtype is not None or where is not None:
+        x = _chosen(x, dtype, where, 1)
+    product = reduce_rows("prod", x, axis, dim, keepdims or keepdim)
+    return product if initial is None else multiply(product, initial)
 
 
 def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
-        keepdim: bool = False, correction: float | None = None) -> Tensor:
+        keepdim: bool = False, correction: float | None = None, dtype: Any = None, where: Any = None,
+        mean: Any = None) -> Tensor:
     """Variance over axes: squared deviations from the mean over ``n - ddof``, in two passes.
 
     `ddof` is 0 by default, as in NumPy; `correction` is PyTorch's name for it. With ``ddof >= n`` it is inf, NaN
     where all elements are equal.
     """
-    return _spread("var", x, axis, dim, ddof if correction is None else correction, keepdims or keepdim)
+    return _spread("var", x, axis, dim, ddof if correction is None else correction, keepdims or keepdim, dtype, where,
+                   mean)
 
 
 def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Axis = None,
-        keepdim: bool = False, correction: float | None = None) -> Tensor:
+        keepdim: bool = False, correction: float | None = None, dtype: Any = None, where: Any = None,
+        mean: Any = None) -> Tensor:
     """Standard deviation over axes, the root of `var`; where all are equal its derivatives are 0 (see `grad`)."""
-    return _spread("std", x, axis, dim, ddof if correction is None else correction, keepdims or keepdim)
+    return _spread("std", x, axis, dim, ddof if correction is None else correction, keepdims or keepdim, dtype, where,
+                   mean)
 
 
-def _spread(name: str, x: Any, axis: Axis, dim: Axis, ddof: float, keepdims: bool) -> Tensor:
+def _spread(name: str, x: Any, axis: Axis, dim: Axis, ddof: float, keepdims: bool, dtype: Any, where: Any,
+            mean: Any) -> Tensor:
+    if dtype is not None:
+        x = _chosen(x, dtype, None, 0)
+    if where is not None or mean is not None:
+        return _spread_of_chosen(name, x, axis, dim, ddof, keepdims, where, mean)
     t = lift(x)[0]
     axes = axes_of(axis, dim, t.ndim, name)
     length = math.prod(t.shape[d] for d in axes)
@@ -198,14 +282,37 @@ def log_softmax(x: Any, axis: int | None = None, *, dim: int | None = None) -> T
     return _along("log_softmax", x, axis, dim)
 
 
-def cumsum(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
-    """Cumulative sum along an axis; of the flattened array if no axis is given."""
-    return _running("cumsum", x, axis, dim)
+def cumsum(x: Any, axis: int | None = None, *, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """Cumulative sum along an axis; of the flattened array if no axis is given. `dtype` as of `sum`."""
+    return _running("cumsum", x if dtype is None else _chosen(x, dtype, None, 0), axis, dim)
 
 
-def cumprod(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+def cumprod(x: Any, axis: int | None = None, *, dim: int | None = None, dtype: Any = None) -> Tensor:
     """Cumulative product along an axis; of the flattened array if no axis is given. Its gradient is exact at zeros."""
-    return _running("cumprod", x, axis, dim)
+    return _running("cumprod", x if dtype is None else _chosen(x, dtype, None, 0), axis, dim)
+
+
+def logcumsumexp(x: Any, axis: int | None = None, *, dim: int | None = None) -> Tensor:
+    """``log(cumsum(exp(x)))`` along an axis, without overflow; of the flattened array if no axis is given.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int, optional
+        `dim` is an alias.
+
+    Returns
+    -------
+    Tensor, of the shape of `x`
+        Elements of -inf get no gradient.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.logcumsumexp(tg.tensor([0.0, 0.0]), dim=0)
+    tensor([0.       , 0.6931472])
+    """
+    return _running("logcumsumexp", lift(x)[0], axis, dim)
 
 
 def _running(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:

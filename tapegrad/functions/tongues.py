@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError
 from ..tensor.recording import as_tensor
 from ..tensor.tensor import Tensor
-from . import distances, layout, pairs, quantiles, reductions, sorting
+from . import distances, layout, pairs, quantiles, reductions, sorting, statistics
 from .distances import vector_norm
 from .elementwise import equal
 from .formulas import maximum, minimum
@@ -24,7 +24,8 @@ from .layout import one_axis
 from .reductions import Axis, axes_of, mean
 from .truth import all as all_over
 
-__all__ = ["max", "median", "min", "norm", "sort", "split", "squeeze", "std", "std_mean", "var", "var_mean"]
+__all__ = ["max", "median", "min", "nanmedian", "norm", "sort", "split", "squeeze", "std", "std_mean", "var",
+           "var_mean"]
 
 
 class _Unsaid(Enum):
@@ -56,7 +57,8 @@ def _without_dim(name: str, keepdim: bool) -> None:
 # ------------------------------------------------------------------ extremes, order, middle
 
 
-def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: int | None = None, keepdim: bool = False) -> Any:
+def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: int | None = None, keepdim: bool = False,
+        initial: Any = None, where: Any = None) -> Any:
     """Maximum over axes; NaN if there is one.
 
     Parameters
@@ -70,6 +72,10 @@ def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: int | None = N
         PyTorch's: the first maximum along an axis, and its index; the gradient flows to that element alone.
     keepdim : bool, default False
         With `dim`.
+    initial : array_like, optional
+        NumPy's: what the elements are compared with too.
+    where : array_like of bool, optional
+        NumPy's: the elements that count; with `initial`.
 
     Returns
     -------
@@ -86,19 +92,22 @@ def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: int | None = N
     tensor([1, 0])
     """
     if dim is not None:
-        _in_one("max", "dim", axis=axis)
+        _in_one("max", "dim", axis=axis, initial=initial, where=where)
         return pairs.extreme("max", x, dim, keepdim or keepdims)
     _without_dim("max", keepdim)
-    return maximum(x, axis) if isinstance(axis, Tensor) else reductions.max(x, axis, keepdims)
+    return maximum(x, axis) if isinstance(axis, Tensor) else reductions.max(x, axis, keepdims, initial=initial,
+                                                                            where=where)
 
 
-def min(x: Any, axis: Any = None, keepdims: bool = False, *, dim: int | None = None, keepdim: bool = False) -> Any:
+def min(x: Any, axis: Any = None, keepdims: bool = False, *, dim: int | None = None, keepdim: bool = False,
+        initial: Any = None, where: Any = None) -> Any:
     """Minimum over axes; NaN if there is one. Arguments and result as of `max`."""
     if dim is not None:
-        _in_one("min", "dim", axis=axis)
+        _in_one("min", "dim", axis=axis, initial=initial, where=where)
         return pairs.extreme("min", x, dim, keepdim or keepdims)
     _without_dim("min", keepdim)
-    return minimum(x, axis) if isinstance(axis, Tensor) else reductions.min(x, axis, keepdims)
+    return minimum(x, axis) if isinstance(axis, Tensor) else reductions.min(x, axis, keepdims, initial=initial,
+                                                                            where=where)
 
 
 def sort(x: Any, axis: int | None = -1, descending: bool = False, *, kind: str | None = None, order: None = None,
@@ -171,6 +180,24 @@ def median(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Any = UNSA
     return pairs.lower_median(x, dim, keepdim or keepdims)
 
 
+def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Any = UNSAID, keepdim: bool = False) -> Any:
+    """Median over axes of what is not NaN, as `median`, of which it has the arguments; NaN where nothing is.
+
+    The method ``x.nanmedian()`` is PyTorch's, the lower median.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> tg.nanmedian(tg.tensor([4.0, np.nan, 2.0, 3.0, 1.0]))
+    tensor(2.5)
+    """
+    if dim is UNSAID:
+        _without_dim("nanmedian", keepdim)
+        return statistics.nanmedian(x, axis, keepdims)
+    _in_one("nanmedian", "dim", axis=axis)
+    return pairs.nanmedian(x, dim, keepdim or keepdims)
+
+
 # ------------------------------------------------------------------ spread
 
 
@@ -191,7 +218,8 @@ def _freedom(name: str, axis: Axis, ddof: float, keepdims: bool, dim: Any, keepd
 
 
 def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Any = UNSAID,
-        keepdim: Any = UNSAID, correction: float | None = None, unbiased: bool | None = None) -> Tensor:
+        keepdim: Any = UNSAID, correction: float | None = None, unbiased: bool | None = None, dtype: Any = None,
+        where: Any = None, mean: Any = None) -> Tensor:
     """Variance over axes: squared deviations from the mean over ``n - ddof``, in two passes.
 
     Parameters
@@ -209,6 +237,12 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, d
         As `dim`.
     unbiased : bool, optional
         PyTorch's: ``correction=1`` or 0.
+    dtype : dtype, optional
+        That `x` is converted to first; of what is recorded only its own.
+    where : array_like of bool, optional
+        The elements that count; it broadcasts to `x`.
+    mean : array_like, optional
+        What the deviations are from, with extent 1 along the axes; the mean of the elements by default.
 
     Returns
     -------
@@ -223,16 +257,17 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, d
     (tensor(1.), tensor(2.))
     """
     axis, dim, less, kept = _freedom("var", axis, ddof, keepdims, dim, keepdim, unbiased, correction)
-    return reductions.var(x, axis, less, kept, dim=dim)
+    return reductions.var(x, axis, less, kept, dim=dim, dtype=dtype, where=where, mean=mean)
 
 
 def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False, *, dim: Any = UNSAID,
-        keepdim: Any = UNSAID, correction: float | None = None, unbiased: bool | None = None) -> Tensor:
+        keepdim: Any = UNSAID, correction: float | None = None, unbiased: bool | None = None, dtype: Any = None,
+        where: Any = None, mean: Any = None) -> Tensor:
     """Standard deviation over axes, the root of `var`, whose arguments it has; where all are equal its derivatives are
     0 (see `grad`).
     """
     axis, dim, less, kept = _freedom("std", axis, ddof, keepdims, dim, keepdim, unbiased, correction)
-    return reductions.std(x, axis, less, kept, dim=dim)
+    return reductions.std(x, axis, less, kept, dim=dim, dtype=dtype, where=where, mean=mean)
 
 
 def var_mean(input: Any, dim: Axis = None, unbiased: bool | None = None, keepdim: bool = False, *,
@@ -393,6 +428,12 @@ def _median(self: Tensor, dim: Any = UNSAID, keepdim: bool = False, **numpys: An
     return pairs.median_of_all(self, True) if dim is UNSAID else median(self, dim=dim, keepdim=keepdim)
 
 
+def _nanmedian(self: Tensor, dim: Any = None, keepdim: bool = False, **numpys: Any) -> Any:
+    if numpys:
+        return nanmedian(self, *([] if dim is None else [dim]), **numpys)
+    return pairs.nanmedian(self, dim, keepdim)
+
+
 def _norm(self: Tensor, p: float | str | None = "fro", dim: Any = None, keepdim: bool = False, **numpys: Any) -> Tensor:
     if numpys:
         return norm(self, **{**({} if p == "fro" else {"ord": p}), **numpys})
@@ -412,7 +453,7 @@ def _equal(self: Tensor, other: Any) -> bool:
 
 
 #: methods with another meaning by position than the function of the name
-METHODS = {"equal": _equal, "median": _median, "norm": _norm, "split": _split}
+METHODS = {"equal": _equal, "median": _median, "nanmedian": _nanmedian, "norm": _norm, "split": _split}
 
 
 # ------------------------------------------------------------------ the names
@@ -434,6 +475,8 @@ NAMES = [
     Name("sort", "x.sort(axis=1)", "a sorted copy, with `descending=` too", "x.sort(dim=1)", "`(values, indices)`"),
     Name("median", "tg.median(x, axis=1)", "mean of the middle two", "x.median(dim=1)",
          "`(values, indices)` of the lower of the middle two; `x.median()` too, of all"),
+    Name("nanmedian", "tg.nanmedian(x, axis=1)", "mean of the middle two that are not NaN", "x.nanmedian(dim=1)",
+         "`(values, indices)` of the lower of them; `x.nanmedian()` too, of all"),
     Name("var, std", "x.var(axis=1)", "over n", "x.var(dim=1)", "over n - 1; `unbiased=`, `correction=`"),
     Name("norm", "tg.norm(x, 1)", "of a matrix its norm", "x.norm(1)",
          "of all elements as a vector; so are `tg.norm(x, p=1)` and `x.norm(p=1, dim=1)`"),
@@ -448,6 +491,13 @@ NAMES = [
          "before and behind the last axis"),
     Name("repeat", "x.repeat(2, axis=0)", "each slice, or element, so many times", "x.repeat(1, 2, 1)",
          "the whole along each axis, given three numbers or more; two might mean either and raise: `x.tile((2, 1))`"),
+    Name("nonzero", "x.nonzero()", "a tensor of indices for each axis", "x.nonzero(as_tuple=False)",
+         "a matrix with a row for each, as `tg.argwhere(x)`"),
+    Name("select", "tg.select([x > 0], [x], 1.0)", "by element the first whose condition holds", "x.select(1, 0)",
+         "one slice along an axis"),
+    Name("tril_indices, triu_indices", "tg.tril_indices(3)", "a pair of tensors", "tg.tril_indices(row=3, col=3)",
+         "a matrix of two rows"),
+    Name("gradient", "tg.gradient(x, axis=1)", "of one axis a tensor", "tg.gradient(x, dim=1)", "always a tuple"),
     Name("size", "x.size", "the number of elements", "x.size()", "the shape"),
 ]
 

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from ..tensor.tensor import Tensor
-from .elementwise import as_bool, from_bool
+from .elementwise import as_bool, from_bool, logical_and, logical_not, logical_or
 from .reductions import Axis, axes_of, max, min, reduced_shape
 
 __all__ = ["all", "any"]
 
 
-def _over(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool) -> Tensor:
+def _over(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, where: Any) -> Tensor:
     t = as_bool(x)
+    if where is not None and where is not True:
+        t = logical_or(t, logical_not(where)) if name == "all" else logical_and(t, where)
     axes = axes_of(axis, dim, t.ndim, name)
     if not t.is_symbolic:
         return Tensor(np.asarray(getattr(np, name)(t._array(), axis=axes, keepdims=keepdims)))
@@ -23,8 +25,11 @@ def _over(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool) -> Tensor:
     return as_bool((min if name == "all" else max)(from_bool(t), axes, keepdims))
 
 
-def all(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+def all(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False,
+        where: Any = None) -> Tensor:
     """Whether all elements over axes are true (nonzero): a bool Tensor, without gradient.
+
+    With `where`, which broadcasts, only the elements count that it holds for.
 
     Examples
     --------
@@ -32,9 +37,10 @@ def all(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, 
     >>> bool((tg.tensor([1.0, 2.0]) > 0).all())
     True
     """
-    return _over("all", x, axis, dim, keepdims or keepdim)
+    return _over("all", x, axis, dim, keepdims or keepdim, where)
 
 
-def any(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False) -> Tensor:
+def any(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, keepdim: bool = False,
+        where: Any = None) -> Tensor:
     """Whether any element over axes is true (nonzero): a bool Tensor, without gradient."""
-    return _over("any", x, axis, dim, keepdims or keepdim)
+    return _over("any", x, axis, dim, keepdims or keepdim, where)

@@ -8,7 +8,7 @@ from ..engine.language import cast, device, wide
 from ..engine.mathematics import vecmath as m
 from ..engine.mathematics.sums import grown, parts_of_total, restored
 from ..engine.row import Input, Output, Row, contiguous
-from .reduction import accumulate, rows
+from .reduction import INFINITY, accumulate, rows
 from .table import Op
 
 #: elements of a running sum of float64 numbers that are added up before they are added to what comes before
@@ -125,6 +125,40 @@ def cumprod_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any,
     return 0
 
 
+def logcumsumexp_row(f: Any, y: int, x: int, n: int, p: Any) -> int:
+    """y_k = top + ln(sum of e^(x - top)), top the greatest so far."""
+    top, total = wide(cast(-INFINITY, f)), wide(cast(0.0, f))
+    for k in range(n):
+        v = wide(f[x + k])
+        if v > top:
+            total = total * m.exp(top - v) + 1.0
+            top = v
+        elif v == top:
+            total += 1.0 if v > -INFINITY else 0.0
+        else:
+            total += m.exp(v - top)
+        f[y + k] = cast(top + m.log(total), f)
+    return 0
+
+
+def logcumsumexp_row_adjoint(f: Any, y: int, g: int, x: int, dx: int, n: int, p: Any, store: bool) -> int:
+    """dx_k += e^(x_k - y_k) s_k, s_k = g_k + e^(y_k - y_(k+1)) s_(k+1)."""
+    rest = wide(cast(0.0, f))
+    for back in range(n):
+        k = n - 1 - back
+        if back > 0:
+            rest *= wide(share_of(f, y + k, y + k + 1))
+        rest += wide(f[g + k])
+        accumulate(f, dx + k, cast(rest * wide(share_of(f, x + k, y + k)), f), store)
+    return 0
+
+
+@device
+def share_of(f: Any, part: int, whole: int) -> Any:
+    """e^(part - whole), 0 of nothing."""
+    return cast(0.0, f) if f[part] == -INFINITY else m.exp(f[part] - f[whole])
+
+
 # ------------------------------------------------------------------ linear recurrences
 
 
@@ -235,9 +269,27 @@ def by_cumprod(r: Any, d: Any, t: Any) -> Any:
     return t.linear_recurrence(r.x, before(r.y, 1.0, t) * d, False)
 
 
+def shares(part: Any, whole: Any, t: Any) -> Any:
+    """e^(part - whole), 0 of nothing."""
+    nothing = t.equal(part, -INFINITY)
+    return t.where(nothing, 0.0, t.exp(t.where(nothing, 0.0, part) - t.where(nothing, 0.0, whole)))
+
+
+def to_logcumsumexp(r: Any, g: Any, t: Any) -> Any:
+    """dx_k = e^(x_k - y_k) s_k, s_k = g_k + e^(y_k - y_(k+1)) s_(k+1)."""
+    return shares(r.x, r.y, t) * t.linear_recurrence(shares(before(r.y, -INFINITY, t), r.y, t), g, True)
+
+
+def by_logcumsumexp(r: Any, d: Any, t: Any) -> Any:
+    """dy_k = e^(x_k - y_k) d_k + e^(y_(k-1) - y_k) dy_(k-1)."""
+    return t.linear_recurrence(shares(before(r.y, -INFINITY, t), r.y, t), shares(r.x, r.y, t) * d, False)
+
+
 PROD = rows("prod", prod_row, prod_row_adjoint, "y x", True, "product", weights=others)
 EXCLUSIVE_PROD = rows("exclusive_prod", others_row, others_row_adjoint, "x", False, "products of all but one",
                       to_others, to_others)
 CUMSUM = rows("cumsum", cumsum_row, cumsum_row_adjoint, "", False, "running sum",
               lambda r, g, t: reversed_(t.cumsum(reversed_(g), 1)), lambda r, d, t: t.cumsum(d, 1))
 CUMPROD = rows("cumprod", cumprod_row, cumprod_row_adjoint, "y x", False, "running product", to_cumprod, by_cumprod)
+LOGCUMSUMEXP = rows("logcumsumexp", logcumsumexp_row, logcumsumexp_row_adjoint, "x y", False,
+                    "logarithm of the running sum of e^x", to_logcumsumexp, by_logcumsumexp)

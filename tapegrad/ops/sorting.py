@@ -200,3 +200,37 @@ def running_extreme_forward(op: RunningExtreme, f: Any, i: Any, b: Any) -> int:
 
 RUNNING_EXTREME = Op("running_extreme", running_extreme_forward, row=RunningExtreme,
                      doc="index of the greatest or least so far in each row", batching="rows")
+
+
+class Search(Row):
+    y: Output
+    table: Input = contiguous  # in ascending order
+    x: Input = contiguous
+    rows: int
+    n: int  # elements of a row of the table
+    m: int  # elements of a row of x
+    right: bool  # behind equal elements, else before them
+    shift: int  # added to a place, which is then held
+    low: int
+    high: int  # between these
+
+
+def search_forward(op: Search, f: Any, i: Any, b: Any) -> int:
+    """How many elements of a row of the table come before each x, by bisection."""
+    n, m = op.n, op.m
+    for row in range(op.rows):
+        table = op.table + row * n
+        for k in range(row * m, row * m + m):
+            first, last, value = 0, n, f[op.x + k]
+            while first < last:
+                middle = (first + last) // 2
+                at = f[table + middle]
+                if precedes(at, value, 0) or (op.right != 0 and not precedes(value, at, 0)):
+                    first = middle + 1
+                else:
+                    last = middle
+            i[op.y + k] = min(max(first + op.shift, op.low), op.high)
+    return 0
+
+
+SEARCH = Op("search", search_forward, row=Search, doc="places in sorted rows", batching="rows")

@@ -149,5 +149,5 @@ def _rows(step: Step, j: int) -> Any:
 _RULES: dict[str, Callable[[Step, int], Any]] = {
     "where": _each, "sum": _nest, "pad": _moved, "concatenate": _moved, "take": _moved, "gather": _moved,
     "stack": _moved, "embedding": _moved, "matmul": _product, "linear": _linear,
-    **dict.fromkeys(("max", "min", "prod", "var", "std", "logsumexp", "softmax", "log_softmax", "cumsum", "cumprod"),
-                    _rows)}
+    **dict.fromkeys(("max", "min", "prod", "var", "std", "logsumexp", "softmax", "log_softmax", "cumsum", "cumprod",
+                     "logcumsumexp"), _rows)}

@@ -159,7 +159,8 @@ FUNCTIONS = {
     **{f"broadcast {name}": (lambda a, b, op=op: apply_binary(op, a, b, 0.3), [DOMAINS.get(name, X), ROW])
        for name, op in BINARY.items()},
     **{f"{name} of rows": (lambda x, name=name: getattr(tg, name)(x, axis=1), [X]) for name in (
-        "sum", "max", "min", "prod", "var", "logsumexp", "softmax", "log_softmax", "cumsum", "cumprod", "std", "mean")},
+        "sum", "max", "min", "prod", "var", "logsumexp", "softmax", "log_softmax", "cumsum", "cumprod", "logcumsumexp",
+        "std", "mean")},
     "prod with a zero": (lambda x: tg.prod(x, axis=1), [np.where(np.eye(3, 4) > 0, 0.0, X)]),
     "where": (lambda a, b: tg.where(np.eye(3, 4) > 0, a, b), [X, Y]),
     "where recorded": (lambda a, b: tg.where(a > b, a, b), [X, Y]),

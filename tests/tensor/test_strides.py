@@ -67,7 +67,8 @@ CASES = {
     "sum": (lambda x: tg.sum(x, 0), M),
     "mean of all": (lambda x: tg.mean(x), M),
     **{f"rows {n} {a}": (lambda x, n=n, a=a: getattr(tg, n)(x, a), M) for a in (0, 1) for n in (
-        "max", "min", "prod", "var", "std", "logsumexp", "softmax", "log_softmax", "cumsum", "cumprod", "vector_norm")},
+        "max", "min", "prod", "var", "std", "logsumexp", "softmax", "log_softmax", "cumsum", "cumprod", "logcumsumexp",
+        "vector_norm")},
     "softmax of four": (lambda x: tg.softmax(x, 0), floats(4)),
     "broadcast": (lambda x: tg.broadcast_to(x, (2, 3, 4)), M),
     "reshape": (lambda x: tg.reshape(x, (2, 6)), M),
