@@ -4,6 +4,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from . import errors as errors
+from . import fft as fft
 from . import functions as functions
 from . import transforms as transforms
 from ._version import __version__ as __version__

@@ -12,3 +12,4 @@ x: tg.Tensor = tg.tensor([0.5, 1.0], requires_grad=True)
 y: tg.Tensor = tg.clip(tg.exp(x) + tg.maximum(x, np.ones(2)), 0.0, 2.0).sum()
 part: tg.Tensor = tg.functions.tanh(x)[0]
 error: type[tg.TapegradError] = tg.ShapeError
+spectrum: tg.Tensor = tg.fft.rfft(x)

@@ -13,12 +13,12 @@ from ..errors import ArgumentError
 from ..tensor.arrays import on_cpu
 from ..tensor.recording import as_tensor, astype
 from ..tensor.tensor import Tensor
-from .arranging import roll
 from .composed import isinf, isnan, rad2deg
 from .counterparts import no_out
 from .elementwise import equal, greater, less, less_equal, logical_and, logical_or, power, where
 from .formulas import abs as absolute
 from .formulas import add, arctan2, multiply, subtract
+from .fourier import fftshift, ifftshift
 from .layout import broadcast_to, moveaxis, reshape
 from .pytorch import clone
 from .truth import all as all_over
@@ -134,22 +134,6 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
     """Powers of `base` with evenly spaced exponents, along a new axis."""
     values = power(base, linspace(start, stop, num, endpoint, axis=axis))
     return values if dtype is None else astype(values, dtype)
-
-
-def _shifted(x: Any, axes: Any, sign: int) -> Tensor:
-    t = as_tensor(x)
-    axes = tuple(range(t.ndim)) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
-    return roll(t, tuple(t.shape[d] // 2 if sign > 0 else -(t.shape[d] // 2) for d in axes), axes)
-
-
-def fftshift(x: Any, axes: Any = None) -> Tensor:
-    """The zero frequency moved to the middle of axes."""
-    return _shifted(x, axes, 1)
-
-
-def ifftshift(x: Any, axes: Any = None) -> Tensor:
-    """The inverse of `fftshift`."""
-    return _shifted(x, axes, -1)
 
 
 #: by NumPy's dotted name, with NumPy's parameters

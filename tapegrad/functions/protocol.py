@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.caller import user_line
-from ..errors import InPlaceError
+from ..errors import DtypeError, InPlaceError
 from ..tape.nodes import Leaf
 from ..tape.state import state
 from ..tensor.arrays import foreign_array
@@ -121,6 +121,10 @@ def array_function(self: Tensor, function: Callable, types: Any, args: Any, kwar
     counterpart = _counterparts.get(function)
     if counterpart is None:
         module = (function.__module__ or "numpy").replace("numpy", "np", 1)
+        if module.startswith("np.fft"):
+            raise DtypeError(f"{user_line()}: np.fft.{function.__name__} has to do with complex numbers, which tensors "
+                             f"have not; use tg.fft.{function.__name__}, whose complex numbers are pairs along a last "
+                             "axis of two, with tg.fft.multiply for products and (y**2).sum(-1) for squares")
         raise without_counterpart(f"{module}.{function.__name__}")
     return counterpart(*args, **kwargs)
 
