@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    """What stays for the whole run is not gone through by every collection of garbage: 64,000 tests and many modules."""
+    """What stays for the whole run, as 64,000 tests do, is not gone through by every collection of garbage."""
     gc.collect()
     gc.freeze()
 

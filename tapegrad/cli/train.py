@@ -6,7 +6,9 @@ import json
 import math
 import shlex
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,8 @@ import typer
 from .. import __version__
 from ..errors import MissingExtraError
 from . import options
-from .evaluation.comparison import compare
+from .ahead import compiled_ahead
+from .evaluation.comparison import compare, fitted
 from .evaluation.importance import importance as measure_importance
 from .folding import cross_validate
 from .network import SavedModel
@@ -95,7 +98,10 @@ def train(
     first = settings
     settings = first if tuned is None else tuned
     run = Run(problem, settings)
-    run.train(progress=shown, checkpoint=kept)
+    is_compared = report is not None or importance is not None or as_json or not quiet
+    linear = partial(fitted, problem, run.weights, settings.seed)
+    with compiled_ahead(linear, "float64") if is_compared else nullcontext():
+        run.train(progress=shown, checkpoint=kept)
     if plot is not None and len(run.losses):
         run.history.plot(plot, f"{problem.title}: loss of training")
     if run.diverged:
@@ -111,7 +117,7 @@ def train(
         card = _card(context, run, result)
         model = SavedModel(run.network, problem.features, problem.target, fills, run.module, card)
         model.save(save)
-    if report is not None or importance is not None or as_json or not quiet:
+    if is_compared:
         comparison = compare(problem, run.module, settings.dtype, run.weights, settings.seed)
         validated = None
         if folds is not None and not run.interrupted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..problem import Problem
 from .scores import scores
 from .simple import baseline, linear_model, sampled
 
-__all__ = ["WORDS", "Comparison", "baseline_name", "best_of", "compare", "shown", "spread",
+__all__ = ["WORDS", "Comparison", "baseline_name", "best_of", "compare", "fitted", "shown", "spread",
            "with_spread"]
 
 #: the scores in words, in the order in which they are shown
@@ -56,6 +56,15 @@ def baseline_name(target: Target) -> str:
     return "most frequent" if target.task == "classification" else "mean"
 
 
+def fitted(problem: Problem, weights: np.ndarray | None = None, seed: int = 0) -> tuple[
+        Callable[[np.ndarray], np.ndarray], int]:
+    """The linear model of a problem's training rows, and to how many of them it is fitted; see `compare`."""
+    rows = sampled(problem.inputs, seed)
+    weights = None if weights is None else weights[rows]
+    inputs = problem.inputs[rows]
+    return linear_model(problem.target, inputs, problem.targets[rows], weights), len(inputs)
+
+
 def compare(problem: Problem, module: nn.Module, dtype: str, weights: np.ndarray | None = None,
             seed: int = 0) -> Comparison:
     """Scores of a trained network, a linear model and a baseline, on the held-out rows if there are any.
@@ -76,15 +85,13 @@ def compare(problem: Problem, module: nn.Module, dtype: str, weights: np.ndarray
     held = len(problem.held_inputs) > 0
     X, actual = (problem.held_inputs, problem.held_targets) if held else (problem.inputs, problem.targets)
     found = outputs(module, X.astype(dtype, copy=False))
-    rows = sampled(problem.inputs, seed)
-    weights = None if weights is None else weights[rows]
-    linear = linear_model(target, problem.inputs[rows], problem.targets[rows], weights)
+    linear, rows = fitted(problem, weights, seed)
     models = {
         "network": scores(target, actual, found),
         "linear": scores(target, actual, linear(X)),
         "baseline": scores(target, actual, baseline(target, problem.targets, len(X))),
     }
-    return Comparison(models, len(problem.inputs[rows]), actual, found)
+    return Comparison(models, rows, actual, found)
 
 
 def spread(folds: Sequence[Comparison]) -> dict[str, dict[str, tuple[float, float]]]:
