@@ -136,7 +136,7 @@ def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
 
 def power(a: Any, b: Any) -> Tensor:
     """``a ** b``; a Python number as exponent is a constant. At ``a = 0`` the slope by `b` is 0; see `grad`."""
-    if type(a) is Tensor and a.dtype.kind != "f" and (found := integers(a, b)) is not None and (
+    if any(type(v) is Tensor and v.dtype.kind != "f" for v in (a, b)) and (found := integers(a, b)) is not None and (
             found[1].is_symbolic or np.min(found[1]._array(), initial=0) >= 0):
         return exactly("power", *found)
     if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool):

@@ -18,7 +18,7 @@ from ..tensor.recording import lift, record
 from ..tensor.tensor import Tensor, constant, view
 from .elementwise import contiguous
 from .formulas import multiply
-from .integers import recorded, to_bool
+from .integers import integers, recorded, to_bool
 from .layout import expand_dims, permute, reshape
 from .reductions import sum as sum_over
 from .scratch import scratch
@@ -58,8 +58,9 @@ def matmul(a: Any, b: Any) -> Tensor:
     Returns
     -------
     Tensor, (..., m, n)
-        Without the axes that 1-D operands lack.
+        Without the axes that 1-D operands lack. Of integers exact.
     """
+    whole = integers(a, b) if any(type(v) is Tensor and v.dtype.kind != "f" for v in (a, b)) else None
     a, b = lift(a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: shapes {list(a.shape)} and {list(b.shape)}: 0-d operands are not allowed; use *")
@@ -72,6 +73,8 @@ def matmul(a: Any, b: Any) -> Tensor:
         batch = np.broadcast_shapes(u.shape[:-2], v.shape[:-2])
     except ValueError:
         raise ShapeError(f"matmul: leading axes of {list(a.shape)} and {list(b.shape)} do not broadcast") from None
+    if whole is not None and not any(t.is_symbolic for t in whole):
+        return Tensor(np.matmul(*(t._array() for t in whole)))
     u, ta, lda = _readable(u)
     v, tb, ldb = _readable(v)
     m, k, n = u.shape[-2], u.shape[-1], v.shape[-1]

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
-from ..tensor.arrays import on_cpu
+from ..engine.caller import user_line
+from ..errors import ArgumentError, DtypeError
+from ..tensor.arrays import INT64, on_cpu
 from ..tensor.recording import as_tensor, astype
 from ..tensor.tensor import Tensor
 from .composed import isinf, isnan, rad2deg
 from .counterparts import no_out
 from .elementwise import equal, greater, less, less_equal, logical_and, logical_or, power, where
 from .formulas import abs as absolute
-from .formulas import add, arctan2, multiply, subtract
+from .formulas import add, arctan2, floor_divide, multiply, subtract
 from .fourier import fftshift, ifftshift
 from .layout import broadcast_to, moveaxis, reshape
-from .pytorch import clone
 from .truth import all as all_over
 
 # ------------------------------------------------------------------ comparisons
@@ -74,6 +74,23 @@ def _infinite(name: str, compare: Callable[[Any, Any], Tensor]) -> Callable:
     return function
 
 
+# ------------------------------------------------------------------ bits
+
+
+def shift(a: Any, count: Any, left: bool) -> Tensor:
+    """Integers moved by so many bits: products with, and floors of quotients by, powers of two."""
+    a, count = as_tensor(a), as_tensor(count)
+    if a.dtype != INT64 or count.dtype != INT64:
+        raise DtypeError(f"{user_line()}: {'<<' if left else '>>'} is of integers, not {a.dtype} and {count.dtype}")
+    first = count // 2  # 2 ** 63 is beyond int64
+    step = multiply if left else floor_divide
+    return step(step(a, power(2, first)), power(2, count - first))
+
+
+def _bitwise(symbol: str) -> Callable:
+    return lambda *given: getattr(Tensor, symbol)(*map(as_tensor, given))
+
+
 # ------------------------------------------------------------------ real and complex
 
 
@@ -98,10 +115,6 @@ def _common_type(*arrays: Any) -> Any:
 def _astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
     on_cpu(device)
     return astype(x, dtype)
-
-
-def _copy(a: Tensor, order: Any = "K", subok: bool = False) -> Tensor:
-    return clone(a)
 
 
 def _printed(function: Callable) -> Callable:
@@ -147,7 +160,9 @@ _FUNCTIONS: dict[str, Callable] = {
     "isrealobj": lambda x: True, "iscomplexobj": lambda x: False,
     "result_type": _told_dtypes(np.result_type), "can_cast": _told_dtypes(np.can_cast), "common_type": _common_type,
     **{name: _printed(getattr(np, name)) for name in ("array2string", "array_repr", "array_str")},
-    "copy": _copy, "astype": _astype, "linspace": linspace, "logspace": logspace,
+    "astype": _astype, "linspace": linspace, "logspace": logspace,
+    **{f"bitwise_{name}": _bitwise(f"__{name}__") for name in ("and", "or", "xor")}, "invert": _bitwise("__invert__"),
+    "left_shift": lambda a, b: shift(a, b, True), "right_shift": lambda a, b: shift(a, b, False),
     "fft.fftshift": fftshift, "fft.ifftshift": ifftshift,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,16 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **kwar
     return called(ufunc, method, function, _counterparts, inputs, kwargs)
 
 
+def is_known(function: Any) -> bool:
+    """Whether a function or ufunc of NumPy's has a counterpart of tensors."""
+    return function in _counterparts
+
+
+def array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
+    """The array API standard's functions over tensors."""
+    return import_module("tapegrad.array_api")
+
+
 class _ForTypes:
     """`array_ufunc` for NumPy, which asks the type; None for libraries that ask the instance whether to defer.
 
@@ -151,6 +162,9 @@ def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
         setattr(Tensor, f"__{symbol}__", operator)
         setattr(Tensor, f"__r{symbol}__", operator)
     setattr(Tensor, "__invert__", _bits(namespace["logical_not"], np.invert))
+    for symbol, left in (("lshift", True), ("rshift", False)):
+        setattr(Tensor, f"__{symbol}__", lambda self, count, left=left: numpys.shift(self, count, left))
+        setattr(Tensor, f"__r{symbol}__", lambda self, a, left=left: numpys.shift(a, self, left))
     setattr(Tensor, "__neg__", lambda self: namespace["negative"](self))
     setattr(Tensor, "__pos__", namespace["positive"])
     setattr(Tensor, "__abs__", lambda self: namespace["abs"](self))
@@ -158,6 +172,7 @@ def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     setattr(Tensor, "__array_ufunc__", _ForTypes())
     setattr(Tensor, "__pandas_priority__", 5000)  # above that of pandas' frames, which then defer to the tensor
     setattr(Tensor, "__array_function__", array_function)
+    setattr(Tensor, "__array_namespace__", array_namespace)
     setattr(Tensor, "at", property(At))
     setattr(Tensor, "T", property(lambda self: namespace["transpose"](self)))
     setattr(Tensor, "mT", property(lambda self: namespace["swapaxes"](self, -1, -2)))

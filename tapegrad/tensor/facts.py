@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .arrays import on_cpu
+
 __all__ = ["Facts", "Size"]
 
 
@@ -43,6 +45,11 @@ class Facts:
     def device(self) -> str:
         """Where it is, as PyTorch's users ask: on the CPU."""
         return "cpu"
+
+    def to_device(self, device: str, /, *, stream: None = None) -> Any:
+        """The tensor itself, as the array API standard spells it: there is one device, the CPU."""
+        on_cpu(device)
+        return self
 
     def dim(self) -> int:
         """`ndim`, as PyTorch spells it."""
