@@ -63,6 +63,7 @@ from .activation_functions import (
 )
 from .dropout_functions import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .embedding_functions import embedding
+from .grid_sampling import affine_grid, grid_sample
 from .loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -122,6 +123,7 @@ __all__ = [
     "conv1d", "conv2d",
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d",
     "conv3d", "conv_transpose1d", "conv_transpose2d", "fold", "interpolate", "pad", "unfold",
+    "affine_grid", "grid_sample",
     "scaled_dot_product_attention", "rotary_embedding", "sinusoidal_positions",
     "ctc_loss",
     "cdist", "contrastive_loss", "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss",

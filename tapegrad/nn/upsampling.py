@@ -23,7 +23,7 @@ class Upsample(Module):
         Extents of the result.
     scale_factor : float or sequence of float, optional
         Factor of the extents.
-    mode : {"nearest", "linear", "bilinear"}
+    mode : {"nearest", "nearest-exact", "area", "linear", "bilinear", "trilinear", "bicubic"}
     align_corners, recompute_scale_factor : bool, optional
     """
 

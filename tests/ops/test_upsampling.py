@@ -51,6 +51,24 @@ class TestUpsampling(OpContract, Derivatives):
     ]
 
 
+def naive_bands(x, size):
+    """Means over windows that meet, one axis after another."""
+    for axis, m in enumerate(size, start=2):
+        n = x.shape[axis]
+        ends = [(k * n // m, -(-(k + 1) * n // m)) for k in range(m)]
+        x = np.stack([x.take(range(*e), axis).mean(axis) for e in ends], axis)
+    return x
+
+
+def _area(shape, size):
+    return Case(f"area {shape} {size}", lambda x: F.interpolate(x, size, mode="area"), lambda x: naive_bands(x, size),
+                (uniform(shape, -1, 1, 2),))
+
+
+class TestBands(OpContract, Derivatives):
+    cases = [_area((2, 1, 5), (3,)), _area((1, 2, 4, 3), (7, 2))]
+
+
 def test_what_is_not_finite_reaches_only_the_pixels_that_it_is_part_of():
     x = np.zeros((1, 1, 1, 4))
     x[..., 1] = np.inf
@@ -76,10 +94,12 @@ def test_an_empty_batch_stays_empty():
 
 def test_wrong_arguments_are_named():
     x = np.ones((1, 2, 3, 4))
-    with pytest.raises(ArgumentError, match="interpolate: mode 'bicubic' is not supported"):
-        F.interpolate(x, 2, mode="bicubic")
-    with pytest.raises(ArgumentError, match="antialias"):
-        F.interpolate(x, 2, mode="bilinear", antialias=True)
+    with pytest.raises(ArgumentError, match="interpolate: mode 'cubic' is not supported"):
+        F.interpolate(x, 2, mode="cubic")
+    with pytest.raises(ArgumentError, match="antialias is only for the modes 'bilinear', 'bicubic', 'lanczos'"):
+        F.interpolate(x, 2, antialias=True)
+    with pytest.raises(ArgumentError, match="'lanczos' needs antialias=True"):
+        F.interpolate(x, 2, mode="lanczos")
     with pytest.raises(ArgumentError, match="align_corners"):
         F.interpolate(x, 2, align_corners=False)
     with pytest.raises(ArgumentError, match="either size or scale_factor"):
