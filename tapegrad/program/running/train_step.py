@@ -21,6 +21,7 @@ from ..planning.report import MemoryReport, Rows
 from .account import account
 from .arguments import as_input, signature_of
 from .epochs import History, count, run_epochs, run_whole
+from .nested import is_nested, is_number, leaves_of, over_leaves, with_rows
 from .program import Program, scalar_seed
 from .step import Step
 from .timing import time_instructions
@@ -32,7 +33,8 @@ class TrainStep:
     Parameters
     ----------
     loss_fn : callable
-        Over as many tensors as the step is called with; returns a scalar `Tensor`.
+        Over tensors, called as the step is: also by name, and with dicts and tuples of tensors; returns a scalar
+        `Tensor`.
     optimizer : Optimizer
         Its parameters are trained; others are constants.
     accumulate : int, default 1
@@ -90,6 +92,9 @@ class TrainStep:
         self.loss_fn, self.optimizer = loss_fn, optimizer
         self._steps: dict[Any, list[Step]] = {}
         self._last: Step | None = None
+        #: by structure of nested arguments a step over their leaves; the one that ran last, if it was such
+        self._inner: dict[Any, TrainStep] = {}
+        self._latest: TrainStep | None = None
         self.recordings = 0
         #: of the latest run, also after Ctrl-C
         self.history = History()
@@ -146,10 +151,16 @@ class TrainStep:
 
     # -------------------------------------------------------------- one step
 
-    def __call__(self, *arrays: Any) -> float:
-        """One step on one batch; returns the loss before the update."""
+    def __call__(self, *arrays: Any, **named: Any) -> float:
+        """One step on one batch; returns the loss before the update.
+
+        Parameters
+        ----------
+        *arrays, **named : array_like, number, or a dict or tuple of them
+            As `loss_fn` takes them. A list is an array.
+        """
         step = self._last
-        if self.accumulate == 1 and step is not None and state.capture is None:
+        if self.accumulate == 1 and step is not None and state.capture is None and not named:
             turns.count += 1
             try:
                 if turns.count == 1:
@@ -164,9 +175,13 @@ class TrainStep:
                             wake()
             finally:
                 turns.count -= 1
+        numbers = self.accumulate > 1 and any(map(is_number, arrays))
+        if named or numbers or any(map(is_nested, arrays)):
+            return self._over_leaves(arrays, named, self.accumulate > 1, lambda inner, leaves: inner(*leaves))
         batch = [as_input(a) for a in arrays]
         if self.accumulate > 1:
             return run_whole(self, batch)
+        self._latest = None
         step = self._step_for(batch)
         with Writing(step):
             if turns.count > 1:  # another thread may have changed the optimiser meanwhile
@@ -174,20 +189,39 @@ class TrainStep:
             step.program.give(batch)
             return step.once()
 
+    def _over_leaves(self, args: Sequence[Any], named: dict[str, Any], by_rows: bool,
+                     run: Callable[[TrainStep, list[Any]], Any]) -> Any:
+        """`run` of a step over the leaves of nested arguments, and of the leaves."""
+        leaves, structure = leaves_of(args, named)
+        leaves, numbers = with_rows(leaves) if by_rows else (leaves, frozenset())
+        inner = self._inner.get((structure, numbers))
+        if inner is None:
+            inner = object.__new__(type(self))
+            inner.__dict__.update(self.__dict__, loss_fn=over_leaves(self.loss_fn, structure, numbers), _steps={},
+                                  _last=None, _inner={}, _latest=None)
+            inner = self._inner.setdefault((structure, numbers), inner)
+        before, inner.history = inner.recordings, self.history
+        try:
+            return run(inner, leaves)
+        finally:
+            self._latest, self.history = inner, inner.history
+            self.recordings += inner.recordings - before
+
     # -------------------------------------------------------------- epochs
 
     def run(self, *arrays: Any, batch_size: int, epochs: int = 1, shuffle: bool | Callable[[int], Any] = True,
             seed: int | None = None, drop_last: bool = False, progress: bool = False,
             callback: Callable[[int, History], Any] | None = None, monitor: Any = None,
-            checkpoint: Any = None) -> History:
+            checkpoint: Any = None, **named: Any) -> History:
         """Train for some epochs over the rows of arrays (axis 0) or of a dataset.
 
         Parameters
         ----------
-        *arrays : array_like, (n, ...), or one `tapegrad.data.Dataset`
-            As `loss_fn` takes them. Arrays in memory are converted once to the parameters' dtype (integers to
-            int64). A ``numpy.memmap`` is never read whole: rows are gathered where they lie in the file or, in
-            another dtype, converted a few batches at a time; so are those of a dataset, on a thread of their own.
+        *arrays, **named : array_like, (n, ...), dicts and tuples of them, numbers, or one `tapegrad.data.Dataset`
+            As `loss_fn` takes them, also by name; a number is the same for all batches. Arrays in memory are converted
+            once to the parameters' dtype (integers to int64). A ``numpy.memmap`` is never read whole: rows are gathered
+            where they lie in the file or, in another dtype, converted a few batches at a time; so are those of a
+            dataset, on a thread of their own.
         batch_size : int
         epochs : int, default 1
             A run of several steps the schedules of the optimiser that were made without ``interval=`` after each epoch,
@@ -220,6 +254,11 @@ class TrainStep:
         DataError
             The checkpoint cannot be read, or is of another run: says which.
         """
+        if named or any([is_nested(a) or is_number(a) for a in arrays]):
+            return self._over_leaves(arrays, named, True, lambda inner, leaves: inner.run(
+                *leaves, batch_size=batch_size, epochs=epochs, shuffle=shuffle, seed=seed, drop_last=drop_last,
+                progress=progress, callback=callback, monitor=monitor, checkpoint=checkpoint))
+        self._latest = None
         return run_epochs(self, arrays, batch_size, epochs, shuffle, seed, drop_last, progress, callback, monitor,
                           checkpoint)
 
@@ -231,6 +270,8 @@ class TrainStep:
         return self._recorded().program.tape
 
     def _recorded(self) -> Step:
+        if self._latest is not None:
+            return self._latest._recorded()
         if self._last is None:
             raise GradientError("nothing is recorded yet: call step(...) or step.run(...) first")
         return self._last
@@ -241,17 +282,19 @@ class TrainStep:
         Where parameters are frozen, `loss_fn` is recorded (not computed) once more to plan the same step with all of
         them trained; see `MemoryReport.unfrozen`.
         """
+        if self._latest is not None:
+            return self._latest.memory()
         step = self._recorded()
         if step.report is None:
             step.report = account(step.program, self.optimizer.state_nbytes, self._unfrozen(step))
         return step.report
 
-    def profile(self, *arrays: Any, seconds: float = 0.5) -> Rows:
+    def profile(self, *arrays: Any, seconds: float = 0.5, **named: Any) -> Rows:
         """Microseconds of each instruction, forward and in reverse, on a batch (or micro-batch), without updates.
 
         Parameters
         ----------
-        *arrays : array_like
+        *arrays, **named : array_like
             As `loss_fn` takes them.
         seconds : float, default 0.5
             About how long to measure.
@@ -261,6 +304,9 @@ class TrainStep:
         Rows
             Prints as a table, iterates over its rows as dicts.
         """
+        if named or any(map(is_nested, arrays)):
+            return self._over_leaves(arrays, named, False, lambda inner, leaves: inner.profile(
+                *leaves, seconds=seconds))
         batch = [as_input(a) for a in arrays]
         step = self._step_for(batch)
         with Writing(step):
