@@ -16,6 +16,7 @@ from ..ops.nest import broadcast_strides, nest
 from ..tensor.arrays import BOOL
 from ..tensor.recording import lift, record
 from ..tensor.tensor import Tensor, constant, view
+from .apply import as_given
 from .elementwise import contiguous
 from .formulas import multiply
 from .integers import integers, recorded, to_bool
@@ -73,8 +74,8 @@ def matmul(a: Any, b: Any) -> Tensor:
         batch = np.broadcast_shapes(u.shape[:-2], v.shape[:-2])
     except ValueError:
         raise ShapeError(f"matmul: leading axes of {list(a.shape)} and {list(b.shape)} do not broadcast") from None
-    if whole is not None and not any(t.is_symbolic for t in whole):
-        return Tensor(np.matmul(*(t._array() for t in whole)))
+    if whole is not None:
+        return product_of_integers(*whole)
     u, ta, lda = _readable(u)
     v, tb, ldb = _readable(v)
     m, k, n = u.shape[-2], u.shape[-1], v.shape[-1]
@@ -156,8 +157,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 
 def dot(a: Any, b: Any) -> Tensor:
     """``numpy.dot``: inner product of vectors, product of matrices, else the last axis of `a` with the last but one
-    of `b`."""
-    a, b = lift(a, b)
+    of `b`. Of integers exact."""
+    a, b = as_given(a, b)
     if a.ndim == 0 or b.ndim == 0:
         return multiply(a, b)
     if a.ndim <= 2 and b.ndim <= 2:
@@ -175,7 +176,7 @@ def dot(a: Any, b: Any) -> Tensor:
 
 def outer(a: Any, b: Any) -> Tensor:
     """Product of every element of `a` with every element of `b`: (a.size, b.size)."""
-    a, b = lift(a, b)
+    a, b = as_given(a, b)
     return multiply(reshape(a, (a.size, 1)), reshape(b, (1, b.size)))
 
 

@@ -92,7 +92,7 @@ def clamp_max(input: Any, max: Any) -> Tensor:
 
 
 def _matrices(name: str, ndims: tuple[int, int], a: Any, b: Any) -> Tensor:
-    a, b = lift(a, b)
+    a, b = as_given(a, b)
     if (a.ndim, b.ndim) != ndims:
         raise ShapeError(f"{name}: operands of {ndims[0]} and {ndims[1]} axes, not shapes {list(a.shape)} and "
                          f"{list(b.shape)}; matmul takes others")
@@ -106,7 +106,7 @@ def mm(input: Any, mat2: Any) -> Tensor:
 
 def bmm(input: Any, mat2: Any) -> Tensor:
     """The products of two stacks of matrices, (b, n, m) and (b, m, p)."""
-    a, b = lift(input, mat2)
+    a, b = as_given(input, mat2)
     if a.ndim == b.ndim == 3 and a.shape[0] != b.shape[0]:
         raise ShapeError(f"bmm: stacks of {a.shape[0]} and {b.shape[0]} matrices")
     return _matrices("bmm", (3, 3), a, b)

@@ -45,6 +45,9 @@ CASES = {
     "a product": (lambda xp, a, b: a @ b, (A, B)),
     "a product of a matrix and a vector": (lambda xp, a, b: a @ b[0], (A, B)),
     "a product of vectors": (lambda xp, a, b: a[0] @ b[0], (A, B)),
+    **{f"{name} of matrices": (lambda xp, a, b, name=name: getattr(xp, name)(a, b), (A, B))
+       for name in ("matmul", "dot", "outer")},
+    "matmul of stacks": (lambda xp, a, b: xp.matmul(xp.stack([a, b]), b), (A, B)),
     "a product of bool": (lambda xp, a, b: a @ b, (M, N)),
     "where": (lambda xp, m, a, b: xp.where(m, a, b), (M, A, B)),
     "where of bool": (lambda xp, m, a, b: xp.where(m, a, b), (M, N, M)),
