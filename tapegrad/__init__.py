@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from . import errors as errors
 from . import fft as fft
 from . import functions as functions
+from . import linalg as linalg
 from . import transforms as transforms
 from ._version import __version__ as __version__
 from .config import config as config
@@ -62,8 +63,8 @@ if not TYPE_CHECKING:  # see `functions`
     __all__ = [
         "Checkpoint", "CustomOp", "History", "MemoryReport", "Monitor", "Tape", "Tensor", "TrainStep", "__version__",
         "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "explain",
-        "from_dlpack", "functions", "get_num_threads", "is_grad_enabled", "load", "manual_seed", "memory_report",
-        "njit", "nn", "no_grad", "optim", "save", "set_num_threads", "tensor",
+        "from_dlpack", "functions", "get_num_threads", "is_grad_enabled", "linalg", "load", "manual_seed",
+        "memory_report", "njit", "nn", "no_grad", "optim", "save", "set_num_threads", "tensor",
     ]
     __all__ += functions.__all__
     __all__ += errors.__all__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 __all__ = [
     "ArgumentError",
     "CaptureError",
@@ -14,6 +16,7 @@ __all__ = [
     "GraphReleasedError",
     "InPlaceError",
     "IndexRangeError",
+    "LinAlgError",
     "MissingExtraError",
     "RecomputationError",
     "ShapeError",
@@ -60,6 +63,10 @@ class DtypeError(TapegradError, TypeError):
 
 class IndexRangeError(TapegradError, IndexError):
     """An index outside the axis that it addresses."""
+
+
+class LinAlgError(TapegradError, np.linalg.LinAlgError):
+    """A matrix that a factorization does not take: singular, not positive definite, or not finite."""
 
 
 class TapeMemoryError(TapegradError, MemoryError):

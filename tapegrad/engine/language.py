@@ -17,6 +17,7 @@ from .primitives import (
     array_of,
     bits,
     bits_float,
+    byte_address,
     c_call,
     call,
     cast,
@@ -24,6 +25,7 @@ from .primitives import (
     enabled,
     float_bits,
     floats_at,
+    fortran,
     fortran_gemm,
     frame,
     held,
@@ -49,10 +51,10 @@ from .primitives import (
 from .row import resolved
 
 __all__ = [
-    "DEVICE_FUNCTIONS", "FLOATS", "FRAME_WORDS", "Memory", "apart", "array_of", "bits", "bits_float", "c_call",
-    "call", "cast", "device", "device_pair", "doubles_at", "enabled", "float_bits", "floats_at", "fortran_gemm",
-    "frame", "held", "increase", "integers", "look", "offer", "pause", "plus", "publish", "quotient", "read", "real",
-    "real64", "replace", "row_address", "settle", "specialised", "wide", "word_of", "words_at", "write",
+    "DEVICE_FUNCTIONS", "FLOATS", "FRAME_WORDS", "Memory", "apart", "array_of", "bits", "bits_float", "byte_address",
+    "c_call", "call", "cast", "device", "device_pair", "doubles_at", "enabled", "float_bits", "floats_at", "fortran",
+    "fortran_gemm", "frame", "held", "increase", "integers", "look", "offer", "pause", "plus", "publish", "quotient",
+    "read", "real", "real64", "replace", "row_address", "settle", "specialised", "wide", "word_of", "words_at", "write",
 ]
 
 #: functions that kernels may call, in order of definition; `lowering` registers them with numba

@@ -328,6 +328,30 @@ def _c_call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.sext(called, _i64)
 
 
+@_primitive(primitives.byte_address, lambda f, address: types.int64, _any, types.Integer)
+def _byte_address(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    size = ir.Constant(_i64, context.get_abi_sizeof(context.get_value_type(signature.args[0].dtype)))
+    return builder.mul(context.cast(builder, args[1], signature.args[1], types.int64), size)
+
+
+@_primitive(primitives.fortran, lambda routine, arguments, count: types.int64, types.Integer, _any, types.Integer)
+def _fortran(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    routine, arguments, count = args
+    end = builder.append_basic_block("called")
+    cases = builder.switch(context.cast(builder, count, signature.args[2], types.int64), end)
+    for arity in range(primitives.LEAST_ARGUMENTS, primitives.MOST_ARGUMENTS + 1):
+        block = builder.append_basic_block(f"of_{arity}")
+        cases.add_case(ir.Constant(_i64, arity), block)
+        builder.position_at_end(block)
+        given = [builder.load(builder.gep(arguments, [ir.Constant(_i64, k)])) for k in range(arity)]
+        function = ir.FunctionType(ir.VoidType(), [_byte_pointer] * arity)
+        builder.call(builder.inttoptr(routine, function.as_pointer()),
+                     [builder.inttoptr(address, _byte_pointer) for address in given])
+        builder.branch(end)
+    builder.position_at_end(end)
+    return ir.Constant(_i64, 0)
+
+
 @intrinsic
 def _advance(typing: Any, pointer: Any, count: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -199,6 +199,21 @@ def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: 
     return 0
 
 
+def byte_address(f: Any, address: int) -> int:
+    """The address in bytes of an element of `f`."""
+    return int(address) * f.dtype.itemsize
+
+
+def fortran(routine: int, arguments: Any, count: int) -> int:
+    """Call a Fortran subroutine of up to `MOST_ARGUMENTS` arguments, whose byte addresses are words of a row."""
+    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * count)(int(routine))(*(int(arguments[k]) for k in range(count)))
+    return 0
+
+
+#: and least
+LEAST_ARGUMENTS, MOST_ARGUMENTS = 5, 14
+
+
 # ------------------------------------------------------------------ atomics and fences; there is one thread here
 
 

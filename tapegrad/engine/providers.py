@@ -170,19 +170,30 @@ def request_threads(count: int) -> None:
             provider.threads = count
 
 
-# ------------------------------------------------------------------ SciPy's BLAS
+# ------------------------------------------------------------------ SciPy's BLAS and LAPACK
+
+
+@cache
+def routine_address(name: str, dtype: np.dtype) -> int:
+    """Address of a routine of SciPy's BLAS or LAPACK, without its first letter: ``"potrf"``.
+
+    Fortran's calling convention with 32-bit integers, without hidden lengths of strings.
+    """
+    from scipy.linalg import cython_blas, cython_lapack
+
+    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    whole = ("s" if dtype == np.float32 else "d") + name
+    found = cython_blas.__pyx_capi__.get(whole) or cython_lapack.__pyx_capi__[whole]
+    return pointer_of(found, name_of(found))
 
 
 def _scipy() -> Provider:
     from scipy.linalg import cython_blas
 
-    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-
     def find(dtype: np.dtype) -> int:
-        capsule = cython_blas.__pyx_capi__["sgemm" if dtype == np.float32 else "dgemm"]
-        return pointer_of(capsule, name_of(capsule))
+        return routine_address("gemm", dtype)
 
     library = ctypes.CDLL(cython_blas.__file__)  # finds symbols of its dependencies, too
     for prefix in ("scipy_openblas_", "openblas_"):

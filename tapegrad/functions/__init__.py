@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from . import algebra as algebra
 from . import (
     arranging,
     composed,
@@ -14,7 +15,6 @@ from . import (
     gathering,
     indexing,
     layout,
-    linalg,
     losses,
     normalization,
     pairs,
@@ -46,12 +46,14 @@ from .elementwise import *  # noqa: F403
 from .embedding import *  # noqa: F403
 from .embedding import __all__ as _embedding
 from .embedding import spread_bags  # noqa: F401
+from .factorizations import determinants  # noqa: F401
 from .formulas import *  # noqa: F403
 from .gathering import *  # noqa: F403
 from .gathering import gather_along, scatter_along  # noqa: F401
 from .indexing import At, getitem, take  # noqa: F401
 from .layout import *  # noqa: F403
 from .linalg import *  # noqa: F403
+from .linalg import __all__ as _linalg  # tg.linalg is `algebra`
 from .losses import *  # noqa: F403
 from .losses import target_rows  # noqa: F401
 from .normalization import *  # noqa: F403
@@ -65,6 +67,7 @@ from .reductions import *  # noqa: F403
 from .reductions import exclusive_prod, linear_recurrence  # noqa: F401
 from .searching import *  # noqa: F403
 from .sorting import *  # noqa: F403
+from .spectra import eigenpairs, eigenvalues, orthogonal, singular, singular_values  # noqa: F401
 from .statistics import *  # noqa: F403
 from .triangles import *  # noqa: F403
 from .truth import *  # noqa: F403
@@ -75,7 +78,7 @@ if not TYPE_CHECKING:  # type checkers follow the stars, and would take a comput
     _formulas = [name for name in vars(formulas) if not name.startswith("_")]
     __all__ = sorted({"pad", *arranging.__all__, *composed.__all__, *constants.__all__, *pytorch.__all__,
                       *random.__all__, *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
-                      *layout.__all__, *indexing.__all__, *linalg.__all__, *losses.__all__, *normalization.__all__,
+                      *layout.__all__, *indexing.__all__, *_linalg, *losses.__all__, *normalization.__all__,
                       *pooling.__all__, *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__,
                       *pairs.__all__, *quantiles.__all__, *statistics.__all__, *editing.__all__, *searching.__all__,
                       *triangles.__all__, *tongues.__all__, *truth.__all__})

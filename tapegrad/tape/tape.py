@@ -364,7 +364,8 @@ def raise_status(op: Op, status: int, operands: Any, where: tuple[str, int, str]
         error, message = TapegradError, "the function raised an exception; NUMBA_DISABLE_JIT=1 shows which, and where"
     message = message.format(index=named, words=words, **op.integers(words))
     line = f", recorded at {where[0]}:{where[1]}" if where else ""
-    given = ", ".join(str(list(s)) for s, *_ in operands[1:])
+    names = op.row.inputs if op.row is not None else ()
+    given = ", ".join(str(list(s)) for j, (s, *_) in enumerate(operands[1:]) if names[j:j + 1] != ("scratch",))
     raise error(f"{op.name} of shapes {given}: {message}{line}")
 
 

@@ -5,6 +5,7 @@ more, for spoiling one that is named changes a gradient.
 from importlib import import_module
 from itertools import chain, combinations
 
+import matrix_calls
 import numpy as np
 import pytest
 from nn.parity_cases import parameter_values
@@ -176,6 +177,8 @@ FUNCTIONS = {
     "add": (lambda x, y: x.at[INDEX].add(y), [X, Y]),
     "pad": (lambda x: tg.pad(x, 1), [X]),
     "matmul": (lambda a, b: tg.matmul(a, b), [X, draw(4, 5)]),
+    **{name: (function, [draw(3, 3)]) for name, function in matrix_calls.OF_ONE.items()},
+    **{name: (function, [draw(3, 3), draw(3, 2)]) for name, function in matrix_calls.OF_TWO.items()},
     "batches": (lambda a, b: tg.matmul(a, b), [draw(2, 3, 4), draw(2, 4, 5)]),
     "pair sums": (pair_sums, [draw(3, 5), X, draw(5, 4)]),
     "pair dots": (pair_dots, [X, Y, draw(5, 4)]),
@@ -246,9 +249,12 @@ def call(case):
     return function, [array for name, array in case.arrays.items() if name in floats], parameters
 
 
-#: operands that adjoints use as room, not for what is in them, and one that only says whether a loss is infinite
+#: operands that adjoints use as room, not for what is in them; one that only says whether a loss is infinite; matrices
+#: whose values have adjoints that read their vectors, where the derivative of these reads the matrix
 ROOM = {("conv", 4), ("conv_transpose", 4), ("correlate", 4), ("rnn", 8), ("lstm", 8), ("gru", 8), ("attention", 5),
-        ("batch_norm", 9), ("batch_norm_fixed", 9), ("ctc_loss", 7), ("ctc_loss", 6)}
+        ("batch_norm", 9), ("batch_norm_fixed", 9), ("ctc_loss", 7), ("ctc_loss", 6), ("eigvalsh", 1), ("svdvals", 1),
+        *((name, 2) for name in matrix_calls.OF_ONE if name not in ("eigvalsh", "svdvals")), ("eigvalsh", 3),
+        ("svdvals", 3), *((name, 3) for name in matrix_calls.OF_TWO)}
 # What the tests below have found, for the last of them.
 NEEDED: dict[tuple[str, int], bool] = {}
 EXAMINED: set[str] = set()

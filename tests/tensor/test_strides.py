@@ -3,6 +3,7 @@
 The memory around a view holds numbers that would show: NaN among floats, and among integers ones out of range.
 """
 
+import matrix_calls
 import numpy as np
 import pytest
 
@@ -94,6 +95,8 @@ CASES = {
     "argsort": (lambda x: tg.take_along_axis(x, tg.argsort(x, 1), 1), M),
     "argmax": (lambda x: F.one_hot(tg.argmax(x, 0), 3) * x.sum() if not x.is_symbolic else x.sum(), M),
     "matmul": (tg.matmul, M, floats(4, 2)),
+    **{name: (function, floats(3, 3)) for name, function in matrix_calls.OF_ONE.items()},
+    **{name: (function, floats(3, 3), floats(3, 2)) for name, function in matrix_calls.OF_TWO.items()},
     "matmul of one row": (tg.matmul, floats(1, 4), floats(4, 2)),
     "matmul to one column": (tg.matmul, M, floats(4, 1)),
     "matmul of one number": (tg.matmul, floats(3, 1), floats(1, 2)),
