@@ -18,6 +18,7 @@ __all__ = [
     "IndexRangeError",
     "LinAlgError",
     "MissingExtraError",
+    "RanksError",
     "RecomputationError",
     "ShapeError",
     "StaleTensorError",
@@ -110,6 +111,10 @@ class StateDictError(TapegradError, KeyError, ValueError):
 
 class MissingExtraError(TapegradError, ImportError):
     """An optional dependency is not installed."""
+
+
+class RanksError(TapegradError, RuntimeError):
+    """Processes that train together and differ, or cannot go on together."""
 
 
 class CompileError(TapegradError, TypeError):

@@ -15,6 +15,7 @@ from .example import example
 from .explain import explain
 from .predict import predict
 from .profile import profile
+from .ranks import end_job, wait_for_first
 from .show import show
 from .train import train
 
@@ -46,13 +47,17 @@ class _Commands(TyperGroup):
             _fail(f"{where}{error.strerror or error}", 2)
         except (KeyboardInterrupt, typer.Abort):
             _fail("interrupted", 130)
-        sys.exit(status if isinstance(status, int) else 0)
+        status = status if isinstance(status, int) else 0
+        end_job(status)
+        sys.exit(status)
 
 
 def _fail(message: str, status: int, place: str = "") -> NoReturn:
+    wait_for_first()
     typer.echo(f"tapegrad: {' '.join(message.split())}", err=True)
     if place:
         typer.echo(place, err=True)
+    end_job(status)
     sys.exit(status)
 
 

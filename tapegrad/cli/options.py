@@ -18,7 +18,7 @@ from .settings import DTYPES, OPTIMIZERS, parse_hidden
 __all__ = [
     "Activation", "BatchSize", "Cache", "Categorical", "CheckpointEvery", "CheckpointFolder", "ClassWeight", "Comment",
     "Data", "Dates", "Decimal", "Delimiter", "Drop", "Dropout", "Dtype", "Encoding", "Epochs", "Folds", "Freeze",
-    "Header", "Hidden", "Keep", "LearningRate", "Members", "Missing", "OptimizerName", "Patience", "Percent",
+    "Header", "Hidden", "Keep", "LearningRate", "Members", "Missing", "Mpi", "OptimizerName", "Patience", "Percent",
     "Quote", "Resume", "Seed", "TargetColumn", "TaskName", "TestFraction", "Thousands", "Tune", "Unseen",
     "ValFraction", "WeightDecay", "check_writable", "one_of",
 ]  # fmt: skip
@@ -362,6 +362,14 @@ Resume = Annotated[
     typer.Option(
         metavar="FOLDER",
         help="Go on from a checkpoint, with the options of then; --epochs, --save and what is shown may be given anew.",
+    ),
+]
+
+Mpi = Annotated[
+    bool,
+    typer.Option(
+        "--mpi",
+        help="Train on all processes that mpiexec has started, each on its share of every batch (needs the mpi extra).",
     ),
 ]
 

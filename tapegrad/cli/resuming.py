@@ -21,7 +21,7 @@ __all__ = ["checkpoint_of", "command_words", "go_on", "how_to_go_on", "keep_tune
            "tuned_before"]
 
 _SECONDS = 60.0
-_OWN = ("checkpoint", "resume")
+_OWN = ("checkpoint", "resume", "mpi")
 #: options that may be given anew: how long to train, and what to do with the result
 _FREE = ("epochs", "checkpoint_every", "save", "plot", "importance", "report", "folds", "as_json", "quiet")
 _RESUMES = "tapegrad.resumes"
@@ -67,8 +67,9 @@ def _given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def checkpoint_of(context: typer.Context, folder: Path | None, every: float | None) -> Checkpoint | None:
-    """The checkpoint that ``--checkpoint`` asks for.
+def checkpoint_of(context: typer.Context, folder: Path | None, every: float | None,
+                  first: bool = True) -> Checkpoint | None:
+    """The checkpoint that ``--checkpoint`` asks for; of several ranks the `first` keeps it for all.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def checkpoint_of(context: typer.Context, folder: Path | None, every: float | No
             raise DataError("--checkpoint-every is for --checkpoint or --resume, and neither is given")
         return None
     before: dict[str, str] | None = context.meta.get(_RESUMES)
-    if before is None and holds_checkpoint(folder):
+    if before is None and first and holds_checkpoint(folder):
         raise DataError(f"--checkpoint {folder}: holds a checkpoint already; --resume {shlex.quote(str(folder))} goes "
                         "on from it, or give another folder")
     signal.signal(signal.SIGTERM, _end)  # as batch systems send it before they kill
@@ -141,7 +142,9 @@ def go_on(context: typer.Context, folder: Path) -> None:
     new = command_words(context, absolute=True, without=tuple(str(p.name) for p in command.params
                                                               if p.name not in changed))
     context.meta[_RESUMES] = note
-    with command.make_context("train", [*new, "--checkpoint", str(folder), *words], parent=context.parent) as again:
+    ranks = ["--mpi"] if context.params["mpi"] else []
+    with command.make_context("train", [*new, *ranks, "--checkpoint", str(folder), *words],
+                              parent=context.parent) as again:
         command.invoke(again)
 
 

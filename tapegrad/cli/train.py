@@ -24,6 +24,7 @@ from .folding import cross_validate
 from .network import SavedModel
 from .outcome import Outcome
 from .report.page import write_pictures
+from .ranks import join, wait_for_first
 from .request import Request, with_request
 from .resuming import checkpoint_of, command_words, go_on, how_to_go_on, keep_tuned, training_command, tuned_before
 from .training import Result, Run
@@ -65,6 +66,7 @@ def train(
     checkpoint: options.CheckpointFolder = None,
     checkpoint_every: options.CheckpointEvery = None,
     resume: options.Resume = None,
+    mpi: options.Mpi = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
 ) -> None:
@@ -73,6 +75,10 @@ def train(
         go_on(context, resume)
         return
     start = time.perf_counter()
+    comm, first_rank = join(mpi, ("--tune", tune), ("--folds", folds))
+    if not first_rank:
+        save = plot = importance = report = None
+        as_json, quiet = False, True
     if save is not None:
         _check_can_save(save)
     for picture, option in ((plot, "--plot"), (importance, "--importance")):
@@ -80,7 +86,7 @@ def train(
             options.check_can_plot(picture, option)
     if report is not None:
         options.check_can_plot(report, "--report", (".html", ".htm"))
-    kept = checkpoint_of(context, checkpoint, checkpoint_every)
+    kept = checkpoint_of(context, checkpoint, checkpoint_every, first_rank)
     problem = request.problem(test_fraction, refit=folds is not None)
     settings = request.settings(
         problem, lr, epochs, members=members, val_fraction=val_fraction, patience=patience, class_weight=class_weight
@@ -97,7 +103,7 @@ def train(
             keep_tuned(kept, tuned)
     first = settings
     settings = first if tuned is None else tuned
-    run = Run(problem, settings)
+    run = Run(problem, settings, comm)
     is_compared = report is not None or importance is not None or as_json or not quiet
     linear = partial(fitted, problem, run.weights, settings.seed)
     with compiled_ahead(linear, "float64") if is_compared else nullcontext():
@@ -105,12 +111,15 @@ def train(
     if plot is not None and len(run.losses):
         run.history.plot(plot, f"{problem.title}: loss of training")
     if run.diverged:
+        wait_for_first()
         typer.echo(
             f"tapegrad: the loss is {run.losses[-1]} after {len(run.losses)} steps;"
             f" try a learning rate below {settings.lr:g} (--lr)",
             err=True,
         )
         raise typer.Exit(1)
+    if not first_rank:
+        return
     result = run.result()
     if save is not None:
         fills = problem.features.missing != "error"

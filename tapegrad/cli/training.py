@@ -77,6 +77,8 @@ class Run:
     ----------
     problem : Problem
     settings : Settings
+    comm : mpi4py.MPI.Intracomm, optional
+        The processes that train together.
 
     Attributes
     ----------
@@ -96,7 +98,7 @@ class Run:
         Whether Ctrl-C ended the training.
     """
 
-    def __init__(self, problem: Problem, settings: Settings) -> None:
+    def __init__(self, problem: Problem, settings: Settings, comm: Any = None) -> None:
         self.problem, self.settings = problem, settings
         manual_seed(settings.seed)
         self.network = Network(
@@ -118,7 +120,7 @@ class Run:
             freeze(self.module, settings.frozen)
         self.trained = trained
         self.best = Best(trained, settings.members, settings.patience) if self.rows_validated else None
-        self.step = TrainStep(self._batch_loss, settings.make_optimizer(trained))
+        self.step = TrainStep(self._batch_loss, settings.make_optimizer(trained), comm=comm)
         self.history = History()
         self.epochs_done = 0
         self.interrupted = False

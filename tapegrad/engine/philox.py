@@ -17,7 +17,7 @@ from .kernels import Kernel
 from .language import cast, device, device_pair
 from .row import Words
 
-__all__ = ["SHUFFLE", "Shuffle", "philox", "random_word", "scale_survivors", "uniform"]
+__all__ = ["SHUFFLE", "Shuffle", "philox", "random_word", "scale_some_survivors", "scale_survivors", "uniform"]
 
 WORD = 0xFFFFFFFF
 
@@ -66,25 +66,39 @@ def scale_survivors(
     survives with probability ``1 - threshold / 2**32``. The reverse walk makes the same call with adjoints for values.
     """
     if store:  # two loops, for neither vectorises with the branch
-        return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, True)
-    return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, False)
+        return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, True, 0)
+    return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, False, 0)
+
+
+@device
+def scale_some_survivors(
+    f: Any, y: Any, x: Any, first: Any, elements: Any, scale: Any, threshold: Any, stream: Any, seed: Any, store: Any
+) -> int:
+    """`scale_survivors` of the `elements` from number `first` of an array on, which lie at `y` and `x`."""
+    head = min(-first & 63, elements)
+    for k in range(head):
+        _scale_survivor(f, y + k, x + k, scale, random_word(first + k, stream, seed) >= threshold, store)
+    y, x, elements, blocks = y + head, x + head, elements - head, (first + head) >> 6
+    if store:
+        return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, True, blocks)
+    return _scale_survivors(f, y, x, elements, scale, threshold, stream, seed, False, blocks)
 
 
 @device
 def _scale_survivors(
-    f: Any, y: Any, x: Any, elements: Any, scale: Any, threshold: Any, stream: Any, seed: Any, store: Any
+    f: Any, y: Any, x: Any, elements: Any, scale: Any, threshold: Any, stream: Any, seed: Any, store: Any, blocks: Any
 ) -> int:
     whole = elements >> 6
     for block in range(whole):
         for k in range(16):
-            a, b, c, d = philox(block * 16 + k, stream, seed)
+            a, b, c, d = philox((blocks + block) * 16 + k, stream, seed)
             u, v = y + block * 64 + k, x + block * 64 + k
             _scale_survivor(f, u, v, scale, a >= threshold, store)
             _scale_survivor(f, u + 16, v + 16, scale, b >= threshold, store)
             _scale_survivor(f, u + 32, v + 32, scale, c >= threshold, store)
             _scale_survivor(f, u + 48, v + 48, scale, d >= threshold, store)
     for k in range(whole * 64, elements):
-        _scale_survivor(f, y + k, x + k, scale, random_word(k, stream, seed) >= threshold, store)
+        _scale_survivor(f, y + k, x + k, scale, random_word(blocks * 64 + k, stream, seed) >= threshold, store)
     return 0
 
 

@@ -183,7 +183,8 @@ plain_functions: dict[int, Callable] = {}
 
 def c_call(address: int, number: int, pointer: int, count: int) -> int:
     """Call a C function of up to three arguments (an int, a pointer, a size) that gives an int."""
-    raise NotImplementedError("compiled functions only")
+    function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)(int(address))
+    return function(int(number), int(pointer), int(count))
 
 
 def fortran_gemm(routine: int, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: int, lda: int, b: int,

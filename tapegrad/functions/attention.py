@@ -35,7 +35,7 @@ from .scratch import scratch
 
 __all__ = ["rotary_embedding", "scaled_dot_product_attention", "sinusoidal_positions"]
 
-_KEPT = Dropped.words(scale=1.0, threshold=0, key=0, stream=0, counted=0)
+_KEPT = Dropped.words(scale=1.0, threshold=0, key=0, stream=0, counted=0, each=0)
 
 def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, scale: float | None = None,
@@ -101,7 +101,7 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
     lead = len(batch) - (2 if enable_gqa else 1) if by_token and batch else len(batch)
     y = attend(q, k, v, mask, kind, batch, lead, is_causal,
                1.0 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale),
-               dropout_words(dropout_p) if dropout_p > 0.0 else None)
+               dropout_words(dropout_p, (*batch, q.shape[-2])) if dropout_p > 0.0 else None)
     if enable_gqa:
         y = reshape(y, (*y.shape[:lead], y.shape[lead], *heads, y.shape[-1]) if by_token else
                     (*batch[:-2], *heads, *y.shape[-2:]))

@@ -15,14 +15,22 @@ from ..tensor.tensor import Tensor
 __all__ = ["dropout"]
 
 
-def dropout_words(p: float) -> tuple[int, ...]:
-    """The words that say what is dropped with probability `p`.
+def dropout_words(p: float, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The words that say what is dropped, with probability `p`, of what has such a shape.
 
     Every call gets a random stream of its own.
     """
     scale, threshold = 0.0 if p == 1.0 else 1.0 / (1.0 - p), min(math.floor(p * 2.0**32 + 0.5), 2**32)
-    key, stream, counted = state.capture.random_stream() if state.capture is not None else (*dropout_key(), 0)
-    return Dropped.words(scale=scale, threshold=threshold, key=key, stream=stream, counted=counted)
+    key, stream, counted, each = random_stream(shape)
+    return Dropped.words(scale=scale, threshold=threshold, key=key, stream=stream, counted=counted, each=each)
+
+
+def random_stream(shape: tuple[int, ...], by_rows: bool = True) -> tuple[int, int, int, int]:
+    """Of one more random op key, stream, address of the recording's state, and elements of a row of a shared batch.
+
+    `by_rows` says whether numbers of the shape can be drawn some by some.
+    """
+    return state.capture.random_stream(shape, by_rows) if state.capture is not None else (*dropout_key(), 0, 0)
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
@@ -34,7 +42,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
         raise ArgumentError(f"dropout: p is a probability, not {p}")
     if not training or p == 0.0:
         return lift(x)[0]
-    return dropped(x, dropout_words(p))
+    x = lift(x)[0]
+    return dropped(x, dropout_words(p, x.shape))
 
 
 def dropped(x: Any, words: tuple[int, ...]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.caller import user_line
 from ..engine.storage import Changes
 from ..engine.threads.team import team_address
 from ..engine.writers import Writing
@@ -185,7 +186,7 @@ def instance_norm(input: Any, running_mean: Tensor | None = None, running_var: T
 
 def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | None, weight: Any = None,
                bias: Any = None, training: bool = False, momentum: float | None = 0.1, eps: float = 1e-5, *,
-               num_batches_tracked: Tensor | None = None) -> Tensor:
+               num_batches_tracked: Tensor | None = None, sync: bool = False) -> Tensor:
     """Normalise each channel over the batch (Ioffe and Szegedy 2015).
 
     Parameters
@@ -202,6 +203,8 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     eps : float
     num_batches_tracked : Tensor of int64, (), optional
         Incremented in training.
+    sync : bool, default False
+        Whether the batch is that of all ranks, in training by a `TrainStep` with ``comm=``; such one refuses others.
 
     Returns
     -------
@@ -214,7 +217,12 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
     tracked = running_mean is not None and running_var is not None
     if not training and not tracked:
         raise ArgumentError("batch_norm: running_mean and running_var are needed unless training")
-    if training and samples * s == 1:
+    ranks = state.capture.ranks if training and state.capture is not None else 0
+    if ranks and not sync:
+        raise ArgumentError(f"{user_line()}: a TrainStep with comm= would normalise each rank's rows by their own "
+                            "statistics: give batch normalisation sync=True, for the statistics of all ranks (running "
+                            "statistics of instance normalisation have none: leave track_running_stats out)")
+    if training and samples * s == 1 and not ranks:
         raise ShapeError(f"batch_norm: training needs more than one value a channel; the input is {list(x.shape)}")
     if momentum is None and num_batches_tracked is None:
         if training and tracked:
@@ -256,7 +264,7 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
                   rstd=(channels * size, size), sums=(2 * channels * size, size), samples=samples, channels=channels,
                   s=s, eps=eps, momentum=-1.0 if momentum is None else momentum, has_weight=weight is not None,
                   has_bias=bias is not None, by_batch=training, follows=tracked,
-                  counts=num_batches_tracked is not None, mean_stride=mean_stride, var_stride=var_stride)
+                  counts=num_batches_tracked is not None, mean_stride=mean_stride, var_stride=var_stride, ranks=ranks)
     if not overwritten or state.capture is not None:
         return run()
     with Writing(overwritten):

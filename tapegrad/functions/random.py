@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ..engine.caller import user_line
-from ..engine.random import dropout_key
 from ..errors import ArgumentError, DtypeError
 from ..ops.random import INTEGERS, NORMAL, PERMUTATION, UNIFORM, Drawn
 from ..ops.table import Op
@@ -16,6 +15,7 @@ from ..tape.state import state
 from ..tensor.arrays import BOOL, DEFAULT_DTYPE, INT64, as_float_dtype, on_cpu
 from ..tensor.recording import astype, lift, recorder
 from ..tensor.tensor import Tensor
+from .dropout import random_stream
 from .elementwise import less
 from .layout import unpack
 
@@ -24,10 +24,10 @@ __all__ = [
 ]
 
 
-def _drawn() -> tuple[int, ...]:
-    """The words of a stream of one's own."""
-    key, stream, counted = state.capture.random_stream() if state.capture is not None else (*dropout_key(), 0)
-    return Drawn.words(key=key, stream=stream, counted=counted)
+def _drawn(shape: tuple[int, ...], by_rows: bool = True) -> tuple[int, ...]:
+    """The words of a stream of one's own, for numbers of such a shape, which depend on each other unless `by_rows`."""
+    key, stream, counted, each = random_stream(shape, by_rows)
+    return Drawn.words(key=key, stream=stream, counted=counted, each=each)
 
 
 def _float(name: str, dtype: Any) -> np.dtype:
@@ -41,7 +41,7 @@ def _float(name: str, dtype: Any) -> np.dtype:
 
 def _floats(op: Op, name: str, shape: tuple[int, ...], dtype: Any, p: float, q: float, requires_grad: bool) -> Tensor:
     dtype = _float(name, dtype)
-    t = recorder(op)(shape, dtype=dtype, always=True, drawn=_drawn(), elements=math.prod(shape), p=p, q=q)
+    t = recorder(op)(shape, dtype=dtype, always=True, drawn=_drawn(shape), elements=math.prod(shape), p=p, q=q)
     return t.requires_grad_() if requires_grad else t
 
 
@@ -135,7 +135,7 @@ def bernoulli(input: Any, p: float | None = None) -> Tensor:
 def _integers(low: int, high: int, shape: tuple[int, ...]) -> Tensor:
     if not low < high or high - low > 1 << 62 or low < -(1 << 62) or high > 1 << 62:
         raise ArgumentError(f"randint: from {low} up to but not {high} there is no number that can be drawn")
-    return recorder(INTEGERS)(shape, dtype=_float("randint", None), out_dtype=INT64, always=True, drawn=_drawn(),
+    return recorder(INTEGERS)(shape, dtype=_float("randint", None), out_dtype=INT64, always=True, drawn=_drawn(shape),
                               elements=math.prod(shape), low=low, span=high - low)
 
 
@@ -179,5 +179,6 @@ def randperm(n: int) -> Tensor:
     """The numbers below `n` in random order: int64, (n,)."""
     if n < 0:
         raise ArgumentError(f"randperm: n must not be negative, not {n}")
-    return recorder(PERMUTATION)((n,), dtype=_float("randperm", None), out_dtype=INT64, always=True, drawn=_drawn(),
+    return recorder(PERMUTATION)((n,), dtype=_float("randperm", None), out_dtype=INT64, always=True,
+                                 drawn=_drawn((n,), False),
                                  rows=1, n=n)

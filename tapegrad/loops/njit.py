@@ -169,7 +169,7 @@ class Loop:
         tensors = self._tensors(given)
         if self._normal.is_random:
             dtype = next((t.dtype for t in tensors if t.is_floating), FLOAT64)
-            tensors.append(dropped(Tensor(np.ones(_SEED_BITS, dtype)), dropout_words(0.5)))
+            tensors.append(dropped(Tensor(np.ones(_SEED_BITS, dtype)), dropout_words(0.5, (_SEED_BITS,))))
         kinds = tuple((t.is_floating, t.ndim) for t in tensors)
         dtype = next((t.dtype for t in tensors if t.is_floating), FLOAT64)
         key = kinds, dtype

@@ -284,9 +284,13 @@ class InstanceNorm3d(_InstanceNorm):
 
 
 class _BatchNorm(_Tracked):
+    sync = False
+
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
-                 track_running_stats: bool = True, dtype: DTypeLike | None = None, *, bias: bool = True) -> None:
+                 track_running_stats: bool = True, dtype: DTypeLike | None = None, *, bias: bool = True,
+                 sync: bool = False) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
+        self.sync = bool(sync)
 
     def forward(self, input: Tensor) -> Tensor:
         """The same shape."""
@@ -294,7 +298,7 @@ class _BatchNorm(_Tracked):
         return functions.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias,
             self.training or self.running_mean is None, self.momentum, self.eps,
-            num_batches_tracked=self.num_batches_tracked)
+            num_batches_tracked=self.num_batches_tracked, sync=self.sync)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -316,6 +320,8 @@ class BatchNorm1d(_BatchNorm):
     track_running_stats : bool
         Whether there are running statistics; without them, evaluation uses the batch's.
     dtype : float32 or float64
+    sync : bool, default False
+        Whether statistics in training are those of the rows of all ranks, with ``TrainStep(comm=...)``.
 
     Attributes
     ----------

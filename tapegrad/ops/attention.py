@@ -30,7 +30,7 @@ from .attending import (
     rotary_tangent,
     rotary_to_x,
 )
-from .dropout import Dropped, key_of, stream_of
+from .dropout import Dropped, key_of, number_of, stream_of
 from .nest import column_stride, row_offset
 from .reduction import SUMMED
 from .table import Op
@@ -202,7 +202,8 @@ def drop_weights(op: Attention, f: Any, i: Any, row: int, p: int, to: int, n: in
     `row` counts the rows of all heads; a row's random words depend on its number only, not on the blocks.
     """
     key, stream = key_of(op, op.dropped, i), stream_of(op, op.dropped, i)
-    scale, threshold, block = op.dropped.scale, op.dropped.threshold, row * ((op.keys + 63) // 64)
+    scale, threshold = op.dropped.scale, op.dropped.threshold
+    block = number_of(op, op.dropped, row, i) * ((op.keys + 63) // 64)
     whole = n // 64
     for part in range(whole):
         for k in range(p + part * 64, p + part * 64 + 16):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.language import device
-from ..engine.philox import scale_survivors
+from ..engine.philox import scale_some_survivors, scale_survivors
 from ..engine.row import At, Input, Output, Row, Words, contiguous
 from .table import Op
 
@@ -17,7 +17,25 @@ class Dropped(Words):
     threshold: int  # random words below it drop
     key: int
     stream: int
-    counted: int  # address of (key, step) of a recording, or 0
+    counted: int  # address of a recording's key, step and share of the batch (`Capture.random_state`), or 0
+    each: int  # elements of a row of the batch, where ranks share it, else 0
+
+
+@device
+def number_in_batch(k: int, each: int, counted: int, i: Any) -> int:
+    """The number that element `k` has in the batch of all ranks, whose rows of `each` lie along one axis."""
+    if each == 0:
+        return k
+    share = counted + 2  # first row, rows of all, own rows
+    part = i[share + 2] * each
+    before = k // part
+    return (before * i[share + 1] + i[share]) * each + k - before * part
+
+
+@device
+def number_of(op: Any, at: At[Dropped], k: int, i: Any) -> int:
+    """The number of element `k`, by which its random bits are known."""
+    return number_in_batch(k, at.each, at.counted, i)
 
 
 @device
@@ -39,16 +57,27 @@ class Dropout(Row):
     elements: int
 
 
+@device
+def drop(op: Dropout, y: int, x: int, store: bool, f: Any, i: Any) -> int:
+    """y += x / (1 - p) where kept, or = with `store`."""
+    stream, key = stream_of(op, op.dropped, i), key_of(op, op.dropped, i)
+    if op.dropped.each == 0:
+        return scale_survivors(f, y, x, op.elements, op.dropped.scale, op.dropped.threshold, stream, key, store)
+    part = i[op.dropped.counted + 4] * op.dropped.each
+    for first in range(0, op.elements, part):
+        scale_some_survivors(f, y + first, x + first, number_of(op, op.dropped, first, i), part, op.dropped.scale,
+                             op.dropped.threshold, stream, key, store)
+    return 0
+
+
 def dropout_forward(op: Dropout, f: Any, i: Any, b: Any) -> int:
     """y = x / (1 - p) with probability 1 - p, else 0."""
-    return scale_survivors(f, op.y, op.x, op.elements, op.dropped.scale, op.dropped.threshold,
-                           stream_of(op, op.dropped, i), key_of(op, op.dropped, i), True)
+    return drop(op, op.y, op.x, True, f, i)
 
 
 def dropout_adjoint(op: Dropout, f: Any, i: Any, b: Any) -> int:
     """dx += g / (1 - p) where kept."""
-    return scale_survivors(f, op.d.x, op.g, op.elements, op.dropped.scale, op.dropped.threshold,
-                           stream_of(op, op.dropped, i), key_of(op, op.dropped, i), op.stores.x)
+    return drop(op, op.d.x, op.g, op.stores.x, f, i)
 
 
 def _left(r: Any, v: Any, t: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ..engine.caller import user_line
 from ..engine.kernels import Kernel
 from ..engine.language import cast, device, doubles_at, held, plus, read, wide, words_at, write
 from ..engine.mathematics import vecmath as m
@@ -21,9 +22,11 @@ from ..engine.mathematics.sums import (
     sum_rows,
     total_at,
 )
+from ..engine.ranks import AVERAGE, NOT_SUMMED, SUM, over_ranks
 from ..engine.row import Aux, Input, Output, Part, Row, absent, contiguous, double, fixed, int64, overwritten
 from ..engine.threads.team import share
 from ..engine.tiles.tile import stack
+from ..errors import CaptureError
 from .reduction import LARGE, SMALL, SUMMED, deviation_sum, mean_of, square_deviation
 from .standardization import Laid, Scaled, Standardized, adjoints, channels_of_each, rows_of_each, tangent
 from .table import Op
@@ -287,24 +290,32 @@ class BatchNorm(Row):
     counts: bool  # whether batches are counted
     mean_stride: int
     var_stride: int
+    ranks: int  # address of the table of `engine.ranks` if the batch is that of all ranks, or 0
 
 
 @device
 def batch_statistics(op: BatchNorm, f: Any, i: Any) -> int:
-    """mean, rstd and, in the place of the sums, the variance for the running one, by channel."""
+    """mean, rstd and, in the place of the sums, the variance for the running one, by channel.
+
+    Over several ranks all means are averaged, and then all mean squares of the deviations from these.
+    """
     channels, s, mean, scratch, eps = op.channels, op.s, op.mean, stack(f), op.eps
     count, totals = op.samples * s, doubles_at(f, scratch)
     each = 1.0 / wide(count)
     if s == 1:
         sum_rows(f, mean, op.x, channels, op.samples, channels, each, False)
-    for left in range(0, channels, COLUMNS):
-        n = min(COLUMNS, channels - left)
-        if s != 1:
+    else:
+        for left in range(0, channels, COLUMNS):
+            n = min(COLUMNS, channels - left)
             clear_totals(f, totals, n)
             for sample in range(op.samples):
                 for c in range(n):
                     add_to_total(f, totals, c, row_total(f, op.x + (sample * channels + left + c) * s, s))
             give_totals(f, totals, n, each, mean + left, 1, False)
+    if op.ranks != 0 and over_ranks(op.ranks, AVERAGE, mean, channels, count, i) < 0:
+        return NOT_SUMMED
+    for left in range(0, channels, COLUMNS):
+        n = min(COLUMNS, channels - left)
         clear_totals(f, totals, n)
         if s == 1:
             batch_squares(op, f, totals, scratch + 2 * COLUMNS, left, n)
@@ -316,7 +327,15 @@ def batch_statistics(op: BatchNorm, f: Any, i: Any) -> int:
         for c in range(n):
             square = total_at(f, totals, c)
             f[op.rstd + left + c] = inverse_deviation(square, count, eps, f)
-            f[op.sums + left + c] = cast(square / (wide(count) - 1.0), f)
+            f[op.sums + left + c] = cast(square / (wide(count) - (1.0 if op.ranks == 0 else 0.0)), f)
+    if op.ranks != 0:
+        count = over_ranks(op.ranks, AVERAGE, op.sums, channels, count, i)
+        if count < 0:
+            return NOT_SUMMED
+        for c in range(channels):
+            square = wide(f[op.sums + c])
+            f[op.rstd + c] = inverse_deviation(square, 1, eps, f)
+            f[op.sums + c] = cast(square * wide(count) / (wide(count) - 1.0), f)
     return 0
 
 
@@ -358,7 +377,9 @@ def batch_norm_forward(op: BatchNorm, f: Any, i: Any, b: Any) -> int:
             f[mean + c], f[rstd + c] = 0.0, 0.0
         return 0
     if op.by_batch != 0:
-        batch_statistics(op, f, i)
+        status = batch_statistics(op, f, i)
+        if status != 0:
+            return status
         if op.follows != 0:
             part = momentum
             if momentum < 0.0:
@@ -438,7 +459,7 @@ def batch_norm_adjoint(op: BatchNorm, f: Any, i: Any, b: Any) -> int:
     With running statistics dx += w rstd g.
     """
     channels, s, sums, by_batch = op.channels, op.s, op.sums, op.by_batch != 0
-    count, zero, one = cast(op.samples * s, f), cast(0.0, f), cast(1.0, f)
+    values, zero, one = op.samples * s, cast(0.0, f), cast(1.0, f)
     moving = by_batch and op.d.x != 0
     if moving or op.d.weight != 0 or op.d.bias != 0:
         batch_norm_sums(op, f, moving or op.d.weight != 0)
@@ -448,8 +469,12 @@ def batch_norm_adjoint(op: BatchNorm, f: Any, i: Any, b: Any) -> int:
     if op.d.bias != 0:
         for c in range(channels):
             f[op.d.bias + c] = f[sums + c] + (zero if op.stores.bias else f[op.d.bias + c])
+    if moving and op.ranks != 0:
+        values = over_ranks(op.ranks, SUM, sums, 2 * channels, values, i)
+        if values < 0:
+            return NOT_SUMMED
     if op.d.x != 0:
-        store = op.stores.x
+        store, count = op.stores.x, cast(values, f)
         for sample in range(op.samples):
             x, g, dx = op.x + sample * channels * s, op.g + sample * channels * s, op.d.x + sample * channels * s
             for c in range(channels):
@@ -465,6 +490,9 @@ def batch_norm_adjoint(op: BatchNorm, f: Any, i: Any, b: Any) -> int:
 
 def of_batch(r: Any, t: Any) -> tuple[Laid, Callable]:
     """How channels lie, and z, as a composition."""
+    if r.ranks:
+        raise CaptureError(f"{user_line()}: batch_norm with sync=True has first derivatives by the reverse walk only, "
+                           "for its statistics are those of several processes")
     laid = Laid((r.samples, r.channels, r.s), (0, 2), (r.channels, 1), (0, 2))
     if r.by_batch:
         return laid, lambda: Standardized(r, t, laid, True)

@@ -9,6 +9,7 @@ from ..engine.language import cast, device
 from ..engine.mathematics.vecmath import cos, log, sqrt
 from ..engine.philox import philox, uniform
 from ..engine.row import At, Output, Row, Words
+from .dropout import number_in_batch
 from .table import Op
 
 TWO_PI = 2.0 * math.pi
@@ -19,7 +20,8 @@ class Drawn(Words):
 
     key: int
     stream: int
-    counted: int  # address of (key, step) of a recording, or 0
+    counted: int  # address of a recording's key, step and share of the batch (`Capture.random_state`), or 0
+    each: int  # elements of a row of the batch, where ranks share it, else 0
 
 
 @device
@@ -32,6 +34,12 @@ def drawn_key(op: Any, at: At[Drawn], i: Any) -> int:
 def drawn_stream(op: Any, at: At[Drawn], i: Any) -> int:
     """Number of the random stream: the instruction's; in a recording another one at every step."""
     return at.stream + (i[at.counted + 1] << 20) if at.counted != 0 else at.stream
+
+
+@device
+def drawn_number(op: Any, at: At[Drawn], k: int, i: Any) -> int:
+    """The number of element `k`, by which it is drawn."""
+    return number_in_batch(k, at.each, at.counted, i)
 
 
 @device
@@ -53,7 +61,7 @@ def uniform_forward(op: Floats, f: Any, i: Any, b: Any) -> int:
     """y from p up to but not p + q."""
     key, stream, zero = drawn_key(op, op.drawn, i), drawn_stream(op, op.drawn, i), cast(0.0, f)
     for k in range(op.elements):
-        f[op.y + k] = op.p + op.q * uniform(k, stream, key, zero)
+        f[op.y + k] = op.p + op.q * uniform(drawn_number(op, op.drawn, k, i), stream, key, zero)
     return 0
 
 
@@ -61,7 +69,8 @@ def normal_forward(op: Floats, f: Any, i: Any, b: Any) -> int:
     """y = p + q z by G. E. P. Box and M. E. Muller, 1958."""
     key, stream, zero = drawn_key(op, op.drawn, i), drawn_stream(op, op.drawn, i), cast(0.0, f)
     for k in range(op.elements):
-        u, v = uniform(2 * k, stream, key, zero), uniform(2 * k + 1, stream, key, zero)
+        n = drawn_number(op, op.drawn, k, i)
+        u, v = uniform(2 * n, stream, key, zero), uniform(2 * n + 1, stream, key, zero)
         f[op.y + k] = op.p + op.q * sqrt(-2.0 * log(1.0 - u)) * cos(TWO_PI * v)
     return 0
 
@@ -82,7 +91,7 @@ def integers_forward(op: Integers, f: Any, i: Any, b: Any) -> int:
     """y from low up to but not low + span."""
     key, stream = drawn_key(op, op.drawn, i), drawn_stream(op, op.drawn, i)
     for k in range(op.elements):
-        i[op.y + k] = op.low + below(op.span, k, stream, key)
+        i[op.y + k] = op.low + below(op.span, drawn_number(op, op.drawn, k, i), stream, key)
     return 0
 
 

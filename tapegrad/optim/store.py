@@ -59,12 +59,15 @@ class Segment:
     values, gradients : ndarray
         1-D, aligned to 64 bytes; padding between ranges is zero in both. To write to a row-sparse gradient here, rather
         than by ``parameter.grad[...] =``, call ``Changes.mark(parameter.node.home)``.
+    beside : ndarray
+        16 float32 or 8 float64 right behind the gradients, for what is summed over processes together with them.
     offsets, sizes : list of int
         Start of each parameter's range, and its length, in elements.
     """
 
     values: np.ndarray
     gradients: np.ndarray
+    beside: np.ndarray
     offsets: list[int]
     sizes: list[int]
 
@@ -98,7 +101,8 @@ class ParameterStore:
             return
         sizes = [p.numel() for p in homeless]
         offsets, total = flat_offsets(sizes, self.dtype)
-        segment = Segment(aligned_zeros(total, self.dtype), aligned_zeros(total, self.dtype), offsets, sizes)
+        both = aligned_zeros(total + ALIGNMENT // self.dtype.itemsize, self.dtype)
+        segment = Segment(aligned_zeros(total, self.dtype), both[:total], both[total:], offsets, sizes)
         values, gradients = address_of(segment.values), address_of(segment.gradients)
         for parameter, offset in zip(homeless, offsets, strict=True):
             nbytes = offset * self.dtype.itemsize

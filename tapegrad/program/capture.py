@@ -75,6 +75,16 @@ class Capture:
         The recording within which this one is made.
     draws : int
         Number of ops that draw random numbers.
+    drawn : list of (tuple of int, bool)
+        The shapes of what they draw, and whether it can be drawn some by some.
+    each : sequence of int
+        Of these the elements of a row of a batch that ranks share; 0 where they do not lie by rows.
+    random_state : ndarray of int64
+        Key and step of the random ops; first row, rows of all ranks and own rows of the share of a batch.
+    ranks_table : ndarray of int64
+        The address of the function by which kernels sum over processes.
+    ranks : int
+        The element address of that table, if several processes run the recording on parts of a batch, else 0.
     recorded : int
         Number of recorded instructions, before dead code elimination and fusion.
     """
@@ -97,7 +107,11 @@ class Capture:
         self.known = Known(trained or set())
         self.mixes = True
         self.kept: list[Any] = []
-        self.random_state = np.zeros(2, np.int64)
+        self.random_state = np.zeros(5, np.int64)
+        self.drawn: list[tuple[tuple[int, ...], bool]] = []
+        self.each: Sequence[int] = ()
+        self.ranks_table = np.zeros(1, np.int64)
+        self.ranks = 0
         self.draws = self.recorded = 0
         self.outer: Capture | None = None
         self.has_variables = False
@@ -357,7 +371,9 @@ class Capture:
             return to_int64(t) if t.dtype == BOOL else whole(t)
         raise DtypeError(f"{user_line()}: a recording of {self.tape.dtype} cannot convert {t.dtype} to {dtype}")
 
-    def random_stream(self) -> tuple[int, int, int]:
-        """Of one more random op the key, its stream's number, and where the recording keeps its key and step."""
+    def random_stream(self, shape: tuple[int, ...], by_rows: bool = True) -> tuple[int, int, int, int]:
+        """Of one more random op key, stream, where the recording keeps its state, and elements of a shared row."""
+        n, each = self.draws, self.each[self.draws] if self.draws < len(self.each) else 0
         self.draws += 1
-        return 0, self.draws - 1, self.random_state.__array_interface__["data"][0] // 8
+        self.drawn.append((shape, by_rows))
+        return 0, n, self.random_state.__array_interface__["data"][0] // 8, each

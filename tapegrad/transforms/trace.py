@@ -93,6 +93,7 @@ class Trace(Capture):
     def __init__(self, dtype: np.dtype, what: str) -> None:
         super().__init__(dtype)
         self.outer = state.capture
+        self.ranks = 0 if self.outer is None else self.outer.ranks
         self.known = _Unknown(self.outer, what)
         self.calls: list[Call] = []
 
@@ -157,5 +158,5 @@ class Trace(Capture):
         if self.outer is not None:
             self.outer.overwrites(t)
 
-    def random_stream(self) -> tuple[int, int, int]:
-        return self.outer.random_stream() if self.outer is not None else (*dropout_key(), 0)
+    def random_stream(self, shape: tuple[int, ...], by_rows: bool = True) -> tuple[int, int, int, int]:
+        return self.outer.random_stream(shape, by_rows) if self.outer is not None else (*dropout_key(), 0, 0)

@@ -229,9 +229,9 @@ def watch_recordings(program, capture) -> None:
     """Know the recordings, for whose arenas every instruction's operands are checked."""
     link, stream = program.Program._link, capture.Capture.random_stream
 
-    def watched_stream(self):
+    def watched_stream(self, *what):
         REGIONS.add(self.random_state.__array_interface__["data"][0], self.random_state.nbytes, self.random_state)
-        return stream(self)
+        return stream(self, *what)
 
     capture.Capture.random_stream = watched_stream
 

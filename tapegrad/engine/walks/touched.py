@@ -101,6 +101,22 @@ class TouchedRows:
         count = int(self._words[COUNT])
         return None if count < 0 else self._words[FIRST:FIRST + count].copy()
 
+    def everything(self) -> None:
+        """Have any row count as touched, until the next walk that lists its rows."""
+        before = self.numbers
+        if before is not None:
+            self._marks[before] = 0
+        self._words[COUNT] = -1
+
+    def replace(self, numbers: np.ndarray) -> None:
+        """List these rows instead of those that are listed; the gradient's other rows are zero."""
+        before = self.numbers
+        if before is not None:
+            self._marks[before] = 0
+        self._words[COUNT] = len(numbers)
+        self._words[FIRST:FIRST + len(numbers)] = numbers
+        self._marks[numbers] = 1
+
     def describe(self, buffer: Buffer, listed: bool = True) -> None:
         """Attach the list to the gradient in `buffer`.
 

@@ -18,6 +18,7 @@ from ...engine.storage import address_of
 from ...engine.writers import Writing
 from ...errors import ArgumentError, IndexRangeError, ShapeError
 from . import loop
+from .agreeing import OfFirst, check_recording, check_run, check_values, share_streams
 from .keeping import Keeping, NotKept, Position, Ran
 from .progress import NoBar, progress_bar
 from .protocols import Checkpointing, Monitoring, Training
@@ -92,15 +93,23 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
                callback: Callable[[int, History], Any] | None, monitor: Monitoring | None = None,
                checkpoint: Checkpointing | None = None) -> History:
     """`TrainStep.run`."""
+    ranks = train.ranks
+    if ranks is not None:
+        share_streams(ranks)
     source = source_of(given, train.optimizer.dtype, seed)
     n = len(source)
     batch_size, epochs = count("batch_size", batch_size), count("epochs", epochs)
     full, rest = divided(train, n, batch_size, drop_last)
     rng = np.random.default_rng(seed) if seed is not None else generator()
     kept = NotKept()
+    settings = {"batch_size": batch_size, "shuffle": "a function" if callable(shuffle) else shuffle,
+                "seed": seed, "drop_last": drop_last, "accumulate": train.accumulate}
+    if ranks is not None:
+        check_run(ranks, source, train.optimizer, {**settings, "epochs": epochs, "monitor": monitor is not None,
+                                                   "checkpoint": checkpoint is not None})
+        checkpoint = None if checkpoint is None else OfFirst(checkpoint, ranks)
+        progress = progress and ranks.first
     if checkpoint is not None:
-        settings = {"batch_size": batch_size, "shuffle": "a function" if callable(shuffle) else shuffle,
-                    "seed": seed, "drop_last": drop_last, "accumulate": train.accumulate}
         kept = Keeping(train, checkpoint, source, None if seed is None else rng, settings, callback)
     record = _Record(train.optimizer.dtype)
     history = train.history = record.history
@@ -125,8 +134,9 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
             if rest:
                 parts.append(Batches(order[full * batch_size:full * batch_size + rest], rest, 1))
             of_epoch = at.ran
+            shares = parts if ranks is None else [part.shared(ranks, train.accumulate) for part in parts]
             try:
-                run_parts(train, source, parts, at, bar, monitor, kept)
+                run_parts(train, source, shares, at, bar, monitor, kept)
             finally:
                 record.add(epoch, of_epoch, parts)
             if progress or train.optimizer.schedulers:
@@ -134,11 +144,16 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
                 train.optimizer.advance("epoch", metric=mean)
                 bar.describe(epoch, mean)
             schedules.before_callback()
-            at = Position(epoch + 1, stopped=callback is not None and bool(callback(epoch, history)))
+            if ranks is not None:
+                ranks.doing = f"the callback after epoch {epoch}"
+            stopped = callback is not None and bool(callback(epoch, history))
+            at = Position(epoch + 1, stopped=any(ranks.gather(stopped)) if ranks is not None else stopped)
             schedules.after_callback()
             if at.stopped:
                 break
         kept.finish(at)
+    if ranks is not None:
+        check_values(ranks, train.optimizer, "has come to other parameters than")
     return history
 
 
@@ -216,7 +231,9 @@ def run_whole(train: Training, batch: Sequence[np.ndarray]) -> float:
     n = len(source)
     check_divides(train.accumulate, n, "the batch")
     at = Position()
-    run_parts(train, source, [Batches(np.arange(n, dtype=np.int64), n, 1)], at, NoBar(), None, NotKept())
+    batch_of_all = Batches(np.arange(n, dtype=np.int64), n, 1)
+    part = batch_of_all if train.ranks is None else batch_of_all.shared(train.ranks, train.accumulate)
+    run_parts(train, source, [part], at, NoBar(), None, NotKept())
     return float(at.ran[0].loss[0])
 
 
@@ -237,12 +254,15 @@ def _run_batches(train: Training, stretches: Iterator[Stretch], at: Position, ba
     rows = batches.size // train.accumulate
     arrays = [a[:rows] for a in first.arrays]
     step = train._step_for(arrays)
-    while kept.restore(step, batches.size):
+    while kept.restore(step, batches.name):
         step = train._step_for(arrays)
+    if train.ranks is not None:
+        check_recording(train.ranks, step, batches.whole)
     with Writing(step):
         loss = np.empty(batches.steps, step.dtype)
         begun = kept.begin(step, first, at, loss)
         step.prepare()  # another thread may have changed the optimiser meanwhile
+        step.take_share(batches.share)
         row = step.row
         row[loop.BATCH], row[loop.INPUTS] = rows, len(first.arrays)
         row[loop.LOSSES] = address_of(loss) // step.dtype.itemsize
@@ -296,6 +316,7 @@ def _observe(monitor: Monitoring, step: Any, arrays: Sequence[np.ndarray], losse
     """Run step number `at` of the loop so that a monitor can look into it."""
     twin = monitor.begin(step)
     twin.prepare()
+    twin.take_share(None if step.reduction is None else step.reduction.share)
     row, table = twin.row, table_of(arrays, twin.inputs)
     row[loop.INDEX:loop.LOSSES + 1] = step.row[loop.INDEX:loop.LOSSES + 1]
     row[loop.RATES:loop.RATE_COUNT + 1] = step.row[loop.RATES:loop.RATE_COUNT + 1]

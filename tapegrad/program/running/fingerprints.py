@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def begun_with(source: Source, optimizer: Any) -> dict[str, Any]:
     schedules = {f"schedule {k}": {"class": type(s).__name__, "interval": s.interval,
                                    **({} if s.interval == "average" else plain(s.state_dict()))}
                  for k, s in enumerate(optimizer.schedulers)}
-    return {"data": _of_source(source), "optimizer": _of_optimizer(optimizer), "schedules": schedules}
+    return {"data": _of_source(source), "optimizer": of_optimizer(optimizer), "schedules": schedules}
 
 
 def _of_source(source: Source) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def _of_array(array: np.ndarray) -> dict[str, Any]:
     return {"shape": list(array.shape), "dtype": array.dtype.name, "values": digest.hexdigest()}
 
 
-def _of_optimizer(optimizer: Any) -> dict[str, Any]:
+def of_optimizer(optimizer: Any) -> dict[str, Any]:
     """Of an optimiser: its class, bounds, hyper-parameters and the shapes of its parameters."""
     groups = {f"group {g}": {**{key: plain(value) for key, value in group.items() if key != "params"},
                              "shapes of its parameters": [list(p.shape) for p in group["params"]]}
@@ -68,6 +69,11 @@ def of_model(step: Any) -> dict[str, Any]:
     modules = [re.sub(r" at 0x[0-9a-f]+|( *#.*)", "", line) for root in roots for line in repr(root).splitlines()]
     return {"modules": modules,
             "instructions": names if len(names) < _LONGEST else hashlib.sha256(names.encode()).hexdigest()}
+
+
+def digest_of(step: Any) -> int:
+    """Of a recording: its modules as they print, as one number."""
+    return zlib.crc32("\n".join(of_model(step)["modules"]).encode())
 
 
 class Outside:
@@ -130,31 +136,32 @@ def plain(value: Any) -> Any:
 def check_same(name: str, saved: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise `DataError` at the first difference between a checkpoint's fingerprints and the run's."""
     for key, ours in here.items():
-        if (found := _difference(saved[key], ours, "")) is not None:
+        if (found := difference(saved[key], ours, "")) is not None:
             raise DataError(f"{name}: its checkpoint is of a run with {_WORDS[key]}: {found}; go on with what it was "
                             "begun with, or begin anew in another folder")
 
 
-def _difference(there: Any, here: Any, place: str) -> str | None:
+def difference(there: Any, here: Any, place: str, words: tuple[str, str] = (" there", " here")) -> str | None:
     """The first difference of two trees, in words."""
+    left, right = words
     if isinstance(there, dict) and isinstance(here, dict):
         for key in dict.fromkeys([*there, *here]):
             at = f"{place}, {key}" if place else str(key)
             if key not in here or key not in there:
-                return f"{at} is there only" if key in there else f"{at} is here only"
-            if (found := _difference(there[key], here[key], at)) is not None:
+                return f"{at} is{left if key in there else right} only"
+            if (found := difference(there[key], here[key], at, words)) is not None:
                 return found
         return None
     if isinstance(there, Sequence) and isinstance(here, Sequence) and not isinstance(there, str):
         there, here = list(there), list(here)
         if len(there) == len(here) and any(isinstance(a, (str, list)) and a != b for a, b in zip(there, here)):
             k, a, b = next((k, a, b) for k, (a, b) in enumerate(zip(there, here)) if a != b)
-            return f"{place}, number {k}: {_shown(a)} there, {_shown(b)} here"
+            return f"{place}, number {k}: {_shown(a)}{left}, {_shown(b)}{right}"
     if there == here or all(isinstance(v, float) and math.isnan(v) for v in (there, here)):
         return None
     if place.endswith("values") or len(str(there)) > 200:
         return f"{place.removesuffix(', values')} has other values"
-    return f"{place} is {_shown(there)} there, {_shown(here)} here"
+    return f"{place} is {_shown(there)}{left}, {_shown(here)}{right}"
 
 
 def _shown(value: Any) -> str:

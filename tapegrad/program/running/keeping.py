@@ -24,7 +24,7 @@ from .fingerprints import Outside, begun_with, buffer_of, bytes_of, check_same, 
 from .protocols import Checkpointing, Training
 from .source import Batches, Source, Stretch
 
-__all__ = ["Keeping", "NotKept", "Position", "Ran"]
+__all__ = ["Keeping", "NotKept", "Position", "Ran", "buffers_of"]
 
 
 class Ran(NamedTuple):
@@ -81,8 +81,8 @@ class NotKept:
         """The key of an order that a user's function has given, which must be the one of before, if any."""
         return None
 
-    def restore(self, step: Any, rows: int) -> bool:
-        """Restore what only a recording knows, for batches of `rows`; returns whether that may have changed it."""
+    def restore(self, step: Any, size: str) -> bool:
+        """Restore what only a recording knows, for batches of a size; returns whether that may have changed it."""
         return False
 
     def begin(self, step: Any, stretch: Stretch, position: Position, losses: np.ndarray) -> int:
@@ -210,12 +210,12 @@ class Keeping(NotKept):
                             "which the checkpoint was written: let its order depend on the epoch's number alone")
         return found
 
-    def restore(self, step: Any, rows: int) -> bool:
-        """Restore what only a recording knows, for batches of `rows`; returns whether that may have changed it."""
+    def restore(self, step: Any, size: str) -> bool:
+        """Restore what only a recording knows, for batches of a size; returns whether that may have changed it."""
         late = self._late
         if late is None:
             return False
-        self._check_model(step, str(rows))
+        self._check_model(step, size)
         with Writing(step):
             if (buffers := late.pop("buffers", None)) is not None:
                 _restore(self.checkpoint.name, step, buffers)
@@ -233,7 +233,7 @@ class Keeping(NotKept):
 
     def begin(self, step: Any, stretch: Stretch, position: Position, losses: np.ndarray) -> int:
         """Batches of one size begin; returns how many are done, whose losses it writes."""
-        size = str(stretch.batches.size)
+        size = stretch.batches.name
         if step not in self._outside:
             if self._late is None:
                 self.made["model"][size] = of_model(step)  # a callback may have changed it
@@ -257,7 +257,8 @@ class Keeping(NotKept):
             check_same(self.checkpoint.name, {"model": known}, {"model": of_model(step)})
 
     def _outside_of(self, step: Any) -> Outside:
-        return outside(step, {p.buffer for p in self.parameters} | {buffer_of(source) for source, _ in _buffers(step)})
+        known = {p.buffer for p in self.parameters} | {buffer_of(source) for source, _ in buffers_of(step)}
+        return outside(step, known)
 
     def runs(self, row: np.ndarray) -> None:
         """A loop runs them, whose row tells how many are done."""
@@ -280,10 +281,10 @@ class Keeping(NotKept):
     def finish(self, position: Position) -> None:
         """The run is over: the last checkpoint says so."""
         if self._present is None:  # it was over before
-            rows = int(next(iter(self.made["model"])))
+            rows = int(next(iter(self.made["model"])).partition(",")[0])
             with closing(self.source.stretches([Batches(np.arange(rows) % len(self.source), rows, 1)])) as stretches:
                 arrays = [a[:rows // self.train.accumulate] for a in next(stretches).arrays]
-            while self.restore(self.train._step_for(arrays), rows):
+            while self.restore(self.train._step_for(arrays), str(rows)):
                 pass
             return
         step = self._present.step
@@ -323,7 +324,7 @@ class Keeping(NotKept):
             "made": self.made,
             "parameters": [p._memory() for p in self.parameters],
             "optimizer": {k: state[p] for k, p in enumerate(self.parameters) if p in state},
-            "buffers": [array for _, array in _buffers(present.step)],
+            "buffers": [array for _, array in buffers_of(present.step)],
             "changed": self._outside[present.step].changed(),
         }, last)
 
@@ -345,7 +346,7 @@ def _copied(value: Any) -> Any:
     return value.numpy() if hasattr(value, "numpy") else value
 
 
-def _buffers(step: Any) -> list[tuple[Any, np.ndarray]]:
+def buffers_of(step: Any) -> list[tuple[Any, np.ndarray]]:
     """The buffers of the modules that a recording reaches, and other tensors that it overwrites itself."""
     found = [b for module, _ in step.conditions.looks for b in module._buffers.values() if b is not None]
     arrays = [(b, b._memory()) for b in dict.fromkeys(found)]
@@ -358,7 +359,7 @@ def _buffers(step: Any) -> list[tuple[Any, np.ndarray]]:
 
 def _restore(name: str, step: Any, saved: Sequence[np.ndarray]) -> None:
     """Put saved values into the buffers of a recording."""
-    ours = _buffers(step)
+    ours = buffers_of(step)
     if [array.shape for _, array in ours] != [array.shape for array in saved]:
         raise DataError(f"{name}: its checkpoint is of another model, whose buffers have the shapes "
                         f"{[list(a.shape) for a in saved]}; here they are {[list(a.shape) for _, a in ours]}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...engine.kernels import Kernel
 from ...engine.language import call, cast, device, real, words_at
+from ...engine.ranks import sum_gradients
 from ...engine.walks.walk import FAILED, TASK_COUNT, run_tasks
 
 # Words of the row
@@ -18,7 +19,8 @@ RATES, COLUMNS, RATE_COUNT, RATE_WORDS, RATE_COLUMNS = 12, 13, 14, 15, 16  # lea
 RANDOM, DONE = 17, 18  # random state or 0; steps done
 MICRO, ADDING, SHARE = 19, 20, 21  # micro-batches a step; header whose gradients are all added to; 1/MICRO as real
 WATCH = 22  # whether to stop at a loss that is infinite or NaN, before its update
-ROW_WORDS = 23
+REDUCE, SUMMED = 23, 24  # function that sums gradients and losses over processes, or 0; where it wants the loss
+ROW_WORDS = 25
 
 
 def train_steps(op: Any, f: Any, i: Any, b: Any) -> int:
@@ -42,6 +44,12 @@ def train_steps(op: Any, f: Any, i: Any, b: Any) -> int:
             loss += f[op[LOSS]] * share
             if op[RANDOM] != 0:
                 i[op[RANDOM] + 1] += 1
+        if op[REDUCE] != 0:
+            f[op[SUMMED]] = loss
+            status = sum_gradients(op[REDUCE])
+            if status != 0:
+                return status
+            loss = f[op[SUMMED]]
         if op[WATCH] != 0 and not math.fabs(loss) < math.inf:
             if op[RANDOM] != 0:
                 i[op[RANDOM] + 1] -= op[MICRO]

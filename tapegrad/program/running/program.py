@@ -75,6 +75,8 @@ class Program:
         #: by time, the number of the row that runs
         self.rows = [*range(self.count), *rows_of(self.tape, operands, self.events)]
         self.random_state = capture.random_state
+        #: the address of the function by which kernels sum over processes, or 0
+        self.ranks_table = capture.ranks_table
         self.group_rows: list[GroupRows] = []
         self._begin()
         if runs:
@@ -326,7 +328,12 @@ class Program:
         """Draw new random numbers for this run, of which `done` passes have been made already."""
         if self.capture.draws:
             key, counter = dropout_key()
-            self.random_state[:] = key, (counter << 20) + done
+            self.random_state[:2] = key, (counter << 20) + done
+
+    def weigh(self, slope: float) -> None:
+        """Have the next runs start from another adjoint of the seed."""
+        self.slope = slope
+        self.tasks.weigh(slope)
 
     def run(self, begin: int = 0, end: int | None = None) -> None:
         """Run the recording on the present inputs, forward and in reverse; or some tasks of it."""

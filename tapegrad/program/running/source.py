@@ -14,6 +14,8 @@ import numpy as np
 from ...engine.random import generator
 from ...engine.storage import address_of
 from ...errors import ArgumentError, ShapeError
+from ..ranks.communicator import Ranks
+from ..ranks.reduction import Share, share_of
 from .arguments import as_input
 
 #: about how many bytes a chunk has, and how many chunks an epoch has at least
@@ -23,11 +25,37 @@ _AROUND = 64 << 10
 
 
 class Batches(NamedTuple):
-    """Batches of one size: which rows, how many a batch, how many batches."""
+    """Batches of one size: which rows, how many a batch, how many batches; and of which batches they are a share."""
 
     order: np.ndarray
     size: int
     steps: int
+    share: Share | None = None
+
+    @property
+    def whole(self) -> int:
+        """The rows of a batch, with those of all ranks."""
+        return self.size if self.share is None else self.share.of * self.micro
+
+    @property
+    def name(self) -> str:
+        """By which a checkpoint knows batches of a size, whose recordings depend on it; the rows come first."""
+        return str(self.size) if self.share is None else f"{self.whole}, of which {self.size}"
+
+    @property
+    def micro(self) -> int:
+        """The micro-batches of a batch of which this is a share."""
+        return 1 if self.share is None else self.size // max(self.share.rows, 1)
+
+    def shared(self, ranks: Ranks, micro: int) -> Batches:
+        """A rank's share of each of the `micro` micro-batches of every batch.
+
+        A rank without rows runs on one of another, and counts for nothing.
+        """
+        share = share_of(ranks, self.size // micro, self.order)
+        first = min(share.first, share.of - 1)
+        order = self.order.reshape(-1, share.of)[:, first:first + max(share.rows, 1)]
+        return Batches(np.ascontiguousarray(order).reshape(-1), order.shape[1] * micro, self.steps, share)
 
 
 class Stretch(NamedTuple):
@@ -188,7 +216,7 @@ class Chunks:
         place = {"stretch": (first, last), **self.place()}
         index, size = part.order[first * part.size:last * part.size], part.size
         if self.dataset.by_batch:
-            batches = [self._fetch(index[k:k + size]) for k in range(0, len(index), size)]
+            batches = [self._batch(part, k) for k in range(first, last)]
             check_alike(batches)
             arrays = batches[0] if len(batches) == 1 else [np.concatenate(of_input) for of_input in zip(*batches)]
         else:
@@ -199,6 +227,16 @@ class Chunks:
             self.files.release()
             self._read = 0
         return Stretch(part, first, last, arrays, np.arange(len(index)), place)
+
+    def _batch(self, part: Batches, k: int) -> list[np.ndarray]:
+        """Batch number `k`. What is drawn for it is drawn for the rows of all ranks, so that all draw the same."""
+        share, size = part.share, part.whole
+        if share is None or share.order is None:
+            return self._fetch(part.order[k * size:(k + 1) * size])
+        first, rows = min(share.first, share.of - 1), max(share.rows, 1)
+        return [np.ascontiguousarray(a.reshape(part.micro, share.of, *a.shape[1:])[:, first:first + rows]
+                                     .reshape(part.size, *a.shape[1:]))
+                for a in self._fetch(share.order[k * size:(k + 1) * size])]
 
     def _fetch(self, index: np.ndarray) -> list[np.ndarray]:
         arrays = [as_input(a) for a in self.dataset.rows(index, self.rng)]

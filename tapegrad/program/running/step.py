@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from ...engine.language import bits
-from ...engine.storage import Changes, Written, address_of
+from ...engine.ranks import NOT_SUMMED
+from ...engine.storage import Changes, Written, address_of, array_at
 from ...engine.threads.team import at_most, team_address
 from ...engine.walks import walk
 from ...tape.state import Forgotten, Modes
 from ...tensor.tensor import Tensor
 from ..conditions import Conditions
 from ..planning.report import MemoryReport
+from ..ranks.reduction import Reduction, Share
 from . import loop
 from .arguments import Signature
+from .fingerprints import digest_of
 from .pace import Pace
 from .program import Program
 
@@ -28,7 +31,8 @@ class Step:
     """The recording of one signature, with its update rows."""
 
     def __init__(self, program: Program, signature: Signature, conditions: Conditions, optimizer: Any,
-                 parameters: list[Tensor], micro: int) -> None:
+                 parameters: list[Tensor], micro: int, ranks: Any = None,
+                 reduction: Reduction | None = None) -> None:
         self.program, self.conditions, self.optimizer = program, conditions, optimizer
         self.signature, self.parameters, self.micro = signature, parameters, micro
         reached = set(program.reached)
@@ -61,13 +65,36 @@ class Step:
         self._written = Written([p.node.buffer for p in self.active])
         self._forgotten = -1
         self.loss = program.array(seed).reshape(())
+        if reduction is None and ranks is not None:
+            reduction = Reduction(ranks, [p.node for p in self.active], self.dtype, row, loop.DONE, digest_of(self))
+            program.ranks_table[:] = reduction.address
+        self.reduction = reduction
+        self._sum_over_ranks()
         self._walk = loop.TRAIN_STEPS.bound(self.address, self.dtype)
         self.prepare()
 
     def keeping(self) -> Step:
         """The same step, whose values and adjoints stay until its next run (see `Program.keeping`)."""
         return Step(self.program.keeping(), self.signature, self.conditions, self.optimizer, self.parameters,
-                    self.micro)
+                    self.micro, None, self.reduction)
+
+    def _sum_over_ranks(self) -> None:
+        """Have the loop sum gradients and losses over the ranks, if there are several."""
+        if (reduction := self.reduction) is not None:
+            self.row[loop.REDUCE], self.row[loop.SUMMED] = reduction.address, reduction.loss
+            self.loss = array_at(reduction.loss * self.dtype.itemsize, (), (), self.dtype, reduction)
+            self.take_share(reduction.share)
+
+    def take_share(self, share: Share | None) -> None:
+        """Weigh the next batches as a rank's share of batches."""
+        if share is not None and self.reduction is not None:
+            self.reduction.share = share
+            self.program.random_state[2:] = share.first, share.of, max(share.rows, 1)
+            weight = share.weight / self.micro
+            self.program.weigh(weight)
+            if self.micro > 1:
+                self.adding[2].weigh(weight)
+            self.row[loop.SHARE] = bits(weight)
 
     def prepare(self) -> None:
         """Take over the user's changes to the optimiser."""
@@ -84,6 +111,8 @@ class Step:
             self.row[loop.RATE_COLUMNS] = address_of(self.rate_columns) // 8
             self._share(rows)
             self.listed = any(leaf.touched is not None for leaf in self.program.reached)
+            if self.reduction is not None and self.reduction.planned_anew():
+                self._sum_over_ranks()
         if self.listed:
             self.program.begin_lists()
 
@@ -112,11 +141,11 @@ class Step:
         """One step on the present inputs; returns its loss."""
         if self.draws:
             self.program.draw()
+        self.row[loop.DONE] = 0
         if not self.optimizer.schedulers:
             self.run()
             return float(self.loss)
         self.set_rates(1)
-        self.row[loop.DONE] = 0
         try:
             self.run()
         finally:
@@ -138,6 +167,8 @@ class Step:
             for p in self.active:
                 p.node.gradient = p.node.home
         if status:
+            if self.reduction is not None and status == NOT_SUMMED:
+                raise self.reduction.taken()
             self.program.fail(status)
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...engine.kernels import Kernel
+from ...engine.language import bits
 from ...engine.storage import address_of
 from ...engine.walks import walk
 from ...ops.table import OPS
@@ -103,6 +104,10 @@ class Tasks:
                                  np.diff(first, append=len(before))], axis=1)
         return [(k, walk.CLEAR, 8 * row[1]) if row[2] == 1 else (k, walk.CLEAR_SEVERAL, address_of(row))
                 for k, row in zip(before[first].tolist(), self.several)]
+
+    def weigh(self, slope: float) -> None:
+        """Change the seed's adjoint."""
+        self.seed[walk.Put.places["value"]] = bits(slope)
 
     def write(self, header: np.ndarray) -> None:
         """Have the walks of this header run them."""

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...engine.caller import user_line
+from ...engine.storage import address_of
 from ...engine.writers import Writing, turns, waiting, wake
-from ...errors import ArgumentError, CaptureError, GradientError
+from ...errors import ArgumentError, CaptureError, CopyError, GradientError, ShapeError
 from ...tape.nodes import Leaf
 from ...tape.state import state
 from ...tensor.tensor import Tensor
@@ -18,7 +19,10 @@ from ..capture import Capture
 from ..conditions import KEPT
 from ..planning.budget import Budget, budget_bytes
 from ..planning.report import MemoryReport, Rows
+from ..ranks.communicator import Ranks, ranks_of
+from ..ranks.reduction import elements_of_row, share_of
 from .account import account
+from .agreeing import begin_job
 from .arguments import as_input, signature_of
 from .epochs import History, count, run_epochs, run_whole
 from .nested import is_nested, is_number, leaves_of, over_leaves, with_rows
@@ -46,6 +50,14 @@ class TrainStep:
         Limit of the step's memory in all (`MemoryReport.peak_bytes`), in bytes or as text such as ``"64MiB"``. What
         does not fit is rematerialised in the reverse walk, as little as possible; results are the same to the bit.
         `memory` says what that costs.
+    comm : mpi4py.MPI.Intracomm or "world", optional
+        The processes that train the model together (``MPI.COMM_WORLD``, or "world" for it); all make the same calls
+        with the same arrays. They begin with rank 0's parameters and random streams. Each runs on its share of the rows
+        of every (micro-)batch, and one all-reduce a step sums gradients and losses, weighted by rows: for a loss that
+        is a mean over the rows the result is that of one process, to rounding. Batch normalisation needs
+        ``sync=True``. Needs mpi4py (``pip install 'tapegrad[mpi]'``).
+    timeout : float, default 300.0
+        Seconds after which a rank that the others wait for ends the job on all of them.
 
     Notes
     -----
@@ -82,7 +94,7 @@ class TrainStep:
     """
 
     def __init__(self, loss_fn: Callable[..., Tensor], optimizer: Any, *, accumulate: int = 1,
-                 memory_budget: int | str | None = None) -> None:
+                 memory_budget: int | str | None = None, comm: Any = None, timeout: float = 300.0) -> None:
         if not callable(loss_fn):
             raise ArgumentError(f"loss_fn must be a function of the batch, not {type(loss_fn).__name__}")
         if not hasattr(optimizer, "update_rows"):
@@ -98,6 +110,10 @@ class TrainStep:
         self.recordings = 0
         #: of the latest run, also after Ctrl-C
         self.history = History()
+        #: the processes that train together, if there are several
+        self.ranks = ranks_of(comm, timeout)
+        if self.ranks is not None:
+            begin_job(self.ranks, loss_fn, optimizer, self._parameters(), self.accumulate)
 
     # -------------------------------------------------------------- recording
 
@@ -129,7 +145,10 @@ class TrainStep:
             raise GradientError("every parameter of the optimiser is frozen: there is nothing to train")
         self.optimizer.update_rows(trained)  # binds every trained parameter to the optimiser's memory
         dtype = self.optimizer.dtype
+        each = () if self.ranks is None else self._drawn_by_rows(arrays, trained)
         with Capture(dtype, {p.node for p in trained}, self.loss_fn) as capture:
+            capture.ranks = 0 if self.ranks is None else address_of(capture.ranks_table) // 8
+            capture.each = each
             inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
             loss = scalar_seed(self.loss_fn(*inputs), "loss_fn")
             if not (loss.is_symbolic and loss.requires_grad):
@@ -143,9 +162,27 @@ class TrainStep:
         leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})
         self.recordings += 1
         return Step(program, signature_of(arrays), capture.conditions(leaves, parameters),
-                    self.optimizer, parameters, self.accumulate)
+                    self.optimizer, parameters, self.accumulate, self.ranks)
+
+    def _drawn_by_rows(self, arrays: Sequence[np.ndarray], trained: Sequence[Tensor]) -> list[int]:
+        """Of the random ops the elements of a row of the batch; 0 where they do not draw for its rows.
+
+        Their shapes for a batch of one row more tell it.
+        """
+        dtype, drawn = self.optimizer.dtype, []
+        for more in (0, 1):
+            with Capture(dtype, {p.node for p in trained}) as capture:
+                capture.ranks = address_of(capture.ranks_table) // 8
+                self.loss_fn(*[capture.input((len(a) + more, *a.shape[1:]), dtype if a.dtype.kind == "f" else a.dtype)
+                               for a in arrays])
+            if not capture.drawn:
+                return []
+            drawn.append(capture.drawn)
+        return [elements_of_row(one, other, len(arrays[0])) for one, other in zip(*drawn, strict=True)]
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.ranks is not None:
+            raise CopyError("a TrainStep of several processes has no copies; make one over the copied optimizer")
         options: dict[str, Any] = {"accumulate": self.accumulate, "memory_budget": self.memory_budget}
         return partial(type(self), **options), (self.loss_fn, self.optimizer), {"history": self.history}
 
@@ -160,7 +197,8 @@ class TrainStep:
             As `loss_fn` takes them. A list is an array.
         """
         step = self._last
-        if self.accumulate == 1 and step is not None and state.capture is None and not named:
+        shared = self.ranks is not None
+        if self.accumulate == 1 and step is not None and state.capture is None and not named and not shared:
             turns.count += 1
             try:
                 if turns.count == 1:
@@ -175,13 +213,15 @@ class TrainStep:
                             wake()
             finally:
                 turns.count -= 1
-        numbers = self.accumulate > 1 and any(map(is_number, arrays))
-        if named or numbers or any(map(is_nested, arrays)):
-            return self._over_leaves(arrays, named, self.accumulate > 1, lambda inner, leaves: inner(*leaves))
+        by_rows = self.accumulate > 1 or shared
+        if named or by_rows and any(map(is_number, arrays)) or any(map(is_nested, arrays)):
+            return self._over_leaves(arrays, named, by_rows, lambda inner, leaves: inner(*leaves))
         batch = [as_input(a) for a in arrays]
         if self.accumulate > 1:
             return run_whole(self, batch)
         self._latest = None
+        if self.ranks is not None:
+            return self._on_share(self.ranks, batch)
         step = self._step_for(batch)
         with Writing(step):
             if turns.count > 1:  # another thread may have changed the optimiser meanwhile
@@ -206,6 +246,22 @@ class TrainStep:
         finally:
             self._latest, self.history = inner, inner.history
             self.recordings += inner.recordings - before
+
+    def _on_share(self, ranks: Ranks, batch: list[np.ndarray]) -> float:
+        """One step on this rank's share of a batch, which all ranks are given whole."""
+        rows = {len(a) if a.ndim else 0 for a in batch}
+        if len(rows) != 1 or 0 in rows:
+            raise ShapeError("with comm= every argument is a batch whose rows, along axis 0, the ranks share; shapes "
+                             f"are {', '.join(str(list(a.shape)) for a in batch)}")
+        share = share_of(ranks, rows.pop())
+        first = min(share.first, share.of - 1)
+        parts = [a[first:first + max(share.rows, 1)] for a in batch]
+        step = self._step_for(parts)
+        with Writing(step):
+            step.prepare()
+            step.take_share(share)
+            step.program.give(parts)
+            return step.once()
 
     # -------------------------------------------------------------- epochs
 
