@@ -23,8 +23,8 @@ from .evaluation.importance import importance as measure_importance
 from .folding import cross_validate
 from .network import SavedModel
 from .outcome import Outcome
-from .report.page import write_pictures
 from .ranks import join, wait_for_first
+from .report.page import write_pictures
 from .request import Request, with_request
 from .resuming import checkpoint_of, command_words, go_on, how_to_go_on, keep_tuned, training_command, tuned_before
 from .training import Result, Run

@@ -167,6 +167,7 @@ class Ranks:
         """End all processes, with a message."""
         sys.stdout.flush()
         print(f"tapegrad: {text}; the job of {self.size} ranks ends", file=sys.stderr, flush=True)
+        time.sleep(0.2)  # for mpiexec to pass the message on
         self._mpi.COMM_WORLD.Abort(status)
         raise SystemExit(status)  # not reached
 
