@@ -23,7 +23,7 @@ from ..tensor.tensor import Tensor
 from .layout import expand_dims, reshape
 from .scratch import scratch
 
-__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"]
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
 Extent = int | Sequence[int]
 
@@ -134,6 +134,13 @@ def conv_transpose1d(input: Any, weight: Any, bias: Any = None, stride: Extent =
                      output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1) -> Tensor:
     """`conv_transpose2d` over one axis: an input (N, C, L) or (C, L), a weight (C, O / groups, K)."""
     return convolve_back("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups,
+                         dilation)
+
+
+def conv_transpose3d(input: Any, weight: Any, bias: Any = None, stride: Extent = 1, padding: Extent = 0,
+                     output_padding: Extent = 0, groups: int = 1, dilation: Extent = 1) -> Tensor:
+    """`conv_transpose2d` over three axes: an input (N, C, D, H, W) or (C, D, H, W)."""
+    return convolve_back("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups,
                          dilation)
 
 

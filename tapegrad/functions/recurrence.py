@@ -14,9 +14,12 @@ from ..ops.table import Op
 from ..tape.state import state
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
+from .formulas import sigmoid, tanh
+from .layout import stack
+from .linalg import linear
 from .scratch import scratch
 
-__all__ = ["gru_layer", "lstm_layer", "rnn_layer"]
+__all__ = ["gru_layer", "lstm_layer", "projected_lstm_layer", "rnn_layer"]
 
 #: by op, the rows of its weights for each unit
 _GATES = {RNN: 1, GRU: 3, LSTM: 4}
@@ -105,6 +108,43 @@ def lstm_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias
     y = layer(LSTM, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, reverse)
     steps = y.shape[0] - 1
     return y[:steps], _last(y, steps, reverse), y[steps]
+
+
+def projected_lstm_layer(x: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, weight_hr: Any,
+                         h0: Any = None, c0: Any = None, *, reverse: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """`lstm_layer` with ``h_t = weight_hr (o tanh(c_t))`` (Sak et al. 2014), of several instructions a step.
+
+    Parameters
+    ----------
+    x : array_like, (T, N, I)
+    weight_ih, bias_ih, bias_hh, c0, reverse
+        As for `lstm_layer`.
+    weight_hh : array_like, (4 H, P)
+    weight_hr : array_like, (P, H)
+    h0 : array_like, (N, P), optional
+
+    Returns
+    -------
+    output : Tensor, (T, N, P)
+    h_n : Tensor, (N, P)
+    c_n : Tensor, (N, H)
+    """
+    x, w_ih, w_hh, w_hr = lift(x, weight_ih, weight_hh, weight_hr)
+    steps, samples = x.shape[:2]
+    features, units = w_hr.shape
+    if steps == 0:
+        raise ShapeError(f"lstm: an input of shape {list(x.shape)} has no steps; at least one is needed")
+    bias = None if bias_ih is None else bias_ih + bias_hh
+    inputs = linear(x, w_ih, bias)
+    h = Tensor(np.zeros((samples, features), x.dtype)) if h0 is None else h0
+    c = Tensor(np.zeros((samples, units), x.dtype)) if c0 is None else c0
+    outputs: list[Tensor] = [h] * steps
+    for k in reversed(range(steps)) if reverse else range(steps):
+        gates = inputs[k] + linear(h, w_hh)
+        i, f, g, o = (gates[:, j * units:(j + 1) * units] for j in range(4))
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h = outputs[k] = linear(sigmoid(o) * tanh(c), w_hr)
+    return stack(outputs), h, c
 
 
 def _last(y: Tensor, steps: int, reverse: bool) -> Tensor:

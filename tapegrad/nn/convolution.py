@@ -18,7 +18,7 @@ from .module import Module
 from .parameter import Parameter, float_dtype
 from .shapes import positive_int, shape_of
 
-__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d"]
+__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -211,3 +211,9 @@ class ConvTranspose1d(_ConvTranspose):
     """`ConvTranspose2d` over one axis: from (N, C, L) to (N, O, LO)."""
 
     _axes = 1
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """`ConvTranspose2d` over three axes: from (N, C, D, H, W) to (N, O, DO, HO, WO)."""
+
+    _axes = 3

@@ -28,6 +28,7 @@ from ..functions import (
     conv3d,
     conv_transpose1d,
     conv_transpose2d,
+    conv_transpose3d,
     embedding_bag,
     group_norm,
     instance_norm,
@@ -63,6 +64,7 @@ from .activation_functions import (
 )
 from .dropout_functions import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .embedding_functions import embedding
+from .fractional_pooling import fractional_max_pool2d, fractional_max_pool3d
 from .grid_sampling import affine_grid, grid_sample
 from .loss_functions import (
     binary_cross_entropy,
@@ -122,8 +124,8 @@ __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm", "embedding", "embedding_bag",
     "conv1d", "conv2d",
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d",
-    "conv3d", "conv_transpose1d", "conv_transpose2d", "fold", "interpolate", "pad", "unfold",
-    "affine_grid", "grid_sample",
+    "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "interpolate", "pad", "unfold",
+    "affine_grid", "fractional_max_pool2d", "fractional_max_pool3d", "grid_sample",
     "scaled_dot_product_attention", "rotary_embedding", "sinusoidal_positions",
     "ctc_loss",
     "cdist", "contrastive_loss", "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss",

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from ..errors import CaptureError, ShapeError
 from ..functions.convolution import Extent
 from ..tape.state import state
-from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
+from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .errors import ModuleError
 from .linear import Linear
 from .module import Module
@@ -21,7 +21,7 @@ from .shapes import shape_of
 
 __all__ = [
     "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyConv1d", "LazyConv2d", "LazyConv3d",
-    "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
+    "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
     "LazyInstanceNorm3d", "LazyLinear", "UninitializedParameter",
 ]  # fmt: skip
 
@@ -202,6 +202,12 @@ class LazyConvTranspose2d(_LazyConvTranspose):
     """`ConvTranspose2d` whose `in_channels` is that of its first input; becomes one at the first call."""
 
     _made, _axes = ConvTranspose2d, 2
+
+
+class LazyConvTranspose3d(_LazyConvTranspose):
+    """`ConvTranspose3d` whose `in_channels` is that of its first input; becomes one at the first call."""
+
+    _made, _axes = ConvTranspose3d, 3
 
 
 class LazyBatchNorm1d(_LazyBatchNorm):

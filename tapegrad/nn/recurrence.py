@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from .. import functions
 from ..errors import ArgumentError, ShapeError
-from ..functions.recurrence import gru_layer, lstm_layer, rnn_layer
+from ..functions.recurrence import gru_layer, lstm_layer, projected_lstm_layer, rnn_layer
 from ..tensor.recording import common_dtype, lift_to
 from ..tensor.tensor import Tensor
 from . import init
@@ -31,9 +31,10 @@ class _Recurrent(Module):
     _gates = 1
     _states = 1
     hidden_size: int
+    proj_size = 0  # of an LSTM's projections
 
     def _make(self, suffix: str, inputs: int, bias: bool, dtype: np.dtype) -> None:
-        rows, units = self._gates * self.hidden_size, self.hidden_size
+        rows, units = self._gates * self.hidden_size, self.proj_size or self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, units)}
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         for name, shape in shapes.items():
@@ -85,9 +86,13 @@ class _Layers(_Recurrent):
         self.bidirectional = bool(bidirectional)
         found = float_dtype(dtype, name)
         for layer in range(self.num_layers):
-            width = self.input_size if layer == 0 else self.hidden_size * self._directions
+            width = self.input_size if layer == 0 else (self.proj_size or self.hidden_size) * self._directions
             for direction in range(self._directions):
                 self._make(self._suffix(layer, direction), width, self.bias, found)
+                if self.proj_size:
+                    shape = (self.proj_size, self.hidden_size)
+                    made = Parameter(np.empty(shape, found), dtype=found)
+                    self.register_parameter("weight_hr" + self._suffix(layer, direction), made)
         self.reset_parameters()
 
     @property
@@ -114,8 +119,9 @@ class _Layers(_Recurrent):
             x = functions.expand_dims(x, 1)
         elif self.batch_first:
             x = functions.swapaxes(x, 0, 1)
-        first = [self._first_states(s, x.shape[1], single, str(tuple(input.shape)))
-                 for s in self._states_of(hx, "(h_0, c_0)")]
+        widths = (self.proj_size or self.hidden_size, self.hidden_size)  # of the hidden state and the cells
+        first = [self._first_states(s, x.shape[1], units, single, str(tuple(input.shape)))
+                 for s, units in zip(self._states_of(hx, "(h_0, c_0)"), widths)]
         last: list[list[Tensor]] = [[] for _ in range(self._states)]
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -134,22 +140,22 @@ class _Layers(_Recurrent):
             return functions.squeeze(x, 1), [functions.squeeze(s, 1) for s in finals]
         return functions.swapaxes(x, 0, 1) if self.batch_first else x, finals
 
-    def _first_states(self, state: Any, samples: int, single: bool, given: str) -> Tensor | None:
+    def _first_states(self, state: Any, samples: int, units: int, single: bool, given: str) -> Tensor | None:
         """An initial state as (layers times directions, samples, units)."""
         if state is None:
             return None
         s = state if isinstance(state, Tensor) else lift_to(state, common_dtype((self.weight_ih_l0,)))
-        count, units = self.num_layers * self._directions, self.hidden_size
+        count = self.num_layers * self._directions
         expected = (count, units) if single else (count, samples, units)
         if s.shape != expected:
             raise ShapeError(f"{type(self).__name__}: an initial state of shape {list(s.shape)} does not fit an input "
                              f"of {given}; expected {list(expected)}: (layers x directions{'' if single else ', batch'}"
-                             ", hidden_size)")
+                             f", {'proj_size' if units != self.hidden_size else 'hidden_size'})")
         return functions.expand_dims(s, 1) if single else s
 
     def extra_repr(self) -> str:
         """PyTorch's."""
-        text = f"{self.input_size}, {self.hidden_size}"
+        text = f"{self.input_size}, {self.hidden_size}" + (f", proj_size={self.proj_size}" if self.proj_size else "")
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         return text + "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
 
@@ -231,13 +237,17 @@ class LSTM(_Layers):
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype
         As for `RNN`.
     proj_size : int
-        Only 0: projected states are not supported.
+        Features P of the projection ``h_t = W_hr (o tanh(c_t))``, less than H; 0 for none (Sak et al., Long short-term
+        memory recurrent neural network architectures for large scale acoustic modeling, 2014). Outputs and hidden
+        states then have P features in place of H, and a step is several instructions.
 
     Attributes
     ----------
     weight_ih_l[k], weight_hh_l[k] : Parameter, shape (4 H, inputs), (4 H, H)
         Rows of i, f, g, o; see `RNN`.
     bias_ih_l[k], bias_hh_l[k] : Parameter, shape (4 H,)
+    weight_hr_l[k] : Parameter, shape (P, H)
+        With `proj_size`; `weight_hh_l[k]` then is (4 H, P).
 
     Examples
     --------
@@ -253,8 +263,10 @@ class LSTM(_Layers):
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
                  dtype: DTypeLike | None = None) -> None:
-        if proj_size != 0:
-            raise ArgumentError(f"LSTM: proj_size={proj_size} is not supported; put a Linear layer behind the LSTM")
+        if isinstance(proj_size, bool) or proj_size != int(proj_size) or not 0 <= proj_size < hidden_size:
+            raise ArgumentError(f"LSTM: proj_size={proj_size!r}; it is an integer from 0 (none) to less than "
+                                f"hidden_size={hidden_size}")
+        self.__dict__["proj_size"] = int(proj_size)  # of the parameters that are made here
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, States]:
@@ -264,7 +276,7 @@ class LSTM(_Layers):
         ----------
         input : Tensor or array, (T, N, input_size), or (N, T, input_size) with `batch_first`, or (T, input_size)
         hx : (h_0, c_0), each (layers x directions, N, H), or without N, optional
-            Zeros if not given.
+            Zeros if not given. `h_0` has P features if there is a projection.
 
         Returns
         -------
@@ -275,7 +287,13 @@ class LSTM(_Layers):
         return output, (h_n, c_n)
 
     def _advance(self, x: Tensor, operands: list[Any], states: list[Any], reverse: bool) -> tuple[Tensor, ...]:
+        if self.proj_size:
+            return projected_lstm_layer(x, *operands, *states, reverse=reverse)
         return lstm_layer(x, *operands, *states, reverse=reverse)
+
+    def _operands(self, suffix: str) -> list[Any]:
+        projection = [getattr(self, "weight_hr" + suffix)] if self.proj_size else []
+        return super()._operands(suffix) + projection
 
 
 class GRU(_Layers):

@@ -58,4 +58,37 @@ def grids() -> list[Case]:
     return [*cases, _case("grid_sample", line, {"padding_mode": "reflection", "align_corners": True}, " thin")]
 
 
-CASES = [*interpolation(), *grids()]
+def layers() -> list[Case]:
+    """Transposed convolution over volumes, windows at given random places, softmax in clusters, projections."""
+    cases = []
+    weight, bias = _draw(71, 2, 3, 2, 3, 1), _draw(72, 6)
+    for options in ({}, {"stride": 2, "padding": 1, "output_padding": (1, 0, 1)}, {"dilation": (1, 2, 1)},
+                    {"groups": 2, "stride": (1, 2, 3), "bias": bias}):
+        cases.append(_case("conv_transpose3d", {"input": VOLUME, "weight": weight}, options))
+    made = {"in_channels": 2, "out_channels": 3, "kernel_size": 2, "stride": 2}
+    cases.append(Case("ConvTranspose3d", "ConvTranspose3d", {"input": VOLUME}, module=made))
+    random = np.random.RandomState(73).random_sample((2, 2, 2))
+    for options in ({"kernel_size": 2, "output_size": (3, 2)}, {"kernel_size": (3, 1), "output_ratio": (0.5, 0.7)},
+                    {"kernel_size": 2, "output_size": (1, 4)}):
+        cases.append(_case("fractional_max_pool2d", {"input": IMAGE}, {**options, "_random_samples": random}))
+    options = {"kernel_size": (1, 1, 2), "output_size": (2, 3, 3)}
+    options["_random_samples"] = random.reshape(-1)[:6].reshape(1, 2, 3)
+    cases.append(_case("fractional_max_pool3d", {"input": VOLUME}, options))
+    x, labels = _draw(74, 9, 8), np.array([0, 3, 4, 9, 10, 19, 2, 5, 12])
+    for made in ({"cutoffs": [4]}, {"cutoffs": [1, 4, 10], "div_value": 2.0, "head_bias": True}):
+        made = {"in_features": 8, "n_classes": 20, **made}
+        given = {"input": x, "target": labels}
+        cases.append(Case(f"Adaptive {made}", "AdaptiveLogSoftmaxWithLoss", given, module=made))
+    one = {"input": x[0], "target": np.array(11)}
+    cases.append(Case("Adaptive one", "AdaptiveLogSoftmaxWithLoss", one,
+                      module={"in_features": 8, "n_classes": 20, "cutoffs": [10]}))
+    sequence = _draw(75, 5, 3, 4)
+    for more in ({}, {"num_layers": 2, "bidirectional": True}, {"bias": False, "batch_first": True}):
+        made = {"input_size": 4, "hidden_size": 5, "proj_size": 2, **more}
+        cases.append(Case(f"LSTM {made}", "LSTM", {"input": sequence}, module=made))
+    cases.append(Case("LSTM single", "LSTM", {"input": sequence[:, 0]},
+                      module={"input_size": 4, "hidden_size": 3, "proj_size": 1}))
+    return cases
+
+
+CASES = [*interpolation(), *grids(), *layers()]

@@ -13,6 +13,10 @@ RNG = np.random.default_rng(7)
 IMAGE, VOLUME = RNG.normal(size=(2, 4, 6, 4)), RNG.normal(size=(2, 2, 5, 4, 6))
 SCORES, LABELS = RNG.normal(size=(6, 4)), np.array([0, 3, 1, 1, 2, 0])
 
+FLOATS = np.dtype("float32"), np.dtype("float64")
+LSTM = {d: nn.LSTM(4, 3, proj_size=2, dtype=d) for d in FLOATS}
+CLUSTERS = {d: nn.AdaptiveLogSoftmaxWithLoss(4, 6, [1, 3], div_value=2, dtype=d) for d in FLOATS}
+
 #: a layer or function, its input, and what else it is given
 RECORDED = {
     "celu": (F.celu, IMAGE), "mish": (F.mish, IMAGE), "hardswish": (F.hardswish, IMAGE), "glu": (F.glu, IMAGE),
@@ -36,6 +40,10 @@ RECORDED = {
     "grid_sample": (lambda x: F.grid_sample(x, 0.7 * x[:, :2, :, :2], padding_mode="reflection"), IMAGE),
     "grid_sample bicubic": (lambda x: F.grid_sample(IMAGE, x[:, :2, :, :2], "bicubic"), IMAGE),
     "affine_grid": (lambda x: F.grid_sample(x, F.affine_grid(0.2 * x[:, 0, :2, :3], (2, 1, 3, 3))), IMAGE),
+    "conv_transpose3d": (lambda x: F.conv_transpose3d(x, VOLUME[:, :, :2, :2, :2], stride=2), VOLUME),
+    "fractional": (lambda x: F.fractional_max_pool2d(x, 2, (3, 2), _random_samples=np.full((2, 4, 2), 0.3)), IMAGE),
+    "projected lstm": (lambda x: LSTM[x.dtype](x[:, 0])[0], IMAGE),
+    "adaptive softmax": (lambda x: CLUSTERS[x.dtype](x, LABELS).output, SCORES),
     "gaussian_nll": (lambda x: F.gaussian_nll_loss(x, 0.5 * x, x * x), SCORES),
     "poisson_nll": (lambda x: F.poisson_nll_loss(x, np.abs(SCORES) * 3, full=True), SCORES),
     "soft_margin": (lambda x: F.soft_margin_loss(x, np.sign(SCORES[::-1])), SCORES),

@@ -162,8 +162,8 @@ def test_an_lstm_learns_to_recall_the_first_of_eight_inputs():
 
 
 def test_wrong_arguments_name_the_layer():
-    with pytest.raises(ArgumentError, match="proj_size=2"):
-        nn.LSTM(3, 4, proj_size=2)
+    with pytest.raises(ArgumentError, match="proj_size=4; .* less than hidden_size=4"):
+        nn.LSTM(3, 4, proj_size=4)
     with pytest.raises(ArgumentError, match="nonlinearity"):
         nn.RNN(3, 4, nonlinearity="sigmoid")
     with pytest.raises(ArgumentError, match="GRU: num_layers"):
