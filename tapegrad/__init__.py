@@ -42,6 +42,7 @@ from . import nn as nn, optim as optim  # isort: skip  (they stand on everything
 if TYPE_CHECKING:
     from .explain.training.monitor import Monitor as Monitor
     from .io.checkpoint import Checkpoint as Checkpoint
+    from .sweeps.running import sweep as sweep
 
 
 def __getattr__(name: str) -> Any:
@@ -54,6 +55,10 @@ def __getattr__(name: str) -> Any:
         from .io.checkpoint import Checkpoint
 
         return Checkpoint
+    if name == "sweep":
+        from .sweeps.running import sweep
+
+        return sweep
     if name in ("numpy", "scipy"):
         return _import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -64,7 +69,7 @@ if not TYPE_CHECKING:  # see `functions`
         "Checkpoint", "CustomOp", "History", "MemoryReport", "Monitor", "Tape", "Tensor", "TrainStep", "__version__",
         "checkpoint", "compile", "config", "current_tape", "custom_op", "enable_grad", "errors", "explain",
         "from_dlpack", "functions", "get_num_threads", "is_grad_enabled", "linalg", "load", "manual_seed",
-        "memory_report", "njit", "nn", "no_grad", "optim", "save", "set_num_threads", "tensor",
+        "memory_report", "njit", "nn", "no_grad", "optim", "save", "set_num_threads", "sweep", "tensor",
     ]
     __all__ += functions.__all__
     __all__ += errors.__all__

@@ -13,3 +13,4 @@ y: tg.Tensor = tg.clip(tg.exp(x) + tg.maximum(x, np.ones(2)), 0.0, 2.0).sum()
 part: tg.Tensor = tg.functions.tanh(x)[0]
 error: type[tg.TapegradError] = tg.ShapeError
 spectrum: tg.Tensor = tg.fft.rfft(x)
+rows: dict[str, object] = tg.sweep(lambda lr: lr, {"lr": [0.1, 0.2]}, workers=0).best

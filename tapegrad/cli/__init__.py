@@ -1,5 +1,5 @@
-"""The command line: ``tapegrad train``, ``tapegrad predict``, ``tapegrad show``, ``tapegrad profile``,
-``tapegrad example``, ``tapegrad explain``, ``tapegrad bench``."""
+"""The command line: ``tapegrad train``, ``tapegrad sweep``, ``tapegrad predict``, ``tapegrad show``,
+``tapegrad profile``, ``tapegrad example``, ``tapegrad explain``, ``tapegrad bench``."""
 
 from __future__ import annotations
 

@@ -13,16 +13,15 @@ from ..errors import ExpressionError, TapegradError
 from .bench import bench
 from .example import example
 from .explain import explain
+from .options import UsageError
 from .predict import predict
 from .profile import profile
 from .ranks import end_job, wait_for_first
 from .show import show
+from .sweep import sweep
 from .train import train
 
 __all__ = ["app"]
-
-#: the base class of typer's errors for bad options and arguments; its module differs between versions
-_UsageError: Any = typer.BadParameter.__mro__[2]
 
 
 class _Commands(TyperGroup):
@@ -32,7 +31,7 @@ class _Commands(TyperGroup):
         """Run a command and exit."""
         try:
             status = super().main(*args, **{**options, "standalone_mode": False})
-        except _UsageError as error:
+        except UsageError as error:
             _fail(error.format_message(), 2)
         except ExpressionError as error:
             _fail(error.reason, 2, error.place)
@@ -83,6 +82,7 @@ def _top(
 
 
 app.command()(train)
+app.command()(sweep)
 app.command()(predict)
 app.command()(show)
 app.command()(profile)

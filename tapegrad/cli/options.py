@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,8 +20,11 @@ __all__ = [
     "Data", "Dates", "Decimal", "Delimiter", "Drop", "Dropout", "Dtype", "Encoding", "Epochs", "Folds", "Freeze",
     "Header", "Hidden", "Keep", "LearningRate", "Members", "Missing", "Mpi", "OptimizerName", "Patience", "Percent",
     "Quote", "Resume", "Seed", "TargetColumn", "TaskName", "TestFraction", "Thousands", "Tune", "Unseen",
-    "ValFraction", "WeightDecay", "check_writable", "one_of",
+    "UsageError", "ValFraction", "WeightDecay", "check_can_plot", "check_writable", "one_of", "whole",
 ]  # fmt: skip
+
+#: the base class of typer's errors for bad options and arguments; its module differs between versions
+UsageError: Any = typer.BadParameter.__mro__[2]
 
 
 def one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
@@ -48,7 +51,7 @@ def _number(lowest: float, highest: float, words: str) -> Callable[[str | float]
     return parse
 
 
-def _whole(lowest: int) -> Callable[[str | int], int]:
+def whole(lowest: int) -> Callable[[str | int], int]:
     """A parser of whole numbers."""
 
     def parse(text: str | int) -> int:
@@ -129,13 +132,13 @@ Activation = Annotated[
 Epochs = Annotated[
     int | None,
     typer.Option(
-        parser=_whole(1),
+        parser=whole(1),
         metavar="N",
         help="Passes over the rows, at most.",
         show_default="200; of many rows down to 20; digits 30",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(parser=_whole(1), metavar="N", help="Rows a step.")]
+BatchSize = Annotated[int, typer.Option(parser=whole(1), metavar="N", help="Rows a step.")]
 LearningRate = Annotated[
     float | None,
     typer.Option(
@@ -179,7 +182,7 @@ Dtype = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, typer.Option(parser=_whole(0), metavar="N", help="Of initial weights, shuffling, dropout and split.")
+    int, typer.Option(parser=whole(0), metavar="N", help="Of initial weights, shuffling, dropout and split.")
 ]
 TestFraction = Annotated[
     float | None,
@@ -202,7 +205,7 @@ ValFraction = Annotated[
 Patience = Annotated[
     int | None,
     typer.Option(
-        parser=_whole(1),
+        parser=whole(1),
         metavar="N",
         help="Stop after N epochs without a lower loss on the validation rows; the best weights are kept.",
         show_default="a tenth of --epochs, at least 5",
@@ -211,7 +214,7 @@ Patience = Annotated[
 Members = Annotated[
     int | None,
     typer.Option(
-        parser=_whole(1),
+        parser=whole(1),
         metavar="N",
         help="Networks trained together, whose mean predicts; each has validation rows of its own.",
         show_default="5; beyond 10,000 rows, with --hidden or --freeze, and of the digits 1",
@@ -229,7 +232,7 @@ ClassWeight = Annotated[
 Folds = Annotated[
     int | None,
     typer.Option(
-        parser=_whole(2),
+        parser=whole(2),
         metavar="K",
         help="Also cross-validate: train K times, each time on other rows, and show mean and spread of the scores.",
     ),
@@ -237,7 +240,7 @@ Folds = Annotated[
 Tune = Annotated[
     int | None,
     typer.Option(
-        parser=_whole(2),
+        parser=whole(2),
         metavar="N",
         help="Choose width, depth, rate, weight decay and dropout among N random candidates, on at most 20,000 rows.",
     ),

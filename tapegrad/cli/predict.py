@@ -11,12 +11,12 @@ import typer
 
 from ..data import Table
 from ..data.reading import read_table_parts
+from ..data.writing import Columns, check_can_write, write_table
 from ..errors import DataError
 from . import options
 from .evaluation.scores import probabilities
 from .network import SavedModel, outputs
 from .request import Reading, with_request
-from .writing import Columns, check_can_write, write_table
 
 __all__ = ["predict"]
 

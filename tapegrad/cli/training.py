@@ -79,6 +79,8 @@ class Run:
     settings : Settings
     comm : mpi4py.MPI.Intracomm, optional
         The processes that train together.
+    stacked : bool, default False
+        Train a `Committee` even of one network, as `train_together` needs it.
 
     Attributes
     ----------
@@ -87,6 +89,10 @@ class Run:
         After training the one that predicts: with the best parameters, several networks merged into one.
     trained : Module
         What is trained: `module`, or a `Committee`.
+    committee : Committee or None
+        Where networks are trained as one.
+    rows : Rows
+        The split of the problem's training rows.
     given : list of ndarray
         The arrays of training: inputs, targets, and weights if there are any.
     step : TrainStep
@@ -98,7 +104,7 @@ class Run:
         Whether Ctrl-C ended the training.
     """
 
-    def __init__(self, problem: Problem, settings: Settings, comm: Any = None) -> None:
+    def __init__(self, problem: Problem, settings: Settings, comm: Any = None, *, stacked: bool = False) -> None:
         self.problem, self.settings = problem, settings
         manual_seed(settings.seed)
         self.network = Network(
@@ -109,12 +115,13 @@ class Run:
             settings.dropout,
             settings.dtype,
         )
-        self._committee = Committee(self.network, settings.members) if settings.members > 1 else None
-        self._rows = Rows(problem, settings, masked=settings.members > 1)
-        self.given = self._rows.given
-        if self._committee is not None:
-            trained: nn.Module = self._committee
-            self.network, self.module = self._committee.merged()
+        several = settings.members > 1 or stacked and not settings.frozen
+        self.committee = Committee(self.network, settings.members) if several else None
+        self.rows = Rows(problem, settings, masked=settings.members > 1)
+        self.given = self.rows.given
+        if self.committee is not None:
+            trained: nn.Module = self.committee
+            self.network, self.module = self.committee.merged()
         else:
             trained = self.module = self.network.build()
             freeze(self.module, settings.frozen)
@@ -134,7 +141,7 @@ class Run:
     @property
     def rows_validated(self) -> int:
         """Rows left out of training to decide when to stop; each of several networks has its own."""
-        return self._rows.validated
+        return self.rows.validated
 
     @property
     def batch_size(self) -> int:
@@ -159,11 +166,11 @@ class Run:
     @property
     def weights(self) -> np.ndarray | None:
         """The weight of each of the problem's training rows in the loss, if they differ."""
-        return self._rows.weights
+        return self.rows.weights
 
     def _batch_loss(self, x: Any, y: Any, w: Any = None) -> Any:
-        if self._committee is not None:
-            total = members_losses(self._committee(x), y, w).sum()
+        if self.committee is not None:
+            total = members_losses(self.committee(x), y, w).sum()
             # the value of the mean with the gradient of the sum: each network learns at the rate of one alone
             return total - total.detach() * (1.0 - 1.0 / self.settings.members)
         if w is not None:
@@ -199,29 +206,41 @@ class Run:
         except KeyboardInterrupt:
             self.interrupted = True
         self.history = self.step.history
+        self.finish()
+        self.seconds = time.perf_counter() - start - (compile_seconds() - compiled)
+
+    def finish(self) -> None:
+        """Take the best parameters, and of several networks make one."""
         if self.best is not None:
             self.best.restore()
-        if self._committee is not None:
-            self.network, self.module = self._committee.merged()
-        self.seconds = time.perf_counter() - start - (compile_seconds() - compiled)
+        if self.committee is not None:
+            self.network, self.module = self.committee.merged()
 
     def _validator(self) -> Callable[[], np.ndarray]:
         """A function that gives each network's mean loss on its validation rows, in evaluation mode."""
-        rows, X = self._rows, self._rows.validation_inputs
-        if self._committee is None:
+        rows, X = self.rows, self.rows.validation_inputs
+        if self.committee is None:
             return lambda: rows.losses([outputs(self.module, X[0])])
-        replayed = compile(self._committee.each)
+        replayed = compile(self.committee.each)
         return lambda: rows.losses(replayed(X).astype(np.float64))
+
+    @property
+    def held_out(self) -> bool:
+        """Whether there are rows that are held out."""
+        return len(self.problem.held_inputs) > 0
+
+    def score(self) -> dict[str, float]:
+        """The scores of the present network, on the held-out rows, or on the training rows if there are none."""
+        problem = self.problem
+        X, y = (problem.held_inputs, problem.held_targets) if self.held_out else (problem.inputs, problem.targets)
+        return scores(problem.target, y, outputs(self.module, X.astype(self.settings.dtype, copy=False)))
 
     def result(self) -> Result:
         """Evaluate the present network."""
-        problem = self.problem
-        held_out = len(problem.held_inputs) > 0
-        X, y = (problem.held_inputs, problem.held_targets) if held_out else (problem.inputs, problem.targets)
         steps = len(self.losses)
         return Result(
-            score=scores(problem.target, y, outputs(self.module, X.astype(self.settings.dtype, copy=False))),
-            held_out=held_out,
+            score=self.score(),
+            held_out=self.held_out,
             loss=float(self.losses[-self.steps_per_epoch :].mean()) if steps else math.nan,
             steps=steps,
             samples=self.history.samples,

@@ -98,7 +98,7 @@ class TestRuns:
         assert run.rows_validated == 36 and len(run.given[0]) == 84
         losses = [loss for _, loss in run.history.validation]
         assert run.best.loss[0] == min(losses) < losses[-1]
-        rows = run._rows.validation[0]
+        rows = run.rows.validation[0]
         logits = outputs(run.module, problem.inputs[rows].astype(np.float32))
         shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         assert -np.log(shares[np.arange(36), problem.targets[rows]]).mean() == pytest.approx(min(losses), rel=1e-3)
@@ -115,7 +115,7 @@ class TestRuns:
         for spoilt in (False, True):
             run = Run(problem, settings)
             if spoilt:
-                rows = run._rows.validation[1]
+                rows = run.rows.validation[1]
                 run.given[1] = run.given[1].copy()
                 run.given[1][rows] = (run.given[1][rows] + 1) % 3
             run.best = None

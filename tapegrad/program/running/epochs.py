@@ -142,7 +142,7 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
             if progress or train.optimizer.schedulers:
                 mean = float(np.concatenate([ran.loss for ran in of_epoch]).mean())
                 train.optimizer.advance("epoch", metric=mean)
-                bar.describe(epoch, mean)
+                bar.describe(f"epoch {epoch + 1}  loss {mean:.4g}")
             schedules.before_callback()
             if ranks is not None:
                 ranks.doing = f"the callback after epoch {epoch}"

@@ -1,4 +1,4 @@
-"""A progress bar over steps, or none."""
+"""A progress bar over steps or runs, or none."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class NoBar:
     def advance(self, steps: int) -> None:
         """Some steps are done."""
 
-    def describe(self, epoch: int, loss: float) -> None:
-        """An epoch is over."""
+    def describe(self, text: str) -> None:
+        """What is shown beside the bar from now on."""
 
 
 class RichBar(NoBar):
@@ -44,8 +44,8 @@ class RichBar(NoBar):
     def advance(self, steps: int) -> None:
         self._progress.advance(self._task, steps)
 
-    def describe(self, epoch: int, loss: float) -> None:
-        self._progress.update(self._task, description=f"epoch {epoch + 1}  loss {loss:.4g}")
+    def describe(self, text: str) -> None:
+        self._progress.update(self._task, description=text)
 
 
 def progress_bar(shown: bool, total: int) -> NoBar:
