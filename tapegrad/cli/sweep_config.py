@@ -16,6 +16,7 @@ import typer
 from ..data.sources import sources
 from ..errors import DataError, MissingExtraError
 from .options import UsageError
+from .request import Request
 from .train import train
 
 __all__ = ["DATA_SUM", "Config", "parsed_options", "read_config", "training_words"]
@@ -23,9 +24,8 @@ __all__ = ["DATA_SUM", "Config", "parsed_options", "read_config", "training_word
 #: the column that tells whether the data are those of then
 DATA_SUM = "data_crc32"
 _TABLES = ("grid", "random")
-#: options of ``tapegrad train`` that are of one run
-_LEFT_OUT = ("data", "folds", "tune", "save", "plot", "importance", "report", "checkpoint", "checkpoint_every",
-             "resume", "as_json", "quiet")  # fmt: skip
+#: options that a run of a sweep follows, beside those of a `Request`
+_MORE = ("epochs", "lr", "test_fraction", "val_fraction", "patience", "members", "class_weight")
 _CHUNK = 1 << 20
 
 
@@ -36,7 +36,8 @@ def _train_command() -> Any:
 
 
 _COMMAND = _train_command()
-_OPTIONS: dict[str, Any] = {str(p.name): p for p in _COMMAND.params if p.name not in (*_LEFT_OUT, "help")}
+_OPTIONS: dict[str, Any] = {str(p.name): p for p in _COMMAND.params
+                            if p.name in _MORE or p.name != "data" and p.name in Request.__dataclass_fields__}
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def _name(path: Path, key: str, where: str) -> str:
     if name in _OPTIONS:
         return name
     spelled = f"[{where}] {key}" if where else key
-    if name in _LEFT_OUT:
+    if any(p.name == name for p in _COMMAND.params):
         raise DataError(f"{path}: {spelled}: is for a single run; leave it out, and train the best with it afterwards")
     known = [*_OPTIONS, *(() if where else ("data", "samples", "repeats", *_TABLES))]
     close = difflib.get_close_matches(name, known, 1, 0.5)

@@ -73,6 +73,7 @@ def test_options_are_read_as_the_command_line_reads_them(config):
     ("[grid]\nlearning_rates = [1]", "[grid] learning_rates: no option of tapegrad train has this name"),
     ("[grid]\npatiense = [1]", "did you mean patience?"),
     ("save = 'a'\n[grid]\nlr = [1]", "save: is for a single run; leave it out"),
+    ("mpi = true\n[grid]\nlr = [1]", "mpi: is for a single run; leave it out"),
     ("lr = 0.1\n[grid]\nlr = [1]", "[grid] lr = [1]: is given as lr already; leave one out"),
     ("samples = 3\n[grid]\nlr = [1]", "samples = 3: is how often to draw from [random], and there is none"),
     ("repeats = 0\n[grid]\nlr = [1]", "repeats = 0: is not a whole number of at least 1"),
