@@ -88,7 +88,7 @@ def run(epochs: int = 60, seed: int = 0, progress: bool = False) -> Outcome:
         ax = figure.subplots()
         for k in (2.0, 1.0):
             ax.fill_between(grid[:, 0], mean - k * spread, mean + k * spread, color="tab:blue", alpha=0.18, linewidth=0,
-                            label=f"{k:g} standard deviations of the networks")
+                            label=f"{k:g} standard deviation{'s' if k > 1 else ''} of the networks")
         ax.plot(grid[:, 0], band.T, color="0.6", linewidth=0.3)
         ax.plot(grid[:, 0], mean, color="tab:blue", label=f"mean of {MEMBERS} networks")
         ax.plot(grid[:, 0], wave(grid)[:, 0], "--", color="0.2", linewidth=1.0, label="what the data are drawn from")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -276,7 +277,7 @@ class Graph:
         if key not in self._nodes:
             self._constants += 1
             name = self.run.data.get(t.buffer.address, f"c{self._constants}")
-            value = np.array(t.detach().numpy(), copy=True)
+            value = t._array().copy()
             self._nodes[key] = self._add(Node(len(self.nodes), name, "constant", value))
         return key
 
@@ -284,7 +285,7 @@ class Graph:
         tape, (_, v) = self.run.tape, step.output
         n = int(tape._producer[v])
         where = tape.notes[n][2]
-        value = np.array(step.tensor(0).detach().numpy(), copy=True)
+        value = step.tensor(0)._array().copy()
         adjoint = tape.adjoint(step.tensor(0)) if tape._adjoints is not None and tape._kept_adjoint[v] else None
         node = self._nodes[step.output] = self._add(
             Node(len(self.nodes), "", "op", value, adjoint, step.op, step, module=where[2] if where else "",
@@ -298,7 +299,7 @@ class Graph:
                 offset, strides = 0, contiguous_strides(shape)
             part = part_of(source.value.shape, offset, shape, strides)
             is_whole = not part and shape == source.value.shape
-            value = source.value if is_whole else np.array(step.tensor(j).detach().numpy(), copy=True)
+            value = source.value if is_whole else step.tensor(j)._array().copy()
             node.edges.append(Edge(source, node, j, step.name(j), part, step.operands[j][3], value, tape, offset,
                                    strides))
 
@@ -386,7 +387,7 @@ def _slopes(edges: Sequence[Edge]) -> list[float]:
     shape = (len(edges),)
 
     def operand(k: int) -> Tensor:
-        numbers = [edge.target.step.tensor(k).detach().numpy().ravel()[0] for edge in edges]  # type: ignore[union-attr]
+        numbers = [edge.target.step.tensor(k)._array().item() for edge in edges]  # type: ignore[union-attr]
         return Tensor(np.array(numbers, step.kinds[k][1]))
 
     vectors = Step(step.op, step.attributes, step.operands, [(shape, dtype, (1,)) for _, dtype, _ in step.kinds], "",
@@ -418,6 +419,7 @@ def _is_absent(step: Step, j: int) -> bool:
     return bool(Layout.ABSENT & layout) and step.kinds[j][0] == ()
 
 
+@lru_cache(maxsize=4096)
 def part_of(whole: tuple[int, ...], offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> str:
     """A view in the manner of an index: nothing for all of it, ``[2]``, ``[1:3]``, ``[:, 0]``, ``.T``."""
     own = contiguous_strides(whole)
