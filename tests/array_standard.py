@@ -1,8 +1,8 @@
 """How much of the Python array API standard holds for tensors, judged by the standard's array-api-strict.
 
 ``python -m tests.array_standard`` calls every function of the standard, over all dtypes that tensors have, shapes of
-none to three axes and empty ones, with NaN and infinities; result, shape and dtype must be the reference's. It prints what
-differs, and the share of functions for which nothing does.
+none to three axes and empty ones, with NaN and infinities; result, shape and dtype must be the reference's. It prints
+what differs, and the share of functions for which nothing does.
 """
 
 import itertools

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from inspect import signature
 from typing import Any
 
@@ -314,8 +315,11 @@ def refuse_by_type(frame: Any) -> None:
 def of_scipy(ufunc: np.ufunc, namespace: Mapping[str, Any]) -> Callable | None:
     """The counterpart of one of ``scipy.special``'s ufuncs, if that is imported and there is one."""
     special = sys.modules.get("scipy.special")
+    if special is None:
+        return None
     for name, own in _OF_SCIPY.items():
-        if special is not None and getattr(special, name, None) is ufunc:
+        if getattr(special, name, None) is ufunc:
             found: Callable = namespace[own]
             return found
-    return None
+    composed: Mapping[str, Callable] = import_module("tapegrad.scipy.special").UFUNCS  # stands above
+    return next((f for name, f in composed.items() if getattr(special, name, None) is ufunc), None)

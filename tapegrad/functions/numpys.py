@@ -12,7 +12,7 @@ import numpy as np
 from ..engine.caller import user_line
 from ..errors import ArgumentError, DtypeError
 from ..tensor.arrays import INT64, on_cpu
-from ..tensor.recording import as_tensor, astype
+from ..tensor.recording import as_tensor, astype, gathered, lift
 from ..tensor.tensor import Tensor
 from .composed import isinf, isnan, rad2deg
 from .counterparts import no_out
@@ -28,13 +28,22 @@ from .truth import all as all_over
 
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Tensor:
     """Whether ``|a - b| <= atol + rtol |b|``, elementwise and broadcast: a bool Tensor; infinities equal themselves."""
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = _alike(a, b)
     if not (a.is_symbolic or b.is_symbolic):
         return Tensor(np.isclose(a._array(), b._array(), _plain(rtol), _plain(atol), equal_nan))
     near = logical_and(less_equal(absolute(subtract(a, b)), add(atol, multiply(rtol, absolute(b)))),
                        less(absolute(b), math.inf))
     close = logical_or(near, equal(a, b))
     return logical_or(close, logical_and(isnan(a), isnan(b))) if equal_nan else close
+
+
+def _alike(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Tensors of both, where a number takes the other's dtype."""
+    given = [gathered(v) for v in (a, b)]
+    if any(isinstance(t, Tensor) and t.is_floating for t in given):
+        a, b = lift(*given)
+        return a, b
+    return as_tensor(given[0]), as_tensor(given[1])
 
 
 def _plain(value: Any) -> Any:
@@ -48,7 +57,7 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bo
 
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
     """Whether shapes and all elements are equal."""
-    a, b = as_tensor(a1), as_tensor(a2)
+    a, b = _alike(a1, a2)
     if a.shape != b.shape:
         return False
     same = equal(a, b)
@@ -57,7 +66,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
 
 def array_equiv(a1: Any, a2: Any) -> bool:
     """Whether shapes broadcast and all elements are equal."""
-    a, b = as_tensor(a1), as_tensor(a2)
+    a, b = _alike(a1, a2)
     try:
         np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
@@ -133,7 +142,7 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
     if number < 0:
         raise ArgumentError(f"linspace: {number} numbers")
     gaps = number - 1 if endpoint else number
-    start, stop = as_tensor(start), as_tensor(stop)
+    start, stop = lift(start, stop)
     shape = np.broadcast_shapes(start.shape, stop.shape)
     weights = reshape(np.arange(number) / gaps if gaps > 0 else np.zeros(number), (number,) + (1,) * len(shape))
     values = add(multiply(start, subtract(1.0, weights)), multiply(stop, weights))

@@ -11,7 +11,7 @@ from ..engine.caller import user_line
 from ..errors import DtypeError, InPlaceError
 from ..ops.elementwise import COMPARE
 from ..tensor.arrays import BOOL, FLOAT32, FLOAT64
-from ..tensor.recording import as_tensor, astype
+from ..tensor.recording import as_tensor, astype, gathered
 from ..tensor.tensor import Tensor
 from .counterparts import no_out
 from .layout import reshape
@@ -60,8 +60,8 @@ def called(ufunc: np.ufunc, method: str, function: Callable | None, counterparts
     if function is None or method == "reduceat":
         raise without_counterpart(f"np.{name}")
     if method == "outer":
-        a, b = map(as_tensor, inputs)
-        inputs = reshape(a, a.shape + (1,) * b.ndim), b
+        a, b = map(gathered, inputs)
+        inputs = reshape(a, np.shape(a) + (1,) * np.ndim(b)) if np.ndim(b) else a, b
     return _with(name, function, inputs, given)
 
 

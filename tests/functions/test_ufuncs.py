@@ -95,3 +95,11 @@ def test_ranges_between_tensors_have_gradients_to_both_ends():
     close(step, np.linspace(start, stop, 5, retstep=True)[1])
     left, right = tg.grad(lambda a, b: np.linspace(a, b, 5)[1].sum(), argnums=(0, 1))(start, stop)
     np.testing.assert_allclose([left, right], [[0.75, 0.75], [0.25, 0.25]])
+
+
+def test_numbers_beside_float64_keep_their_digits():
+    t = tg.tensor(np.array([0.1, 0.2]))
+    np.testing.assert_array_equal(np.isclose(t, 0.1, rtol=0.0, atol=1e-12).numpy(), [True, False])
+    assert np.array_equal(t[:1], [0.1]) and np.array_equiv(t[:1], 0.1) and np.allclose(t, [0.1, 0.2], rtol=1e-14)
+    close(np.linspace(t, 0.1, 3), np.linspace(t.numpy(), 0.1, 3))
+    close(np.multiply.outer(t, 0.1), t.numpy() * 0.1)
