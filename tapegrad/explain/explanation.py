@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..program import TrainStep
+from ..program.running.auxiliary import loss_alone
 from ..tensor.tensor import Tensor
 from .graph import Edge, Graph, Node
 from .local_errors import LocalErrors, local_errors
@@ -61,7 +62,8 @@ class Explanation:
             return cls(Graph(replayed(target)))
         if isinstance(target, TrainStep):
             parameters = [t for group in target.optimizer.param_groups for t in group["params"]]
-            run = watched(target.loss_fn, args, kwargs, parameters[0].dtype if parameters else None)
+            loss = loss_alone(target.loss_fn, target.has_aux)
+            run = watched(loss, args, kwargs, parameters[0].dtype if parameters else None)
             return cls(Graph(run), "training step", float(target.optimizer.param_groups[0]["lr"]))
         if not callable(target):
             raise ArgumentError(f"explain takes a function, a recorded tensor or an expression, not "

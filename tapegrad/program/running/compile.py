@@ -21,9 +21,11 @@ from ...tensor.copies import by_name_or
 from ...tensor.tensor import Tensor
 from ..capture import Capture
 from ..conditions import KEPT, Conditions
+from ..planning.report import Rows
 from .arguments import as_input, float_dtype, signature_of
 from .pace import Pace
 from .program import Program
+from .timing import time_instructions
 
 #: seconds that a program is expected to take at least for its threads to be watched
 SHORT = 5e-5
@@ -92,13 +94,7 @@ class CompiledFunction:
                                "call the plain function instead")
         if state.transforming:
             return self._plainly(args, kwargs)
-        if kwargs or any([type(value) is not np.ndarray for value in args]):
-            leaves, structure = flatten((args, kwargs))
-        else:
-            leaves, structure = list(args), len(args)  # quicker, and enough to tell calls apart
-        whole = self._transformation is not None
-        arrays = [as_input(leaf, whole) for leaf in leaves]
-        key = (signature_of(arrays), structure)
+        arrays, key = self._given(args, kwargs)
         recording = self._last  # mostly it is the last one again, which is found without a hash of the key
         if recording is None or recording.key != key or not recording.conditions.hold():
             recording = self._last = self._fitting(key) or self._recording_for(key, arrays, args, kwargs)
@@ -117,6 +113,46 @@ class CompiledFunction:
             return recording.present(program)
         finally:
             recording.idle.append(program)
+
+    def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[np.ndarray], Any]:
+        """The arrays among the arguments, and what tells recordings apart."""
+        if kwargs or any([type(value) is not np.ndarray for value in args]):
+            leaves, structure = flatten((args, kwargs))
+        else:
+            leaves, structure = list(args), len(args)  # quicker, and enough to tell calls apart
+        whole = self._transformation is not None
+        arrays = [as_input(leaf, whole) for leaf in leaves]
+        return arrays, (signature_of(arrays), structure)
+
+    def profile(self, *args: Any, seconds: float = 0.5, **kwargs: Any) -> Rows:
+        """Microseconds of each instruction of a call, forward and in reverse.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The function's own arguments.
+        seconds : float, default 0.5
+            About how long to measure.
+
+        Returns
+        -------
+        Rows
+            Prints as a table, iterates over its rows as dicts.
+
+        Examples
+        --------
+        >>> import numpy as np, tapegrad as tg
+        >>> table = tg.compile(lambda x: tg.sin(x).sum()).profile(np.ones(1000), seconds=0.01)
+        >>> [row["op"] for row in table]
+        ['sin', 'sum']
+        """
+        if state.capture is not None:
+            raise CaptureError(f"{user_line()}: a profile is measured outside of recordings")
+        arrays, key = self._given(args, kwargs)
+        recording = self._fitting(key) or self._recording_for(key, arrays, args, kwargs)
+        program = recording.program.twin()  # no call may run it meanwhile
+        with Writing(program):
+            return time_instructions(program, arrays, seconds)
 
     def _recording_for(self, key: Any, arrays: list[np.ndarray], args: Any, kwargs: Any) -> _Recording:
         """A new recording, or the one that another thread has made meanwhile."""

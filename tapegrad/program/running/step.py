@@ -20,6 +20,7 @@ from ..planning.report import MemoryReport
 from ..ranks.reduction import Reduction, Share
 from . import loop
 from .arguments import Signature
+from .auxiliary import Auxiliary
 from .fingerprints import digest_of
 from .pace import Pace
 from .program import Program
@@ -58,6 +59,7 @@ class Step:
         self.layout = -1
         self.report: MemoryReport | None = None
         self.rates = np.empty(0)
+        self.aux = Auxiliary(None)
         self.chunk = 1  # steps of a run at a time, tuned by what they took so far
         self.pace = Pace()
         self.inputs = program._input_arrays()
@@ -75,8 +77,10 @@ class Step:
 
     def keeping(self) -> Step:
         """The same step, whose values and adjoints stay until its next run (see `Program.keeping`)."""
-        return Step(self.program.keeping(), self.signature, self.conditions, self.optimizer, self.parameters,
+        kept = Step(self.program.keeping(), self.signature, self.conditions, self.optimizer, self.parameters,
                     self.micro, None, self.reduction)
+        kept.aux = self.aux
+        return kept
 
     def _sum_over_ranks(self) -> None:
         """Have the loop sum gradients and losses over the ranks, if there are several."""

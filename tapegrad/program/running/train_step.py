@@ -24,6 +24,7 @@ from ..ranks.reduction import elements_of_row, share_of
 from .account import account
 from .agreeing import begin_job
 from .arguments import as_input, signature_of
+from .auxiliary import Auxiliary, split
 from .epochs import History, count, run_epochs, run_whole
 from .nested import is_nested, is_number, leaves_of, over_leaves, with_rows
 from .program import Program, scalar_seed
@@ -50,6 +51,10 @@ class TrainStep:
         Limit of the step's memory in all (`MemoryReport.peak_bytes`), in bytes or as text such as ``"64MiB"``. What
         does not fit is rematerialised in the reverse walk, as little as possible; results are the same to the bit.
         `memory` says what that costs.
+    has_aux : bool, default False
+        `loss_fn` returns a pair: the loss, and tensors (or nested tuples, lists and dicts of them) that are wanted of
+        a step beside it, such as predictions. A call returns ``(loss, aux)`` then, `aux` with NumPy arrays, computed
+        with the parameters before the update; `run` leaves them out. Not with `accumulate` or `comm`.
     comm : mpi4py.MPI.Intracomm or "world", optional
         The processes that train the model together (``MPI.COMM_WORLD``, or "world" for it); all make the same calls
         with the same arrays. They begin with rank 0's parameters and random streams. Each runs on its share of the rows
@@ -94,14 +99,17 @@ class TrainStep:
     """
 
     def __init__(self, loss_fn: Callable[..., Tensor], optimizer: Any, *, accumulate: int = 1,
-                 memory_budget: int | str | None = None, comm: Any = None, timeout: float = 300.0) -> None:
+                 memory_budget: int | str | None = None, has_aux: bool = False, comm: Any = None,
+                 timeout: float = 300.0) -> None:
         if not callable(loss_fn):
             raise ArgumentError(f"loss_fn must be a function of the batch, not {type(loss_fn).__name__}")
         if not hasattr(optimizer, "update_rows"):
             raise ArgumentError(f"optimizer must be one of tapegrad.optim, not {type(optimizer).__name__}")
         self.accumulate = count("accumulate", accumulate)
         self.memory_budget = None if memory_budget is None else budget_bytes(memory_budget)
-        self.loss_fn, self.optimizer = loss_fn, optimizer
+        if has_aux and (self.accumulate > 1 or comm is not None):
+            raise ArgumentError("has_aux=True goes with one whole batch a step: without accumulate= and comm=")
+        self.loss_fn, self.optimizer, self.has_aux = loss_fn, optimizer, has_aux
         self._steps: dict[Any, list[Step]] = {}
         self._last: Step | None = None
         #: by structure of nested arguments a step over their leaves; the one that ran last, if it was such
@@ -150,19 +158,22 @@ class TrainStep:
             capture.ranks = 0 if self.ranks is None else address_of(capture.ranks_table) // 8
             capture.each = each
             inputs = [capture.input(a.shape, dtype if a.dtype.kind == "f" else a.dtype) for a in arrays]
-            loss = scalar_seed(self.loss_fn(*inputs), "loss_fn")
+            returned, tree = split(self.loss_fn(*inputs), self.has_aux)
+            loss, aux = scalar_seed(returned, "loss_fn"), Auxiliary(tree)
             if not (loss.is_symbolic and loss.requires_grad):
                 raise GradientError("the loss does not depend on any parameter that the optimiser trains (a copied "
                                     "TrainStep has its own optimiser but the same loss_fn: one that closes over a "
                                     "model or names a global one still calls that model; make a TrainStep over the "
                                     "copied model)")
             budget = None if self.memory_budget is None else Budget(self.memory_budget, self.optimizer.state_nbytes)
-            program = Program(capture, inputs, [loss], loss, budget=budget, slope=1.0 / self.accumulate)
+            program = Program(capture, inputs, [loss, *aux.tensors], loss, budget=budget, slope=1.0 / self.accumulate)
         leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
         leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})
         self.recordings += 1
-        return Step(program, signature_of(arrays), capture.conditions(leaves, parameters),
+        step = Step(program, signature_of(arrays), capture.conditions(leaves, parameters),
                     self.optimizer, parameters, self.accumulate, self.ranks)
+        step.aux = aux
+        return step
 
     def _drawn_by_rows(self, arrays: Sequence[np.ndarray], trained: Sequence[Tensor]) -> list[int]:
         """Of the random ops the elements of a row of the batch; 0 where they do not draw for its rows.
@@ -183,13 +194,14 @@ class TrainStep:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.ranks is not None:
             raise CopyError("a TrainStep of several processes has no copies; make one over the copied optimizer")
-        options: dict[str, Any] = {"accumulate": self.accumulate, "memory_budget": self.memory_budget}
+        options: dict[str, Any] = {"accumulate": self.accumulate, "memory_budget": self.memory_budget,
+                                   "has_aux": self.has_aux}
         return partial(type(self), **options), (self.loss_fn, self.optimizer), {"history": self.history}
 
     # -------------------------------------------------------------- one step
 
-    def __call__(self, *arrays: Any, **named: Any) -> float:
-        """One step on one batch; returns the loss before the update.
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
+        """One step on one batch; returns the loss before the update, a float; with `has_aux` also the rest.
 
         Parameters
         ----------
@@ -197,8 +209,8 @@ class TrainStep:
             As `loss_fn` takes them. A list is an array.
         """
         step = self._last
-        shared = self.ranks is not None
-        if self.accumulate == 1 and step is not None and state.capture is None and not named and not shared:
+        shared, plain = self.ranks is not None, self.accumulate == 1 and not self.has_aux
+        if plain and step is not None and state.capture is None and not named and not shared:
             turns.count += 1
             try:
                 if turns.count == 1:
@@ -227,7 +239,8 @@ class TrainStep:
             if turns.count > 1:  # another thread may have changed the optimiser meanwhile
                 step.prepare()
             step.program.give(batch)
-            return step.once()
+            loss = step.once()
+            return (loss, step.aux.values(step.program)) if self.has_aux else loss
 
     def _over_leaves(self, args: Sequence[Any], named: dict[str, Any], by_rows: bool,
                      run: Callable[[TrainStep, list[Any]], Any]) -> Any:
@@ -384,7 +397,7 @@ class TrainStep:
         dtype = program.tape.dtype
         with Capture(dtype, leaves) as unfrozen:
             inputs = [unfrozen.input(t.shape, t.dtype) for t in program.inputs]
-            loss = scalar_seed(self.loss_fn(*inputs), "loss_fn")
+            loss = scalar_seed(split(self.loss_fn(*inputs), self.has_aux)[0], "loss_fn")
             plan = Program(unfrozen, inputs, [loss], loss, runs=False)
         trained = sum(leaf.nbytes for leaf in program.reached)
         more = sum(leaf.nbytes for leaf in plan.reached) / max(trained, 1)
