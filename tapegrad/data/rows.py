@@ -48,7 +48,7 @@ def split_rows(
 
     Returns
     -------
-    training, held_out : ndarray of int64
+    training, held_out : ndarray of int32
         Indices, each in increasing order.
 
     Raises
@@ -60,7 +60,8 @@ def split_rows(
     held = min(max(1, round(fraction * rows)), spare) if fraction > 0 else 0
     if fraction > 0 and held < 1:
         raise DataError(f"{rows} rows are too few to hold some out ({option} 0 trains on all)")
-    order = np.random.default_rng(seed).permutation(rows)
+    order = np.arange(rows, dtype=np.int32)
+    np.random.default_rng(seed).shuffle(order)
     if classes is None:
         order[held:].sort()
         order[:held].sort()
