@@ -1,4 +1,4 @@
-"""Gradient clipping, parameters as one vector, weight normalisation, where PyTorch users look for them."""
+"""Gradient clipping, parameters as one vector, weights that are computed, where PyTorch users look for them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Iterable
 
 from numpy.typing import ArrayLike
 
-from .. import functions
-from ..errors import ShapeError
-from ..optim import clip_grad_norm_, clip_grad_value_
-from ..tensor.arrays import foreign_array
-from ..tensor.tensor import Tensor
+from ... import functions
+from ...errors import ShapeError
+from ...optim import clip_grad_norm_, clip_grad_value_
+from ...tensor.arrays import foreign_array
+from ...tensor.tensor import Tensor
+from . import parametrizations, parametrize
+from .spectral_normalization import remove_spectral_norm, spectral_norm
 from .weight_normalization import remove_weight_norm, weight_norm
 
 __all__ = [
-    "clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "remove_weight_norm", "vector_to_parameters",
-    "weight_norm",
+    "clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "parametrizations", "parametrize",
+    "remove_spectral_norm", "remove_weight_norm", "spectral_norm", "vector_to_parameters", "weight_norm",
 ]
 
 

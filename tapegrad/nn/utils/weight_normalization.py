@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import functions
-from ..errors import ArgumentError
-from ..tensor.tensor import Tensor
-from .errors import ModuleError
-from .module import Module
-from .parameter import Parameter
-from .shapes import normal_axis
+from ... import functions
+from ...errors import ArgumentError
+from ...tensor.tensor import Tensor
+from ..errors import ModuleError
+from ..module import Module
+from ..parameter import Parameter
+from ..shapes import normal_axis
 
 __all__ = ["remove_weight_norm", "weight_norm"]
 
@@ -82,7 +82,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     del module._parameters[name]
     for suffix, array in (("g", norms), ("v", values)):
         module.register_parameter(f"{name}_{suffix}", Parameter(array, weight.requires_grad, weight.dtype))
-    _compute(module, {**_computed(module), name: rule})
+    compute(module, {**computed(module), name: rule})
     return module
 
 
@@ -94,23 +94,23 @@ def remove_weight_norm(module: M, name: str = "weight") -> M:
     ModuleError
         If the module's parameter is not normalised.
     """
-    rule = _computed(module).get(name)
+    rule = computed(module).get(name)
     if rule is None:
         raise ModuleError(f"remove_weight_norm: {type(module).__name__}.{name} is not normalised")
     direction = module._parameters[f"{name}_v"]
     assert direction is not None
     values = rule(module).detach().numpy()
-    _compute(module, {other: kept for other, kept in _computed(module).items() if other != name})
+    compute(module, {other: kept for other, kept in computed(module).items() if other != name})
     for suffix in ("g", "v"):
         del module._parameters[f"{name}_{suffix}"]
     module.register_parameter(name, Parameter(values, direction.requires_grad, direction.dtype))
     return module
 
 
-def _computed(module: Module) -> dict[str, Any]:
+def computed(module: Module) -> dict[str, Any]:
     found: dict[str, Any] = module.__dict__.get("_computed", {})
     return found
 
 
-def _compute(module: Module, rules: dict[str, Any]) -> None:
+def compute(module: Module, rules: dict[str, Any]) -> None:
     module._computed = rules
