@@ -3,7 +3,7 @@
 A section of the README (from one ``##`` heading to the next) is one program: its Python blocks run in order in one
 namespace, where there is the module that a block says it needs (``python needs=sklearn.datasets``). A ``text`` block
 that follows a Python block is what that block prints. The ``sh`` lines that begin with ``tapegrad`` run in a folder
-with a table of house prices.
+with a table of house prices, and with the ``toml`` block as ``sweep.toml``.
 
 ``python tests/test_examples.py`` writes what the blocks print now into the README.
 """
@@ -83,6 +83,8 @@ def test_commands_of_the_readme_run(tmp_path):
     town = np.array(["north", "south"])[rng.integers(0, 2, 200)]
     rows = [f"{r},{a:.1f},{t},{p:.2f}" for r, a, t, p in zip(rooms, age, town, price)]
     (tmp_path / "data.csv").write_text("\n".join(["rooms,age,town,price", *rows]) + "\n")
+    (settings,) = [content for blocks in SECTIONS.values() for _, language, content in blocks if language == "toml"]
+    (tmp_path / "sweep.toml").write_text(settings)
     env = {**os.environ, "PYTHONPATH": str(Path(tapegrad.__file__).resolve().parent.parent)}
     assert COMMANDS
     for command in COMMANDS:
@@ -91,6 +93,7 @@ def test_commands_of_the_readme_run(tmp_path):
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     predicted = (tmp_path / "out.csv").read_text().splitlines()
     assert predicted[0] == "prediction" and len(predicted) == 201
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + 2 * 4 * 2
 
 
 def modules():

@@ -88,7 +88,8 @@ def sweep(
     try:
         found = sweep_over(
             trained, asked.space, samples=asked.samples, seed=asked.seed, metric=chosen, mode=mode, path=path,
-            workers=workers, together=[name for name in TOGETHER if name in asked.space], retry_failed=retry_failed,
+            workers=workers, repeats=["seed"] if isinstance(asked.space.get("seed"), list) else [],
+            together=[name for name in TOGETHER if name in asked.space], retry_failed=retry_failed,
             progress=not (quiet or as_json),
         )  # fmt: skip
     except KeyboardInterrupt:
@@ -98,9 +99,11 @@ def sweep(
         raise _AllFailed(f"{config}: all {len(found)} runs failed; the first: {found.failed[0]['error']}")
     if plot is not None:
         found.plot(plot)
-    command = shlex.join(["tapegrad", "train", *asked.data, *training_words(found.best)])
+    best = found.best
+    first_seed = {name: asked.space[name][0] for name in found.repeats}
+    command = shlex.join(["tapegrad", "train", *asked.data, *training_words({**best, **first_seed})])
     if as_json:
-        typer.echo(json.dumps({"best": _finite(found.best), "metric": chosen, "command": command,
+        typer.echo(json.dumps({"best": _finite(best), "metric": chosen, "command": command,
                                "runs": [_finite(row) for row in found]}, allow_nan=False))  # fmt: skip
     elif not quiet:
         _print(found, command, [f"written to {path}", *([] if plot is None else [f"drawn to {plot}"])])

@@ -43,6 +43,7 @@ def sweep(
     path: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     executor: Executor | None = None,
+    repeats: Collection[str] = (),
     together: Collection[str] = (),
     retry_failed: bool = False,
     progress: bool = False,
@@ -78,6 +79,9 @@ def sweep(
     executor : concurrent.futures.Executor, optional
         Makes the runs instead, such as ``client.get_executor()`` of `dask.distributed`; `train` is sent to it with each
         run. `workers` then limits how many runs it is given at once.
+    repeats : collection of str, optional
+        Settings that repeat a run, such as a seed: the best is the best in the mean over these. The best of single runs
+        is partly the luckiest.
     together : collection of str, optional
         Settings in which runs that are made by one call may differ: `train` is given a list of values for each of them,
         and returns a list of results, in the same order, in which an exception stands for a failed run. Where such a
@@ -114,8 +118,8 @@ def sweep(
     >>> len(result), result.best["loss"] == min(row["loss"] for row in result)
     (4, True)
     """
-    _check(train, samples, seed, metric, mode, workers, together, space)
-    settings = points(space, samples, seed)
+    _check(train, samples, seed, metric, mode, workers, space, repeats=repeats, together=together)
+    settings = points(space, samples, seed, repeats)
     results = Results(None if path is None else Path(path), list(space))
     try:
         number_of = {tuple(identity(value) for value in each.values()): k for k, each in enumerate(settings)}
@@ -148,13 +152,13 @@ def sweep(
                     bar.advance(len(task))
                     bar.describe(_so_far(results.rows, len(settings), metric, mode))
         rows = sorted(results.rows, key=lambda row: row["run"])
-        return Sweep(rows, list(space), metric, mode, results.path)
+        return Sweep(rows, list(space), metric, mode, repeats, results.path)
     finally:
         results.close()
 
 
-def _check(train: Any, samples: Any, seed: Any, metric: Any, mode: Any, workers: Any, together: Collection[str],
-           space: Any) -> None:
+def _check(train: Any, samples: Any, seed: Any, metric: Any, mode: Any, workers: Any, space: Any,
+           **named: Collection[str]) -> None:
     if not callable(train):
         raise ArgumentError(f"sweep: train must be a function of settings, not {train!r}")
     if not isinstance(space, Mapping) or not space:
@@ -170,11 +174,12 @@ def _check(train: Any, samples: Any, seed: Any, metric: Any, mode: Any, workers:
         raise ArgumentError(f"sweep: mode must be 'min' or 'max', not {mode!r}")
     if not isinstance(metric, str) or not metric or metric in (*OWN[:2], OWN[3]) or metric in space:
         raise ArgumentError(f"sweep: metric must name a column of results, not {metric!r}")
-    if isinstance(together, str):
-        raise ArgumentError(f"sweep: together must be a list of names, such as [{together!r}]")
-    unknown = [name for name in together if name not in space]
-    if unknown:
-        raise ArgumentError(f"sweep: together names {unknown[0]!r}, which is not in space ({', '.join(space)})")
+    for argument, names in named.items():
+        if isinstance(names, str):
+            raise ArgumentError(f"sweep: {argument} must be a list of names, such as [{names!r}]")
+        unknown = [name for name in names if name not in space]
+        if unknown:
+            raise ArgumentError(f"sweep: {argument} names {unknown[0]!r}, which is not in space ({', '.join(space)})")
 
 
 def _matched(results: Results, number_of: Mapping[tuple[str, ...], int], names: Sequence[str],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ Settings = dict[str, Any]
 OWN = ("run", "status", "seconds", "error")
 
 
-def points(space: Mapping[str, Any], samples: int, seed: int) -> list[Settings]:
+def points(space: Mapping[str, Any], samples: int, seed: int, repeats: Collection[str] = ()) -> list[Settings]:
     """All settings of a space, each once.
 
     What is drawn for a combination depends on `seed`, the combination and the number of the draw alone: more samples,
@@ -33,6 +33,8 @@ def points(space: Mapping[str, Any], samples: int, seed: int) -> list[Settings]:
     samples : int
         Draws for each combination.
     seed : int
+    repeats : collection of str, optional
+        Names that do not belong to a combination: draws are the same for all their values.
 
     Raises
     ------
@@ -56,7 +58,8 @@ def points(space: Mapping[str, Any], samples: int, seed: int) -> list[Settings]:
     for number in range(samples if drawn else 1):
         for combination in itertools.product(*fixed.values()):
             settings = dict(zip(fixed, combination))
-            words = json.dumps({name: identity(value) for name, value in sorted(settings.items())})
+            words = json.dumps({name: identity(value) for name, value in sorted(settings.items())
+                                if name not in repeats})  # fmt: skip
             for name, distribution in drawn.items():
                 source = [seed % 2**64, number, zlib.crc32(words.encode()), zlib.crc32(name.encode())]
                 settings[name] = _plain(name, distribution.rvs(random_state=np.random.default_rng(source)))

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,31 @@ def test_a_file_of_something_else_is_refused_and_stays_as_it_is(tmp_path):
         tg.sweep(bowl, {"x": [1], "y": 0}, path=tmp_path / "runs.txt")
 
 
+def test_repeats_are_compared_by_their_means(tmp_path):
+    """Means and deviations by NumPy; the luckiest single run is not the best."""
+    losses = {("a", 0): 0.1, ("a", 1): 0.9, ("a", 2): 0.8, ("b", 0): 0.4, ("b", 1): 0.5, ("b", 2): 0.3,
+              ("c", 0): 0.01, ("c", 1): np.nan, ("c", 2): 0.02}  # fmt: skip
+
+    def noisy(kind, seed):
+        if (kind, seed) == ("d", 1):
+            raise ValueError("no")
+        return {"loss": losses.get((kind, seed), 0.0), "size": 7 if kind == "b" else 8}
+
+    space = {"kind": ["a", "b", "c", "d"], "seed": [0, 1, 2]}
+    found = tg.sweep(noisy, space, repeats=["seed"], workers=0)
+    of_b = [losses["b", seed] for seed in range(3)]
+    assert found.best == {"run": 4, "kind": "b", "status": "done", "loss": pytest.approx(np.mean(of_b)), "size": 7,
+                          "spread": pytest.approx(np.std(of_b, ddof=1)), "runs": 3, "seconds": found.best["seconds"]}
+    assert [row["kind"] for row in found.ranked][:2] == ["b", "a"] and len(found.ranked) == 4
+    lines = [line.split() for line in str(found).splitlines()]
+    assert lines[0] == ["run", "kind", "loss", "spread", "size", "runs", "seconds"]
+    assert lines[1][:6] == ["4", "b", "0.4", "0.1", "7", "3"]
+    assert tg.sweep(noisy, space, workers=0).best["kind"] == "d"
+    if find_spec("matplotlib"):
+        found.plot(tmp_path / "runs.svg")
+        assert "12 runs, 1 failed; best loss 0.4 ± 0.1 (runs 4, 5, 6)" in (tmp_path / "runs.svg").read_text()
+
+
 @pytest.mark.parametrize("changed, said", [
     ({"train": 3}, "train must be a function"),
     ({"space": {}}, "space must be a dict"),
@@ -251,6 +277,7 @@ def test_a_file_of_something_else_is_refused_and_stays_as_it_is(tmp_path):
     ({"mode": "least"}, "mode must be 'min' or 'max'"),
     ({"metric": "x"}, "metric must name a column of results, not 'x'"),
     ({"together": "x"}, r"together must be a list of names, such as \['x'\]"),
+    ({"repeats": ["seed"]}, "repeats names 'seed', which is not in space"),
     ({"together": ["z"]}, r"together names 'z', which is not in space \(x, y\)"),
 ])  # fmt: skip
 def test_arguments_out_of_range_are_named(changed, said):

@@ -32,6 +32,12 @@ def test_what_was_drawn_stays_when_a_space_grows():
     assert not any(settings in points({"a": [1], "lr": lr}, 2, 1) for settings in small)
 
 
+def test_repeats_share_their_draws():
+    found = points({"seed": [0, 1], "a": [1, 2], "lr": scipy.stats.uniform()}, 3, 0, ["seed"])
+    rates = {seed: [each["lr"] for each in found if each["seed"] == seed] for seed in (0, 1)}
+    assert rates[0] == rates[1] and len(set(rates[0])) == 6
+
+
 def test_numbers_that_are_drawn_again_are_run_once():
     found = points({"n": scipy.stats.randint(0, 3)}, 50, 0)
     assert sorted(settings["n"] for settings in found) == [0, 1, 2]
