@@ -7,6 +7,7 @@ from . import (
     arranging,
     composed,
     constants,
+    contractions,
     convolution,
     distances,
     editing,
@@ -35,6 +36,7 @@ from .arranging import *  # noqa: F403
 from .attention import rotary_embedding, scaled_dot_product_attention, sinusoidal_positions  # noqa: F401
 from .composed import *  # noqa: F403
 from .constants import *  # noqa: F403
+from .contractions import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .distances import *  # noqa: F403
 from .distances import pair_dots, pair_sums  # noqa: F401
@@ -77,6 +79,7 @@ from .tongues import *  # noqa: F403 isort: skip  (in place of some of the above
 if not TYPE_CHECKING:  # type checkers follow the stars, and would take a computed list for an empty one
     _formulas = [name for name in vars(formulas) if not name.startswith("_")]
     __all__ = sorted({"pad", *arranging.__all__, *composed.__all__, *constants.__all__, *pytorch.__all__,
+                      *contractions.__all__,
                       *random.__all__, *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
                       *layout.__all__, *indexing.__all__, *_linalg, *losses.__all__, *normalization.__all__,
                       *pooling.__all__, *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__,

@@ -137,6 +137,11 @@ triu a k
 where condition a b
 dot a b [out]
 outer a b [out]
+inner a b
+vdot a b
+tensordot a b axes
+kron a b
+cross a b axisa axisb axisc axis
 pad a pad_width mode * constant_values
 zeros_like a dtype [order] [subok] shape * [device]
 ones_like a dtype [order] [subok] shape * [device]
@@ -146,17 +151,39 @@ ndim a
 size a
 linalg.norm a ord axis keepdims
 linalg.vector_norm a * axis keepdims ord
+linalg.matrix_norm a * keepdims ord
 linalg.matmul a b
 linalg.outer a b
+linalg.cross a b * axis
+linalg.vecdot a b * axis
+linalg.tensordot a b * axes
 linalg.trace a * offset [dtype]
 linalg.diagonal a * offset
 linalg.matrix_transpose a
+linalg.matrix_power a n
+linalg.multi_dot arrays * [out]
+linalg.cholesky a * upper
+linalg.inv a
+linalg.solve a b
+linalg.det a
+linalg.slogdet a
+linalg.eigh a UPLO
+linalg.eigvalsh a UPLO
+linalg.svd a full_matrices compute_uv hermitian
+linalg.svdvals a
+linalg.qr a mode
+linalg.pinv a rcond hermitian * rtol
+linalg.lstsq a b rcond
+linalg.matrix_rank a tol hermitian * rtol
+linalg.cond a p
+linalg.tensorinv a ind
+linalg.tensorsolve a b axes
 """
 #: NumPy's names for the first parameters, as keywords
 _FIRST = {"a": ("a", "A", "arr", "tup", "v", "array", "ary", "m", "x", "x1", "arrays", "prototype"),
           "b": ("b", "x2", "y"), "indices": ("indices",)}
 #: parameters with other names here, or that may follow without a name
-_NAMED_OTHERWISE = {"a", "b", "condition", "reps", "shape"}
+_NAMED_OTHERWISE = {"a", "b", "arrays", "condition", "reps", "shape"}
 _DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "overwrite_input": (True, False),
              "mode": ("raise",), "casting": ("same_kind",), "initial": (), "copy": (None,), "device": (None, "cpu")}
 _UFUNCS = {"absolute": "abs", "fabs": "abs", "true_divide": "divide", "degrees": "rad2deg", "radians": "deg2rad"}
@@ -212,15 +239,12 @@ def _is_one_of(value: Any, defaults: tuple[Any, ...]) -> bool:
     return isinstance(value, (str, bool)) and value in defaults
 
 
-def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
-    """A dict from NumPy's functions and ufuncs to the functions of `namespace`."""
+def counterparts(namespace: Mapping[str, Any], algebra: Mapping[str, Any]) -> dict[Any, Callable]:
+    """A dict from NumPy's functions and ufuncs to those of `namespace`, from ``np.linalg``'s to those of `algebra`."""
     get = namespace.__getitem__
     special: dict[str, Callable] = {
         "transpose": lambda a, axes=None: get("transpose")(a) if axes is None else get("permute")(a, tuple(axes)),
         "matrix_transpose": lambda a: get("swapaxes")(a, -1, -2),
-        "linalg.matrix_transpose": lambda a: get("swapaxes")(a, -1, -2),
-        "linalg.trace": lambda a, offset=0: get("trace")(a, offset, -2, -1),
-        "linalg.diagonal": lambda a, offset=0: get("diagonal")(a, offset, -2, -1),
         **{f"{name}_like": _alike(get(f"{name}_like"), get(name)) for name in ("zeros", "ones", "empty")},
         "full_like": lambda a, fill_value, dtype=None, shape=None: get("full_like")(a, fill_value, dtype=dtype)
         if shape is None else get("full")(shape, fill_value, dtype=dtype or a.dtype),
@@ -229,12 +253,12 @@ def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
     found: dict[Any, Callable] = {}
     for line in _SIGNATURES.strip().splitlines():
         name, _, parameters = line.partition(" ")
-        where, short = (np.linalg, name[7:]) if name.startswith("linalg.") else (np, name)
+        where, short, own = (np.linalg, name[7:], algebra) if name.startswith("linalg.") else (np, name, namespace)
         of_numpy = getattr(where, short, None)
         if of_numpy is None:
             continue
-        same = None if name in special else namespace[_RENAMED.get(short, short)]
-        function = special.get(name) or _by_position(namespace[_RENAMED.get(short, short)], parameters.split())
+        same = None if name in special else own[_RENAMED.get(short, short)]
+        function = special.get(name) or _by_position(own[_RENAMED.get(short, short)], parameters.split())
         found[of_numpy] = Counterpart(name, parameters, function, same if parameters.startswith("a ") else None)
     found[np.einsum] = _einsum(namespace["einsum"])
     found.update({getattr(np, name): namespace[name] for name in _AS_GIVEN if name in namespace})

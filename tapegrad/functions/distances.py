@@ -15,13 +15,15 @@ from ..ops.distance import CDIST
 from ..ops.nest import broadcast_strides, nest
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
+from .factorizations import inv
 from .formulas import absolute
 from .indexing import take_axis
-from .layout import as_tensor, reshape
+from .layout import as_tensor, moveaxis, reshape
 from .reductions import Axis, axes_of, reduce_rows
 from .reductions import max as max_over
 from .reductions import min as min_over
 from .reductions import sum as sum_over
+from .spectra import svdvals
 
 __all__ = ["cdist", "pdist", "vector_norm"]
 
@@ -65,7 +67,8 @@ def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | Non
     x : array_like
     ord : float or "fro", optional
         Of vectors any power p, inf, -inf or 0, see `vector_norm`. Of matrices "fro", 1 and -1 (largest and smallest
-        column sum of magnitudes), inf and -inf (row sum). By default 2 of vectors, "fro" of matrices; `p` is an alias.
+        column sum of magnitudes), inf and -inf (row sum), 2 and -2 (largest and smallest singular value), "nuc" (their
+        sum). By default 2 of vectors, "fro" of matrices; `p` is an alias.
     axis : int or pair of int, optional
         The axis of vectors, or the two of matrices. By default all of `x`, which must have 1 or 2 axes if `ord` is
         given. `dim` is an alias.
@@ -98,12 +101,34 @@ def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | Non
         return vector_norm(t, ord, axes, keep)
     if len(axes) != 2:
         raise ArgumentError(f"norm: ord {ord!r} of a tensor of {t.ndim} axes: say along which one or two axes")
+    if axes[0] == axes[1]:
+        raise ArgumentError(f"norm: the axes of a matrix are two, not {chosen}")
+    kept = tuple(1 if d in axes else n for d, n in enumerate(t.shape) if keep or d not in axes)
+    if ord in (2, -2, "nuc"):
+        values = svdvals(moveaxis(t, axes, (-2, -1)))
+        over = sum_over if ord == "nuc" else max_over if ord == 2 else min_over
+        return reshape(over(values, -1), kept)
     if ord not in (1, -1, math.inf, -math.inf):
-        raise ArgumentError(f"norm: ord {ord!r} of matrices is not supported; known are 'fro', 1, -1, inf and -inf")
+        raise ArgumentError(f"norm: ord {ord!r} of matrices; there are 'fro', 'nuc', 1, -1, 2, -2, inf and -inf")
     summed, other = axes if ord in (1, -1) else (axes[1], axes[0])
     sums = sum_over(absolute(t), summed, keepdims=True)
-    result = (max_over if ord > 0 else min_over)(sums, other, keepdims=True)
-    return result if keep else reshape(result, tuple(n for d, n in enumerate(t.shape) if d not in axes))
+    return reshape((max_over if ord > 0 else min_over)(sums, other, keepdims=True), kept)
+
+
+def matrix_norm(x: Any, ord: float | str = "fro", axis: Sequence[int] = (-2, -1), keepdims: bool = False, *,
+                dim: Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+    """The norm of matrices, by default of the last two axes; arguments as of `norm`."""
+    return norm(x, ord, tuple(axis if dim is None else dim), keepdims or keepdim)
+
+
+def cond(x: Any, p: float | str | None = None) -> Tensor:
+    """The condition number of matrices (..., m, n): the greatest singular value over the least, of square ones also the
+    norm of order `p` times that of the inverse."""
+    t = lift(x)[0]
+    if p in (None, 2, -2):
+        s = svdvals(t)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    return matrix_norm(t, p) * matrix_norm(inv(t), p)  # type: ignore[arg-type]
 
 
 def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> Tensor:

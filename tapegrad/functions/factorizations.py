@@ -232,9 +232,9 @@ def inv(a: Any) -> Tensor:
     Examples
     --------
     >>> import tapegrad as tg
-    >>> tg.linalg.inv([[2.0, 1.0], [0.0, 4.0]])
-    tensor([[ 0.5  , -0.125],
-            [ 0.   ,  0.25 ]])
+    >>> tg.linalg.inv([[2.0, 1.0], [1.0, 1.0]])
+    tensor([[ 1., -1.],
+            [-1.,  2.]])
     """
     t = matrices("inv", a, square=True)
     n = t.shape[-1]

@@ -258,9 +258,36 @@ def _pair(a: Tensor, s: str, b: Tensor, t: str, keep: str) -> tuple[Tensor, str]
     return reshape(y, tuple(extent[c] for c in letters)), "".join(letters)
 
 
-def einsum(subscripts: str, *operands: Any) -> Tensor:
+def _lettered(operands: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """Subscripts, of operands followed each by a list of the numbers of its axes; the output's may come last."""
+    lists = [list(given) for given in (*operands[1::2], *([operands[-1]] if len(operands) % 2 else []))]
+    names = sorted({n for given in lists for n in given if n is not Ellipsis})
+    if any(not isinstance(n, (int, np.integer)) or not 0 <= n < 52 for n in names):
+        raise ArgumentError(f"einsum: axes are numbers from 0 to 51 and Ellipsis, not {names}")
+    letter = {n: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[n] for n in names}
+    terms = ["".join("..." if n is Ellipsis else letter[n] for n in given) for given in lists]
+    if len(operands) % 2:
+        return ",".join(terms[:-1]) + "->" + terms[-1], operands[:-1:2]
+    return ",".join(terms), operands[::2]
+
+
+def einsum(subscripts: Any, *operands: Any) -> Tensor:
     """Sum of products in Einstein's notation, as ``numpy.einsum``; explicit or implicit output, ellipsis, diagonals.
 
+    Parameters
+    ----------
+    subscripts : str
+        Or the first operand: then each is followed by a list of the numbers of its axes, from 0 to 51, or Ellipsis, and
+        the last list may be the output's.
+    *operands : array_like
+        Or one list of them, as PyTorch takes it.
+
+    Returns
+    -------
+    Tensor
+
+    Notes
+    -----
     Operands are contracted in pairs, in the order that ``numpy.einsum_path`` finds, each a batched matrix product.
 
     Examples
@@ -268,9 +295,16 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     >>> import tapegrad as tg
     >>> tg.einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
     tensor([3., 7.])
+    >>> tg.einsum([[1.0, 2.0], [3.0, 4.0]], [0, 1], [1.0, 1.0], [1], [0])
+    tensor([3., 7.])
     """
     if not isinstance(subscripts, str):
-        raise ArgumentError("einsum: the first argument is the subscripts string")
+        if len(operands) < 1 or not all(isinstance(given, (list, tuple)) for given in operands[::2]):
+            raise ArgumentError("einsum: the first argument is the subscripts string, or each operand is followed by a "
+                                "list of the numbers of its axes")
+        subscripts, operands = _lettered((subscripts, *operands))
+    elif len(operands) == 1 and isinstance(operands[0], (list, tuple)) and "," in subscripts:
+        operands = tuple(operands[0])
     tensors = lift(*operands) if operands else []
     terms, result = _parse(subscripts, tuple(t.ndim for t in tensors))
     extents: dict[str, int] = {}

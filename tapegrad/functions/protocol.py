@@ -18,7 +18,7 @@ from ..tensor.exchange import is_foreign
 from ..tensor.methods import METHODS
 from ..tensor.recording import astype, gathered
 from ..tensor.tensor import Tensor
-from . import numpys
+from . import algebra, numpys
 from .counterparts import BY_TYPE, counterparts, of_scipy, refuse_by_type
 from .indexing import At, getitem
 from .integers import exactly, integers, recorded
@@ -147,7 +147,7 @@ _counterparts: dict[Any, Callable] = {}
 def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     """Register the functions of `namespace` with NumPy, and those that `methods` lists as methods of `Tensor`."""
     _functions.update({name: namespace[name] for name in names})
-    _counterparts.update({**numpys.counterparts(), **counterparts(_functions)})
+    _counterparts.update({**numpys.counterparts(), **counterparts(_functions, vars(algebra))})
     for name in METHODS:
         if name in _functions:
             setattr(Tensor, name, PYTORCHS.get(name, namespace[name]))

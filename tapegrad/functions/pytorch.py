@@ -15,19 +15,21 @@ from ..tensor.arrays import BOOL, FLOAT32, FLOAT64, INT64, on_cpu
 from ..tensor.recording import as_tensor, astype, lift
 from ..tensor.tensor import Tensor, view
 from . import constants, creation, elementwise, formulas, layout
+from .algebra import det, inv, logdet, matrix_exp, matrix_power, multi_dot, pinv, slogdet
 from .apply import as_given
 from .elementwise import as_bool, clip, equal, where
 from .gathering import repeat, scatter_add, scatter_along, take_along_axis
 from .indexing import At, take_axis
 from .layout import broadcast_to, concatenate, one_axis, permute, reshape, unpack
-from .linalg import matmul
+from .linalg import matmul, outer
 from .tongues import parts
 
 __all__ = [
-    "addmm", "baddbmm", "bmm", "cat", "chunk", "clamp", "clamp_max", "clamp_min", "clone", "concat", "div", "eq",
-    "expand", "expand_as", "ge", "gt", "index_copy", "index_fill", "le", "lt", "masked_fill", "masked_scatter",
-    "masked_select", "mm", "movedim", "mul", "mv", "narrow", "ne", "neg", "numel", "pow", "repeat_interleave", "rsub",
-    "scatter_reduce", "sub", "swapdims", "t", "take_along_dim", "true_divide", "unbind", "unflatten",
+    "addmm", "baddbmm", "bmm", "cat", "chain_matmul", "chunk", "clamp", "clamp_max", "clamp_min", "clone",
+    "concat", "det", "div", "eq", "expand", "expand_as", "ge", "ger", "gt", "index_copy", "index_fill", "inverse",
+    "le", "logdet", "lt", "masked_fill", "masked_scatter", "masked_select", "matrix_exp", "matrix_power", "mm",
+    "movedim", "mul", "mv", "narrow", "ne", "neg", "numel", "pinverse", "pow", "repeat_interleave", "rsub",
+    "scatter_reduce", "slogdet", "sub", "swapdims", "t", "take_along_dim", "true_divide", "unbind", "unflatten",
 ]
 
 # ------------------------------------------------------------------ other names
@@ -38,6 +40,7 @@ neg, mul = elementwise.negative, formulas.multiply
 cat = concat = concatenate
 movedim, swapdims = layout.moveaxis, layout.swapaxes
 true_divide, pow = formulas.divide, elementwise.power
+inverse, pinverse, ger = inv, pinv, outer
 
 
 def numel(input: Any) -> int:
@@ -127,6 +130,11 @@ def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: flo
     """``beta input + alpha batch1 @ batch2`` of stacks of matrices."""
     product = _scaled(bmm(batch1, batch2), alpha)
     return product if beta == 0 else formulas.add(_scaled(input, beta), product)
+
+
+def chain_matmul(*matrices: Any) -> Tensor:
+    """The product of several matrices, as `linalg.multi_dot`."""
+    return as_tensor(matrices[0]) if len(matrices) == 1 else multi_dot(matrices)
 
 
 def t(input: Any) -> Tensor:

@@ -99,10 +99,10 @@ def eigh(a: Any, UPLO: str = "L") -> EighResult:
 
     Notes
     -----
-    The adjoint is ``V (diag(dw) + (V^T dV) / E) V^T`` with ``E_jk = w_k - w_j`` (Giles 2008, section 3.1), of the whole
-    matrix as if it were not symmetric, as PyTorch's. The eigenvectors of equal eigenvalues have no derivative: a
-    gradient through them is infinite or NaN, as PyTorch's. One through the eigenvalues alone is right there. The sign
-    of an eigenvector is arbitrary; a loss must not depend on it.
+    The gradient is symmetric, as PyTorch's: of ``V (diag(dw) + (V^T dV) / E) V^T`` with ``E_jk = w_k - w_j`` (Giles
+    2008, section 3.1) the symmetric part. The eigenvectors of equal eigenvalues have no derivative: a gradient through
+    them is infinite or NaN, as PyTorch's. One through the eigenvalues alone is right there. The sign of an eigenvector
+    is arbitrary; a loss must not depend on it.
 
     Examples
     --------

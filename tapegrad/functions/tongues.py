@@ -294,14 +294,15 @@ def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | Non
     ord : float or "fro", optional
         As NumPy's and ``torch.linalg.norm``'s, so also with `dim`. Of vectors any power p, inf, -inf or 0, see
         `vector_norm`. Of matrices "fro", 1 and -1 (largest and smallest column sum of magnitudes), inf and -inf (row
-        sum). By default 2 of vectors, "fro" of matrices.
+        sum), 2 and -2 (largest and smallest singular value), "nuc" (their sum). By default 2 of vectors, "fro" of
+        matrices.
     axis : int or pair of int, optional
         The axis of vectors, or the two of matrices. By default all of `x`, which must have 1 or 2 axes if `ord` is
         given.
     keepdims : bool, default False
         Keep the axes with extent 1.
-    p : float or "fro", optional
-        PyTorch's: a power of all elements over `dim`, whatever their layout; 2 by default.
+    p : float, "fro" or "nuc", optional
+        PyTorch's: a power of all elements over `dim`, whatever their layout; 2 by default. "nuc" is of matrices.
     dim : int, tuple of int or None
         PyTorch's; all axes by default.
     keepdim : bool, default False
@@ -330,8 +331,10 @@ def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | Non
         return distances.norm(x, ord, axis if dim is UNSAID else dim, keepdims or keepdim)
     _in_one("norm", "p" if p is not None else "keepdim" if dim is UNSAID else "dim", ord=ord, axis=axis)
     power = 2.0 if p is None or p == "fro" else p
+    if power == "nuc":
+        return distances.norm(x, "nuc", None if dim is UNSAID else dim, keepdim or keepdims)
     if isinstance(power, str):
-        raise ArgumentError(f"norm: p {p!r} is not supported; known are numbers, inf, -inf and 'fro'")
+        raise ArgumentError(f"norm: p {p!r} is not supported; known are numbers, inf, -inf, 'fro' and 'nuc'")
     return vector_norm(x, power, dim=None if dim is UNSAID else dim, keepdims=keepdim or keepdims)
 
 

@@ -61,16 +61,19 @@ def eigh_forward(op: Eigh, f: Any, i: Any, b: Any) -> int:
 
 
 def eigh_adjoint(op: Eigh, f: Any, i: Any, b: Any) -> int:
-    """dA += V (V^T dV / E) V^T, E_jk = w_k - w_j, and on the diagonal dw."""
-    n = op.n
+    """dA += V ((X - X^T) / 2 E + diag(dw)) V^T, X = V^T dV, E_jk = w_k - w_j: the symmetric part of Giles' adjoint."""
+    n, half = op.n, cast(0.5, f)
     p, q = op.scratch, op.scratch + n * n
     for r in range(op.rows if n > 0 else 0):
         w = op.y + r * (n + 1) * n
         v, g = w + n, op.g + r * (n + 1) * n + n
         gemm(op.gemm, 1, 0, n, n, n, v, n, g, n, 0, p, n, f)
         for j in range(n):
-            for k in range(n):
-                f[p + j * n + k] = f[p + j * n + k] / (f[w + k] - f[w + j]) if j != k else f[g + j - n]
+            f[p + j * n + j] = f[g + j - n]
+            for k in range(j):
+                inner = half * (f[p + j * n + k] - f[p + k * n + j]) / (f[w + k] - f[w + j])
+                f[p + j * n + k] = inner
+                f[p + k * n + j] = inner
         gemm(op.gemm, 0, 0, n, n, n, v, n, p, n, 0, q, n, f)
         gemm(op.gemm, 0, 1, n, n, n, q, n, v, n, 0 if op.stores.a else 1, op.d.a + r * n * n, n, f)
     return 0
@@ -81,10 +84,6 @@ def differences(w: Any, t: Any) -> Any:
     return t.expand_dims(w, -2) - t.expand_dims(w, -1) + np.eye(w.shape[-1])
 
 
-def off_diagonal(x: Any) -> Any:
-    return x * (1.0 - np.eye(x.shape[-1]))
-
-
 def diagonal(x: Any, t: Any) -> Any:
     """Diagonal matrices."""
     return t.expand_dims(x, -2) * np.eye(x.shape[-1])
@@ -93,7 +92,8 @@ def diagonal(x: Any, t: Any) -> Any:
 def eigh_to_a(r: Any, g: Any, t: Any) -> Any:
     w, v = r.y[..., 0, :], r.y[..., 1:, :]
     up = t.swapaxes(v, -1, -2)
-    inner = off_diagonal(t.matmul(up, g[..., 1:, :])) / differences(w, t) + diagonal(g[..., 0, :], t)
+    x = t.matmul(up, g[..., 1:, :])
+    inner = 0.5 * (x - t.swapaxes(x, -1, -2)) / differences(w, t) + diagonal(g[..., 0, :], t)
     return t.matmul(v, t.matmul(inner, up))
 
 

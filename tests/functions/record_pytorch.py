@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,18 +34,18 @@ def run(expression: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     return found
 
 
-def main() -> None:
+def main(file: str = "pytorch.npz", cases: Any = CASES, arrays_by_name: Any = ARRAYS) -> None:
     """Write the file."""
     warnings.simplefilter("ignore")
     records = {}
-    for expression, name in CASES:
+    for expression, name in cases:
         try:
-            found = run(expression, ARRAYS[name])
+            found = run(expression, arrays_by_name[name])
         except Exception as error:
             raise SystemExit(f"PyTorch refuses {expression} over {name}: {error}") from error
         records.update({f"{expression}|{name}|{part}": array for part, array in found.items()})
-    save(Path(__file__).with_name("pytorch.npz"), records, torch.__version__)
-    print(f"{len(CASES)} cases, {len(records)} arrays from PyTorch {torch.__version__}")
+    save(Path(__file__).with_name(file), records, torch.__version__)
+    print(f"{len(cases)} cases, {len(records)} arrays from PyTorch {torch.__version__}")
 
 
 if __name__ == "__main__":

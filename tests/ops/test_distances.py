@@ -119,8 +119,8 @@ def test_numpy_finds_them_and_arguments_that_do_not_fit_are_named():
     x = tg.tensor(np.ones((2, 3)))
     close(np.linalg.norm(x, axis=0).numpy(), np.full(3, np.sqrt(2.0)), 1e-15)
     close(x.norm(p=1, dim=1, keepdim=True).numpy(), np.full((2, 1), 3.0), 1e-15)
-    with pytest.raises(ArgumentError, match="'nuc' of matrices"):
-        tg.norm(x, "nuc")
+    with pytest.raises(ArgumentError, match="3 of matrices"):
+        tg.norm(x, 3)
     with pytest.raises(ArgumentError, match="3 axes"):
         tg.norm(np.ones((2, 2, 2)), 2)
     with pytest.raises(ShapeError, match=r"cdist.*\[2, 3\].*\[2, 4\]"):
