@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DtypeError, ShapeError
+from ..engine.caller import user_line
+from ..engine.storage import Changes
+from ..engine.writers import Writing
+from ..errors import ArgumentError, DtypeError, InPlaceError, ShapeError
 from ..ops.bags import BAG_CHOICE, BAG_SPREAD, EMBEDDING_BAG, EMBEDDING_BAG_MAX, Bags
-from ..ops.embedding import EMBEDDING, LONG_EMBEDDING, ONE_HOT, Lookup
+from ..ops.embedding import BOUNDED, EMBEDDING, LONG_EMBEDDING, ONE_HOT, Lookup
 from ..ops.indexed import hot_elements, places_of_hot
-from ..tape.nodes import Leaf
+from ..tape.nodes import Leaf, Node
 from ..tape.sparse import list_rows_of
 from ..tape.state import state
 from ..tensor.arrays import DEFAULT_DTYPE, INT64
@@ -92,10 +95,41 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     return recorder(EMBEDDING)((*index.shape, width), dtype=table.dtype, w=table, index=index, lookup=lookup)
 
 
+def bounded(name: str, input: Any, weight: Any, max_norm: float, norm_type: float) -> Tensor:
+    """The indices `input`, once the rows of the table at them have norms of at most `max_norm`.
+
+    Greater ones are scaled in the table itself, in each replay of a recording too; what reads the table by these
+    indices, reads it after that.
+    """
+    index = _indices(name, input)
+    if not isinstance(weight, Tensor) or isinstance(weight.node, Node) or weight.is_symbolic:
+        raise InPlaceError(f"{user_line()}: {name}: max_norm overwrites rows of the table, which must be a parameter "
+                           "or a tensor that nothing was recorded for")
+    if weight.ndim != 2:
+        raise ShapeError(f"{name}: the weight has shape {list(weight.shape)}; expected (num_embeddings, embedding_dim)")
+    if not norm_type > 0.0 or not max_norm >= 0.0:
+        raise ArgumentError(f"{name}: max_norm {max_norm} and norm_type {norm_type}; the one is at least 0, the other "
+                            "above 0, or inf")
+    states = [weight.buffer]
+    Changes.unmark(weight.buffer)
+
+    def run() -> Tensor:
+        return recorder(BOUNDED)(index.shape, dtype=weight.dtype, out_dtype=INT64, always=True, w=weight, index=index,
+                                 count=index.size, rows=weight.shape[0], width=weight.shape[1], most=max_norm,
+                                 order=norm_type, follows=True)
+
+    if state.capture is not None:
+        return run()
+    with Writing(states):
+        y = run()
+        Changes.overwritten(states)
+    return y
+
+
 _MODES = ("sum", "mean", "max")
 
 
-def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: None = None, norm_type: float = 2.0,
+def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: float | None = None, norm_type: float = 2.0,
                   scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
                   per_sample_weights: Any = None, include_last_offset: bool = False,
                   padding_idx: int | None = None) -> Tensor:
@@ -107,8 +141,10 @@ def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: None =
     weight : array_like, (num_embeddings, embedding_dim)
     offsets : integer array_like, (bags,), optional
         With a 1-D input: where each bag begins, the first at 0.
-    max_norm, scale_grad_by_freq : not supported
-    norm_type : ignored
+    max_norm : float, optional
+        Rows that are read and whose norm of order `norm_type` is greater are scaled to it first, in the table itself.
+    norm_type : float, default 2.0
+    scale_grad_by_freq : not supported
     mode : {"mean", "sum", "max"}
     sparse : bool, default False
         As of `embedding`.
@@ -130,8 +166,10 @@ def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: None =
     """
     if mode not in _MODES:
         raise ArgumentError(f"embedding_bag: mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}")
-    if max_norm is not None or scale_grad_by_freq:
-        raise ArgumentError("embedding_bag: max_norm and scale_grad_by_freq are not supported")
+    if scale_grad_by_freq:
+        raise ArgumentError("embedding_bag: scale_grad_by_freq is not supported")
+    if max_norm is not None:
+        input = bounded("embedding_bag", input, weight, float(max_norm), float(norm_type))
     if per_sample_weights is not None and mode != "sum":
         raise ArgumentError(f"embedding_bag: per_sample_weights are for mode 'sum', not {mode!r}")
     index = _indices("embedding_bag", input)

@@ -75,8 +75,7 @@ class Embedding(_Table):
     padding_idx : int, optional
         The row of this index starts at zero and is not trained.
     max_norm : float, optional
-        Rows that are read and whose norm of order `norm_type` is greater are scaled to it first, in the table; not in a
-        recorded step.
+        Rows that are read and whose norm of order `norm_type` is greater are scaled to it first, in the table.
     norm_type : float, default 2.0
     scale_grad_by_freq : bool, default False
         Divide the gradient that an index gives to its row by how often it is among the indices; not with `sparse`.
@@ -112,7 +111,9 @@ class EmbeddingBag(_Table):
     ----------
     num_embeddings, embedding_dim : int
         Rows and columns of the table.
-    max_norm, norm_type, scale_grad_by_freq
+    max_norm, norm_type
+        As of `Embedding`.
+    scale_grad_by_freq
         PyTorch's; not supported.
     mode : {"mean", "sum", "max"}
     sparse : bool, default False
@@ -129,13 +130,14 @@ class EmbeddingBag(_Table):
         Drawn from N(0, 1).
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: None = None, norm_type: float = 2.0,
+    def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None, norm_type: float = 2.0,
                  scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
                  include_last_offset: bool = False, padding_idx: int | None = None, *,
                  dtype: DTypeLike | None = None) -> None:
         super().__init__(num_embeddings, embedding_dim, padding_idx, sparse, dtype)
-        if max_norm is not None or scale_grad_by_freq:
-            raise ArgumentError("EmbeddingBag: max_norm and scale_grad_by_freq are not supported")
+        if scale_grad_by_freq:
+            raise ArgumentError("EmbeddingBag: scale_grad_by_freq is not supported")
+        self.max_norm, self.norm_type = max_norm, norm_type
         if mode not in ("mean", "sum", "max"):
             raise ArgumentError(f"EmbeddingBag: mode must be 'mean', 'sum' or 'max', not {mode!r}")
         self.mode, self.include_last_offset = mode, bool(include_last_offset)
@@ -143,6 +145,6 @@ class EmbeddingBag(_Table):
     def forward(self, input: ArrayLike | Tensor, offsets: ArrayLike | Tensor | None = None,
                 per_sample_weights: ArrayLike | Tensor | None = None) -> Tensor:
         """From indices (bags, indices of a bag), or (indices,) with the bags' `offsets`, to (bags, embedding_dim)."""
-        return functions.embedding_bag(input, self.weight, offsets, mode=self.mode, sparse=self.sparse,
-                                       per_sample_weights=per_sample_weights,
+        return functions.embedding_bag(input, self.weight, offsets, self.max_norm, self.norm_type,
+                                       mode=self.mode, sparse=self.sparse, per_sample_weights=per_sample_weights,
                                        include_last_offset=self.include_last_offset, padding_idx=self.padding_idx)

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import functions
-from ..engine.caller import user_line
-from ..errors import ArgumentError, CaptureError, DtypeError
+from ..errors import ArgumentError
 from ..functions.apply import apply_binary
+from ..functions.embedding import bounded
 from ..ops.elementwise import BINARY
-from ..tape.state import state
 from ..tensor.recording import as_tensor
 from ..tensor.tensor import Tensor
 
@@ -30,8 +29,8 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     padding_idx : int, optional
         The row of this index gets no gradient.
     max_norm : float, optional
-        Rows that are read and whose norm of order `norm_type` is greater are scaled to it first, in the table itself:
-        not in a recording.
+        Rows that are read and whose norm of order `norm_type` is greater are scaled to it first, in the table itself,
+        at each replay of a recording too.
     norm_type : float, default 2.0
     scale_grad_by_freq : bool, default False
         Divide the gradient that an index gives to its row by how often it is among the indices; not with `sparse`.
@@ -46,11 +45,11 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     ------
     IndexRangeError
         Naming the index and the size of the table.
-    CaptureError
-        For `max_norm` in a recording.
+    InPlaceError
+        If the table has a history and `max_norm` would overwrite it.
     """
     if max_norm is not None:
-        _bound(input, weight, float(max_norm), float(norm_type))
+        input = bounded("embedding", input, weight, float(max_norm), float(norm_type))
     rows = functions.embedding(input, weight, padding_idx, sparse=sparse)
     if not scale_grad_by_freq:
         return rows
@@ -61,21 +60,3 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
     counts = functions.scatter_add(np.zeros(table.shape[0], dtype), 0, flat, np.ones(index.size, dtype))
     shares = functions.embedding(index, functions.expand_dims(1.0 / functions.maximum(counts, 1.0), -1))
     return apply_binary(BINARY["given"], rows.detach(), rows * shares)  # the rows, with the derivative of the second
-
-
-def _bound(input: Any, weight: Any, max_norm: float, norm_type: float) -> None:
-    """Scale rows that are read to a norm of at most `max_norm`."""
-    if state.capture is not None:
-        raise CaptureError(f"{user_line()}: embedding: max_norm overwrites rows of the table, which no recording can "
-                           "do; bound them between steps, or leave out max_norm")
-    if not isinstance(weight, Tensor):
-        raise DtypeError("embedding: max_norm overwrites the table, which must be a tensor")
-    index = np.unique(as_tensor(input).numpy())
-    values = weight.detach().numpy()
-    index = index[(index >= 0) & (index < len(values))]  # others are named by the lookup
-    norms = np.linalg.norm(values[index].astype(np.float64), ord=norm_type, axis=1)
-    over = norms > max_norm
-    if over.any():
-        values = values.copy()
-        values[index[over]] *= (max_norm / (norms[over] + 1e-7))[:, None].astype(values.dtype)
-        weight.copy_(values)

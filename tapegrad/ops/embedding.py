@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.language import device
-from ..engine.row import At, Input, Output, Row, Words, contiguous, int64
+from ..engine.language import cast, device, wide
+from ..engine.mathematics import vecmath as m
+from ..engine.row import At, Input, Output, Row, Words, contiguous, double, int64, overwritten
 from ..engine.walks.touched import clear_rows, list_row
 from ..errors import IndexRangeError
 from .indexed import add_rows_by_index, add_to_hot_rows
 from .layout import outside
 from .table import Errors, Op
+
+_INFINITY = float("inf")
 
 
 class Lookup(Words):
@@ -123,11 +126,62 @@ def embedding_each(r: Any, t: Any) -> Any:
 _RULES: dict[str, Any] = {"composition": {"w": embedding_to}, "tangent": {"w": embedding_by},
                           "batching": embedding_each}
 _OUTSIDE_TABLE: Errors = {1: (IndexRangeError, "index {index} lies outside the {lookup[rows]} rows of the table")}
+_OUTSIDE_BOUNDED: Errors = {1: (IndexRangeError, "index {index} lies outside the {rows} rows of the table")}
 EMBEDDING = Op("embedding", embedding_forward, embedding_adjoint, row=Embedding, saves={"w": "index"}, stores=True,
                lists="lookup.listed", errors=_OUTSIDE_TABLE, doc="rows of a table, by index", **_RULES)
 LONG_EMBEDDING = Op("embedding", long_embedding_forward, long_embedding_adjoint, row=LongEmbedding,
                     saves={"w": "index scratch"}, stores=True, lists="lookup.listed", errors=_OUTSIDE_TABLE,
                     doc=EMBEDDING.doc, form="long", **_RULES)
+
+
+class Bounded(Row):
+    y: Output
+    w: Input = contiguous | overwritten
+    index: Input = contiguous | int64
+    count: int  # of indices
+    rows: int
+    width: int
+    most: double
+    order: double
+    follows: bool  # whether the table is changed
+
+
+@device
+def norm_of(f: Any, w: int, n: int, order: Any) -> Any:
+    """The norm of a row, as a float64."""
+    total = wide(cast(0.0, f))
+    if order == _INFINITY:
+        for k in range(n):
+            total = max(total, m.abs(wide(f[w + k])))
+        return total
+    if order == 2.0:
+        for k in range(n):
+            total += wide(f[w + k]) * wide(f[w + k])
+        return m.sqrt(total)
+    for k in range(n):
+        total += m.power(m.abs(wide(f[w + k])), order)
+    return m.power(total, 1.0 / order)
+
+
+def bounded_forward(op: Bounded, f: Any, i: Any, b: Any) -> int:
+    """w[index[j], :] *= most / (norm + 1e-7) where its norm is greater than `most`; y = index."""
+    for j in range(op.count):
+        row = i[op.index + j]
+        i[op.y + j] = row
+        if row < 0 or row >= op.rows:
+            return outside(row)
+        if op.follows != 0:
+            w = op.w + row * op.width
+            norm = norm_of(f, w, op.width, op.order)
+            if norm > op.most:
+                scale = cast(op.most / (norm + 1e-7), f)
+                for k in range(op.width):
+                    f[w + k] *= scale
+    return 0
+
+
+BOUNDED = Op("bounded_rows", bounded_forward, row=Bounded, errors=_OUTSIDE_BOUNDED, again={"follows": 0},
+             doc="indices of rows whose norms are bounded before they are read")
 
 
 class OneHot(Row):

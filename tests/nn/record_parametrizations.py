@@ -19,9 +19,10 @@ def main() -> None:
     records = {}
     for name, (layer, arguments, function, options) in CASES.items():
         torch.manual_seed(0)
-        module = getattr(torch.nn, layer)(*arguments, dtype=torch.float64)
+        module = getattr(torch.nn, layer)(*arguments, **({} if function else options), dtype=torch.float64)
         records[f"{name}/weight"] = module.weight.detach().numpy().copy()
-        reduce(getattr, function.split("."), torch.nn.utils)(module, **options)
+        if function:
+            reduce(getattr, function.split("."), torch.nn.utils)(module, **options)
         records |= {f"{name}/before/{key}": value.numpy().copy() for key, value in module.state_dict().items()}
         optimizer, x = torch.optim.SGD(module.parameters(), RATE), torch.tensor(given(layer, arguments))
         for _ in range(STEPS):

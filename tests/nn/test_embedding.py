@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+import tapegrad.nn.functional as F
 from tapegrad import nn, optim
-from tapegrad.errors import ArgumentError
+from tapegrad.errors import ArgumentError, IndexRangeError
 
 
 def test_padding_row_starts_at_zero_and_stays_there():
@@ -54,9 +55,8 @@ def test_wrong_arguments_name_the_layer():
         nn.Embedding(5, 3, padding_idx=7)
     with pytest.raises(ArgumentError, match="mode"):
         nn.EmbeddingBag(5, 3, mode="median")
-    for options in ({"max_norm": 1.0}, {"scale_grad_by_freq": True}):
-        with pytest.raises(ArgumentError, match="not supported"):
-            nn.EmbeddingBag(5, 3, **options)
+    with pytest.raises(ArgumentError, match="not supported"):
+        nn.EmbeddingBag(5, 3, scale_grad_by_freq=True)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -137,8 +137,17 @@ def test_rows_that_are_read_are_scaled_to_a_norm(order):
     np.testing.assert_allclose(layer.weight.numpy(), want, rtol=1e-12)
     np.testing.assert_allclose(out, want[[[1, 3], [0, 1]]], rtol=1e-12)
     step = tg.TrainStep(lambda i: layer(i).sum(), optim.SGD(layer.parameters(), lr=0.1))
-    with pytest.raises(tg.CaptureError, match="max_norm overwrites rows"):
-        step(np.array([1]))
+    step(np.array([2]))
+    want[2] = want[2] / (norms[2] + 1e-7) - 0.1
+    np.testing.assert_allclose(layer.weight.numpy(), want, rtol=1e-12)
+    with pytest.raises(IndexRangeError, match="index 4 lies outside the 4 rows"):
+        step(np.array([4]))
+    for weight in (values, tg.tensor(values, requires_grad=True) * 1.0):
+        with pytest.raises(tg.InPlaceError, match="max_norm overwrites rows of the table"):
+            F.embedding(np.array([1]), weight, max_norm=1.0)
+    for options in ({"max_norm": -1.0}, {"max_norm": 1.0, "norm_type": 0}):
+        with pytest.raises(ArgumentError, match="the one is at least 0"):
+            F.embedding(np.array([1]), layer.weight, **options)
 
 
 def test_a_recorded_step_divides_gradients_by_the_frequencies_of_its_batch():

@@ -28,12 +28,14 @@ def of(prefix):
 @pytest.mark.parametrize("name", CASES)
 def test_states_and_results_after_some_steps_are_those_of_pytorch(name, dtype, recorded):
     layer, arguments, function, options = CASES[name]
-    module = getattr(nn, layer)(*arguments, dtype=dtype)
-    reduce(getattr, function.split("."), nn.utils)(module, **options)
+    module = getattr(nn, layer)(*arguments, **({} if function else options), dtype=dtype)
+    if function:
+        reduce(getattr, function.split("."), nn.utils)(module, **options)
     state = of(f"{name}/before/")
     assert sorted(module.state_dict()) == sorted(state)
     module.load_state_dict({key: state[key].reshape(value.shape) for key, value in module.state_dict().items()})
-    optimizer, x = optim.SGD(module.parameters(), lr=RATE), given(layer, arguments).astype(dtype)
+    optimizer, x = optim.SGD(module.parameters(), lr=RATE), given(layer, arguments)
+    x = x.astype(dtype) if x.dtype.kind == "f" else x
 
     def loss(x):
         return (module(x) ** 2).mean()
@@ -44,7 +46,7 @@ def test_states_and_results_after_some_steps_are_those_of_pytorch(name, dtype, r
             step(x)
         else:
             optimizer.zero_grad()
-            loss(tg.tensor(x)).backward()
+            loss(x).backward()
             optimizer.step()
     tolerance = 1e-10 if dtype == "float64" else 2e-5
     for key, value in module.state_dict().items():
