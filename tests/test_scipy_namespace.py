@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 import scipy.stats
 
 import tapegrad as tg
+import tapegrad.scipy.linalg as linalg
 import tapegrad.scipy.special as special
 import tapegrad.scipy.stats as stats
 
@@ -112,6 +114,77 @@ def test_logarithms_of_the_normal_distribution_do_not_underflow():
     want = np.exp(scipy.stats.norm.logpdf(z) - scipy.special.log_ndtr(z))
     np.testing.assert_allclose(tg.grad(lambda x: stats.norm.logcdf(x).sum())(z), want, rtol=1e-3)
     np.testing.assert_allclose(tg.grad(lambda x: stats.norm.logcdf(x).sum())(z)[1:], want[1:], rtol=1e-10)
+
+
+POINTS = np.random.default_rng(0).normal(size=(4, 3))
+ROOT = np.array([[1.5, 0.0, 0.0], [0.3, 0.9, 0.0], [-0.4, 0.2, 1.2]])
+COVARIANCE = ROOT @ ROOT.T
+
+
+@pytest.mark.parametrize("function", ["logpdf", "pdf"])
+@pytest.mark.parametrize("args", [
+    (POINTS, np.array([0.1, -0.2, 0.3]), COVARIANCE), (POINTS[0], np.array([0.1, -0.2, 0.3]), np.diag(COVARIANCE)),
+    (POINTS[:, 0], 0.5, 2.0), (np.array(0.3), 0.5, 2.0), (POINTS.reshape(2, 2, 3), np.zeros(3), 1.5),
+    (POINTS[:, :1], np.array([0.5]), np.array([[2.0]]))], ids=lambda args: str(np.shape(args[0]) + np.shape(args[2])))
+def test_the_normal_distribution_of_vectors_is_scipys_and_differentiable_by_all(function, args):
+    mine, theirs = getattr(stats.multivariate_normal, function), getattr(scipy.stats.multivariate_normal, function)
+    np.testing.assert_allclose(mine(*map(tg.tensor, map(np.asarray, args))).numpy(), theirs(*args), rtol=1e-12)
+    for k in range(3):
+        if np.ndim(args[k]) == 2 and k == 2 and args[k].shape[0] > 1:  # both of two entries that are one
+            got = tg.grad(lambda c: mine(*args[:2], c).sum())(args[2])
+            np.testing.assert_allclose(got + got.T, slope(lambda r: theirs(*args[:2], 0.5 * (r + r.T)), (args[2],), 0)
+                                       * 2.0, rtol=1e-5, atol=1e-7)
+        else:
+            got = tg.grad(lambda *a: mine(*a).sum(), argnums=k)(*args)
+            np.testing.assert_allclose(got, slope(theirs, args, k), rtol=1e-5, atol=1e-8)
+
+
+def test_the_entropy_of_vectors_and_what_is_refused():
+    entropy = stats.multivariate_normal.entropy
+    np.testing.assert_allclose(entropy(cov=tg.tensor(COVARIANCE)).item(),
+                               scipy.stats.multivariate_normal.entropy(cov=COVARIANCE), rtol=1e-13)
+    np.testing.assert_allclose(tg.grad(lambda c: entropy(None, c))(COVARIANCE), 0.5 * np.linalg.inv(COVARIANCE))
+    with pytest.raises(ValueError, match="leave out allow_singular"):
+        stats.multivariate_normal.logpdf(tg.tensor(POINTS), np.zeros(3), COVARIANCE, True)
+    with pytest.raises(ValueError, match="have not 3 elements each"):
+        stats.multivariate_normal.logpdf(tg.tensor(POINTS[:, :2]), np.zeros(3), COVARIANCE)
+
+
+LINALG = {
+    "cholesky": lambda s, a: s.cholesky(a), "cholesky lower": lambda s, a: s.cholesky(a, lower=True),
+    "solve": lambda s, a: s.solve(a, a[0]), "solve transposed": lambda s, a: s.solve(a, a[:, :2], transposed=True),
+    "inv": lambda s, a: s.inv(a), "det": lambda s, a: s.det(a), "expm": lambda s, a: s.expm(0.3 * a),
+    "eigh": lambda s, a: s.eigh(a)[0], "eigh only": lambda s, a: s.eigh(a, eigvals_only=True, lower=False),
+    "eigvalsh": lambda s, a: s.eigvalsh(a), "svdvals": lambda s, a: s.svdvals(a), "svd": lambda s, a: s.svd(a)[1],
+    "svd only": lambda s, a: s.svd(a[:2], compute_uv=False), "qr": lambda s, a: s.qr(a)[1] ** 2,
+    "qr economic": lambda s, a: s.qr(a[:, :2], mode="economic")[1] ** 2, "pinv": lambda s, a: s.pinv(a[:, :2]),
+    "cho_solve": lambda s, a: s.cho_solve(s.cho_factor(a), a[0]),
+    "cho_solve lower": lambda s, a: s.cho_solve(s.cho_factor(a, lower=True), a[:, :2]),
+    "solve_triangular": lambda s, a: s.solve_triangular(a, a[0]),
+    "solve_triangular lower": lambda s, a: s.solve_triangular(a, a[:, :2], lower=True, unit_diagonal=True),
+    "solve_triangular of the transpose": lambda s, a: s.solve_triangular(a, a[0], trans="T", lower=True),
+}
+
+
+@pytest.mark.parametrize("name", LINALG)
+def test_linear_algebra_is_scipys_and_differentiable(name):
+    call = LINALG[name]
+    want, symmetric = call(scipy.linalg, COVARIANCE), lambda r: r @ r.T + np.eye(3)
+    np.testing.assert_allclose(call(linalg, tg.tensor(COVARIANCE)).numpy(), want, rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(call(linalg, COVARIANCE), want)
+    got = tg.grad(lambda r: call(linalg, symmetric(r)).sum())(ROOT)
+    np.testing.assert_allclose(got, slope(lambda r: call(scipy.linalg, symmetric(r)), (ROOT,), 0), rtol=2e-5, atol=1e-6)
+
+
+def test_what_scipys_linear_algebra_can_and_tensors_cannot_is_refused_by_name():
+    a = tg.tensor(COVARIANCE)
+    for call, message in ((lambda: linalg.solve(a, a, assume_a="pos"), "solve: assume_a='pos' is not available"),
+                          (lambda: linalg.eigh(a, a), "eigh: b="),
+                          (lambda: linalg.qr(a, pivoting=True), "qr: pivoting"),
+                          (lambda: linalg.qr(a, mode="raw"), "qr: mode='raw'")):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert linalg.toeplitz is scipy.linalg.toeplitz and tg.scipy.linalg is linalg
 
 
 UFUNCS = {

@@ -6,7 +6,7 @@ Of plain arrays every function is SciPy's own. Of tensors, those that tapegrad k
 from importlib import import_module
 from typing import Any
 
-__all__ = ["special", "stats"]
+__all__ = ["linalg", "special", "stats"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,6 @@ Examples
 (array(0.5), array(-0.5))
 """
 
-from . import beta, chi2, dirichlet, gamma, norm, poisson, t
+from . import beta, chi2, dirichlet, gamma, multivariate_normal, norm, poisson, t
 
-__all__ = ["beta", "chi2", "dirichlet", "gamma", "norm", "poisson", "t"]
+__all__ = ["beta", "chi2", "dirichlet", "gamma", "multivariate_normal", "norm", "poisson", "t"]
