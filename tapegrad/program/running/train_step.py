@@ -217,6 +217,7 @@ class TrainStep:
                     turns.first = step
                     try:
                         if step.takes(arrays):
+                            self._latest = None
                             step.prepare()
                             return step.once()
                     finally:
@@ -228,10 +229,10 @@ class TrainStep:
         by_rows = self.accumulate > 1 or shared
         if named or by_rows and any(map(is_number, arrays)) or any(map(is_nested, arrays)):
             return self._over_leaves(arrays, named, by_rows, lambda inner, leaves: inner(*leaves))
+        self._latest = None
         batch = [as_input(a) for a in arrays]
         if self.accumulate > 1:
             return run_whole(self, batch)
-        self._latest = None
         if self.ranks is not None:
             return self._on_share(self.ranks, batch)
         step = self._step_for(batch)
