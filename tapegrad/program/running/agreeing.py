@@ -19,6 +19,7 @@ from ...engine.cache import cache_folder
 from ...engine.random import restore_streams, streams
 from ...errors import RanksError
 from ..ranks.communicator import Ranks
+from ..ranks.cores import share_cores
 from .fingerprints import difference, of_model, of_optimizer, plain
 from .keeping import buffers_of
 from .protocols import Checkpointing
@@ -31,7 +32,7 @@ _ROWS = 256
 
 
 def begin_job(ranks: Ranks, loss_fn: Any, optimizer: Any, parameters: Sequence[Any], accumulate: int) -> None:
-    """Compare the programs, and give all ranks rank 0's parameters and random streams."""
+    """Compare the programs, share out cores, and give all ranks rank 0's parameters and random streams."""
     main = Path(getattr(sys.modules.get("__main__"), "__file__", None) or os.devnull)
     compare(ranks, "programs", {
         "tapegrad": __version__, "its sources and compiler": cache_folder().name.rpartition("-")[0],
@@ -39,6 +40,7 @@ def begin_job(ranks: Ranks, loss_fn: Any, optimizer: Any, parameters: Sequence[A
         "NumPy": np.__version__, "the script": _digest(main.read_bytes()) if main.is_file() else "",
         "loss_fn": _code(loss_fn), "accumulate": accumulate, "optimiser": of_optimizer(optimizer),
         "trained": [bool(p.requires_grad) for p in parameters]})
+    share_cores(ranks)
     ranks.doing = "the parameters' broadcast"
     for p in parameters:
         values = np.ascontiguousarray(p._memory())

@@ -14,6 +14,7 @@ import tapegrad as tg
 from tapegrad import nn, optim
 from tapegrad.engine.language import enabled
 from tapegrad.errors import ArgumentError, CopyError, MissingExtraError
+from tapegrad.program.ranks.cores import Cores, threads_of
 
 HERE = Path(__file__).parent
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -52,8 +53,8 @@ def test_ranks_train_as_one_process_does_to_rounding(differences):
 FAILURES = {
     "raises": "rank 1 of 2 failed: ValueError: the disk is full",
     "all raise": "rank 0 of 2 failed: ValueError: it is late in 3",
-    "is stopped": "rank 1 has not answered for 2 s, in the callback after epoch 3 (timeout=2 s)",
-    "leaves": "rank 1 has not answered for 2 s, in the callback after epoch 3 (timeout=2 s)",
+    "is stopped": "rank 1 has not answered for 3 s, in the callback after epoch 3 (timeout=3 s)",
+    "leaves": "rank 1 has not answered for 3 s, in the callback after epoch 3 (timeout=3 s)",
     "another model": "rank 1 is not as rank 0: optimiser, group 0, shapes of its parameters, number 0: [9, 5] "
                      "on rank 0, [10, 5] on rank 1",
     "other rows": "rank 1 is not as rank 0: data, rows is 64 on rank 0, 60 on rank 1",
@@ -126,6 +127,19 @@ def test_mpi4py_is_imported_by_nobody_but_the_user():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+
+
+def test_ranks_of_one_machine_share_its_cores():
+    free = Cores("one", frozenset(range(8)), 8)
+    assert [threads_of([free] * 3, rank) for rank in range(3)] == [(2, False)] * 3
+    assert threads_of([free, Cores("other", frozenset(range(4)), 4)], 1) == (4, False)
+    halves = [Cores("one", frozenset(range(4)), 8), Cores("one", frozenset(range(4, 8)), 8)]
+    assert threads_of(halves, 1) == (4, False)
+
+
+def test_rank_that_is_bound_to_one_core_of_many_is_told_of():
+    bound = [Cores("one", frozenset([k]), 8) for k in range(8)]
+    assert threads_of(bound[:2], 0) == (1, True) and threads_of(bound, 0) == (1, False)
 
 
 def test_batch_normalisation_of_one_rank_alone_is_refused():
