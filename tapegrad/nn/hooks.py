@@ -113,8 +113,8 @@ class Hooks:
         hook : callable
             Gets two tuples: the gradients by the positional arguments, None for those that want none, and by the
             outputs. What it returns, unless None, replaces the former. It runs in each reverse walk, also in each
-            replay of a recorded step, and sees plain tensors; in ``backward(create_graph=True)`` and in transformations they
-            have a history.
+            replay of a recorded step, and sees plain tensors; in ``backward(create_graph=True)`` and in transformations
+            they have a history.
         prepend : bool, default False
             Call it before those that are registered already.
 
@@ -236,11 +236,14 @@ class _Backward:
         return [self.out[k] for k in wanted]
 
     def _inputs(self, gradients: Any) -> Any:
-        """Gradients by the arguments."""
+        """Gradients by the arguments; those that did not come through the outputs, of a second walk, are not seen."""
+        out, self.out = self.out, ()
+        if not out:
+            return gradients
         known = dict(zip(self.into, gradients))
         found: tuple[Any, ...] = tuple(known.get(k) for k in range(self.arguments))
         for hook in self.hooks:
-            given = hook.function(self.module, found, self.out)
+            given = hook.function(self.module, found, out)
             found = found if given is None else self._fitting(given, found)
         return [found[k] for k in self.into]
 
