@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.caller import user_line
-from ..engine.mathematics.fourier import length_of, roots, table_of
+from ..engine.mathematics.fourier import apart_by, length_of, roots, table_of
 from ..engine.threads.team import team_address
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.fourier import HALF, PAIRS, PART, REALS, TRANSFORM, Lines
@@ -56,7 +56,7 @@ def transformed(kind: int, x: Tensor, n: int, inverse: bool = False, scale: floa
     while lanes > 4 and -(-rows // lanes) < parts:
         lanes //= 2
     parts = min(parts, max(-(-rows // lanes), 1))
-    room = 4 * length * lanes
+    room = 4 * apart_by(length, lanes)
     table, own = _table(kind, n, x.dtype)
     lines = Lines.words(rows=rows, n=n, inverse=inverse, scale=scale, inner=inner, length=length, roots=own,
                         lanes=lanes, room=room)

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..engine.kernels import Kernel
 from ..engine.language import apart, cast, device, frame, words_at
-from ..engine.mathematics.fourier import transform
+from ..engine.mathematics.fourier import apart_by, transform
 from ..engine.row import Input, Output, Part, Row, Words, contiguous, fixed
 from ..engine.threads.team import share
 from .table import Op
@@ -104,9 +104,9 @@ def save_pairs(f: Any, x: int, to: int, n: int, lanes: int, behind: int, swapped
 def pairs_to_pairs(op: Piece, f: Any, x: int, to: int, lanes: int, own: int, store: bool) -> int:
     """Some rows of a transform of complex numbers."""
     n, swapped = op.lines.n, 1 if op.lines.inverse != 0 else 0
-    load_pairs(f, x, own, n, lanes, n * lanes, swapped)
-    found = transform(f, n, op.lines.length, lanes, op.table, own, own + 2 * op.lines.length * lanes)
-    return save_pairs(f, found, to, n, lanes, n * lanes, swapped, op.lines.scale, store)
+    load_pairs(f, x, own, n, lanes, apart_by(n, lanes), swapped)
+    found = transform(f, n, op.lines.length, lanes, op.table, own, own + 2 * apart_by(op.lines.length, lanes))
+    return save_pairs(f, found, to, n, lanes, apart_by(n, lanes), swapped, op.lines.scale, store)
 
 
 # ------------------------------------------------------------------ real numbers
@@ -116,7 +116,7 @@ def pairs_to_pairs(op: Piece, f: Any, x: int, to: int, lanes: int, own: int, sto
 def load_reals(f: Any, x: int, to: int, n: int, lanes: int) -> int:
     """Rows of real numbers: of even length as half as many pairs."""
     apart()
-    half, size = n // 2, n // 2 * lanes
+    half, size = n // 2, apart_by(n // 2 if n % 2 == 0 else n, lanes)
     for q in range(lanes):
         row = x + n * q
         if n % 2 == 0:
@@ -126,7 +126,7 @@ def load_reals(f: Any, x: int, to: int, n: int, lanes: int) -> int:
         else:
             for j in range(n):
                 f[to + j * lanes + q] = f[row + j]
-                f[to + j * lanes + q + n * lanes] = 0.0
+                f[to + j * lanes + q + size] = 0.0
     return 0
 
 
@@ -139,7 +139,7 @@ def save_half(f: Any, x: int, to: int, n: int, lanes: int, w: int, scale: Any, i
     apart()
     half, own = n // 2, scale * inner
     length = half if n % 2 == 0 else n
-    behind = length * lanes
+    behind = apart_by(length, lanes)
     for q in range(lanes):
         row = to + 2 * (half + 1) * q
         put(f, row + 1, cast(0.0, f), store)
@@ -171,7 +171,7 @@ def load_half(f: Any, x: int, to: int, n: int, lanes: int, w: int, inner: Any) -
     """
     apart()
     half, part = n // 2, 0.5 * inner
-    behind = half * lanes if n % 2 == 0 else n * lanes
+    behind = apart_by(half if n % 2 == 0 else n, lanes)
     for q in range(lanes):
         row = x + 2 * (half + 1) * q
         if n % 2 == 0:
@@ -198,7 +198,7 @@ def save_reals(f: Any, x: int, to: int, n: int, lanes: int, scale: Any, store: b
     """Rows of real numbers from a transform with real and imaginary parts exchanged."""
     apart()
     half = n // 2
-    behind = half * lanes if n % 2 == 0 else n * lanes
+    behind = apart_by(half if n % 2 == 0 else n, lanes)
     for q in range(lanes):
         row = to + n * q
         if n % 2 == 0:
@@ -217,7 +217,7 @@ def reals_to_half(op: Piece, f: Any, x: int, to: int, lanes: int, own: int, stor
     n = op.lines.n
     points = n // 2 if n % 2 == 0 else n
     load_reals(f, x, own, n, lanes)
-    found = transform(f, points, op.lines.length, lanes, op.table, own, own + 2 * op.lines.length * lanes)
+    found = transform(f, points, op.lines.length, lanes, op.table, own, own + 2 * apart_by(op.lines.length, lanes))
     return save_half(f, found, to, n, lanes, op.table + op.lines.roots, op.lines.scale, op.lines.inner, store)
 
 
@@ -227,7 +227,7 @@ def half_to_reals(op: Piece, f: Any, x: int, to: int, lanes: int, own: int, stor
     n = op.lines.n
     points = n // 2 if n % 2 == 0 else n
     load_half(f, x, own, n, lanes, op.table + op.lines.roots, op.lines.inner)
-    found = transform(f, points, op.lines.length, lanes, op.table, own, own + 2 * op.lines.length * lanes)
+    found = transform(f, points, op.lines.length, lanes, op.table, own, own + 2 * apart_by(op.lines.length, lanes))
     return save_reals(f, found, to, n, lanes, op.lines.scale, store)
 
 

@@ -5,9 +5,10 @@ factors go by Bluestein's convolution with a chirp, of a length that has none. R
 convolution and correlation, 1966; Bluestein, A linear filtering approach to the computation of discrete Fourier
 transform, 1970; Frigo and Johnson, The design and implementation of FFTW3, 2005.
 
-Of `lanes` rows, element j of row q lies at ``j lanes + q``, the imaginary parts `size` elements behind the real ones:
-so all butterflies run over the rows, whatever the length. There are only transforms by ``e^(-2 pi i j k / n)``; with
-real and imaginary parts exchanged, before and after, such a transform is the inverse without its division by n.
+Of `lanes` rows, element j of row q lies at ``j lanes + q``, so that all butterflies run over the rows, whatever the
+length; the imaginary parts lie `apart_by` elements behind the real ones, more than there are, for what is apart by a
+power of two falls into the same places of a cache. There are only transforms by ``e^(-2 pi i j k / n)``; with real and
+imaginary parts exchanged, before and after, such a transform is the inverse without its division by n.
 
 Tables hold cosines and sines that are right to the last bit, for angles are reduced in integers first.
 """
@@ -23,6 +24,16 @@ from ..language import apart, device, read, write
 
 #: the greatest prime factor that is transformed by its definition
 DIRECT = 31
+
+
+#: elements between real and imaginary parts
+GAP = 16
+
+
+@device
+def apart_by(n: int, lanes: int) -> int:
+    """How far the imaginary parts of `lanes` rows of length `n` lie behind the real ones."""
+    return n * lanes + GAP
 
 
 # ------------------------------------------------------------------ tables
@@ -305,7 +316,7 @@ def stage(f: Any, x: int, y: int, w: int, m: int, s: int, size: int, radix: int)
 def stages(f: Any, n: int, lanes: int, table: int, x: int, y: int) -> int:
     """The transform of `lanes` rows at `x`, with room for as many at `y`: where the result lies, `x` or `y`."""
     apart()
-    s, size, left, w = lanes, n * lanes, n, table
+    s, size, left, w = lanes, apart_by(n, lanes), n, table
     while left > 1:
         radix = radix_of(left)
         m = left // radix
@@ -356,16 +367,16 @@ def exchange(f: Any, x: int, size: int) -> int:
 
 @device
 def transform(f: Any, n: int, length: int, lanes: int, table: int, x: int, y: int) -> int:
-    """`stages` of any length `n`, of whose rows the first element is at `x`: imaginary parts ``n lanes`` behind.
+    """`stages` of any length `n`, of rows at `x`.
 
-    The room at `x` and at `y` is for ``2 length lanes`` elements.
+    The room at `x` and at `y` is for twice `apart_by` of `length`.
     """
     apart()
     if length == n:
         return stages(f, n, lanes, table, x, y)
-    size, whole, chirp, kernel = n * lanes, length * lanes, table, table + 2 * n
+    size, whole, chirp, kernel = apart_by(n, lanes), apart_by(length, lanes), table, table + 2 * n
     turn_all(f, x, y, chirp, n, lanes, size, whole, n)
-    for k in range(size, whole):
+    for k in range(n * lanes, length * lanes):
         f[y + k], f[y + whole + k] = 0.0, 0.0
     found = stages(f, length, lanes, kernel + 2 * length, y, x)
     other = x if found == y else y
