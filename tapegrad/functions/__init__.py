@@ -69,7 +69,7 @@ from .reductions import *  # noqa: F403
 from .reductions import exclusive_prod, linear_recurrence  # noqa: F401
 from .searching import *  # noqa: F403
 from .sorting import *  # noqa: F403
-from .spectra import eigenpairs, eigenvalues, orthogonal, singular, singular_values  # noqa: F401
+from .spectra import eigenpairs, eigenvalues, orthogonal, pseudoinverse, singular, singular_values  # noqa: F401
 from .statistics import *  # noqa: F403
 from .triangles import *  # noqa: F403
 from .truth import *  # noqa: F403

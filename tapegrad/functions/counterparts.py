@@ -239,8 +239,8 @@ def _is_one_of(value: Any, defaults: tuple[Any, ...]) -> bool:
     return isinstance(value, (str, bool)) and value in defaults
 
 
-def counterparts(namespace: Mapping[str, Any], algebra: Mapping[str, Any]) -> dict[Any, Callable]:
-    """A dict from NumPy's functions and ufuncs to those of `namespace`, from ``np.linalg``'s to those of `algebra`."""
+def counterparts(namespace: Mapping[str, Any]) -> dict[Any, Callable]:
+    """A dict from NumPy's functions and ufuncs to those of `namespace`, from ``np.linalg``'s to its ``algebra``'s."""
     get = namespace.__getitem__
     special: dict[str, Callable] = {
         "transpose": lambda a, axes=None: get("transpose")(a) if axes is None else get("permute")(a, tuple(axes)),
@@ -253,7 +253,10 @@ def counterparts(namespace: Mapping[str, Any], algebra: Mapping[str, Any]) -> di
     found: dict[Any, Callable] = {}
     for line in _SIGNATURES.strip().splitlines():
         name, _, parameters = line.partition(" ")
-        where, short, own = (np.linalg, name[7:], algebra) if name.startswith("linalg.") else (np, name, namespace)
+        where: Any = np
+        short, own = name, namespace
+        if name.startswith("linalg."):
+            where, short, own = np.linalg, name[7:], vars(namespace["algebra"])
         of_numpy = getattr(where, short, None)
         if of_numpy is None:
             continue

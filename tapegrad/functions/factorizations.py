@@ -161,16 +161,17 @@ def solve_triangular(a: Any, b: Any, *, upper: bool | None = None, left: bool = 
         gemm=gemm_address(u.dtype), **routines(u.dtype, "trsm"))
 
 
-def solve(a: Any, b: Any, *, left: bool = True) -> Tensor:
+def solve(a: Any, b: Any, *, left: bool | None = None) -> Tensor:
     """The solution X of ``A X = B``; of ``X A = B`` for ``left=False``.
 
     Parameters
     ----------
     a : array_like, (..., n, n)
     b : array_like, (n,), (..., n, k), or (..., k, n) for ``left=False``
-        One axis is a vector, as NumPy 2 has it, or the shape of `a` without its last axis, as PyTorch has a batch of
-        vectors. Leading axes broadcast.
-    left : bool, default True
+        Of one axis a vector, as NumPy 2 has it, else matrices; leading axes broadcast. A batch of vectors is
+        ``b[..., None]``.
+    left : bool, optional
+        PyTorch's: where it is given, a `b` of the shape of `a` without its last axis is a batch of vectors.
 
     Returns
     -------
@@ -194,14 +195,17 @@ def solve(a: Any, b: Any, *, left: bool = True) -> Tensor:
     """
     u, v = lift(a, b)
     matrices("solve", u, square=True)
-    vectors = v.ndim == 1 or v.ndim == u.ndim - 1 and v.shape == u.shape[:-1]
+    vectors = v.ndim == 1 or left is not None and v.shape == u.shape[:-1]
     if v.ndim == 0:
         raise ShapeError(f"solve: the right-hand side is a number; a vector or matrix of {u.shape[-1]} rows is needed")
     if vectors:
         x = solve(u, reshape(v, (*v.shape, 1)))
         return reshape(x, x.shape[:-1])
-    if not left:
+    if left is False:
         return mT(solve(mT(u), mT(v)))
+    if v.shape == u.shape[:-1] and v.shape[-2] != u.shape[-1]:
+        raise ShapeError(f"solve: the right-hand side {list(v.shape)} for matrices {list(u.shape)} looks like a batch "
+                         "of vectors; write b[..., None], or left=True as PyTorch has it")
     u, v = _together("solve", u, v)
     n, k = v.shape[-2:]
     space = workspace("solve", ops.SOLVE, ops.solve_scratch(n, k), u, v)

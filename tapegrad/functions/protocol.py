@@ -147,7 +147,7 @@ _counterparts: dict[Any, Callable] = {}
 def install(namespace: Mapping[str, Any], names: Sequence[str]) -> None:
     """Register the functions of `namespace` with NumPy, and those that `methods` lists as methods of `Tensor`."""
     _functions.update({name: namespace[name] for name in names})
-    _counterparts.update({**numpys.counterparts(), **counterparts(_functions, vars(algebra))})
+    _counterparts.update({**numpys.counterparts(), **counterparts({**_functions, "algebra": algebra})})
     for name in METHODS:
         if name in _functions:
             setattr(Tensor, name, PYTORCHS.get(name, namespace[name]))

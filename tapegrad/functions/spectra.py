@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,14 +10,18 @@ import numpy as np
 from ..engine.products.product import gemm_address
 from ..errors import ArgumentError, ShapeError
 from ..ops import matrix_functions, spectra
+from ..tape.state import state
 from ..tensor.recording import astype, lift, recorder
 from ..tensor.tensor import Tensor, view
 from .arranging import count_nonzero
 from .elementwise import greater, maximum
 from .factorizations import batch_of, matrices, mT, routines, workspace
-from .layout import concatenate, reshape
+from .formulas import absolute, sign
+from .gathering import take_along_axis, tril
+from .layout import concatenate, expand_dims, reshape
 from .linalg import matmul
 from .reductions import sum as sum_over
+from .sorting import order_of, sort
 
 __all__ = ["eigh", "eigvalsh", "lstsq", "matrix_exp", "matrix_rank", "pinv", "qr", "svd", "svdvals"]
 
@@ -131,7 +136,7 @@ def singular(t: Tensor, full: bool) -> Tensor:
     m, n = t.shape[-2:]
     k = min(m, n)
     size = m * m + k + n * n if full else m * k + k + k * n
-    space = workspace("svd", spectra.SVD, spectra.svd_scratch(m, n), t)
+    space = workspace("svd", spectra.SVD, spectra.svd_scratch(m, n, full), t)
     return recorder(spectra.SVD)((*t.shape[:-2], size), dtype=t.dtype, a=t, scratch=space, rows=batch_of(t), m=m, n=n,
                                  full=full, gemm=gemm_address(t.dtype), **routines(t.dtype, "gesdd"))
 
@@ -161,7 +166,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     compute_uv : bool, default True
         False for the singular values alone, as `svdvals`.
     hermitian : bool, default False
-        Accepted, and without effect: any matrix is taken as it is.
+        NumPy's: of a symmetric matrix by `eigh`, which reads the lower triangle.
 
     Returns
     -------
@@ -188,15 +193,31 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     >>> tg.linalg.svd([[3.0, 0.0], [0.0, 4.0]]).S
     tensor([4., 3.])
     """
+    t = _whole("svd", a, hermitian)
+    if hermitian:
+        return _of_symmetric(t) if compute_uv else sort(absolute(eigvalsh(t)), -1, True)
     if not compute_uv:
-        return svdvals(a)
-    t = matrices("svd", a)
+        return svdvals(t)
     m, n = t.shape[-2:]
     full = bool(full_matrices) and m != n
     parts, k = singular(t, full), min(m, n)
     columns, rows = (m, n) if full else (k, k)
     return SVDResult(_part(parts, 0, m, columns), singular_values(t, parts, full),
                      _part(parts, m * columns + k, rows, n))
+
+
+def _of_symmetric(t: Tensor) -> SVDResult:
+    """The singular value decomposition of symmetric matrices by `eigh`, as NumPy has it."""
+    w, v = eigh(t)
+    order = order_of(absolute(w).detach(), w.ndim - 1, w.shape[-1], True)
+    w, v = take_along_axis(w, order, -1), take_along_axis(v, expand_dims(order, -2), -1)
+    return SVDResult(v, absolute(w), mT(v * expand_dims(sign(w).detach(), -2)))
+
+
+def _whole(name: str, a: Any, hermitian: bool) -> Tensor:
+    """Matrices, of which for `hermitian` the lower triangle is read."""
+    t = matrices(name, a, square=hermitian)
+    return tril(t) + mT(tril(t, -1)) if hermitian else t
 
 
 def svdvals(a: Any) -> Tensor:
@@ -223,8 +244,8 @@ def matrix_rank(a: Any, tol: float | None = None, hermitian: bool = False, *, at
     a : array_like, (..., m, n)
     tol : float, optional
         NumPy's name for `atol`.
-    hermitian : bool
-        Without effect.
+    hermitian : bool, default False
+        Read the lower triangle of a symmetric matrix.
     atol : float, optional
         0 by default.
     rtol : float, optional
@@ -234,7 +255,7 @@ def matrix_rank(a: Any, tol: float | None = None, hermitian: bool = False, *, at
     -------
     Tensor of int64, (...)
     """
-    t = matrices("matrix_rank", a).detach()
+    t = _whole("matrix_rank", a, hermitian).detach()
     least, relative = _tolerance("matrix_rank", t, tol if atol is None else atol, rtol)
     s = svdvals(t)
     if s.shape[-1] == 0:
@@ -251,8 +272,8 @@ def pinv(a: Any, rcond: float | None = None, hermitian: bool = False, *, atol: f
     a : array_like, (..., m, n)
     rcond : float, optional
         NumPy's name for `rtol`.
-    hermitian : bool
-        Without effect.
+    hermitian : bool, default False
+        Read the lower triangle of a symmetric matrix.
     atol : float, optional
         Singular values up to it are taken for 0; 0 by default.
     rtol : float, optional
@@ -265,7 +286,9 @@ def pinv(a: Any, rcond: float | None = None, hermitian: bool = False, *, atol: f
 
     Notes
     -----
-    The derivative is that at constant rank (Golub and Pereyra 1973), of matrices without full rank too, as PyTorch's.
+    The derivative is that at constant rank (Golub and Pereyra 1973), of matrices without full rank too. Where a given
+    tolerance takes values for 0 that are not, that is no derivative of the result, and PyTorch's is wrong: a matrix
+    that requires a gradient raises `GradientError` then.
 
     Examples
     --------
@@ -274,13 +297,20 @@ def pinv(a: Any, rcond: float | None = None, hermitian: bool = False, *, atol: f
     tensor([[0.5, 0. ],
             [0. , 0. ]])
     """
-    t = matrices("pinv", a)
+    t = _whole("pinv", a, hermitian)
+    relative = rcond if rtol is None else rtol
+    said = (atol is not None or relative is not None) and state.wants(t)
+    return pseudoinverse(t, *_tolerance("pinv", t, atol, relative),
+                         float(np.sqrt(np.finfo(t.dtype).eps)) if said else math.inf)
+
+
+def pseudoinverse(t: Tensor, atol: float, rtol: float, limit: float) -> Tensor:
+    """`pinv` at these tolerances, which must not cut more than a share `limit` of the least value that counts."""
     m, n = t.shape[-2:]
-    least, relative = _tolerance("pinv", t, atol, rcond if rtol is None else rtol)
     op = matrix_functions.PINV
     space = workspace("pinv", op, matrix_functions.pinv_scratch(m, n), t)
     return recorder(op)((*t.shape[:-2], n, m), dtype=t.dtype, a=t, scratch=space, rows=batch_of(t), m=m, n=n,
-                        atol=least, rtol=relative, gemm=gemm_address(t.dtype), **routines(t.dtype, "gesdd"))
+                        atol=atol, rtol=rtol, limit=limit, gemm=gemm_address(t.dtype), **routines(t.dtype, "gesdd"))
 
 
 def lstsq(a: Any, b: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:

@@ -9,13 +9,19 @@ from ..engine.lapack import BLOCK, gesdd, gesdd_work, getrf, getrs
 from ..engine.mathematics import vecmath as v
 from ..engine.products.blas import gemm, scaled_gemm
 from ..engine.row import Input, Output, Row, contiguous, double
+from ..errors import GradientError
 from .factorizations import DIVERGED, FAILED, copied, failed
 from .reduction import accumulate
-from .table import Op
+from .table import Errors, Op
 
 _INFINITY = float("inf")
 
 # ------------------------------------------------------------------ the pseudoinverse
+
+CUT = 4
+_FAILED: Errors = {**FAILED, CUT: (GradientError, "of matrix {index} of the batch the tolerance takes a singular value "
+                                                  "for 0 that is not: there is no derivative at constant rank; take a "
+                                                  "smaller tolerance, or detach() the matrix")}
 
 
 class Pinv(Row):
@@ -27,6 +33,7 @@ class Pinv(Row):
     n: int
     atol: double  # singular values up to it are taken for 0
     rtol: double  # and those up to so much of the greatest
+    limit: double  # a greater share of the least that counts must not be taken for 0, where the derivative is asked for
     gesdd: int
     gemm: int
 
@@ -49,9 +56,13 @@ def pinv_forward(op: Pinv, f: Any, i: Any, b: Any) -> int:
         if gesdd(op.gesdd, False, m, n, op.scratch, u, s, right, work, work + 4 * k * k + 7 * k + BLOCK * (m + n),
                  f) != 0:
             return failed(DIVERGED, r)
-        least = max(op.atol, op.rtol * f[s])
+        least, counted = max(op.atol, op.rtol * f[s]), 0
+        while counted < k and f[s + counted] > least:
+            counted += 1
+        if 0 < counted < k and f[s + counted] > op.limit * f[s + counted - 1]:
+            return failed(CUT, r)
         for p in range(k):
-            factor = cast(1.0, f) / f[s + p] if f[s + p] > least else zero
+            factor = cast(1.0, f) / f[s + p] if p < counted else zero
             for q in range(n):
                 f[right + p * n + q] *= factor
         gemm(op.gemm, 1, 1, n, m, k, right, n, u, k, 0, op.y + r * m * n, m, f)
@@ -95,9 +106,9 @@ def pinv_to_a(r: Any, g: Any, t: Any) -> Any:
     return left + h - t.matmul(t.matmul(h, p), a)
 
 
-PINV = Op("pinv", pinv_forward, pinv_adjoint, row=Pinv, saves={"a": "a y scratch"}, stores=True, errors=FAILED,
+PINV = Op("pinv", pinv_forward, pinv_adjoint, row=Pinv, saves={"a": "a y scratch"}, stores=True, errors=_FAILED,
           doc="the pseudoinverse", composition={"a": pinv_to_a},
-          batching=lambda r, t: t.algebra.pinv(r.whole("a"), atol=r.atol, rtol=r.rtol))
+          batching=lambda r, t: t.pseudoinverse(r.whole("a"), r.atol, r.rtol, r.limit))
 
 # ------------------------------------------------------------------ the exponential
 

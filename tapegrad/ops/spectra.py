@@ -53,8 +53,8 @@ def eigh_forward(op: Eigh, f: Any, i: Any, b: Any) -> int:
     vectors, work = op.scratch, op.scratch + n * n
     for r in range(op.rows if n > 0 else 0):
         y = op.y + r * (n + 1) * n
-        copied(f, vectors, op.a + r * n * n, n * n)
-        if syevd(op.syevd, op.lower != 0, n, vectors, y, work, work + 1 + 6 * n + 2 * n * n, f) != 0:
+        turned(f, vectors, op.a + r * n * n, n, n)  # in Fortran's order as NumPy has it, or signs would be others
+        if syevd(op.syevd, op.lower == 0, n, vectors, y, work, work + 1 + 6 * n + 2 * n * n, f) != 0:
             return failed(DIVERGED, r)
         turned(f, y + n, vectors, n, n)
     return 0
@@ -157,9 +157,10 @@ class Svd(Row):
     gemm: int
 
 
-def svd_scratch(m: int, n: int) -> int:
+def svd_scratch(m: int, n: int, full: bool) -> int:
     k = min(m, n)
-    return max(m * n + sum(gesdd_work(m, n)), 2 * k * k + max(m, n) * k)
+    vectors = m * m + n * n if full else (m + n) * k
+    return max(m * n + vectors + sum(gesdd_work(m, n)), 2 * k * k + max(m, n) * k)
 
 
 def svd_forward(op: Svd, f: Any, i: Any, b: Any) -> int:
@@ -168,13 +169,17 @@ def svd_forward(op: Svd, f: Any, i: Any, b: Any) -> int:
     k = min(m, n)
     columns, height = (m, n) if op.full != 0 else (k, k)
     size = m * columns + k + height * n
-    work = op.scratch + m * n
+    right = op.scratch + m * n
+    left = right + n * height
+    work = left + columns * m
     for r in range(op.rows if k > 0 else 0):
         u = op.y + r * size
-        copied(f, op.scratch, op.a + r * m * n, m * n)
-        if gesdd(op.gesdd, op.full != 0, m, n, op.scratch, u, u + m * columns, u + m * columns + k, work,
+        turned(f, op.scratch, op.a + r * m * n, m, n)  # in Fortran's order as NumPy has it, or signs would be others
+        if gesdd(op.gesdd, op.full != 0, n, m, op.scratch, right, u + m * columns, left, work,
                  work + 4 * k * k + 7 * k + BLOCK * (m + n), f) != 0:
             return failed(DIVERGED, r)
+        turned(f, u, left, columns, m)
+        turned(f, u + m * columns + k, right, n, height)
     if k == 0 and op.full != 0:  # any basis: that of the axes
         for r in range(op.rows):
             for j in range(m):

@@ -136,6 +136,8 @@ def test_arguments_that_do_not_fit_are_named():
         linalg.inv(np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"solve: a matrix of 2 rows.*3 rows"):
         linalg.solve(np.eye(2), np.ones((3, 1)))
+    with pytest.raises(ValueError, match=r"solve.*looks like a batch of vectors; write b\[..., None\]"):
+        linalg.solve(np.ones((4, 3, 3)), np.ones((4, 3)))
     with pytest.raises(ValueError, match="do not broadcast"):
         linalg.solve(np.ones((2, 3, 3)), np.ones((4, 3, 1)))
     with pytest.raises(ValueError, match="say which triangle"):

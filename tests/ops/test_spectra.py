@@ -154,6 +154,17 @@ def test_the_pseudoinverse_of_low_rank_has_the_derivative_at_that_rank():
         close(actual, wanted, 1e-12)
 
 
+def test_a_tolerance_that_cuts_what_is_not_zero_leaves_no_derivative():
+    x = np.stack([np.eye(2), np.diag([1.0, 0.25])])
+    close(linalg.pinv(x, rtol=0.5)[1], np.diag([1.0, 0.0]), 1e-15)
+    for run in (tg.grad, lambda f: tg.compile(tg.grad(f)), lambda f: lambda x: tg.jvp(f, (x,), (x,)),
+                lambda f: tg.grad(lambda x: tg.vmap(f)(x).sum())):
+        with pytest.raises(tg.errors.GradientError, match="matrix .* of the batch the tolerance takes"):
+            run(lambda x: linalg.pinv(x, rtol=0.5).sum())(x)
+    near = np.diag([1.0, 1e-12])
+    close(tg.grad(lambda x: linalg.pinv(x, rtol=0.5)[0, 0])(near), np.diag([-1.0, 0.0]), 1e-11)
+
+
 def test_least_squares_are_those_of_numpy():
     a, b = uniform((5, 3), -1.0, 1.0, 1), uniform((5, 2), -1.0, 1.0, 2)
     low = np.concatenate([a[:, :2], a[:, :1]], 1)
