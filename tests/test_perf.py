@@ -32,6 +32,7 @@ SMALLEST = {
     "recording.py": ["--quick", "--repeats", "1"],
     "scalar_graph.py": ["--ops", "50", "--repeats", "2", "--seconds", "0.001"],
     "startup.py": ["--repeats", "1", "--cold-repeats", "1"],
+    "sweep.py": ["--runs", "4", "--width", "4", "--epochs", "2", "--repeats", "1"],
     "tables.py": ["--only", "digits", "--seeds", "1", "--epochs", "1", "--no-peers"],
 }
 NEEDS = {"estimators.py": "sklearn.neural_network"}

@@ -17,6 +17,7 @@ from .. import sweep as sweep_over
 from ..data.writing import check_can_write
 from ..errors import ArgumentError, DataError
 from ..sweeps.outcome import Sweep
+from ..sweeps.space import points
 from . import options
 from .evaluation.comparison import WORDS
 from .options import check_can_plot, check_writable
@@ -40,9 +41,10 @@ def sweep(
     config: Annotated[
         Path,
         typer.Argument(
-            help="A TOML file: data = 'FILE', options of tapegrad train by their names, below [grid] lists of values,"
-            " all combinations of which are tried, below [random] ranges such as"
+            help="A TOML file: data = 'FILE', options of tapegrad train by their names; in a table named grid lists of"
+            " values, all combinations of which are tried, in one named random ranges such as"
             " lr = {low = 1e-4, high = 1e-2, log = true}, with samples = N draws; repeats = N seeds.",
+            metavar="CONFIG",
             show_default=False,
         ),
     ],
@@ -88,15 +90,15 @@ def sweep(
     try:
         found = sweep_over(
             trained, asked.space, samples=asked.samples, seed=asked.seed, metric=chosen, mode=mode, path=path,
-            workers=workers, repeats=["seed"] if isinstance(asked.space.get("seed"), list) else [],
-            together=[name for name in TOGETHER if name in asked.space], retry_failed=retry_failed,
-            progress=not (quiet or as_json),
+            workers=workers, repeats=asked.repeats, together=[name for name in TOGETHER if name in asked.space],
+            retry_failed=retry_failed, progress=not (quiet or as_json),
         )  # fmt: skip
     except KeyboardInterrupt:
         typer.echo(f"tapegrad: interrupted; finished runs are in {path}, from where the same command goes on", err=True)
         raise typer.Exit(130) from None
     if len(found.failed) == len(found):
-        raise _AllFailed(f"{config}: all {len(found)} runs failed; the first: {found.failed[0]['error']}")
+        typer.echo(f"tapegrad: {config}: all {len(found)} runs failed; the first: {found.failed[0]['error']}", err=True)
+        raise typer.Exit(1)
     if plot is not None:
         found.plot(plot)
     best = found.best
@@ -107,10 +109,6 @@ def sweep(
                                "runs": [_finite(row) for row in found]}, allow_nan=False))  # fmt: skip
     elif not quiet:
         _print(found, command, [f"written to {path}", *([] if plot is None else [f"drawn to {plot}"])])
-
-
-class _AllFailed(DataError):
-    """No run of a sweep was finished."""
 
 
 def _print(found: Sweep, command: str, written: Sequence[str]) -> None:
@@ -143,9 +141,7 @@ class _Trained:
         self._problem = lru_cache(maxsize=4)(self._load)
         self._together = [name for name in TOGETHER if name in config.space]
         # what would fail in every run fails here
-        first = {name: values[0] if isinstance(values, (list, tuple)) else values
-                 for name, values in config.space.items() if not hasattr(values, "rvs")}
-        self._first = self._run(first)
+        self._first = self._run(points(config.space, 1, config.seed, config.repeats)[0])
 
     def metric(self, name: str | None) -> tuple[str, str]:
         """The column that tells how good a run is, and whether "min" or "max" of it is best.

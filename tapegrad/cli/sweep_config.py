@@ -59,6 +59,11 @@ class Config:
     samples: int
     seed: int
 
+    @property
+    def repeats(self) -> list[str]:
+        """Settings that repeat a run: the seed, if there are several."""
+        return ["seed"] if isinstance(self.space.get("seed"), list) else []
+
 
 @dataclass(frozen=True)
 class _Range:

@@ -174,7 +174,30 @@ def test_a_run_that_diverges_is_marked_and_all_that_fail_are_an_error(config, tm
     printed = succeed("sweep", path, "-o", table, "--workers", 1)
     assert "run 2 failed: the loss is nan after" in printed and "try a learning rate below 1e+30" in printed
     assert "all 1 runs failed; the first: the loss is nan" in refuse(
-        "sweep", config('hidden = "4"\noptimizer = "sgd"\n[grid]\nlr = [1e30]\n'), "-o", tmp_path / "b.csv", "--quiet")
+        "sweep", config('hidden = "4"\noptimizer = "sgd"\n[grid]\nlr = [1e30]\n'), "-o", tmp_path / "b.csv", "--quiet",
+        status=1)
+
+
+@compiled
+def test_after_ctrl_c_the_same_command_goes_on_from_the_file(config, monkeypatch):
+    path = config("repeats = 3\n[random]\nmissing = { choice = ['mean', 'drop'] }\n")
+    train, trained = Run.train, []
+
+    def interrupting(self, **given):
+        trained.append(self.settings.seed)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        train(self, **given)
+
+    monkeypatch.setattr(Run, "train", interrupting)
+    stopped = run("sweep", path, "--workers", 0, "--quiet")
+    table = path.with_suffix(".csv")
+    assert stopped.exit_code == 130
+    said = f"tapegrad: interrupted; finished runs are in {table}, from where the same command goes on\n"
+    assert stopped.stderr == said
+    found = json.loads(succeed("sweep", path, "--workers", 0, "--json"))
+    assert trained == [0, 1, 2, 2] and [row["seed"] for row in found["runs"]] == [0, 1, 2]
+    assert found["best"]["runs"] == 3 and found["command"].endswith("--seed=0")
 
 
 @compiled
