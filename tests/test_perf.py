@@ -28,6 +28,7 @@ SMALLEST = {
     "memory_plan.py": ["--networks", "MLP", "--freeze", "none", "all but last", "--rows", "64", "--width", "32",
                        "--no-measure"],
     "monitor.py": ["--repeats", "2", "--steps", "8", "--every", "4"],
+    "parallel.py": ["--repeats", "1", "--seconds", "0.01", "--only", "64-128"],
     "profile_step.py": ["--seconds", "0.01", "--top", "2"],
     "recording.py": ["--quick", "--repeats", "1"],
     "scalar_graph.py": ["--ops", "50", "--repeats", "2", "--seconds", "0.001"],
@@ -35,7 +36,7 @@ SMALLEST = {
     "sweep.py": ["--runs", "4", "--width", "4", "--epochs", "2", "--repeats", "1"],
     "tables.py": ["--only", "digits", "--seeds", "1", "--epochs", "1", "--no-peers"],
 }
-NEEDS = {"estimators.py": "sklearn.neural_network"}
+NEEDS = {"estimators.py": "sklearn.neural_network", "parallel.py": "mpi4py"}
 LONG = {"recording.py", "startup.py"}  # record large graphs; compile everything, twice
 
 pytestmark = pytest.mark.compiled

@@ -222,6 +222,8 @@ def batch_norm(input: Any, running_mean: Tensor | None, running_var: Tensor | No
         raise ArgumentError(f"{user_line()}: a TrainStep with comm= would normalise each rank's rows by their own "
                             "statistics: give batch normalisation sync=True, for the statistics of all ranks (running "
                             "statistics of instance normalisation have none: leave track_running_stats out)")
+    if ranks:
+        state.capture.wait_for_ranks()
     if training and samples * s == 1 and not ranks:
         raise ShapeError(f"batch_norm: training needs more than one value a channel; the input is {list(x.shape)}")
     if momentum is None and num_batches_tracked is None:

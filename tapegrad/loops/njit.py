@@ -17,6 +17,7 @@ from ..engine.lazy import lazy
 from ..errors import ArgumentError, CaptureError, CompileError, GradientError
 from ..functions.dropout import dropout_words, dropped
 from ..functions.layout import reshape
+from ..tape.state import state
 from ..tensor.arrays import FLOAT64, foreign_array
 from ..tensor.copies import by_name_or
 from ..tensor.exchange import is_foreign
@@ -168,6 +169,10 @@ class Loop:
     def _applied(self, given: list[Any]) -> Any:
         tensors = self._tensors(given)
         if self._normal.is_random:
+            if state.capture is not None and state.capture.ranks:
+                raise CaptureError(f"{user_line()}: {self.__name__} draws random numbers, and with comm= every rank "
+                                   "would draw the same for its rows; draw them outside of the loop (tg.rand, "
+                                   "tg.randn) and give them as an argument")
             dtype = next((t.dtype for t in tensors if t.is_floating), FLOAT64)
             tensors.append(dropped(Tensor(np.ones(_SEED_BITS, dtype)), dropout_words(0.5, (_SEED_BITS,))))
         kinds = tuple((t.is_floating, t.ndim) for t in tensors)

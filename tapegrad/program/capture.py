@@ -85,6 +85,8 @@ class Capture:
         The address of the function by which kernels sum over processes.
     ranks : int
         The element address of that table, if several processes run the recording on parts of a batch, else 0.
+    synchronised : bool
+        Whether an instruction of the walks waits for the other processes.
     recorded : int
         Number of recorded instructions, before dead code elimination and fusion.
     """
@@ -112,6 +114,7 @@ class Capture:
         self.each: Sequence[int] = ()
         self.ranks_table = np.zeros(1, np.int64)
         self.ranks = 0
+        self.synchronised = False
         self.draws = self.recorded = 0
         self.outer: Capture | None = None
         self.has_variables = False
@@ -370,6 +373,10 @@ class Capture:
         if dtype == INT64:
             return to_int64(t) if t.dtype == BOOL else whole(t)
         raise DtypeError(f"{user_line()}: a recording of {self.tape.dtype} cannot convert {t.dtype} to {dtype}")
+
+    def wait_for_ranks(self) -> None:
+        """An instruction of the walks waits for the other processes."""
+        self.synchronised = True
 
     def random_stream(self, shape: tuple[int, ...], by_rows: bool = True) -> tuple[int, int, int, int]:
         """Of one more random op key, stream, where the recording keeps its state, and elements of a shared row."""

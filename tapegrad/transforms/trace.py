@@ -158,5 +158,9 @@ class Trace(Capture):
         if self.outer is not None:
             self.outer.overwrites(t)
 
+    def wait_for_ranks(self) -> None:
+        if self.outer is not None:
+            self.outer.wait_for_ranks()
+
     def random_stream(self, shape: tuple[int, ...], by_rows: bool = True) -> tuple[int, int, int, int]:
         return self.outer.random_stream(shape, by_rows) if self.outer is not None else (*dropout_key(), 0, 0)

@@ -166,6 +166,10 @@ class TrainStep:
                                     "model or names a global one still calls that model; make a TrainStep over the "
                                     "copied model)")
             budget = None if self.memory_budget is None else Budget(self.memory_budget, self.optimizer.state_nbytes)
+            if budget is not None and capture.synchronised:
+                raise ArgumentError("memory_budget= with comm= and batch normalisation: ranks whose shares of a batch "
+                                    "differ would recompute different ones; leave memory_budget out, or mark what is "
+                                    "to be recomputed by tg.checkpoint")
             program = Program(capture, inputs, [loss, *aux.tensors], loss, budget=budget, slope=1.0 / self.accumulate)
         leaves = {p.node: p.requires_grad for p in parameters if p.node is not None}
         leaves.update({leaf: leaf.requires_grad for leaf in capture.leaves if isinstance(leaf, Leaf)})

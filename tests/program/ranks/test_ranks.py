@@ -13,8 +13,10 @@ import pytest
 import tapegrad as tg
 from tapegrad import nn, optim
 from tapegrad.engine.language import enabled
-from tapegrad.errors import ArgumentError, CopyError, MissingExtraError
+from tapegrad.errors import ArgumentError, CaptureError, CopyError, MissingExtraError
+from tapegrad.program.capture import Capture
 from tapegrad.program.ranks.cores import Cores, threads_of
+from tapegrad.program.ranks.reduction import elements_of_row
 
 HERE = Path(__file__).parent
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -142,14 +144,40 @@ def test_rank_that_is_bound_to_one_core_of_many_is_told_of():
     assert threads_of(bound[:2], 0) == (1, True) and threads_of(bound, 0) == (1, False)
 
 
-def test_batch_normalisation_of_one_rank_alone_is_refused():
-    from tapegrad.program.capture import Capture
+def _of_ranks():
+    """A recording of several ranks in the making."""
+    capture = Capture(np.dtype(np.float32))
+    capture.ranks = 8
+    return capture
 
+
+def test_batch_normalisation_of_one_rank_alone_is_refused():
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    with Capture(np.dtype(np.float32)) as capture:
-        capture.ranks = 8
+    with _of_ranks() as capture:
         with pytest.raises(ArgumentError, match="give batch normalisation sync=True"):
             model(capture.input((4, 2), np.dtype(np.float32)))
+
+
+def test_what_ranks_cannot_share_is_refused():
+    @tg.njit
+    def noisy(x):
+        total = 0.0
+        for k in range(x.shape[0]):
+            total += x[k] * np.random.random()
+        return total
+
+    with _of_ranks() as capture:
+        x = capture.input((4, 2), np.dtype(np.float32))
+        with pytest.raises(CaptureError, match="noisy draws random numbers, and with comm= .* draw them outside"):
+            noisy(x[:, 0])
+        tg.randn(4, 2), tg.randperm(4)
+        shapes = list(capture.drawn)
+    with pytest.raises(CaptureError, match=r"draws random numbers of shape \[4\] for 4 rows and of \[5\] for 5"):
+        elements_of_row(shapes[1], ((5,), False), 4)
+    with pytest.raises(CaptureError, match="which ranks cannot draw each for its rows alone"):
+        elements_of_row(((4, 4), True), ((5, 5), True), 4)
+    assert elements_of_row(shapes[0], ((5, 2), True), 4) == 2
+    assert elements_of_row(((3, 8), True), ((3, 10), True), 4) == 2
 
 
 def test_sync_changes_nothing_in_one_process():
