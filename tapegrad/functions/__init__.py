@@ -13,6 +13,7 @@ from . import (
     editing,
     elementwise,
     formulas,
+    gamma,
     gathering,
     indexing,
     layout,
@@ -50,6 +51,7 @@ from .embedding import __all__ as _embedding
 from .embedding import spread_bags  # noqa: F401
 from .factorizations import determinants  # noqa: F401
 from .formulas import *  # noqa: F403
+from .gamma import *  # noqa: F403
 from .gathering import *  # noqa: F403
 from .gathering import gather_along, scatter_along  # noqa: F401
 from .indexing import At, getitem, take  # noqa: F401
@@ -79,7 +81,7 @@ from .tongues import *  # noqa: F403 isort: skip  (in place of some of the above
 if not TYPE_CHECKING:  # type checkers follow the stars, and would take a computed list for an empty one
     _formulas = [name for name in vars(formulas) if not name.startswith("_")]
     __all__ = sorted({"pad", *arranging.__all__, *composed.__all__, *constants.__all__, *pytorch.__all__,
-                      *contractions.__all__,
+                      *contractions.__all__, *gamma.__all__,
                       *random.__all__, *convolution.__all__, *elementwise.__all__, *_formulas, *_dropout, *_embedding,
                       *layout.__all__, *indexing.__all__, *_linalg, *losses.__all__, *normalization.__all__,
                       *pooling.__all__, *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__,

@@ -193,7 +193,8 @@ _AS_GIVEN = ("gradient", "block", "broadcast_arrays", "meshgrid")
 _OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm1": "expm1", "log1p": "log1p",
              "exp2": "exp2", "cbrt": "cbrt", "erfc": "erfc",
              "erfinv": "erfinv", "gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "i0": "i0",
-             "i0e": "i0e", "i1": "i1", "i1e": "i1e", "xlogy": "xlogy", "xlog1py": "xlog1py", "logit": "logit"}
+             "i0e": "i0e", "i1": "i1", "i1e": "i1e", "xlogy": "xlogy", "xlog1py": "xlog1py", "logit": "logit",
+             **{name: name for name in ("beta", "betainc", "betaln", "gammainc", "gammaincc")}}
 
 
 def no_out(name: str) -> DtypeError:

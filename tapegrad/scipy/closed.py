@@ -11,7 +11,6 @@ from ..functions import (
     equal,
     erfc,
     exp,
-    floor,
     greater,
     greater_equal,
     isnan,
@@ -21,18 +20,17 @@ from ..functions import (
     log,
     log1p,
     logical_and,
-    logical_or,
-    remainder,
     square,
     where,
     x_log_x,
 )
 from ..functions import sum as sum_over
+from ..functions.gamma import LOG_TWO_PI, sign_of_gamma
 from ..tensor.arrays import FLOAT32
 from ..tensor.recording import as_tensor, lift
 from ..tensor.tensor import Tensor
 
-ROOT_HALF, LOG_TWO_PI = math.sqrt(0.5), math.log(2.0 * math.pi)
+ROOT_HALF = math.sqrt(0.5)
 
 
 def chosen(condition: Any, value: Any, x: Any, inside: float, other: Any) -> Tensor:
@@ -77,9 +75,7 @@ def log_ndtr(x: Any) -> Tensor:
 
 def gammasgn(x: Any) -> Tensor:
     """The sign of the gamma function."""
-    t = as_tensor(x)
-    sign = where(logical_or(greater(t, 0.0), equal(remainder(floor(t), 2.0), 0.0)), 1.0, -1.0)
-    return where(equal(t, t), sign, t)
+    return sign_of_gamma(as_tensor(x))
 
 
 def gamma(x: Any) -> Tensor:
@@ -96,41 +92,6 @@ def multigammaln(a: Any, d: int) -> Tensor:
     """The logarithm of the multivariate gamma function."""
     t = as_tensor(a)
     return 0.25 * d * (d - 1) * math.log(math.pi) + sum_over(lgamma(t[..., None] - 0.5 * np.arange(d)), axis=-1)
-
-
-def _stirling(x: Any) -> Tensor:
-    """``ln gamma(x) - ((x - 1/2) ln x - x + ln(2 pi) / 2)`` for x >= 10 (DLMF 5.11.1)."""
-    r = 1.0 / square(x)
-    s = 1.0 / 1188.0 - r * (691.0 / 360360.0 - r / 156.0)
-    return (1.0 / 12.0 - r * (1.0 / 360.0 - r * (1.0 / 1260.0 - r * (1.0 / 1680.0 - r * s)))) / x
-
-
-def betaln(a: Any, b: Any) -> Tensor:
-    """``ln |B(a, b)|``; where an argument exceeds 10, without the difference of large logarithms.
-
-    Notes
-    -----
-    After A. R. DiDonato and A. H. Morris, ACM TOMS 708, 1992.
-    """
-    a, b = lift(a, b)
-    p, q = where(less_equal(a, b), a, b), where(less_equal(a, b), b, a)
-    large, both = logical_and(greater_equal(q, 10.0), greater(p, 0.0)), greater_equal(p, 10.0)
-    q_ = where(large, q, 10.0)
-    p_ = where(large, p, 1.0)
-    whole = p_ + q_
-    difference = _stirling(q_) - _stirling(whole)
-    turned = (q_ - 0.5) * log1p(-p_ / whole)
-    one = lgamma(where(both, 1.0, p_)) + difference + p_ - p_ * log(whole) + turned
-    p__ = where(both, p_, 10.0)
-    two = _stirling(p__) + difference + (p__ - 0.5) * log(p__ / whole) + turned - 0.5 * log(whole) + 0.5 * LOG_TWO_PI
-    a_, b_ = where(large, 1.0, a), where(large, 1.0, b)
-    return where(large, where(both, two, one), lgamma(a_) + lgamma(b_) - lgamma(a_ + b_))
-
-
-def beta(a: Any, b: Any) -> Tensor:
-    """The beta function."""
-    a, b = lift(a, b)
-    return gammasgn(a) * gammasgn(b) * gammasgn(a + b) * exp(betaln(a, b))
 
 
 # ------------------------------------------------------------------ entropies

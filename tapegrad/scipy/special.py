@@ -23,15 +23,11 @@ from ..errors import ArgumentError
 from ..tensor.recording import as_tensor, lift
 from ..tensor.tensor import Tensor
 from . import closed
-from .incomplete import betainc, gammainc, gammaincc
 from .passing import passing
 
-#: ufuncs of SciPy's that are composed, or compiled on their own; ``scipy.special.ndtr(t)`` finds them too
-UFUNCS: dict[str, Callable] = {
-    **{name: getattr(closed, name) for name in (
-        "beta", "betaln", "entr", "gamma", "gammasgn", "kl_div", "log_ndtr", "ndtr", "rel_entr", "rgamma")},
-    "betainc": betainc, "gammainc": gammainc, "gammaincc": gammaincc,
-}
+#: ufuncs of SciPy's that are composed; ``scipy.special.ndtr(t)`` finds them too
+UFUNCS: dict[str, Callable] = {name: getattr(closed, name) for name in (
+    "entr", "gamma", "gammasgn", "kl_div", "log_ndtr", "ndtr", "rel_entr", "rgamma")}
 
 
 @passing("scipy.special")
@@ -87,5 +83,3 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted(import_module("scipy.special").__all__)
 
-
-del betainc, gammainc, gammaincc  # SciPy's ufuncs, which ask tensors

@@ -192,6 +192,8 @@ FUNCTIONS = {
     "products of all but one": (exclusive_prod, [X]),
     "recurrence": (lambda a, x: linear_recurrence(a, x, False), [X, Y]),
     "recurrence from the last": (lambda a, x: linear_recurrence(a, x, True), [X, Y]),
+    "incomplete gamma function": (lambda x: tg.gammainc(tg.tensor((X + 1.0).astype("f")), x), [Y]),
+    "incomplete beta function": (lambda x: tg.betainc(tg.tensor((X + 1.0).astype("f")), 1.5, x), [Y]),
     "last by index": (lambda x: gather_along(x, 0, tg.tensor(INDEX[:, None]), (3, 4), True, True), [X]),
     "spread of bags": (lambda x: spread_bags(x, tg.tensor(np.array([0, 2, 2])), 5), [X]),
     "greatest of a bag": (lambda w: embedding_bag(np.array([[1, 2], [2, 0]]), w, mode="max"), [X]),

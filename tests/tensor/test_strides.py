@@ -87,6 +87,8 @@ CASES = {
     "gather last": (lambda x, i: gather_along(x, 1, i, i.shape, False, True), M, integers(4, 3, 2)),
     "products of all but one": (exclusive_prod, M),
     "recurrence": (lambda a, x: linear_recurrence(a, x, True), M, floats(3, 4, low=0.1)),
+    "incomplete gamma function": (tg.gammainc, floats(3, 4, low=0.5), floats(3, 4, low=0.1)),
+    "incomplete beta function": (tg.betainc, floats(3, 4, low=0.5), floats(3, 4, low=0.5), floats(3, 4, low=0.1)),
     "scatter": (lambda x, i, s: tg.scatter(x, 1, i, s), M, integers(4, 3, 2), floats(3, 2)),
     "scatter add": (lambda x, i, s: tg.scatter_add(x, 0, i, s), M, integers(3, 2, 4), floats(2, 4)),
     "index add": (lambda x, i, s: tg.index_add(x, 0, i, s, alpha=2.0), M, integers(3, 2), floats(2, 4)),
@@ -161,7 +163,8 @@ CASES = {
 
 
 #: operands of floats by which there is no gradient
-FIXED = {("cross entropy", 2), ("nll", 2), ("batch norm", 1), ("batch norm", 2)}
+FIXED = {("cross entropy", 2), ("nll", 2), ("batch norm", 1), ("batch norm", 2), ("incomplete gamma function", 0),
+         ("incomplete beta function", 0), ("incomplete beta function", 1)}
 
 
 # ------------------------------------------------------------------ layouts: memory, and the view of it

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...functions import clip, exp, greater, less, log, logical_or, where, xlog1py, xlogy
+from ...functions import betainc, betaln, clip, exp, greater, less, log, logical_or, where, xlog1py, xlogy
 from ...tensor.tensor import Tensor
-from ..closed import betaln
-from ..incomplete import betainc
 from ..passing import passing
 from .located import located, standard
 

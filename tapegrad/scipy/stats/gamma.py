@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...functions import exp, lgamma, log, xlogy
+from ...functions import exp, gammainc, gammaincc, lgamma, log, xlogy
 from ...tensor.tensor import Tensor
-from ..incomplete import gammainc, gammaincc
 from ..passing import passing
 from .located import from_zero, located, on_positive, standard
 

@@ -7,9 +7,9 @@ from typing import Any
 from ...errors import ArgumentError, ShapeError
 from ...functions import algebra, diagonal, exp, expand_dims, eye, log, reshape, square, squeeze, swapaxes
 from ...functions import sum as sum_over
+from ...functions.gamma import LOG_TWO_PI
 from ...tensor.recording import lift
 from ...tensor.tensor import Tensor
-from ..closed import LOG_TWO_PI
 from ..passing import passing
 
 _of_scipy = passing("scipy.stats:multivariate_normal")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...functions import exp, log, square
+from ...functions.gamma import LOG_TWO_PI
 from ...tensor.tensor import Tensor
-from ..closed import LOG_TWO_PI, log_ndtr, ndtr
+from ..closed import log_ndtr, ndtr
 from ..passing import passing
 from .located import located, standard
 

@@ -5,10 +5,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...functions import equal, exp, floor, greater_equal, less, lgamma, log, logical_and, where, xlogy
+from ...functions import (
+    equal,
+    exp,
+    floor,
+    gammainc,
+    gammaincc,
+    greater_equal,
+    less,
+    lgamma,
+    log,
+    logical_and,
+    where,
+    xlogy,
+)
 from ...tensor.recording import lift
 from ...tensor.tensor import Tensor
-from ..incomplete import gammainc, gammaincc
 from ..passing import passing
 
 _of_scipy = passing("scipy.stats:poisson")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...functions import exp, greater, less, log, log1p, square, where
+from ...functions import betainc, betaln, exp, greater, less, log, log1p, square, where
 from ...tensor.recording import lift
 from ...tensor.tensor import Tensor
 from ...transforms import custom_jvp
-from ..closed import betaln
-from ..incomplete import betainc
 from ..passing import constant, passing
 from .located import located, standard
 
