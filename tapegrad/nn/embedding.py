@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from .. import functions
 from ..errors import ArgumentError
 from ..tape.sparse import list_rows_of
 from ..tensor.tensor import Tensor
 from . import init
-from .embedding_functions import embedding
+from .embedding_functions import embedding, embedding_bag
 from .module import Module
 from .parameter import Parameter, float_dtype
 from .shapes import positive_int
@@ -111,10 +110,8 @@ class EmbeddingBag(_Table):
     ----------
     num_embeddings, embedding_dim : int
         Rows and columns of the table.
-    max_norm, norm_type
-        As of `Embedding`.
-    scale_grad_by_freq
-        PyTorch's; not supported.
+    max_norm, norm_type, scale_grad_by_freq
+        As of `Embedding`; the last for sums and means.
     mode : {"mean", "sum", "max"}
     sparse : bool, default False
         As of `Embedding`.
@@ -135,9 +132,7 @@ class EmbeddingBag(_Table):
                  include_last_offset: bool = False, padding_idx: int | None = None, *,
                  dtype: DTypeLike | None = None) -> None:
         super().__init__(num_embeddings, embedding_dim, padding_idx, sparse, dtype)
-        if scale_grad_by_freq:
-            raise ArgumentError("EmbeddingBag: scale_grad_by_freq is not supported")
-        self.max_norm, self.norm_type = max_norm, norm_type
+        self.max_norm, self.norm_type, self.scale_grad_by_freq = max_norm, norm_type, bool(scale_grad_by_freq)
         if mode not in ("mean", "sum", "max"):
             raise ArgumentError(f"EmbeddingBag: mode must be 'mean', 'sum' or 'max', not {mode!r}")
         self.mode, self.include_last_offset = mode, bool(include_last_offset)
@@ -145,6 +140,5 @@ class EmbeddingBag(_Table):
     def forward(self, input: ArrayLike | Tensor, offsets: ArrayLike | Tensor | None = None,
                 per_sample_weights: ArrayLike | Tensor | None = None) -> Tensor:
         """From indices (bags, indices of a bag), or (indices,) with the bags' `offsets`, to (bags, embedding_dim)."""
-        return functions.embedding_bag(input, self.weight, offsets, self.max_norm, self.norm_type,
-                                       mode=self.mode, sparse=self.sparse, per_sample_weights=per_sample_weights,
-                                       include_last_offset=self.include_last_offset, padding_idx=self.padding_idx)
+        return embedding_bag(input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq,
+                             self.mode, self.sparse, per_sample_weights, self.include_last_offset, self.padding_idx)

@@ -14,7 +14,7 @@ from ..ops.elementwise import BINARY
 from ..tensor.recording import as_tensor
 from ..tensor.tensor import Tensor
 
-__all__ = ["embedding"]
+__all__ = ["embedding", "embedding_bag"]
 
 
 def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None,
@@ -55,8 +55,47 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None, max_norm:
         return rows
     if sparse:
         raise ArgumentError("embedding: scale_grad_by_freq needs a dense gradient: sparse=False")
+    shares = _shares(input, weight, rows.dtype)
+    return apply_binary(BINARY["given"], rows.detach(), rows * functions.expand_dims(shares, -1))
+
+
+def _shares(input: Any, weight: Any, dtype: np.dtype) -> Tensor:
+    """By index, one over how often it is among the indices."""
     index, table = as_tensor(input), as_tensor(weight)
-    flat, dtype = functions.reshape(index, (-1,)), rows.dtype
-    counts = functions.scatter_add(np.zeros(table.shape[0], dtype), 0, flat, np.ones(index.size, dtype))
+    counts = functions.scatter_add(np.zeros(table.shape[0], dtype), 0, functions.reshape(index, (-1,)),
+                                   np.ones(index.size, dtype))
     shares = functions.embedding(index, functions.expand_dims(1.0 / functions.maximum(counts, 1.0), -1))
-    return apply_binary(BINARY["given"], rows.detach(), rows * shares)  # the rows, with the derivative of the second
+    return functions.squeeze(shares, -1)
+
+
+def embedding_bag(input: Any, weight: Any, offsets: Any = None, max_norm: float | None = None, norm_type: float = 2.0,
+                  scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
+                  per_sample_weights: Any = None, include_last_offset: bool = False,
+                  padding_idx: int | None = None) -> Tensor:
+    """Sums, means or maxima of rows of a table, one for each bag.
+
+    Parameters
+    ----------
+    input, weight, offsets, max_norm, norm_type, mode, sparse, per_sample_weights, include_last_offset, padding_idx
+        See `tg.embedding_bag`.
+    scale_grad_by_freq : bool, default False
+        Divide the gradient that an index gives to its row by how often it is among the indices; of sums and means, not
+        with `sparse` nor with `per_sample_weights`.
+
+    Returns
+    -------
+    Tensor, (bags, embedding_dim)
+    """
+    y = functions.embedding_bag(input, weight, offsets, max_norm, norm_type, False, mode, sparse, per_sample_weights,
+                                include_last_offset, padding_idx)
+    if not scale_grad_by_freq:
+        return y
+    if mode == "max" or sparse or per_sample_weights is not None:
+        raise ArgumentError("embedding_bag: scale_grad_by_freq is for sums and means with a dense gradient and without "
+                            f"per_sample_weights, not for mode {mode!r}, sparse={bool(sparse)}")
+    bags = {"offsets": offsets, "mode": "sum", "include_last_offset": include_last_offset, "padding_idx": padding_idx}
+    scaled = functions.embedding_bag(input, weight, per_sample_weights=_shares(input, weight, y.dtype), **bags)
+    if mode == "mean":
+        sizes = functions.embedding_bag(input, np.ones((as_tensor(weight).shape[0], 1), y.dtype), **bags)
+        scaled = scaled / functions.maximum(sizes, 1.0)
+    return apply_binary(BINARY["given"], y.detach(), scaled)  # the sums, with the derivative of the second

@@ -29,7 +29,6 @@ from ..functions import (
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
-    embedding_bag,
     group_norm,
     instance_norm,
     layer_norm,
@@ -63,7 +62,7 @@ from .activation_functions import (
     threshold,
 )
 from .dropout_functions import alpha_dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
-from .embedding_functions import embedding
+from .embedding_functions import embedding, embedding_bag
 from .fractional_pooling import fractional_max_pool2d, fractional_max_pool3d
 from .grid_sampling import affine_grid, grid_sample
 from .loss_functions import (

@@ -55,8 +55,9 @@ def test_wrong_arguments_name_the_layer():
         nn.Embedding(5, 3, padding_idx=7)
     with pytest.raises(ArgumentError, match="mode"):
         nn.EmbeddingBag(5, 3, mode="median")
-    with pytest.raises(ArgumentError, match="not supported"):
-        nn.EmbeddingBag(5, 3, scale_grad_by_freq=True)
+    for options in ({"mode": "max"}, {"sparse": True}):
+        with pytest.raises(ArgumentError, match="scale_grad_by_freq is for sums and means"):
+            nn.EmbeddingBag(5, 3, scale_grad_by_freq=True, **options)(np.array([[1]]))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -160,3 +161,32 @@ def test_a_recorded_step_divides_gradients_by_the_frequencies_of_its_batch():
     np.testing.assert_allclose(layer.weight.numpy()[:, 0], [-2, -2, -1, 0], rtol=1e-12)
     with pytest.raises(ValueError, match="needs a dense gradient"):
         nn.Embedding(4, 2, scale_grad_by_freq=True, sparse=True)(np.array([1]))
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("padding", [None, 2])
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_bags_divide_gradients_by_the_frequencies_of_the_indices(mode, flat, padding, recorded):
+    """By the formula: PyTorch 2.13 takes the counts of other indices."""
+    index = np.random.default_rng(2).integers(0, 6, (4, 5))
+    starts = np.array([0, 3, 3, 9]) if flat else np.arange(4) * 5
+    layer = nn.EmbeddingBag(6, 2, mode=mode, scale_grad_by_freq=True, padding_idx=padding, dtype=np.float64)
+    g = np.random.default_rng(3).normal(size=(4, 2))
+    want = np.zeros((6, 2))
+    for bag, (begin, end) in enumerate(zip(starts, [*starts[1:], 20])):
+        own = [k for k in index.ravel()[begin:end] if k != padding]
+        for k in own:
+            want[k] += g[bag] / (index == k).sum() / (len(own) if mode == "mean" else 1)
+    before = layer.weight.numpy().copy()
+    step = tg.TrainStep(lambda *of: (layer(*of) * g).sum(), optim.SGD(layer.parameters(), lr=1.0))
+    given = (index.ravel(), starts) if flat else (index,)
+    plain = F.embedding_bag(given[0], before, *given[1:], mode=mode, padding_idx=padding).numpy()
+    np.testing.assert_array_equal(layer(*given).numpy(), plain)
+    if recorded and not flat:
+        step(*given)
+        found = before - layer.weight.numpy()
+    else:
+        (layer(*given) * g).sum().backward()
+        found = layer.weight.grad.numpy()
+    np.testing.assert_allclose(found, want, rtol=1e-11, atol=1e-12)
