@@ -501,6 +501,8 @@ NAMES = [
     Name("tril_indices, triu_indices", "tg.tril_indices(3)", "a pair of tensors", "tg.tril_indices(row=3, col=3)",
          "a matrix of two rows"),
     Name("gradient", "tg.gradient(x, axis=1)", "of one axis a tensor", "tg.gradient(x, dim=1)", "always a tuple"),
+    Name("linalg.solve", "tg.linalg.solve(y.reshape(2, 2, 2), x[:, :2])", "a matrix, unless it has one axis",
+         "tg.linalg.solve(y.reshape(2, 2, 2), x[:, :2], left=True)", "a batch of vectors, as its shape fits"),
     Name("size", "x.size", "the number of elements", "x.size()", "the shape"),
 ]
 
