@@ -1,4 +1,4 @@
-"""Matrix products except the largest, which are left to a BLAS library.
+"""Matrix products except the largest, which are left to a BLAS library; see `vector` for those with a vector.
 
 Loop tiling and register blocking: B is packed panel by panel on the stack, a panel as wide as a register tile; each
 panel is multiplied with all rows of A. Parallel over panels, or over rows where there are few panels. A is read in
@@ -20,6 +20,7 @@ from ..storage import address_of, aligned_bytes
 from ..threads.team import publish, replace, run_part, share, team_address
 from ..tiles.tile import PANEL, ROWS, lanes_of, move, prefetch, stack, tile, transposed
 from .blas import SUMMED, ColumnSums, Product, Routine, library_gemm
+from .vector import UNIT, vector_part
 
 #: rows of A by which a packed panel is multiplied: as many as the L2 cache holds
 BLOCK = 384
@@ -107,6 +108,9 @@ def multiply_part(op: Part, f: Any, i: Any, b: Any) -> int:
     row: Product = words_at(op.row)
     part, parts, wide = op.number, op.count, lanes_of(f)
     m, n = row.m, row.n
+    if (m == 1 or n == 1) and row.ta != 2:
+        units = (m * n + UNIT - 1) // UNIT
+        return vector_part(row, f, part * units // parts * UNIT, min((part + 1) * units // parts * UNIT, m * n))
     panels = (n + wide - 1) // wide
     strips = (m + ROWS - 1) // ROWS
     top, bottom, begin, end = 0, m, 0, n
@@ -147,7 +151,7 @@ def sums_part(op: Part, f: Any, i: Any, b: Any) -> int:
 def library_serves(op: Product, i: Any) -> bool:
     """Whether the product is dispatched to the library."""
     routine, work = op.routine, op.m * op.n * op.k
-    return work == 0 or work >= i[routine + Routine.limit] or op.n < i[routine + Routine.few]
+    return work == 0 or work >= i[routine + Routine.limit] or 1 < op.n < i[routine + Routine.few]
 
 
 def multiply(op: Product, f: Any, i: Any, b: Any) -> int:
@@ -157,9 +161,14 @@ def multiply(op: Product, f: Any, i: Any, b: Any) -> int:
         return 0
     if k > LONG and (m * n <= SMALL or (k > STRETCH and op.scratch != 0)) and i[routine + Routine.limit] > 0:
         return call(i[routine + Routine.long], op, f, i, b)
+    work, wide = m * n * k, lanes_of(f)
+    if (m == 1 or n == 1) and work > 0 and i[routine + Routine.limit] > 0:
+        parts = 1 if work < SHARED else max(min(work // PART, m * n // UNIT, 32), 1)
+        if parts == 1:
+            return run_part(i[routine + Routine.part], row_address(op), 0, 1, f, i, b)
+        return share(i[routine + Routine.team], i[routine + Routine.part], op, parts, f, i, b)
     if library_serves(op, i):
         return library_gemm(op, f, i)
-    work, wide = m * n * k, lanes_of(f)
     panels, strips = (n + wide - 1) // wide, (m + ROWS - 1) // ROWS
     parts = 1 if work < SHARED else min(work // PART, panels if panels > 1 else strips, 32)
     if op.ta == 0 or op.lda < FAR or n < FAR // 2 or work < STRIPS or replace(i, routine + Routine.taken, 0, 1) == 0:

@@ -9,6 +9,7 @@ from tapegrad.engine.kernels import Kernel
 from tapegrad.engine.language import bits, enabled, real
 from tapegrad.engine.products import product
 from tapegrad.engine.products.blas import REFUSED, Routine, gemm_and_row, product_and_row, scaled_gemm
+from tapegrad.engine.products.vector import STRETCH, UNIT
 from tapegrad.engine.storage import address_of
 from tapegrad.engine.tiles.tile import PANEL, ROWS
 
@@ -75,6 +76,17 @@ def test_large(dtype, m, n, k):
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("m, n, k", [
+    (1, 1, 9), (1, 2 * UNIT + 3, 70), (2 * UNIT + 3, 1, 70), (1, STRETCH + 5, 20), (STRETCH + 5, 1, 21),
+    (1, 900, STRETCH + 9), (900, 1, STRETCH + 9), (1, 3, 3 * STRETCH), (3, 1, 3 * STRETCH),
+])
+def test_with_a_vector(dtype, m, n, k):
+    for ta, tb, add in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        check(dtype, m, n, k, ta, tb, add, spare=2)
+    check(dtype, m, n, k, 0, 1, 0, kernel=WITH_ROW)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_the_librarys(dtype, monkeypatch):
     monkeypatch.setattr(product.providers.loaded(), "limit", 1000)
     monkeypatch.setattr(product, "_records", {})
@@ -91,15 +103,20 @@ def test_with_a_row(dtype, m, n, k):
 
 
 @pytest.mark.compiled
-def test_parts_do_not_change_a_bit():
+@pytest.mark.parametrize("m, n, ta, tb", [(90, 90, 0, 0), (1, 90, 0, 0), (1, 400, 0, 0), (1, 400, 0, 1), (400, 1, 0, 0),
+                                          (400, 1, 1, 0)])
+def test_parts_do_not_change_a_bit(m, n, ta, tb):
     """The same product whole and in parts."""
-    dtype = np.dtype(np.float32)
-    a, b = np.random.default_rng(0).normal(size=(2, 90, 90)).astype(dtype)
+    dtype, k = np.dtype(np.float32), 90
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(k, m) if ta else (m, k)).astype(dtype)
+    b = rng.normal(size=(n, k) if tb else (k, n)).astype(dtype)
     made = []
     for kernel in (product.MULTIPLY, None):
-        c = np.zeros((90, 90), dtype)
-        sizes = (0, 0, 90, 90, 90, bits(1.0))
-        row = np.array([product.gemm_address(dtype), *sizes, at(a), 90, at(b), 90, 0, at(c), 90, 0], np.int64)
+        c = np.zeros((m, n), dtype)
+        sizes = (ta, tb, m, n, k, bits(1.0))
+        row = np.array([product.gemm_address(dtype), *sizes, at(a), a.shape[1], at(b), b.shape[1], 0, at(c), n, 0],
+                       np.int64)
         if kernel is not None:
             kernel(address_of(row), dtype)
         else:
