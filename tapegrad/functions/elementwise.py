@@ -52,7 +52,9 @@ def negative(x: Any) -> Tensor:
     Tensor
         Of the shape of `x`; of integers if `x` is.
     """
-    t = x if type(x) is Tensor and x.dtype.kind == "f" else _signed("negative", x)
+    if type(x) is Tensor and x.dtype.kind == "f":
+        return apply_unary(UNARY["negative"], x)
+    t = _signed("negative", x)
     return apply_unary(UNARY["negative"], t) if t.is_floating else exactly("negative", t)
 
 

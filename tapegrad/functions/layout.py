@@ -261,12 +261,12 @@ def stack(arrays: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Te
     shape = parts[0].shape
     if any(p.shape != shape for p in parts):
         raise ShapeError("stack: shapes " + ", ".join(str(list(p.shape)) for p in parts) + " differ")
-    d = one_axis(axis if dim is None else dim, len(shape) + 1, "stack")
-    if not parts[0].is_floating and not recorded(*parts):
+    d, are_floats = one_axis(axis if dim is None else dim, len(shape) + 1, "stack"), parts[0].dtype.kind == "f"
+    if not are_floats and not recorded(*parts):
         return Tensor(np.stack([p._array() for p in parts], d))
     one = (*shape[:d], 1, *shape[d:])
     parts = [view(contiguous(p), 0, one, contiguous_strides(one)) for p in parts]
-    return joined(parts, d) if 1 < len(parts) <= JOINED and parts[0].is_floating else concatenate(parts, d)
+    return joined(parts, d) if 1 < len(parts) <= JOINED and are_floats else concatenate(parts, d)
 
 
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:

@@ -191,7 +191,7 @@ def joined(parts: Sequence[Tensor], d: int) -> Tensor:
     rows = math.prod(first.shape[:d])
     widths = [math.prod(p.shape[d:]) for p in parts]
     shape = (*first.shape[:d], sum(p.shape[d] for p in parts), *first.shape[d + 1:])
-    if rows == 1 and sum(widths) == len(parts) == widths.count(1) and first.is_floating:
+    if rows == 1 and sum(widths) == len(parts) == widths.count(1) and first.dtype.kind == "f":
         return record(STACKS[len(parts)], parts, shape, (), dtype=first.dtype)
     absent, nothing = JOINED - len(parts), _nothing(first.dtype)
     words = Concatenate.words(rows=rows, width=sum(widths), widths=(*widths, *(0,) * absent))
