@@ -80,7 +80,8 @@ class Capture:
     each : sequence of int
         Of these the elements of a row of a batch that ranks share; 0 where they do not lie by rows.
     random_state : ndarray of int64
-        Key and step of the random ops; first row, rows of all ranks and own rows of the share of a batch.
+        Key and step of the random ops; first row, rows of all ranks and own rows of the share of a batch; and
+        `ranks_table`, which lies behind.
     ranks_table : ndarray of int64
         The address of the function by which kernels sum over processes.
     ranks : int
@@ -109,10 +110,10 @@ class Capture:
         self.known = Known(trained or set())
         self.mixes = True
         self.kept: list[Any] = []
-        self.random_state = np.zeros(5, np.int64)
+        self.random_state = np.zeros(6, np.int64)
         self.drawn: list[tuple[tuple[int, ...], bool]] = []
         self.each: Sequence[int] = ()
-        self.ranks_table = np.zeros(1, np.int64)
+        self.ranks_table = self.random_state[5:]
         self.ranks = 0
         self.synchronised = False
         self.draws = self.recorded = 0

@@ -71,7 +71,8 @@ class Step:
             reduction = Reduction(ranks, [p.node for p in self.active], self.dtype, row, loop.DONE, digest_of(self))
             program.ranks_table[:] = reduction.address
         self.reduction = reduction
-        self._sum_over_ranks()
+        if reduction is not None:
+            self._sum_over_ranks(reduction)
         self._walk = loop.TRAIN_STEPS.bound(self.address, self.dtype)
         self.prepare()
 
@@ -82,18 +83,17 @@ class Step:
         kept.aux = self.aux
         return kept
 
-    def _sum_over_ranks(self) -> None:
-        """Have the loop sum gradients and losses over the ranks, if there are several."""
-        if (reduction := self.reduction) is not None:
-            self.row[loop.REDUCE], self.row[loop.SUMMED] = reduction.address, reduction.loss
-            self.loss = array_at(reduction.loss * self.dtype.itemsize, (), (), self.dtype, reduction)
-            self.take_share(reduction.share)
+    def _sum_over_ranks(self, reduction: Reduction) -> None:
+        """Have the loop sum gradients and losses over the ranks."""
+        self.row[loop.REDUCE], self.row[loop.SUMMED] = reduction.address, reduction.loss
+        self.loss = array_at(reduction.loss * self.dtype.itemsize, (), (), self.dtype, reduction)
+        self.take_share(reduction.share)
 
     def take_share(self, share: Share | None) -> None:
         """Weigh the next batches as a rank's share of batches."""
         if share is not None and self.reduction is not None:
             self.reduction.share = share
-            self.program.random_state[2:] = share.first, share.of, max(share.rows, 1)
+            self.program.random_state[2:5] = share.first, share.of, max(share.rows, 1)
             weight = share.weight / self.micro
             self.program.weigh(weight)
             if self.micro > 1:
@@ -116,7 +116,7 @@ class Step:
             self._share(rows)
             self.listed = any(leaf.touched is not None for leaf in self.program.reached)
             if self.reduction is not None and self.reduction.planned_anew():
-                self._sum_over_ranks()
+                self._sum_over_ranks(self.reduction)
         if self.listed:
             self.program.begin_lists()
 

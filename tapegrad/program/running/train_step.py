@@ -297,6 +297,7 @@ class TrainStep:
             where they lie in the file or, in another dtype, converted a few batches at a time; so are those of a
             dataset, on a thread of their own.
         batch_size : int
+            With ``comm=`` the rows of all ranks together.
         epochs : int, default 1
             A run of several steps the schedules of the optimiser that were made without ``interval=`` after each epoch,
             unless `callback` does; see `optim.lr_scheduler.LRScheduler`.

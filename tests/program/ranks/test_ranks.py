@@ -56,11 +56,9 @@ FAILURES = {
     "raises": "rank 1 of 2 failed: ValueError: the disk is full",
     "all raise": "rank 0 of 2 failed: ValueError: it is late in 3",
     "is stopped": "rank 1 has not answered for 3 s, in the callback after epoch 3 (timeout=3 s)",
-    "leaves": "rank 1 has not answered for 3 s, in the callback after epoch 3 (timeout=3 s)",
     "another model": "rank 1 is not as rank 0: optimiser, group 0, shapes of its parameters, number 0: [9, 5] "
                      "on rank 0, [10, 5] on rank 1",
     "other rows": "rank 1 is not as rank 0: data, rows is 64 on rank 0, 60 on rank 1",
-    "other values": "rank 1 is not as rank 0: data, argument 1 has other values",
     "another loss": "rank 1 is not as rank 0: loss_fn differs",
     "other parameters": "rank 1 begins with other parameters than rank 0: parameter 0 [9, 5] differs",
     "another batch": "runs another step than the others do",
@@ -78,13 +76,12 @@ def test_failing_rank_ends_the_job_with_one_message(how, tmp_path):
 
 
 @over_mpi
-@pytest.mark.parametrize("ranks", [1, 3])
-def test_killed_rank_leaves_a_checkpoint_from_which_other_ranks_go_on(ranks, tmp_path):
+def test_killed_rank_leaves_a_checkpoint_from_which_one_process_goes_on(tmp_path):
     whole, _ = mpiexec(2, HERE / "failing.py", "nothing", tmp_path / "whole")
     killed, seconds = mpiexec(2, HERE / "failing.py", "is killed", tmp_path / "kept")
     # mpiexec itself notices, and kills rank 0 before that can tell the rank
     assert killed.returncode != 0 and seconds < 60.0 and "Killed" in killed.stdout + killed.stderr
-    resumed, _ = mpiexec(ranks, HERE / "failing.py", "nothing", tmp_path / "kept")
+    resumed, _ = mpiexec(1, HERE / "failing.py", "nothing", tmp_path / "kept")
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout == whole.stdout and resumed.stdout.startswith("done 36 ")
 
