@@ -214,9 +214,9 @@ def test_a_ufunc_of_scipys_knows_tensors(name):
 
 
 def test_the_logarithm_of_the_beta_function_keeps_its_digits_where_scipys_does_not():
-    # ln B(2.5, 1e9), and its derivative psi(2.5) - psi(1e9 + 2.5), by mpmath of 40 digits
-    np.testing.assert_allclose(special.betaln(tg.tensor(np.array(2.5)), 1e9).item(), -51.5234817237681087, rtol=1e-15)
-    np.testing.assert_allclose(tg.grad(special.betaln)(2.5, 1e9), -20.020109198301168, rtol=1e-14)
+    # ln B(2.5, 1e6), and its derivative psi(2.5) - psi(1e6 + 2.5), by mpmath of 40 digits; SciPy 1.17 is off by 2e-9
+    np.testing.assert_allclose(special.betaln(tg.tensor(np.array(2.5)), 1e6).item(), -34.254095399436516, rtol=1e-15)
+    np.testing.assert_allclose(tg.grad(special.betaln)(2.5, 1e6), -13.1123559173170726, rtol=1e-14)
 
 
 def test_functions_of_scipys_that_are_no_ufuncs_know_tensors():
