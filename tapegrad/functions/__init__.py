@@ -26,6 +26,7 @@ from . import (
     quantiles,
     random,
     reductions,
+    scattering,
     searching,
     sorting,
     statistics,
@@ -69,6 +70,7 @@ from .quantiles import *  # noqa: F403
 from .random import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .reductions import exclusive_prod, linear_recurrence  # noqa: F401
+from .scattering import *  # noqa: F403
 from .searching import *  # noqa: F403
 from .sorting import *  # noqa: F403
 from .spectra import eigenpairs, eigenvalues, orthogonal, pseudoinverse, singular, singular_values  # noqa: F401
@@ -86,6 +88,7 @@ if not TYPE_CHECKING:  # type checkers follow the stars, and would take a comput
                       *layout.__all__, *indexing.__all__, *_linalg, *losses.__all__, *normalization.__all__,
                       *pooling.__all__, *reductions.__all__, *distances.__all__, *gathering.__all__, *sorting.__all__,
                       *pairs.__all__, *quantiles.__all__, *statistics.__all__, *editing.__all__, *searching.__all__,
+                      *scattering.__all__,
                       *triangles.__all__, *tongues.__all__, *truth.__all__})
 
     protocol.install(globals(), __all__)

@@ -15,14 +15,28 @@ from ..tensor.recording import as_tensor, lift, lift_to
 from ..tensor.tensor import Tensor
 from .apply import apply_unary
 from .elementwise import clip, equal, greater, less, logical_or, not_equal, scale_shift, where
-from .formulas import absolute, add, digamma, floor_divide, lgamma, multiply, remainder, rint, sigmoid, subtract, trunc
+from .formulas import (
+    absolute,
+    add,
+    digamma,
+    floor_divide,
+    j0,
+    j1,
+    lgamma,
+    multiply,
+    remainder,
+    rint,
+    sigmoid,
+    subtract,
+    trunc,
+)
 
 __all__ = [
-    "addcdiv", "addcmul", "deg2rad", "divmod", "expit", "fix", "gammaln", "isfinite", "isinf", "isnan", "lerp", "logit",
-    "nan_to_num", "polygamma", "psi", "rad2deg", "round", "signbit",
+    "addcdiv", "addcmul", "bessel_j0", "bessel_j1", "deg2rad", "divmod", "expit", "fix", "gammaln", "isfinite",
+    "isinf", "isnan", "lerp", "logit", "nan_to_num", "polygamma", "psi", "rad2deg", "round", "signbit",
 ]
 
-expit, fix, gammaln, psi = sigmoid, trunc, lgamma, digamma
+expit, fix, gammaln, psi, bessel_j0, bessel_j1 = sigmoid, trunc, lgamma, digamma, j0, j1
 
 
 def deg2rad(x: Any) -> Tensor:

@@ -55,7 +55,6 @@ bincount x weights minlength
 choose a choices [out] mode
 compress condition a axis [out]
 convolve a v mode
-copy a [order] [subok]
 correlate a v mode
 delete arr obj axis
 diag_indices_from arr
@@ -187,14 +186,14 @@ _NAMED_OTHERWISE = {"a", "b", "arrays", "condition", "reps", "shape"}
 _DEFAULTS = {"order": ("C", "K", None), "where": (True,), "subok": (True, False), "overwrite_input": (True, False),
              "mode": ("raise",), "casting": ("same_kind",), "initial": (), "copy": (None,), "device": (None, "cpu")}
 _UFUNCS = {"absolute": "abs", "fabs": "abs", "true_divide": "divide", "degrees": "rad2deg", "radians": "deg2rad"}
-_RENAMED = {"around": "round", "copy": "clone"}
+_RENAMED = {"around": "round"}
 #: called with NumPy's arguments as they are
 _AS_GIVEN = ("gradient", "block", "broadcast_arrays", "meshgrid")
 _OF_SCIPY = {"erf": "erf", "expit": "sigmoid", "log_expit": "log_sigmoid", "expm1": "expm1", "log1p": "log1p",
              "exp2": "exp2", "cbrt": "cbrt", "erfc": "erfc",
              "erfinv": "erfinv", "gammaln": "lgamma", "digamma": "digamma", "psi": "digamma", "i0": "i0",
              "i0e": "i0e", "i1": "i1", "i1e": "i1e", "xlogy": "xlogy", "xlog1py": "xlog1py", "logit": "logit",
-             **{name: name for name in ("beta", "betainc", "betaln", "gammainc", "gammaincc")}}
+             **{name: name for name in ("beta", "betainc", "betaln", "gammainc", "gammaincc", "j0", "j1")}}
 
 
 def no_out(name: str) -> DtypeError:

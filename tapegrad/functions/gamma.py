@@ -1,4 +1,4 @@
-"""The beta function, and the incomplete gamma and beta functions."""
+"""The incomplete gamma and beta functions."""
 
 from __future__ import annotations
 
@@ -13,59 +13,18 @@ from ..ops.incomplete import BETA, GAMMA
 from ..ops.table import Op
 from ..tensor.recording import gathered, lift, recorder
 from ..tensor.tensor import Tensor
-from .elementwise import equal, greater, greater_equal, less_equal, logical_and, logical_or, where
-from .formulas import exp, floor, lgamma, log, log1p, remainder, square
+from .elementwise import equal, greater, logical_or, where
+from .formulas import floor, remainder
 from .layout import broadcast_to
 
-__all__ = ["beta", "betainc", "betaln", "gammainc", "gammaincc", "igamma", "igammac"]
+__all__ = ["betainc", "gammainc", "gammaincc", "igamma", "igammac"]
 LOG_TWO_PI = math.log(2.0 * math.pi)
-
-
-def _stirling(x: Any) -> Tensor:
-    """``ln gamma(x) - ((x - 1/2) ln x - x + ln(2 pi) / 2)`` for x >= 10 (DLMF 5.11.1)."""
-    r = 1.0 / square(x)
-    s = 1.0 / 1188.0 - r * (691.0 / 360360.0 - r / 156.0)
-    return (1.0 / 12.0 - r * (1.0 / 360.0 - r * (1.0 / 1260.0 - r * (1.0 / 1680.0 - r * s)))) / x
-
-
-def betaln(a: Any, b: Any) -> Tensor:
-    """``ln |B(a, b)|``; where an argument exceeds 10, without the difference of large logarithms.
-
-    Notes
-    -----
-    After A. R. DiDonato and A. H. Morris, ACM TOMS 708, 1992.
-
-    Examples
-    --------
-    >>> import tapegrad as tg
-    >>> tg.betaln(tg.tensor(2.0), 3.0)  # ln(1 / 12)
-    tensor(-2.4849067)
-    """
-    a, b = lift(a, b)
-    p, q = where(less_equal(a, b), a, b), where(less_equal(a, b), b, a)
-    large, both = logical_and(greater_equal(q, 10.0), greater(p, 0.0)), greater_equal(p, 10.0)
-    q_ = where(large, q, 10.0)
-    p_ = where(large, p, 1.0)
-    whole = p_ + q_
-    difference = _stirling(q_) - _stirling(whole)
-    turned = (q_ - 0.5) * log1p(-p_ / whole)
-    one = lgamma(where(both, 1.0, p_)) + difference + p_ - p_ * log(whole) + turned
-    p__ = where(both, p_, 10.0)
-    two = _stirling(p__) + difference + (p__ - 0.5) * log(p__ / whole) + turned - 0.5 * log(whole) + 0.5 * LOG_TWO_PI
-    a_, b_ = where(large, 1.0, a), where(large, 1.0, b)
-    return where(large, where(both, two, one), lgamma(a_) + lgamma(b_) - lgamma(a_ + b_))
 
 
 def sign_of_gamma(x: Tensor) -> Tensor:
     """The sign of the gamma function."""
     sign = where(logical_or(greater(x, 0.0), equal(remainder(floor(x), 2.0), 0.0)), 1.0, -1.0)
     return where(equal(x, x), sign, x)
-
-
-def beta(a: Any, b: Any) -> Tensor:
-    """The beta function ``gamma(a) gamma(b) / gamma(a + b)``."""
-    a, b = lift(a, b)
-    return sign_of_gamma(a) * sign_of_gamma(b) * sign_of_gamma(a + b) * exp(betaln(a, b))
 
 
 def _elements(op: Op, name: str, parameters: dict[str, Any], x: Any, **attributes: float) -> Tensor:

@@ -12,13 +12,13 @@ from ..engine.caller import user_line
 from ..errors import ArgumentError, CaptureError, DtypeError, InPlaceError, ShapeError
 from ..tape.state import state
 from ..tensor.arrays import BOOL, FLOAT32, FLOAT64, INT64, on_cpu
-from ..tensor.recording import as_tensor, astype, lift
+from ..tensor.recording import as_tensor, astype
 from ..tensor.tensor import Tensor, view
 from . import constants, creation, elementwise, formulas, layout
 from .algebra import det, inv, logdet, matrix_exp, matrix_power, multi_dot, pinv, slogdet
 from .apply import as_given
-from .elementwise import as_bool, clip, equal, where
-from .gathering import repeat, scatter_add, scatter_along, take_along_axis
+from .elementwise import as_bool, clip, where
+from .gathering import repeat, scatter_along, take_along_axis
 from .indexing import At, take_axis
 from .layout import broadcast_to, concatenate, one_axis, permute, reshape, unpack
 from .linalg import matmul, outer
@@ -29,7 +29,7 @@ __all__ = [
     "concat", "det", "div", "eq", "expand", "expand_as", "ge", "ger", "gt", "index_copy", "index_fill", "inverse",
     "le", "logdet", "lt", "masked_fill", "masked_scatter", "masked_select", "matrix_exp", "matrix_power", "mm",
     "movedim", "mul", "mv", "narrow", "ne", "neg", "numel", "pinverse", "pow", "repeat_interleave", "rsub",
-    "scatter_reduce", "slogdet", "sub", "swapdims", "t", "take_along_dim", "true_divide", "unbind", "unflatten",
+    "slogdet", "sub", "swapdims", "t", "take_along_dim", "true_divide", "unbind", "unflatten",
 ]
 
 # ------------------------------------------------------------------ other names
@@ -326,30 +326,6 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     if isinstance(value, Tensor) and value.ndim:
         raise ShapeError(f"index_fill: value is a number, not of shape {list(value.shape)}")
     return _written("index_fill", input, dim, index, value)
-
-
-def scatter_reduce(input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True) -> Tensor:
-    """A copy of `input` with elements of `src` reduced into it along an axis, at an index each.
-
-    Parameters
-    ----------
-    input : array_like
-    dim : int
-    index, src : array_like
-        As of `scatter_add`.
-    reduce : {"sum", "mean"}
-    include_self : bool, default True
-        Whether the elements of `input` take part where something is written.
-    """
-    if reduce not in ("sum", "mean"):
-        raise ArgumentError(f"scatter_reduce: reduce must be 'sum' or 'mean', not {reduce!r}")
-    x, s = lift(input, src)
-    counts = scatter_add(constants.zeros_like(x), dim, index, constants.ones_like(s))
-    kept = x if include_self else where(equal(counts, 0.0), x, 0.0)
-    total = scatter_add(kept, dim, index, s)
-    if reduce == "sum":
-        return total
-    return total / (counts + 1.0 if include_self else where(equal(counts, 0.0), 1.0, counts))
 
 
 # ------------------------------------------------------------------ copies and conversions

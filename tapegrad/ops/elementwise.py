@@ -250,6 +250,8 @@ unary("i0", "i0(x)", "g * i1(x)", "modified Bessel function of order 0")
 unary("i0e", "i0e(x)", "g * (i1e(x) - sign(x) * y)", "e^-|x| I0(x)")
 unary("i1", "i1(x)", "g * i1_slope(x, y)", "modified Bessel function of order 1")
 unary("i1e", "i1e(x)", "g * i1e_slope(x, y)", "e^-|x| I1(x)")
+unary("j0", "j0(x)", "-g * j1(x)", "Bessel function of the first kind, of order 0")
+unary("j1", "j1(x)", "g * j1_slope(x, y)", "Bessel function of the first kind, of order 1")
 
 # two inputs: name, y, da, db, what
 binary("add", "a + b", "g", "g", "a + b")
@@ -297,6 +299,10 @@ binary("xlogy", "where((a == 0.0) & (b == b), 0.0, a * log(b))", "where((a == 0.
        "g * a / b", "a ln b, 0 at a = 0")
 binary("xlog1py", "where((a == 0.0) & (b == b), 0.0, a * log1p(b))",
        "where((a == 0.0) & (b <= -1.0), 0.0, g * log1p(b))", "g * a / (1.0 + b)", "a ln(1 + b), 0 at a = 0")
+binary("beta", "beta(a, b)", "g * y * (digamma(a) - digamma(a + b))", "g * y * (digamma(b) - digamma(a + b))",
+       "gamma(a) gamma(b) / gamma(a + b)")
+binary("betaln", "betaln(a, b)", "g * (digamma(a) - digamma(a + b))", "g * (digamma(b) - digamma(a + b))",
+       "ln |beta(a, b)|")
 
 for _name, _rule in (("greater", "a > b"), ("greater_equal", "a >= b"), ("less", "a < b"), ("less_equal", "a <= b"),
                      ("equal", "a == b"), ("not_equal", "a != b")):

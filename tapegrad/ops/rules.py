@@ -8,7 +8,7 @@ from typing import Any
 from ..engine.language import device
 from ..engine.mathematics import vecmath
 from ..engine.mathematics.library import fmod, hypot
-from ..engine.mathematics.special import i0, i0e
+from ..engine.mathematics.special import i0, i0e, j0
 from ..engine.mathematics.vecmath import abs, cos, exp, floor, log, log1p, sin, where
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, equation 14
@@ -159,6 +159,13 @@ def i1_slope(x: Any, y: Any) -> Any:
     """The derivative of y = I1(x)."""
     nought = x == 0.0
     return where(nought, 0.5, i0(x) - y / where(nought, 1.0, x))
+
+
+@device
+def j1_slope(x: Any, y: Any) -> Any:
+    """The derivative of y = J1(x)."""
+    nought = x == 0.0
+    return where(nought, 0.5, j0(x) - y / where(nought, 1.0, x))
 
 
 @device

@@ -19,6 +19,7 @@ from ..functions.elementwise import as_bool, convert, whole
 from ..functions.integers import to_int64
 from ..ops.table import Op
 from ..tape.history import is_argument
+from ..tape.hooks import refuse_hooks
 from ..tape.nodes import Leaf, Node
 from ..tape.rows import Rows, Symbol, differentiable, merged
 from ..tape.state import ABSENT, Modes, state
@@ -98,6 +99,7 @@ class Capture:
         self.tape.dtype = dtype
         self.rows = Rows()
         self.trained = trained
+        refuse_hooks(trained or ())
         self.modules: dict[int, Any] = {}
         self.roots: list[Any] = []
         self.layer = ""
@@ -244,7 +246,7 @@ class Capture:
         for key, module in (*self.modules.items(), *self.seen.items()):
             if key not in looks:
                 look_below(module, looks)
-        return Conditions(looks, leaves, tensors, self.known.watched())
+        return Conditions(looks, leaves, tensors, self.known.watched(), self.trained or ())
 
     def leave_module(self) -> None:
         """The innermost call has ended."""

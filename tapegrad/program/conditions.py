@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.storage import Buffer, Changes
+from ..tape.hooks import HOOKS, refuse_hooks
 from ..tape.state import Modes
 
 #: recordings kept for one signature; earlier ones are dropped, and made again when needed
@@ -96,14 +97,17 @@ class Conditions:
         Others whose `requires_grad` matters.
     watched : list of (Buffer, int)
         Buffers that must not be overwritten, with their versions.
+    trained : iterable of Leaf
+        Leaves that must not have hooks, which is refused.
     """
 
-    __slots__ = ("looks", "leaves", "tensors", "watched", "seen")
+    __slots__ = ("looks", "leaves", "tensors", "watched", "trained", "seen")
 
     def __init__(self, looks: Looks, leaves: dict[Any, bool], tensors: Iterable[Any] = (),
-                 watched: Sequence[tuple[Buffer, int]] = ()) -> None:
+                 watched: Sequence[tuple[Buffer, int]] = (), trained: Iterable[Any] = ()) -> None:
         self.seen = Modes.changes
         self.watched = watched
+        self.trained = list(trained)
         self.looks = list(looks.values())
         self.leaves = [(leaf, required, leaf.buffer.address) for leaf, required in leaves.items()]
         of_modules = [t for _, look in self.looks for t in look.tensors]
@@ -115,6 +119,8 @@ class Conditions:
         changes = Modes.changes
         if self.seen == changes:
             return True
+        if HOOKS:
+            refuse_hooks(self.trained)
         for module, look in self.looks:
             if not look.fits(module):
                 return False

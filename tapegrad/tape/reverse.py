@@ -12,9 +12,10 @@ from ..engine.poison import ENABLED
 from ..engine.storage import Buffer, Changes, array_at
 from ..engine.walks import walk
 from ..engine.writers import Writing
-from ..errors import GraphReleasedError, InPlaceError
+from ..errors import GradientError, GraphReleasedError, InPlaceError
 from ..ops.table import ADJOINT, OPS
 from .bounds import check_operands
+from .hooks import HOOKS, call_hooks
 from .lending import alone
 from .nodes import Leaf, Node
 from .recomputation import Again, Replay
@@ -128,6 +129,9 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
     keeps = retain_graph or tape.keep
     leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
     passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
+    hooked = {leaf for leaf, _ in leaves if leaf in HOOKS} if HOOKS else set()
+    own = hooked - passed_over  # whose gradients are added to after their hooks
+    passed_over |= hooked
     held: list[Buffer | None] = []
     _begin(tape, leaves, passed_over, held)
     end = int(tape._producer[seed]) + 1
@@ -164,11 +168,24 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
         if math.prod(shape) * dtype.itemsize != tape._nbytes[seed]:
             array_at(at, (int(tape._nbytes[seed]) // dtype.itemsize,), (1,), dtype, adjoints)[...] = 0
         array_at(at + offset * dtype.itemsize, shape, strides, dtype, adjoints)[...] = gradient
+        stops = _stops(tape, end, seed, at) if HOOKS else {}
         if any(type(saved) is Again for saved in tape.saved[:end]):
+            if stops:
+                raise GradientError(f"{user_line()}: register_hook on a result that is walked back together with a "
+                                    "tg.checkpoint; remove() the hook, or put it on a leaf")
             Replay(tape, end, keeps).walk()
         else:
             for first, last in _stretches(tape, end, keeps):
+                for stop in sorted((n for n in stops if first < n <= last), reverse=True):
+                    tape.walk_back(stop, last, keeps)
+                    call_hooks(*stops[stop], tape.dtype, adjoints)
+                    last = stop
                 tape.walk_back(first, last, keeps)
+        for leaf, buffer in fresh:
+            if leaf in hooked:
+                call_hooks(leaf, buffer.address, leaf.dtype, buffer)
+            if leaf in own:
+                _add_to(leaf, buffer)
         for leaf, buffer in fresh:
             if leaf not in passed_over:
                 leaf.gradient = buffer
@@ -191,6 +208,32 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
             tape._state[v] = walk.LEAF
     if not keeps:
         tape.forget(tape._live[:end].nonzero()[0].tolist())
+
+
+def _stops(tape: Tape, end: int, seed: int, at: int) -> dict[int, tuple[Node, int]]:
+    """By the number of the instruction behind it each reached result that has hooks, and where its adjoint is."""
+    found = {}
+    for key in list(HOOKS):
+        if isinstance(key, Node) and key.tape is tape and key.on_tape:
+            v = key.variable
+            n = int(tape._producer[v])
+            if n < end and tape._state[v] == walk.REACHED:
+                found[n + 1] = key, at if v == seed else int(tape._adjoint[v])
+    return found
+
+
+def _add_to(leaf: Leaf, buffer: Buffer) -> None:
+    """Add an adjoint to the gradient of a leaf."""
+    count = (leaf.nbytes // leaf.dtype.itemsize,)
+    into = leaf.gradient or leaf.home
+    if into is None:
+        leaf.gradient = buffer
+        return
+    whole, more = (array_at(b.address, count, (1,), leaf.dtype, b) for b in (into, buffer))
+    whole[...] = more if leaf.gradient is None else whole + more
+    leaf.gradient = into
+    if leaf.touched is not None:
+        leaf.touched.describe(into, listed=False)
 
 
 def _stretches(tape: Tape, end: int, keeps: bool) -> Iterator[tuple[int, int]]:

@@ -24,6 +24,7 @@ from .arrays import BOOL, DEFAULT_DTYPE, FLOAT64, INT64, as_dtype, foreign_array
 from .copies import Copies
 from .exchange import Exported
 from .facts import Facts
+from .hooks import Hooked
 from .methods import TensorMethods
 
 _ONE = np.ones(())
@@ -43,7 +44,7 @@ class _Fields:
     _requires_grad: bool
 
 
-class Tensor(_Fields, Facts, TensorMethods["Tensor"], Copies, Exported):
+class Tensor(_Fields, Facts, TensorMethods["Tensor"], Hooked, Copies, Exported):
     """An array whose history may be on a tape.
 
     Parameters

@@ -16,13 +16,14 @@ import numpy as np
 
 from .. import functions
 from ..engine.storage import contiguous_strides
-from ..errors import GradientError
+from ..errors import GradientError, ShapeError
 from ..functions.formulas import add, subtract
 from ..functions.layout import broadcast_to, concatenate, reshape
 from ..ops.mapped import Mapped
+from ..tape.hooks import HOOKS
 from ..tape.nodes import Leaf, Node
 from ..tape.state import enable_grad
-from ..tensor.recording import contiguous
+from ..tensor.recording import contiguous, lift_to
 from ..tensor.tensor import Tensor, view
 from .elementwise import evaluate
 from .placing import is_block, placed, sum_to
@@ -77,6 +78,8 @@ class Graph:
             flat = totals.take(step.output, step.output in self._own)
             if flat is None:
                 continue
+            if HOOKS and step.node in HOOKS:
+                flat = totals.replace(step.output, _hooked(step.node, flat), step.output in self._own)
             g = view(contiguous(flat), 0, step.shape, contiguous_strides(step.shape))
             if step.rule is not None:
                 for t, contribution in step.rule.pull(g):
@@ -88,7 +91,12 @@ class Graph:
                 key, elements, offset, _ = step.operands[j]
                 shape, _, strides = step.kinds[j]
                 totals.add(key, elements, offset, shape, strides, contribution)
-        return [totals.of(t) for t in self.sources]
+        found = [totals.of(t) for t in self.sources]
+        if not HOOKS:
+            return found
+        return [g if g is None or not isinstance(t.node, Leaf) or t.node not in HOOKS else
+                _part(_hooked(t.node, placed(g, elements_of(t), offset_of(t), t.shape, t.strides)), t)
+                for t, g in zip(self.sources, found)]
 
     def push(self, tangents: Sequence[Tensor | None]) -> list[Tensor | None]:
         """The tangents of the outputs from those of the sources; None where one depends on no source that moves."""
@@ -116,6 +124,18 @@ class Graph:
 def _part(flat: Tensor | None, t: Tensor) -> Tensor | None:
     """Of a flat tensor of all elements of a variable, the view that `t` is of the variable."""
     return None if flat is None else view(contiguous(flat), offset_of(t), t.shape, t.strides)
+
+
+def _hooked(node: Any, flat: Tensor) -> Tensor:
+    """The cotangent of a variable, flat, after the hooks on it."""
+    for hook in list(HOOKS.get(node, {}).values()):
+        given = hook.function(view(contiguous(flat), hook.offset, hook.shape, hook.strides))
+        if given is not None:
+            if given.shape != hook.shape:
+                raise ShapeError(f"register_hook: the hook gave shape {list(given.shape)}; the gradient has "
+                                 f"{list(hook.shape)}")
+            flat = placed(lift_to(given, flat.dtype), flat.size, hook.offset, hook.shape, hook.strides)
+    return flat
 
 
 class _Cotangents:
@@ -174,6 +194,12 @@ class _Cotangents:
         """What has been added up; it is forgotten unless it will be asked for again."""
         flat = self._whole(key)
         return flat if keeps else self._totals.pop(key, None)
+
+    def replace(self, key: Any, flat: Tensor, keeps: bool) -> Tensor:
+        """Another in the place of what `take` gave."""
+        if keeps:
+            self._totals[key] = flat
+        return flat
 
     def of(self, t: Tensor) -> Tensor | None:
         """What belongs to a view of a variable."""

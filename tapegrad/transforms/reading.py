@@ -122,7 +122,7 @@ def _taped(tape: Tape, n: int, nodes: Mapping[int, Node], sources: Mapping[int, 
          nbytes // kinds[j][1].itemsize if j < len(kinds) else 0, offset, flag & WANTED != 0)
         for j, (v, offset, flag, nbytes) in enumerate(zip(variables, offsets, flags, sizes))]
     return Step(op, words[1 + 2 * len(operands):], operands, kinds, "", operand, RULES.get(nodes[variables[0]]),
-                held.__getitem__, int(tape._stamp[n]))
+                held.__getitem__, int(tape._stamp[n]), nodes[variables[0]])
 
 
 def _off_recording(capture: Any, needed: set[int], since: int) -> list[Step]:

@@ -69,13 +69,15 @@ class Step:
         The user's line, where it is known.
     stamp : int, optional
         Version of buffers when it was computed; what is read must not be of a later one.
+    node : Node, optional
+        What its output holds of its tape.
     """
 
     def __init__(self, op: Op, attributes: Sequence[int], operands: Sequence[Operand], kinds: Sequence[Kind],
                  where: str, operand: Callable[[int], Tensor], rule: Any = None,
-                 auxiliary: Callable[[int], Buffer] | None = None, stamp: int | None = None) -> None:
+                 auxiliary: Callable[[int], Buffer] | None = None, stamp: int | None = None, node: Any = None) -> None:
         self.op, self.attributes, self.operands, self.kinds, self.where = op, tuple(attributes), operands, kinds, where
-        self._rule, self._is_constant, self._stamp = rule, False, stamp
+        self._rule, self._is_constant, self._stamp, self.node = rule, False, stamp, node
         self._operand, self._tensors, self._auxiliary = operand, dict[int, Tensor](), auxiliary
 
     def tensor(self, j: int) -> Tensor:
