@@ -27,7 +27,7 @@ def mpiexec(ranks, script, *arguments):
     """The finished processes, and after how many seconds."""
     began = time.monotonic()
     done = subprocess.run([str(MPIEXEC), "-n", str(ranks), sys.executable, *map(str, [script, *arguments])],
-                          capture_output=True, text=True, timeout=240, env={**os.environ, "PYTHONPATH": os.pathsep.join(
+                          capture_output=True, text=True, timeout=500, env={**os.environ, "PYTHONPATH": os.pathsep.join(
                               [str(Path(tg.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])})
     return done, time.monotonic() - began
 

@@ -84,7 +84,7 @@ def train(comm, *, build=dense, loss=classify, given=(X, Y), optimizer=sgd, dtyp
     tg.manual_seed(19)
     model = build(dtype)
     made = optimizer(model.parameters())
-    step = tg.TrainStep(lambda *a: loss(model, *a), made, comm=comm, accumulate=accumulate, timeout=60)
+    step = tg.TrainStep(lambda *a: loss(model, *a), made, comm=comm, accumulate=accumulate, timeout=200)
     if change is not None:
         change(model, made)
     arrays = [a.astype(dtype) if getattr(a, "dtype", None) == np.float64 else a for a in given]
