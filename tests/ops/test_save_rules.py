@@ -14,13 +14,15 @@ import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
 from tapegrad.engine.storage import array_at
-from tapegrad.functions import convolution, pooling, upsampling
+from tapegrad.functions import bands, convolution, pooling, upsampling
 from tapegrad.functions.apply import apply_binary, apply_unary
 from tapegrad.functions.attention import rotary_embedding
 from tapegrad.functions.distances import pair_dots, pair_sums
 from tapegrad.functions.embedding import embedding_bag, spread_bags
 from tapegrad.functions.gathering import gather_along
 from tapegrad.functions.reductions import exclusive_prod, linear_recurrence
+from tapegrad.functions.seen import seen
+from tapegrad.ops.bands import TRANSPOSED, Banded
 from tapegrad.ops.elementwise import BINARY, UNARY
 from tapegrad.ops.few import SCALED_TOTALS, TOTALS
 from tapegrad.ops.mapped import Mapped
@@ -203,15 +205,23 @@ FUNCTIONS = {
         x, tg.tensor(ROW.astype("f")), tg.tensor(ROW.astype("f")), w, b), [X, ROW, ROW]),
     "cross entropy": (lambda x: F.cross_entropy(x, np.array([1, 3, 2]), weight=tg.tensor(ROW.astype("f"))), [X]),
     "nll": (lambda x: F.nll_loss(x, np.array([1, 3, 2])), [X]),
+    "fft": (tg.fft.fft, [draw(2, 6, 2)]),
+    "rfft": (tg.fft.rfft, [draw(3, 7)]),
+    "irfft": (tg.fft.irfft, [draw(3, 4, 2)]),
+    "means of what is met": (lambda x: F.interpolate(x, (3, 7), mode="area"), [IMAGE]),
+    "seen": (lambda x: seen([x], lambda gradients: gradients)[0], [X]),
     "nll weighted": (lambda x: F.nll_loss(x, np.array([1, 3, 2]), weight=tg.tensor(ROW.astype("f"))), [X]),
 }
 
 SEEN = Attributes(Windows, convolution.window_words(2, 1, 4, 3, (6, 5), (2, 3), (1, 1), (0, 0), (1, 1), (5, 3)))
 SIZES = Attributes(Resampling, Resampling.words(planes=8, height=6, width=5, rows=3, columns=2))
 TABLES = {"table": tg.tensor(np.array([0, 2, 5, 1, 3]))}
+BANDED = (tg.tensor(np.array([0, 2, 3, 6])), tg.tensor(np.full((2, 3), 0.4, "f")), Attributes(
+    Banded, Banded.words(outer=4, inner=1, n=6, m=2, taps=3)))
 PAIRS = {"table": tg.tensor(np.array([0, 2, 4, 1, 3, 5, 1, 3, 2, 4])), "shares": tg.tensor(np.full(10, 0.4, "f"))}
 FUNCTIONS |= {
     "collect": (lambda x: upsampling.resampled(COLLECT, x, TABLES, SIZES, (2, 4, 6, 5)), [draw(2, 4, 3, 2)]),
+    "bands transposed": (lambda x: bands.multiplied(TRANSPOSED, x, *BANDED, (4, 6)), [draw(4, 2)]),
     "correlate": (lambda a, b: convolution.correlate(SEEN, a, b), [draw(2, 3, 5, 3), IMAGE]),
     "unblend": (lambda x: upsampling.resampled(UNBLEND, x, PAIRS, SIZES, (2, 4, 6, 5)), [draw(2, 4, 3, 2)]),
 }
@@ -256,7 +266,7 @@ def call(case):
 ROOM = {("conv", 4), ("conv_transpose", 4), ("correlate", 4), ("rnn", 8), ("lstm", 8), ("gru", 8), ("attention", 5),
         ("batch_norm", 9), ("batch_norm_fixed", 9), ("ctc_loss", 7), ("ctc_loss", 6), ("eigvalsh", 1), ("svdvals", 1),
         *((name, 2) for name in matrix_calls.OF_ONE if name not in ("eigvalsh", "svdvals")), ("eigvalsh", 3),
-        ("svdvals", 3), *((name, 3) for name in matrix_calls.OF_TWO)}
+        ("svdvals", 3), *((name, 3) for name in matrix_calls.OF_TWO), ("fourier", 3), ("seen", 2), ("seen", 3)}
 # What the tests below have found, for the last of them.
 NEEDED: dict[tuple[str, int], bool] = {}
 EXAMINED: set[str] = set()

@@ -16,6 +16,7 @@ from tapegrad.functions.embedding import spread_bags
 from tapegrad.functions.gathering import gather_along
 from tapegrad.functions.recurrence import gru_layer, lstm_layer, rnn_layer
 from tapegrad.functions.reductions import exclusive_prod, linear_recurrence
+from tapegrad.functions.seen import seen
 from tapegrad.ops.elementwise import BINARY, UNARY
 from tapegrad.ops.mapped import Mapped
 from tapegrad.ops.table import OPS
@@ -116,6 +117,9 @@ CASES = {
     "max_pool2d": (lambda x: F.max_pool2d(x, 2), floats(1, 2, 4, 5)),
     "avg_pool1d": (lambda x: F.avg_pool1d(x, 2), floats(1, 2, 5)),
     "interpolate": (lambda x: F.interpolate(x, size=(5, 3), mode="bilinear"), floats(1, 2, 3, 4)),
+    "interpolate area": (lambda x: F.interpolate(x, size=(5, 2), mode="area"), floats(1, 2, 3, 4)),
+    "fft": (tg.fft.fft, floats(3, 4, 2)),
+    "seen": (lambda x: seen([x], lambda gradients: gradients)[0], floats(3, 4)),
     "interpolate nearest": (lambda x: F.interpolate(x, size=5), floats(1, 2, 3)),
     "unfold": (lambda x: F.unfold(x, 2), floats(1, 2, 3, 4)),
     "fold": (lambda x: F.fold(x, (3, 3), 2), floats(1, 8, 4)),
@@ -305,7 +309,7 @@ def test_an_operand_all_of_whose_elements_along_an_axis_are_one_in_memory_is_rea
 
 #: ops that no function records: they are made by plans, by optimisers, by walks, by derivatives of other ops
 MADE_OTHERWISE = ("strips", "scratch", "block_sums", "ordered_sum", "total", "scaled_total", "unblend", "unpool",
-                  "pick", "collect", "avg_unpool", "correlate")
+                  "bands_transposed", "pick", "collect", "avg_unpool", "correlate")
 
 
 def test_every_op_that_a_function_records_is_among_the_cases():
