@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError
+from ..tensor.arrays import BOOL
 from ..tensor.recording import as_tensor
 from ..tensor.tensor import Tensor
 from .elementwise import not_equal
@@ -274,8 +275,9 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     parts = [p for p in (ends[0], t, ends[1]) if p is not None]
     t = concatenate(parts, d) if len(parts) > 1 else t
     before = (slice(None),) * d
+    between = not_equal if t.dtype == BOOL else subtract
     for _ in range(int(n)):
-        t = subtract(t[before + (slice(1, None),)], t[before + (slice(None, -1),)])
+        t = between(t[before + (slice(1, None),)], t[before + (slice(None, -1),)])
     return t
 
 

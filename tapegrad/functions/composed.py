@@ -154,10 +154,12 @@ def nan_to_num(x: Any, copy: bool = True, nan: float | None = 0.0, posinf: float
     posinf, neginf : float, optional
         By default the largest and the lowest number of the dtype.
     """
-    t = lift(x)[0]
-    ends = np.finfo(t.dtype)
     if not isinstance(copy, (bool, np.bool_)):
         raise ArgumentError(f"nan_to_num: copy is a bool, not {copy!r}; PyTorch's second argument is nan=")
+    if type(x) is Tensor and not x.is_floating:
+        return x
+    t = lift(x)[0]
+    ends = np.finfo(t.dtype)
     high, low = float(ends.max if posinf is None else posinf), float(ends.min if neginf is None else neginf)
     finite = isfinite(t)
     other, most, least = (lift_to(value, t.dtype) for value in (float(nan or 0.0), high, low))

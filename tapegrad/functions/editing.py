@@ -120,9 +120,11 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Tensor:
         count = v.shape[d]
         places = [place] * count if count != 1 else place
     else:
-        count = len(range(*place.indices(x.shape[d]))) if isinstance(place, slice) else (
-            int(np.sum(place)) if np.asarray(place).dtype == bool else np.size(place))
-        places = place
+        if isinstance(place, slice) or np.asarray(place).dtype == bool:
+            place = np.arange(x.shape[d])[place if isinstance(place, slice) else np.flatnonzero(place)]
+        v = reshape(v, (1,) * (x.ndim - v.ndim) + v.shape)
+        count = v.shape[d] if np.size(place) == 1 else np.size(place)
+        places = np.repeat(place, count) if np.size(place) == 1 else place
     shape = (*x.shape[:d], count, *x.shape[d + 1:])
     if broadcast_shape("insert", v.shape, shape) != shape:
         raise ShapeError(f"insert: values of shape {list(v.shape)} do not fit into {list(shape)}")

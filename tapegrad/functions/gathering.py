@@ -178,6 +178,9 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
     d = _fitting("gather", x, dim, at, at, "index")
     if not x.is_floating and not recorded(x, at):
         values, places = x._array(), at._array()
+        if places.size and (places.min() < 0 or places.max() >= x.shape[d]):
+            wrong = places.min() if places.min() < 0 else places.max()
+            raise IndexRangeError(f"{user_line()}: index {wrong} lies outside the extent {x.shape[d]} of axis {d}")
         return Tensor(np.take_along_axis(values[tuple(slice(None) if k == d else slice(n) for k, n
                                                       in enumerate(at.shape))], places, axis=d))
     return gather_along(x, d, at, at.shape, False)

@@ -15,6 +15,9 @@ from ..ops.layout import PAD
 from ..ops.nest import nest
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
+from .apply import as_given
+from .indexing import take_axis
+from .layout import concatenate
 from .upsampling import select
 
 __all__ = ["pad"]
@@ -46,7 +49,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     >>> tg.pad(tg.tensor([1.0, 2.0, 3.0]), (2, 1), mode="reflect").numpy()
     array([3., 2., 1., 2., 3., 2.], dtype=float32)
     """
-    x = lift(x)[0]
+    x = as_given(x)[0]
     given = np.asarray(pad_width)
     if given.dtype.kind not in "iu":
         raise ArgumentError(f"pad: pad_width must be of integers, not {pad_width!r}")
@@ -65,7 +68,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         raise ShapeError(f"pad: mode {mode!r} has nothing to repeat along an empty axis of {list(x.shape)}")
     chosen = {axis: np.pad(np.arange(n), pair, mode)  # type: ignore[call-overload]
               for axis, (n, pair) in enumerate(zip(x.shape, widths)) if max(pair) > 0}
-    return select(x, chosen)
+    return _chosen(x, chosen)
 
 
 def pad_last(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -91,7 +94,7 @@ def pad_last(input: Any, pad: Sequence[int], mode: str = "constant", value: floa
 
 def surround(name: str, input: Any, pad: Sequence[int], mode: str, value: float | None) -> Tensor:
     """`pad_last`; `name` is the function or layer that errors speak of."""
-    x = lift(input)[0]
+    x = as_given(input)[0]
     given = [operator.index(p) for p in pad]
     axes = len(given) // 2
     if len(given) % 2 or axes > x.ndim:
@@ -142,8 +145,29 @@ def _framed(name: str, x: Tensor, widths: Sequence[Sequence[int]], value: Any) -
     if any(w < 0 for pair in widths for w in pair):
         x = x[tuple(slice(max(-a, 0), n + min(b, 0)) for n, (a, b) in zip(x.shape, widths))]
     around = [(max(a, 0), max(b, 0)) for a, b in widths]
+    if not x.is_floating:
+        if float(value).is_integer():
+            return _framed_exactly(x, around, int(value))
+        x = lift(x)[0]
     shape = tuple(n + before + after for n, (before, after) in zip(x.shape, around))
     strides = contiguous_strides(shape)
     inner = sum(before * s for (before, _), s in zip(around, strides))
     return recorder(PAD)(shape, dtype=x.dtype, added=2, x=x, value=float(value), elements=math.prod(shape),
                          offset=inner, nest=nest(x.shape, (strides, x.strides)))
+
+
+def _framed_exactly(x: Tensor, around: Sequence[Sequence[int]], value: int) -> Tensor:
+    """Integers or bool padded with one of them."""
+    for d, pair in enumerate(around):
+        before, behind = [Tensor(np.full((*x.shape[:d], n, *x.shape[d + 1:]), value, x.dtype)) for n in pair]
+        x = concatenate([before, x, behind], d) if sum(pair) else x
+    return x
+
+
+def _chosen(x: Tensor, chosen: dict[int, np.ndarray]) -> Tensor:
+    """The slices of several axes by index."""
+    if x.is_floating:
+        return select(x, chosen)
+    for axis, index in chosen.items():
+        x = take_axis(x, Tensor(index.astype(np.int64)), axis)
+    return x

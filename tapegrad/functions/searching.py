@@ -14,7 +14,7 @@ from ..tensor.arrays import INT64
 from ..tensor.recording import as_tensor, lift, recorder
 from ..tensor.tensor import Tensor
 from .constants import zeros
-from .elementwise import equal, greater, less, less_equal, logical_or, where
+from .elementwise import equal, greater, less, less_equal, logical_and, logical_or, not_equal, where
 from .formulas import remainder
 from .gathering import scatter_add, take_along_axis
 from .indexing import take, take_axis
@@ -112,7 +112,7 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
         return searchsorted(edges, x, "left" if right else "right")
     if not np.all(known[1:] <= known[:-1]):
         raise ArgumentError("digitize: bins must ascend or descend")
-    return edges.shape[0] - searchsorted(edges[::-1], x, "right" if right else "left")
+    return edges.shape[0] - searchsorted(edges[::-1], x, "left" if right else "right")
 
 
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: float | None = None) -> Tensor:
@@ -164,7 +164,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         gap, rise = take_axis(at[1:], k, 0) - start, take_axis(values[1:], k, 0) - first
         last = equal(t, at[-1])
         inside = where(logical_or(logical_or(below, above), last), start, t)
-        found = first + rise / where(equal(gap, 0.0), 1.0, gap) * (inside - start)
+        step = rise / where(equal(gap, 0.0), 1.0, gap) * (inside - start)
+        found = first + where(logical_and(equal(inside, start), not_equal(step, step)), 0.0, step)  # at a point its own
         found = where(last, values[-1], found)
     found = where(below, values[0] if left is None else left, found)
     return where(above, values[-1] if right is None else right, found)

@@ -305,15 +305,15 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: fl
     if x.ndim > 2:
         raise ShapeError(f"cov: a matrix of variables, not shape {list(x.shape)}")
 
-    def rows(t: Tensor) -> Tensor:
-        return reshape(t, (1, t.size)) if t.ndim < 2 else t if rowvar or t.shape[0] == 1 else t.T
+    def rows(t: Tensor, turned: bool) -> Tensor:
+        return reshape(t, (1, t.size)) if t.ndim < 2 else t.T if turned else t
 
-    x = rows(x)
+    x = rows(x, not rowvar)
     if y is not None:
         second = lift(y)[0]
         if second.ndim > 2:
             raise ShapeError(f"cov: a matrix of variables, not shape {list(second.shape)}")
-        x = concatenate([x, rows(second)], 0)
+        x = concatenate([x, rows(second, not rowvar and second.shape[0] != 1)], 0)
     less = ddof if ddof is not None else correction if correction is not None else float(not bias)
     weights = None
     for name, given in (("fweights", fweights), ("aweights", aweights)):

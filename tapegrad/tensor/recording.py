@@ -217,6 +217,8 @@ def astype(t: Tensor, dtype: Any) -> Tensor:
         if t.dtype.kind in "ib" and dtype == own:
             return state.capture.convert(t, dtype)
         if not state.capture.known.readable(t):
+            if t.dtype == own and dtype in (BOOL, INT64):
+                return state.capture.convert(t, dtype)
             raise DtypeError(f"{user_line()}: a recording of {own} cannot convert a {t.dtype} tensor that training "
                              "changes; convert the inputs and parameters instead")
     return Tensor(t._array().astype(dtype))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.storage import contiguous_strides
 from ..engine.tree import flatten, unflatten
-from ..errors import ArgumentError, IndexRangeError, ShapeError
+from ..errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
 from ..functions.layout import broadcast_to, moveaxis
 from ..tape.state import enable_grad, state
 from ..tensor.arrays import DEFAULT_DTYPE, FLOAT64
@@ -39,8 +39,18 @@ class Vmap(Transformation):
         dtype = _dtype([t for t in given if isinstance(t, (Tensor, np.ndarray))])
         given = [t if axis is None else _first(t if t.dtype.kind != "f" else lift_to(t, dtype), axis)
                  for t, axis in zip(given, axes)]
-        found, result = mapped(lambda *leaves: self._called(structure, leaves), given,
-                               [axis is not None for axis in axes], size, dtype)
+        each = [axis is not None for axis in axes]
+        try:
+            found, result = mapped(lambda *leaves: self._called(structure, leaves), given, each, size, dtype)
+        except DtypeError as error:
+            if state.capture is not None or any(isinstance(t, (Tensor, np.ndarray)) and t.dtype.kind == "f"
+                                                for t in given):
+                raise
+            dtype = FLOAT64  # integers alone do not say in which dtype the function computes
+            try:
+                found, result = mapped(lambda *leaves: self._called(structure, leaves), given, each, size, dtype)
+            except DtypeError:
+                raise error from None
         outputs = axes_like(self._out_axes, result, "out_axes")
         history = any(t.requires_grad for t, _ in found if isinstance(t, Tensor))
         arranged = [self._arranged(t, has_axis, axis, size, dtype, within or history)

@@ -121,6 +121,28 @@ def test_places_of_nan_and_in_rows_of_their_own():
     np.testing.assert_array_equal(together, np.searchsorted(AT, values))
 
 
+@pytest.mark.parametrize("right", [False, True])
+@pytest.mark.parametrize("bins", [[0.0, 1.0, 2.0], [2.0, 1.0, 0.0], [1.0, 1.0, 0.0], [3, 2, 1]])
+def test_an_edge_belongs_to_the_bin_that_numpy_gives_it(bins, right):
+    for x in (np.array([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0]), np.array([3, 1, 0, 2])):
+        np.testing.assert_array_equal(tg.digitize(tg.tensor(x), bins, right).numpy(), np.digitize(x, bins, right))
+
+
+@pytest.mark.parametrize("place", [[1], slice(2, 3), np.array([False, True, False, False])])
+def test_before_one_index_any_number_is_put_in(place):
+    for values in (X, X[0], X[:, :1]):
+        np.testing.assert_array_equal(tg.insert(tg.tensor(X), place, values, 1).numpy(),
+                                      np.insert(X, place, values, 1))
+    assert tg.insert(tg.tensor(X[0]), place, []).shape == (4,)
+
+
+def test_at_a_point_beside_what_is_not_finite_a_function_has_its_value():
+    at, values = np.arange(5.0), np.array([1.0, np.inf, 2.0, np.nan, 3.0])
+    x = np.array([0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0])
+    for found in (tg.interp(tg.tensor(x), at, values), tg.compile(tg.interp)(x, at, values)):
+        np.testing.assert_array_equal(found.numpy(), [1.0, np.inf, np.inf, 2.0, np.nan, 3.0, 3.0])
+
+
 @pytest.mark.parametrize("expression", [
     "f.append(i, i)", "f.insert(i, 1, 5, axis=1)", "f.delete(i, 0, 0)", "f.choose(i % 2, [i, i * 2])",
     "f.bincount(i[0])", "f.searchsorted(i[0], [2, 5])", "f.convolve(i[0], i[1])", "f.correlate(i[0], i[1], 'full')",

@@ -80,6 +80,11 @@ CASES = {
     "take of all": (lambda xp, a, at: xp.take(a, at), (A, AT)),
     "take_along_axis": (lambda xp, a, each: xp.take_along_axis(a, each, 0), (A, EACH)),
     "take_along_axis of bool": (lambda xp, a, each: xp.take_along_axis(a.T, each, 1), (M, EACH)),
+    "diff of bool": (lambda xp, m: xp.diff(m, 2), (M,)),
+    "nan_to_num": (lambda xp, a: xp.nan_to_num(a), (A,)),
+    "padded": (lambda xp, a: xp.pad(a, ((1, 0), (2, 1)), constant_values=BIG), (A,)),
+    "padded by its edge": (lambda xp, a: xp.pad(a, 1, mode="edge"), (A,)),
+    "bool padded": (lambda xp, m: xp.pad(m, 2), (M,)),
     "none": (lambda xp, a: a[:0].sum(0), (A,)),
     "of none": (lambda xp, a: a[:0] + 1, (A,)),
 }
@@ -182,6 +187,27 @@ def test_a_table_is_looked_up_at_indices_that_are_computed(dtype):
     offsets = np.array([0, 5])
     found = tg.compile(lambda w, i: nn.functional.embedding(i + offsets, w))(table, np.array([[1, 4], [0, 0]]))
     np.testing.assert_array_equal(found.numpy(), table[[[1, 9], [0, 5]]])
+
+
+def test_a_parameter_is_made_integers_at_each_replay():
+    weight = nn.Parameter(np.array([0.5, 3.0]))
+    step = tg.TrainStep(lambda x: (weight * x).sum() + (weight.long() * x).sum().detach(), optim.SGD([weight], lr=1.0))
+    assert [step(np.array([1.0, -1.0])) for _ in range(2)] == [-5.5, -8.5]
+
+
+def test_padding_by_pytorchs_arguments_keeps_integers():
+    found = nn.functional.pad(tg.tensor([[BIG, 2], [3, 4]]), (1, -1), value=7)
+    assert found.tolist() == [[7, BIG], [7, 3]] and found.dtype == np.int64
+    assert nn.functional.pad(tg.tensor([1]), (0, 1), value=0.5).tolist() == [1.0, 0.5]
+
+
+def test_an_index_of_gather_does_not_count_from_the_end():
+    def first(a, i):
+        return tg.gather(a, 0, i)
+
+    for call in (first, tg.compile(first)):
+        with pytest.raises(tg.IndexRangeError, match="index -1"):
+            call(tg.tensor([1, 2]), tg.tensor([-1]))
 
 
 def test_what_integers_have_not_is_said():

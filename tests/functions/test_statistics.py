@@ -136,6 +136,11 @@ def test_where_all_chosen_are_equal_the_slope_of_the_deviation_is_zero():
     assert x.grad.tolist() == [0.0, 0.0, 0.0]
 
 
+def test_one_row_of_columns_is_one_observation_of_each():
+    assert tg.cov(X[:1], rowvar=False, ddof=0).tolist() == np.zeros((4, 4)).tolist()
+    np.testing.assert_allclose(tg.cov(X, X[0, :3], rowvar=False).numpy(), np.cov(X, X[0, :3], rowvar=False), rtol=1e-12)
+
+
 def test_arguments_that_mean_nothing_are_named():
     with pytest.raises(tg.ArgumentError, match="where= needs initial="):
         tg.max(X, where=MASK)

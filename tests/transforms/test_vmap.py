@@ -216,3 +216,13 @@ def test_a_batch_is_divided_by_its_size_and_not_where_working_memory_is_shared()
     assert parts_of(LINEAR, 2, shapes) == 1
     assert parts_of(LONG_LINEAR, 30, shapes) == 1
     assert parts_of(SUM, 10_000, [(1,), (100,)]) == 1
+
+
+def test_of_integers_alone_the_function_computes_in_the_dtype_of_what_it_reads():
+    table, at = np.array([0.1, 0.2, 0.3]), np.array([[0, 2], [1, 1]])
+    found = tg.vmap(lambda i: tg.tensor(table)[i] * 2.0 + i * table[:2])(at)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, table[at] * 2.0 + at * table[:2], rtol=1e-15)
+    with pytest.raises(tg.DtypeError):
+        tg.vmap(lambda i: (tg.tensor(table)[i] * i).sum() + (i * np.float32(0.5) * tg.tensor([1.0, 2.0], dtype="float32",
+                                                                                           requires_grad=True)).sum())(at)
