@@ -19,7 +19,7 @@ from ..tensor.tensor import Tensor, constant, view
 from .apply import as_given
 from .elementwise import contiguous
 from .formulas import multiply
-from .integers import integers, recorded, to_bool
+from .integers import integers, recorded, to_bool, to_int64
 from .layout import expand_dims, permute, reshape
 from .reductions import sum as sum_over
 from .scratch import scratch
@@ -305,7 +305,8 @@ def einsum(subscripts: Any, *operands: Any) -> Tensor:
         subscripts, operands = _lettered((subscripts, *operands))
     elif len(operands) == 1 and isinstance(operands[0], (list, tuple)) and "," in subscripts:
         operands = tuple(operands[0])
-    tensors = lift(*operands) if operands else []
+    whole = integers(*operands) if any(isinstance(t, Tensor) and t.dtype.kind != "f" for t in operands) else None
+    tensors = [to_int64(t) for t in whole] if whole is not None else lift(*operands) if operands else []
     terms, result = _parse(subscripts, tuple(t.ndim for t in tensors))
     extents: dict[str, int] = {}
     for t, term in zip(tensors, terms):
@@ -331,4 +332,6 @@ def einsum(subscripts: Any, *operands: Any) -> Tensor:
         parts.append(chosen[0])
     t, term = _summed(*parts[0], result)
     y = permute(t, [term.index(c) for c in result])
+    if whole is not None:
+        return to_bool(y) if all(t.dtype == BOOL for t in whole) else y
     return y if len(tensors) > 1 or y.node is not tensors[0].node else y + 0.0
