@@ -15,6 +15,8 @@ from ..tensor.recording import as_tensor, astype, gathered
 from ..tensor.tensor import Tensor
 from .counterparts import no_out
 from .layout import reshape
+from .pairs import cummax, cummin
+from .reductions import logcumsumexp
 
 #: the functions that ufuncs are when they reduce, and when they accumulate
 _REDUCE: dict[np.ufunc, Callable] = {
@@ -22,6 +24,11 @@ _REDUCE: dict[np.ufunc, Callable] = {
     np.logical_or: np.any,
 }
 _ACCUMULATE: dict[np.ufunc, Callable] = {np.add: np.cumsum, np.multiply: np.cumprod}
+#: those that accumulate by functions of other names
+_RUNNING: dict[np.ufunc, Callable] = {
+    np.maximum: lambda x, d: cummax(x, d).values, np.minimum: lambda x, d: cummin(x, d).values,
+    np.logaddexp: logcumsumexp,
+}
 _DEFAULTS: dict[str, tuple[Any, ...]] = {"where": (True,), "order": ("K", "C"), "subok": (True, False),
                                          "casting": ("same_kind", "unsafe")}
 
@@ -53,6 +60,8 @@ def called(ufunc: np.ufunc, method: str, function: Callable | None, counterparts
     if method == "at":
         raise _writes(ufunc)
     if method in ("reduce", "accumulate"):
+        if method == "accumulate" and ufunc in _RUNNING and given.keys() <= {"axis"}:
+            return _RUNNING[ufunc](as_tensor(inputs[0]), given.get("axis", 0))
         whole = (_REDUCE if method == "reduce" else _ACCUMULATE).get(ufunc)
         if whole is None or whole not in counterparts:
             raise without_counterpart(f"np.{name}")

@@ -25,6 +25,14 @@ def test_a_ufunc_accumulates_along_the_first_axis_unless_told_otherwise(ufunc, a
     close(ufunc.accumulate(tg.tensor(A), *axis), ufunc.accumulate(A, *axis))
 
 
+@pytest.mark.parametrize("ufunc", [np.maximum, np.minimum, np.logaddexp])
+@pytest.mark.parametrize("axis", [(), (1,)])
+def test_running_extremes_and_logarithms_of_sums_are_numpys(ufunc, axis):
+    x = np.sin(np.arange(12.0)).reshape(3, 4)
+    close(ufunc.accumulate(tg.tensor(x), *axis), ufunc.accumulate(x, *axis))
+    tg.gradcheck(lambda x: (ufunc.accumulate(x, *axis) ** 2).sum(), x)
+
+
 def test_reduced_and_accumulated_tensors_keep_their_history():
     t = tg.tensor(A, requires_grad=True)
     (np.add.reduce(t) * np.array([1.0, 2.0, 3.0])).sum().backward()
