@@ -311,3 +311,36 @@ def logdet(a: Any) -> Tensor:
     """The logarithm of the determinant: NaN where that is negative, -inf where it is 0; arguments as of `det`."""
     sign, logarithm = slogdet(a)
     return where(sign < 0.0, math.nan, logarithm)
+
+
+def cholesky_solve(B: Any, L: Any, upper: bool = False) -> Tensor:
+    """The solution X of ``L L^T X = B``, of ``L^T L X = B`` with `upper`, of a factor that `cholesky` gave.
+
+    Parameters
+    ----------
+    B : array_like, (..., n, k)
+    L : array_like, (..., n, n)
+        Leading axes broadcast.
+    upper : bool, default False
+
+    Returns
+    -------
+    Tensor, (..., n, k)
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> low = tg.linalg.cholesky([[4.0, 2.0], [2.0, 5.0]])
+    >>> tg.cholesky_solve([[8.0], [12.0]], low)
+    tensor([[1.],
+            [2.]])
+    """
+    b, factor = lift(B, L)
+    first, second = (mT(factor), factor) if upper else (factor, mT(factor))
+    return solve_triangular(second, solve_triangular(first, b, upper=False), upper=True)
+
+
+def cholesky_inverse(L: Any, upper: bool = False) -> Tensor:
+    """The inverse of ``L L^T``, of ``L^T L`` with `upper`, of a factor (..., n, n) that `cholesky` gave."""
+    factor = matrices("cholesky_inverse", L, square=True)
+    return cholesky_solve(np.eye(factor.shape[-1]), factor, upper)

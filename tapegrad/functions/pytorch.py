@@ -18,6 +18,7 @@ from . import constants, creation, elementwise, formulas, layout
 from .algebra import det, inv, logdet, matrix_exp, matrix_power, multi_dot, pinv, slogdet
 from .apply import as_given
 from .elementwise import as_bool, clip, where
+from .factorizations import cholesky_inverse, cholesky_solve
 from .gathering import repeat, scatter_along, take_along_axis
 from .indexing import At, take_axis
 from .layout import broadcast_to, concatenate, one_axis, permute, reshape, unpack
@@ -25,11 +26,12 @@ from .linalg import matmul, outer
 from .tongues import parts
 
 __all__ = [
-    "addmm", "baddbmm", "bmm", "cat", "chain_matmul", "chunk", "clamp", "clamp_max", "clamp_min", "clone",
-    "concat", "det", "div", "eq", "expand", "expand_as", "ge", "ger", "gt", "index_copy", "index_fill", "inverse",
-    "le", "logdet", "lt", "masked_fill", "masked_scatter", "masked_select", "matrix_exp", "matrix_power", "mm",
-    "movedim", "mul", "mv", "narrow", "ne", "neg", "numel", "pinverse", "pow", "repeat_interleave", "rsub",
-    "slogdet", "sub", "swapdims", "t", "take_along_dim", "true_divide", "unbind", "unflatten",
+    "addmm", "baddbmm", "bmm", "cat", "chain_matmul", "cholesky_inverse", "cholesky_solve", "chunk", "clamp",
+    "clamp_max", "clamp_min", "clone", "concat", "det", "div", "eq", "expand", "expand_as", "ge", "ger", "gt",
+    "index_copy", "index_fill", "inverse", "le", "logdet", "lt", "masked_fill", "masked_scatter", "masked_select",
+    "matrix_exp", "matrix_power", "mm", "movedim", "mul", "mv", "narrow", "ne", "neg", "numel", "pinverse", "pow",
+    "repeat_interleave", "rsub", "slogdet", "sub", "swapdims", "t", "take_along_dim", "true_divide", "unbind",
+    "unflatten",
 ]
 
 # ------------------------------------------------------------------ other names
