@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
+from threading import get_ident
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -69,7 +70,7 @@ def _entry() -> Any:
         try:
             _called[number].on_memory(address, n)
         except BaseException as error:  # an exception cannot leave a C function: the walk's end raises it
-            FAILED.append(error)
+            FAILED[get_ident()] = error
             return 1
         return 0
 

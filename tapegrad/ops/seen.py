@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Any
 
 from ..engine.language import byte_address, c_call
@@ -9,8 +10,8 @@ from ..engine.row import Input, Output, Row, contiguous, fixed
 from .reduction import accumulate
 from .table import Op
 
-#: exceptions that functions have raised, until the walk has ended
-FAILED: list[BaseException] = []
+#: by thread the exception that a function has raised, until the walk has ended
+FAILED: dict[int, BaseException] = {}
 
 
 class Seen(Row):
@@ -43,7 +44,7 @@ def seen_adjoint(op: Seen, f: Any, i: Any, b: Any) -> int:
 
 def _failure(message: str) -> BaseException:
     """What the function has raised."""
-    return FAILED.pop()
+    return FAILED.pop(get_ident())
 
 
 _ERRORS: Any = {1: (_failure, "")}
