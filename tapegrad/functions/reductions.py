@@ -19,7 +19,7 @@ from ..tensor.tensor import Tensor
 from .elementwise import as_bool, equal
 from .elementwise import where as either
 from .formulas import add, maximum, minimum, multiply, sqrt
-from .integers import recorded, reduced, scanned
+from .integers import broadcast_shape, recorded, reduced, scanned
 from .layout import one_axis, permute, reshape
 
 __all__ = [
@@ -62,17 +62,25 @@ def _of_integers(name: str, x: Tensor, axis: Axis, dim: Axis, keepdims: bool) ->
 # ------------------------------------------------------------------ of some elements, from a start, in a dtype
 
 
+def choice(where: Any, shape: tuple[int, ...]) -> Tensor:
+    """`where` as a bool tensor, that broadcasts to the shape of what it chooses from."""
+    holds = as_bool(where)
+    if broadcast_shape("where=", holds.shape, shape) != shape:
+        raise ShapeError(f"where= of shape {list(holds.shape)} does not broadcast to {list(shape)}")
+    return holds
+
+
 def _chosen(x: Any, dtype: Any, where: Any, fill: Any) -> Tensor:
     """`x` in a dtype, with a number where `where` does not hold."""
     t = as_tensor(x) if dtype is None else astype(as_tensor(x), dtype)
     if where is None or where is True:
         return t
-    return either(as_bool(where), t, fill)
+    return either(choice(where, t.shape), t, fill)
 
 
 def _counted(t: Tensor, where: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:
     """How many elements over axes `where` holds for, as a float."""
-    return _sum(either(as_bool(where), np.ones(t.shape, t.dtype), 0.0), axes, keepdims, None, False, False)
+    return _sum(either(choice(where, t.shape), np.ones(t.shape, t.dtype), 0.0), axes, keepdims, None, False, False)
 
 
 def _spread_of_chosen(name: str, x: Any, axis: Axis, dim: Axis, ddof: float, keepdims: bool, where: Any,

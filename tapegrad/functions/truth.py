@@ -8,7 +8,7 @@ import numpy as np
 
 from ..tensor.tensor import Tensor
 from .elementwise import as_bool, from_bool, logical_and, logical_not, logical_or
-from .reductions import Axis, axes_of, max, min, reduced_shape
+from .reductions import Axis, axes_of, choice, max, min, reduced_shape
 
 __all__ = ["all", "any"]
 
@@ -16,7 +16,8 @@ __all__ = ["all", "any"]
 def _over(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, where: Any) -> Tensor:
     t = as_bool(x)
     if where is not None and where is not True:
-        t = logical_or(t, logical_not(where)) if name == "all" else logical_and(t, where)
+        holds = choice(where, t.shape)
+        t = logical_or(t, logical_not(holds)) if name == "all" else logical_and(t, holds)
     axes = axes_of(axis, dim, t.ndim, name)
     if not t.is_symbolic:
         return Tensor(np.asarray(getattr(np, name)(t._array(), axis=axes, keepdims=keepdims)))

@@ -136,6 +136,14 @@ def test_where_all_chosen_are_equal_the_slope_of_the_deviation_is_zero():
     assert x.grad.tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "var", "std", "nansum", "any", "all"])
+@pytest.mark.parametrize("x", [X[0], X[:1]], ids=["fewer axes", "an extent of 1"])
+def test_a_choice_that_is_larger_than_the_array_is_refused(name, x):
+    for call in (getattr(tg, name), tg.compile(lambda x, where: getattr(tg, name)(x, where=where))):
+        with pytest.raises(tg.ShapeError, match=r"\[3, 4\] does not broadcast to"):
+            call(tg.tensor(x), where=MASK)
+
+
 def test_one_row_of_columns_is_one_observation_of_each():
     assert tg.cov(X[:1], rowvar=False, ddof=0).tolist() == np.zeros((4, 4)).tolist()
     np.testing.assert_allclose(tg.cov(X, X[0, :3], rowvar=False).numpy(), np.cov(X, X[0, :3], rowvar=False), rtol=1e-12)
