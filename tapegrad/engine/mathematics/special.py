@@ -13,12 +13,12 @@ digamma    2.8   J. Maddock for Boost, 2008; for x > 0
 polygamma  2.8   Euler and Maclaurin's sum; orders 1 to 4, for x > 0
 i0, i1     2.6   Taylor's series below 4, polynomials beyond
 i0e, i1e   2.7   the same
-gammainc   2.9   series, a continued fraction, and N. M. Temme 1979; to a = 1e5
+gammainc   3.4   series, a continued fraction, and N. M. Temme 1979; to a = 1e5
 gammaincc  3.9   the same
-beta       2.4   Stirling's series and logarithms in two floats; a, b > 0
+beta       2.5   Stirling's series and logarithms in two floats; a, b > 0
 betaln     0.6   the same
 j0         2.5   Taylor's series about the zeros up to 26, phases beyond
-j1         3.7   the same
+j1         3.9   the same
 =========  ====  ==========================================================
 
 Below 0, near the zeros of lgamma and of polygamma and its like, the error is that of reflection, absolute; so is that
