@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.storage import contiguous_strides
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, DtypeError, ShapeError
 from ..ops.few import SOFTMAXES
 from ..ops.nest import nest
 from ..ops.reduction import ROW_SUM, ROWS, SUM
@@ -70,9 +70,16 @@ def choice(where: Any, shape: tuple[int, ...]) -> Tensor:
     return holds
 
 
+def summand(x: Any, dtype: Any) -> Tensor:
+    """`x` in the dtype that a reduction is given."""
+    if dtype is not None and np.dtype(dtype) == bool:
+        raise DtypeError("dtype=bool in a reduction: tg.any is the sum of truths, tg.all their product")
+    return as_tensor(x) if dtype is None else astype(as_tensor(x), dtype)
+
+
 def _chosen(x: Any, dtype: Any, where: Any, fill: Any) -> Tensor:
     """`x` in a dtype, with a number where `where` does not hold."""
-    t = as_tensor(x) if dtype is None else astype(as_tensor(x), dtype)
+    t = summand(x, dtype)
     if where is None or where is True:
         return t
     return either(choice(where, t.shape), t, fill)
@@ -143,7 +150,8 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None, 
     keepdims : bool, default False
         Keep the axes with extent 1. `keepdim` is an alias.
     dtype : dtype, optional
-        That `x` is converted to first; of what is recorded only its own.
+        That `x` is converted to first; of what is recorded only its own. Integers are summed in int64, whatever is
+        said here; bool is refused.
     initial : array_like, optional
         What is added to the sum.
     where : array_like of bool, optional

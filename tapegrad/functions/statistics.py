@@ -17,7 +17,7 @@ from .elementwise import clip, equal, logical_and, not_equal, where
 from .layout import broadcast_to, concatenate, expand_dims, one_axis, reshape
 from .linalg import matmul
 from .quantiles import middle_of_numbers, quantile_of_numbers
-from .reductions import Axis, axes_of, cumprod, cumsum, reduced_shape
+from .reductions import Axis, axes_of, cumprod, cumsum, reduced_shape, summand
 from .reductions import sum as sum_over
 from .sorting import argmax, argmin
 
@@ -32,7 +32,7 @@ __all__ = [
 
 def _numbers(x: Any, where: Any, dtype: Any = None) -> tuple[Tensor, Any]:
     """`x` as a tensor, and where it counts; None for everywhere."""
-    t = as_tensor(x) if dtype is None else astype(as_tensor(x), dtype)
+    t = summand(x, dtype)
     chosen = None if where is None or where is True else where
     if t.dtype.kind != "f":
         return t, chosen

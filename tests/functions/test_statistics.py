@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad.errors import DtypeError
 
 from .against_numpy import all_holds, value_holds
 
@@ -93,6 +94,12 @@ def test_integers_and_empty_arrays_are_numpys(expression):
     want, got = eval(expression, {"f": np, "i": i}), eval(expression, {"f": tg, "i": tg.tensor(i)})
     np.testing.assert_array_equal(got.numpy(), want)
     assert got.dtype.kind == want.dtype.kind
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "mean", "cumsum", "nansum"])
+def test_truths_are_no_dtype_to_sum_in(name):
+    with pytest.raises(DtypeError, match="tg.any"):
+        getattr(tg, name)(tg.tensor([2, 0]), dtype=bool)
 
 
 def test_scans_may_begin_with_what_they_start_from():
