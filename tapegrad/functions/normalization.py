@@ -14,7 +14,8 @@ from ..engine.storage import Changes
 from ..engine.threads.team import team_address
 from ..engine.writers import Writing
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED, PART_ELEMENTS, PARTS, ROW_NORM, ROW_NORM_PARTS
+from ..ops.normalization import BATCH_NORM, BATCH_NORM_FIXED
+from ..ops.row_normalization import PART_ELEMENTS, PARTS, ROW_NORM, ROW_NORM_PARTS
 from ..tape.state import state
 from ..tensor.arrays import FLOAT32, INT64
 from ..tensor.recording import lift, lift_to, recorder

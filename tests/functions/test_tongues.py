@@ -8,7 +8,7 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
-from tapegrad.functions import tongues
+from tapegrad.functions import two_meanings
 
 from .pytorch_cases import ARRAYS, CASES, cotangent
 
@@ -154,7 +154,7 @@ def test_an_index_that_was_found_indexes_in_a_recorded_step():
 # ------------------------------------------------------------------ the table
 
 
-@pytest.mark.parametrize("row", tongues.NAMES, ids=[row.name for row in tongues.NAMES])
+@pytest.mark.parametrize("row", two_meanings.NAMES, ids=[row.name for row in two_meanings.NAMES])
 def test_both_spellings_of_the_table_run_and_differ(row):
     x, y = tg.tensor(X), tg.tensor(X + 1.0)
     found = [eval(code, {"tg": tg, "F": F, "x": x, "y": y}) for code in (row.numpys, row.pytorchs)]
@@ -166,7 +166,7 @@ def test_both_spellings_of_the_table_run_and_differ(row):
 
 def test_the_readme_has_the_table():
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert tongues.table() in readme
+    assert two_meanings.table() in readme
 
 
 @pytest.mark.parametrize("data, dtype", [(np.zeros(3), "float64"), (np.zeros(3, np.float32), "float32"),
