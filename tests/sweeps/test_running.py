@@ -132,6 +132,7 @@ def test_a_process_that_dies_takes_its_own_run_with_it_and_no_other():
             os._exit(3)
         return k
 
+    before = set(multiprocessing.active_children())  # of other tests
     found = tg.sweep(dies, {"k": range(6)}, workers=2)
     assert {row["k"]: row["error"] for row in found.failed} == {
         1: "the worker process was ended: SIGKILL (out of memory?)",
@@ -139,7 +140,7 @@ def test_a_process_that_dies_takes_its_own_run_with_it_and_no_other():
         4: "the worker process was ended: SIGKILL (out of memory?)",
     }
     assert [row.get("loss") for row in found] == [0, None, None, 3, None, 5]
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_runs_made_by_one_call_get_lists_and_are_told_apart():
