@@ -113,10 +113,9 @@ class Explanation:
         return rows
 
     def __str__(self) -> str:
-        rows = self.rows()
-        if all(node.is_scalar for node in self.graph.nodes):
-            return aligned(rows, right=(2, 5))
-        return aligned(rows)
+        right = (2, 5) if all(node.is_scalar for node in self.graph.nodes) else ()
+        with uncollected():
+            return aligned(self.rows(), right=right)
 
     def __repr__(self) -> str:
         return f"<Explanation of {self.title}: {len(self)} nodes>"
