@@ -106,7 +106,8 @@ def train(
     run = Run(problem, settings, comm)
     is_compared = report is not None or importance is not None or as_json or not quiet
     linear = partial(fitted, problem, run.weights, settings.seed)
-    with compiled_ahead(linear, "float64") if is_compared else nullcontext():
+    has_kernels = is_compared and problem.target.task == "classification"  # a ridge regression is SciPy's
+    with compiled_ahead(linear, "float64") if has_kernels else nullcontext():
         run.train(progress=shown, checkpoint=kept)
     if plot is not None and len(run.losses):
         run.history.plot(plot, f"{problem.title}: loss of training")
