@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,10 @@ class WatchedTape(Tape):
         The outermost modules that were called.
     """
 
-    def __init__(self, tells_lines: bool = True) -> None:
+    def __init__(self, tells_lines: bool = True, code: CodeType | None = None) -> None:
         super().__init__(keep=True)
-        self._tells_lines = tells_lines
+        self._tells_lines, self._code = tells_lines, code
+        self._frames: dict[int, FrameType] = {}  # calls of the code that is watched; a frame keeps its variables
         self.roots: list[Module] = []
         self._paths: dict[int, tuple[str, Module]] = {}
         self._overwritten: list[tuple[np.ndarray, np.ndarray]] = []
@@ -68,9 +69,13 @@ class WatchedTape(Tape):
         """The dotted path of the module that is being called."""
         frame: Any = sys._getframe(2)
         called: list[Module] = []
+        watched = self._code
         while frame is not None:
-            if frame.f_code is _CALL:
+            code = frame.f_code
+            if code is _CALL:
                 called.append(frame.f_locals["self"])
+            elif code is watched:
+                self._frames[id(frame)] = frame
             frame = frame.f_back
         if not called:
             return ""
@@ -80,6 +85,14 @@ class WatchedTape(Tape):
             for path, module in self.named(root):
                 self._paths.setdefault(id(module), (path, module))
         return next((self._paths[id(m)][0] for m in called if id(m) in self._paths), type(called[0]).__name__)
+
+    def variables(self) -> dict[str, Any]:
+        """The local variables that the watched code had when it returned; of calls of itself too, its own last."""
+        found: dict[str, Any] = {}
+        for frame in reversed(self._frames.values()):
+            found.update(frame.f_locals)
+        self._frames.clear()
+        return found
 
     def named(self, root: Module) -> Iterator[tuple[str, Module]]:
         """The modules within one that was called, by paths that no other has."""
@@ -133,7 +146,8 @@ def watched(function: Callable, args: Sequence[Any], kwargs: dict[str, Any], dty
 
     Nothing else is changed by it: running statistics and the random streams stay as they were.
     """
-    names, tape = _argument_names(function, args, kwargs), WatchedTape(not getattr(function, "is_text", False))
+    names = _argument_names(function, args, kwargs)
+    tape = WatchedTape(not getattr(function, "is_text", False), getattr(inspect.unwrap(function), "__code__", None))
     leaves, structure = flatten((tuple(args), kwargs))
     leaves = [np.float64(x) if type(x) in (int, float) else x for x in leaves]
     floats = [x for x in leaves if _is_float(x)]
@@ -148,13 +162,12 @@ def watched(function: Callable, args: Sequence[Any], kwargs: dict[str, Any], dty
             leaves[k] = Tensor(x)
     data = {t.buffer.address: name for name, t in zip(names, leaves) if isinstance(t, Tensor)}
     args, kwargs = unflatten(structure, leaves)
-    code, found = getattr(inspect.unwrap(function), "__code__", None), dict[str, Any]()
     try:
-        with preserved(), tape, enable_grad(), _locals_of(code, found):
+        with preserved(), tape, enable_grad():
             output = function(*args, **kwargs)
     finally:
         tape.give_back()
-    named = _variables(found)
+    named = _variables(tape.variables())
     named.update(_closed_over(function))
     named.update({t.node: name for name, t in arguments})
     title = getattr(function, "__name__", type(function).__name__)
@@ -240,26 +253,6 @@ def _variables(scope: dict[str, Any]) -> dict[Any, str]:
 
 def _is_part(t: Tensor) -> bool:
     return t.size * t.dtype.itemsize != t.node.nbytes
-
-
-@contextmanager
-def _locals_of(code: CodeType | None, found: dict[str, Any]) -> Iterator[None]:
-    """Note the local variables that a function has when it returns, as a debugger would see them."""
-    before = sys.getprofile()
-    if code is None or before is not None:  # a profiler is at work
-        yield
-        return
-
-    def look(frame: Any, event: str, argument: Any) -> None:
-        if event == "return" and frame.f_code is code:
-            found.update(frame.f_locals)
-
-    sys.setprofile(look)
-    try:
-        yield
-    finally:
-        sys.setprofile(None)
-
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Explanations: every number of the lectures at its node, and those of any program."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -269,6 +270,20 @@ def test_names_are_the_users():
     assert e["w"].kind == "parameter" and e["x"].kind == "input"
     assert e["inner"].formula == "inner = scaled @ w"
     assert e["f"].where[0] == __file__
+
+
+def test_local_names_are_told_beside_a_profiler_and_of_a_function_that_calls_itself():
+    def power(x, n):
+        p = x * 1.0 if n == 1 else power(x, n - 1) * x
+        return p
+
+    sys.setprofile(lambda *_: None)
+    try:
+        e = tg.explain(power, 2.0, 3)
+    finally:
+        sys.setprofile(None)
+    check(e, {"p": 8.0}, {"x": 12.0, "p": 1.0})
+    assert e["p"] is e.graph.output
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
