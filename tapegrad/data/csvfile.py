@@ -27,7 +27,7 @@ import numpy as np
 from ..errors import ArgumentError, DataError
 from .arrow import BlockReader, Cells
 from .blocks import BLOCK_BYTES, Block, blocks
-from .growing import Column, NumberColumn, SkippedColumn, TextColumn
+from .growing import Column, NotNumbers, NumberColumn, SkippedColumn, TextColumn, positions
 from .layout import Layout, found, has_header, is_comment, row_names
 from .numbers import Numerals
 from .sources import Source
@@ -122,7 +122,7 @@ def read_text(source: Source, layout: Layout, text: Iterable[str] = (), *, only:
     while True:
         try:
             return source.read(_File(source, layout, kept, only, fast, block_bytes, folder).read)
-        except _NotNumbers as found_out:
+        except NotNumbers as found_out:
             kept |= found_out.columns
 
 
@@ -142,7 +142,7 @@ def read_text_parts(source: Source, layout: Layout, text: Iterable[str] = (), *,
                     given = k + 1
                     yield part
             return
-        except _NotNumbers as found_out:
+        except NotNumbers as found_out:
             kept |= found_out.columns
 
 
@@ -152,14 +152,6 @@ def _check_encoding(layout: Layout) -> None:
             codecs.lookup(layout.encoding)
         except LookupError:
             raise ArgumentError(f"encoding {layout.encoding!r} is not known to Python") from None
-
-
-class _NotNumbers(Exception):
-    """Columns that looked like numbers at first hold text further down."""
-
-    def __init__(self, columns: set[str]) -> None:
-        super().__init__(columns)
-        self.columns = columns
 
 
 class _File:
@@ -220,7 +212,6 @@ class _File:
 
     def _part(self, whole: bool) -> Table:
         """The table of what has been read since the last part."""
-        self.lines = [part for part in self.lines if len(part)]
         table = self._table(dict(zip(self.names, (column.finished() for column in self.columns), strict=True)))
         if not whole:
             table = replace(table, rows=range(self.given_rows + 1, self.rows + 1), reread=None)
@@ -290,15 +281,8 @@ class _File:
 
     def _table(self, columns: dict[str, Any]) -> Table:
         columns = {name: cells for name, cells in columns.items() if cells is not None}
-        lines = [_as_range(part) for part in self.lines]
-        runs = [part for part in lines if isinstance(part, range)]
-        joined: range | np.ndarray
-        if len(runs) == len(lines) and all(one.stop == other.start for one, other in zip(runs, runs[1:])):
-            joined = range(runs[0].start, runs[-1].stop)
-        else:
-            joined = np.concatenate([np.asarray(part) for part in lines])
         numbers = range(1, self.rows + 1)
-        return Table(self.source.name, columns, numbers, joined, self.header, self.layout.decimal,
+        return Table(self.source.name, columns, numbers, positions(self.lines), self.header, self.layout.decimal,
                      numerals=self.layout.numerals,
                      reread=partial(text_again, self.source, self.given, self.rows, size=self.size))
 
@@ -330,7 +314,7 @@ class _File:
                 else:
                     numbers[place] = values
         if bad:
-            raise _NotNumbers(bad)
+            raise NotNumbers(bad)
         for place, column in enumerate(self.columns):
             if isinstance(column, NumberColumn):
                 column.extend(numbers[place])
@@ -391,14 +375,6 @@ def text_again(source: Source, layout: Layout, rows: int, name: str, *, size: in
     if len(table) != rows or name not in table.columns:
         raise DataError(f"{source.name}: the file has changed while it was read")
     return table.columns[name]
-
-
-def _as_range(lines: range | list[int]) -> range | np.ndarray:
-    if isinstance(lines, range):
-        return lines
-    if lines[-1] - lines[0] == len(lines) - 1:  # they rise
-        return range(lines[0], lines[-1] + 1)
-    return np.array(lines)
 
 
 def as_numbers(cells: Iterable[str], numerals: Numerals) -> np.ndarray | None:

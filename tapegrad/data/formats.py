@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from decimal import Decimal
-from functools import partial
 from typing import IO, Any
 
 import numpy as np
 
 from ..errors import DataError, MissingExtraError
 from .arrow import elements, missing_elements, pyarrow_or_none
+from .jsonlines import read_json_lines, read_json_lines_parts
 from .sources import Source
 from .table import Column, Table
-from .text import Text
+from .text import Text, as_cell
 
 __all__ = ["FORMATS", "from_arrow", "read_format", "read_format_parts"]
 
@@ -43,7 +41,7 @@ def read_format(source: Source, text: Iterable[str] = ()) -> Table:
         Arrow is not installed.
     """
     if FORMATS[source.suffix] == "JSON lines":
-        return source.read(lambda file: _json_lines(source, file, set(text)))
+        return read_json_lines(source, text)
 
     def content(file: IO[bytes]) -> Any:
         with _arrow(source):
@@ -58,8 +56,14 @@ def read_format(source: Source, text: Iterable[str] = ()) -> Table:
     return from_arrow(source.name, source.read(content), text)
 
 
-def read_format_parts(source: Source, text: Iterable[str] = (), rows: int = 1 << 18) -> Iterator[Table]:
-    """The table of a file in one of `FORMATS`: of Parquet in parts of so many rows, of others as one."""
+def read_format_parts(source: Source, text: Iterable[str] = (), *, part_bytes: int = 32 << 20,
+                      rows: int = 1 << 18) -> Iterator[Table]:
+    """The table of a file in one of `FORMATS` in parts: Parquet of so many rows, JSON lines of about so many bytes,
+    others as one.
+    """
+    if FORMATS[source.suffix] == "JSON lines":
+        yield from read_json_lines_parts(source, text, part_bytes=part_bytes)
+        return
     if FORMATS[source.suffix] != "Parquet":
         yield read_format(source, text)
         return
@@ -147,7 +151,7 @@ def _column(source: str, name: str, column: Any, keep: bool) -> Column:
         coded = column.combine_chunks().dictionary_encode() if column.num_chunks != 1 else (
             column.chunk(0).dictionary_encode()
         )
-        values = [_cell(value) for value in coded.dictionary.to_pylist()]
+        values = [as_cell(value) for value in coded.dictionary.to_pylist()]
         codes = elements(coded.indices.fill_null(len(values))).astype(np.int32)
         text = Text(codes, [*values, ""])
         return Text.of(text) if len(set(text.values)) < len(text.values) else text
@@ -162,61 +166,3 @@ def _numbers(part: Any) -> np.ndarray:
 
 def _moment(value: Any) -> str:
     return value.isoformat(" ") if hasattr(value, "hour") and hasattr(value, "year") else value.isoformat()
-
-
-def _cell(value: object) -> str:
-    """A cell as a text file would hold it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None or (isinstance(value, float) and value != value):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def _json_lines(source: Source, file: IO[bytes], kept: set[str]) -> Table:
-    """Objects, one a line; a key that an object lacks is missing there."""
-    names: dict[str, int] = {}
-    rows: list[dict[str, object]] = []
-    lines: list[int] = []
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        where = f"{source.name}: line {number}"
-        try:
-            # integers and fractions as they are written
-            row = json.loads(line, parse_float=Decimal, object_pairs_hook=partial(_once, where))
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{where} is not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{where} is not a JSON object such as {{\"a\": 1}}")
-        for name, value in row.items():
-            if isinstance(value, (dict, list)):
-                raise DataError(f"{where}, key {name!r}: holds a {'list' if isinstance(value, list) else 'object'},"
-                                " not a number or text")
-            names.setdefault(name, len(names))
-        rows.append(row)
-        lines.append(number)
-    if not names:
-        raise DataError(f"{source.name}: the file is empty")
-    columns: dict[str, Column] = {}
-    for name in names:
-        cells = [row.get(name) for row in rows]
-        plain = all(cell is None or (isinstance(cell, (int, float, Decimal)) and not isinstance(cell, bool))
-                    for cell in cells)
-        exact = any(isinstance(cell, int) and abs(cell) > _EXACT for cell in cells)
-        if plain and not exact and name not in kept:
-            columns[name] = np.array([np.nan if cell is None else float(cell) for cell in cells])  # type: ignore[arg-type]
-        else:
-            columns[name] = Text.of(map(_cell, cells))
-    return Table(source.name, columns, np.arange(1, len(rows) + 1), np.array(lines))
-
-
-def _once(where: str, pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise DataError(f"{where}: an object has the same key twice")
-    return found

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from .text import Text
 
-__all__ = ["Column", "NumberColumn", "SkippedColumn", "TextColumn", "pages"]
+__all__ = ["Column", "NotNumbers", "NumberColumn", "SkippedColumn", "TextColumn", "pages", "positions"]
 
 _LEAST_BYTES = 1 << 20
 #: pages that a forked child does not share, where processes fork
@@ -50,7 +50,7 @@ class _Grown:
         self._array = pages(max(room, 1024), dtype, folder)
         self.length = 0
 
-    def extend(self, values: np.ndarray) -> None:
+    def extend(self, values: np.ndarray | Sequence[float]) -> None:
         end = self.length + len(values)
         if end > len(self._array):
             larger = pages(max(end, len(self._array) * 3 // 2), self._array.dtype, self._folder)
@@ -70,9 +70,13 @@ class NumberColumn:
     def __init__(self, room: int, folder: Path | None = None) -> None:
         self._values = _Grown(np.float64, room, folder)
 
-    def extend(self, values: np.ndarray) -> None:
+    def extend(self, values: np.ndarray | Sequence[float]) -> None:
         """Append numbers."""
         self._values.extend(values)
+
+    def extend_missing(self, count: int) -> None:
+        """Append so many missing cells."""
+        self.extend(np.full(count, np.nan))
 
     def finished(self) -> np.ndarray:
         """All numbers, float64."""
@@ -97,6 +101,11 @@ class TextColumn:
         known = np.array([position.setdefault(value.strip(), len(position)) for value in values], np.int32)
         self._codes.extend(known[codes] if len(known) else codes)
 
+    def extend_missing(self, count: int) -> None:
+        """Append so many missing cells."""
+        if count:
+            self.extend_coded(np.zeros(count, np.int32), [""])
+
     def finished(self) -> Text:
         """All cells."""
         return Text(self._codes.finished(), list(self._position))
@@ -110,3 +119,28 @@ class SkippedColumn:
 
 
 Column = NumberColumn | TextColumn | SkippedColumn
+
+
+class NotNumbers(Exception):
+    """Columns that looked like numbers at first hold text further down: they have to be read as text from the start."""
+
+    def __init__(self, columns: set[str]) -> None:
+        super().__init__(columns)
+        self.columns = columns
+
+
+def positions(parts: Iterable[range | list[int]]) -> range | np.ndarray:
+    """Rising numbers of lines, given in parts: a range if they follow on each other, else int64, (rows,)."""
+    lines = [_as_range(part) for part in parts if len(part)]
+    runs = [part for part in lines if isinstance(part, range)]
+    if len(runs) == len(lines) and all(one.stop == other.start for one, other in zip(runs, runs[1:])):
+        return range(runs[0].start, runs[-1].stop)
+    return np.concatenate([np.asarray(part) for part in lines])
+
+
+def _as_range(lines: range | list[int]) -> range | np.ndarray:
+    if isinstance(lines, range):
+        return lines
+    if lines[-1] - lines[0] == len(lines) - 1:  # they rise
+        return range(lines[0], lines[-1] + 1)
+    return np.array(lines)

@@ -75,7 +75,8 @@ def read_table_parts(
     path, layout, text
         As `read_table` takes them.
     part_bytes : int
-        About how much of a text file becomes a part. Parquet files come in parts of many rows, others as one part.
+        About how much of a text file, or of JSON lines, becomes a part. Parquet files come in parts of many rows,
+        others as one part.
 
     Yields
     ------
@@ -84,7 +85,7 @@ def read_table_parts(
     exact = list(text)
     for source in sources(path):
         if source.suffix in FORMATS:
-            yield from read_format_parts(source, exact)
+            yield from read_format_parts(source, exact, part_bytes=part_bytes)
         elif source.suffix in _WHOLE:
             yield _read(source, None, layout, exact)
         else:

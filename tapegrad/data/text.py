@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-__all__ = ["Text"]
+__all__ = ["Text", "as_cell"]
 
 
 class Text(Sequence[str]):
@@ -65,3 +65,14 @@ class Text(Sequence[str]):
         """The cells that occur, in the order of `values`, with the number of their rows."""
         rows = np.bincount(self.codes, minlength=len(self.values)).tolist()
         return {value: count for value, count in zip(self.values, rows, strict=True) if count}
+
+
+def as_cell(value: object) -> str:
+    """A value as a cell of a text file would hold it; "" where there is none."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tapegrad.data import Layout
 from tapegrad.data.csvfile import read_text, read_text_parts
 from tapegrad.data.formats import read_format_parts
+from tapegrad.data.jsonlines import read_json_lines, read_json_lines_parts
 from tapegrad.data.sources import Source
 from tapegrad.errors import DataError
 
@@ -81,3 +84,39 @@ def test_a_row_with_too_few_cells_and_a_damaged_file_are_refused_where_they_are(
     path = file(content[:-50], "t.csv.gz")
     with pytest.raises(DataError, match="not a gzip file, or a damaged one"):
         parts_of(path, 300)
+
+
+@pytest.mark.parametrize("part_bytes", [1, 2000, 1 << 20])
+def test_parts_of_json_lines_are_its_table_with_the_keys_and_kinds_of_the_whole_file(part_bytes, file):
+    numbers = RNG.normal(size=300).tolist()
+    rows = [{"a": number, "b": f"x{n % 7}", "code": n} for n, number in enumerate(numbers)]
+    del rows[10]["a"]
+    rows[250] |= {"late": 2.5, "code": "n/a", "b": None}
+    text = "".join(json.dumps(row) + "\n" * (1 + (n == 30)) for n, row in enumerate(rows))
+    source = Source(file(text.replace('"code": 7}', '"code": 7.50}', 1), "data.jsonl"))
+    whole = read_json_lines(source, block_bytes=512)
+    parts = list(read_json_lines_parts(source, part_bytes=part_bytes, block_bytes=512))
+    assert len(parts) == 1 if part_bytes == 1 << 20 else len(parts) > 3
+    for table in (whole, *parts):
+        assert table.names == ["a", "b", "code", "late"]
+    for read in ([whole], parts):
+        a, late = (np.concatenate([part.columns[name] for part in read]) for name in ("a", "late"))
+        np.testing.assert_array_equal(a, [*numbers[:10], np.nan, *numbers[11:]])
+        np.testing.assert_array_equal(late, [2.5 if n == 250 else np.nan for n in range(300)])
+        assert [cell for part in read for cell in part.columns["b"]] == [row["b"] or "" for row in rows]
+        codes = [cell for part in read for cell in part.columns["code"]]
+        assert codes == ["7.50" if n == 7 else str(row["code"]) for n, row in enumerate(rows)]
+        assert np.concatenate([np.asarray(part.rows) for part in read]).tolist() == list(range(1, 301))
+        assert np.concatenate([np.asarray(part.lines) for part in read]).tolist() == [*range(1, 32), *range(33, 302)]
+
+
+def test_json_lines_are_not_held_whole_while_they_are_read(file):
+    source = Source(file("".join(f'{{"a": {n}.5, "b": {n}, "c": "x{n % 9}"}}\n' for n in range(20_000)), "data.jsonl"))
+    tracemalloc.start()
+    try:
+        table = read_json_lines(source, block_bytes=1 << 14)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert table.columns["a"].sum() == 20_000**2 / 2
+    assert peak < 3_000_000  # two columns of float64 and one of codes are 400,000, the rows as objects 10,000,000
