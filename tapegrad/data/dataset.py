@@ -29,6 +29,8 @@ class Dataset(ABC):
 
     A subclass defines ``__len__`` and `fetch`. `TrainStep.run` takes it in place of arrays: a thread prefetches the
     rows of the next batches while the compiled loop runs over the present ones.
+    If it has methods ``state_dict()`` and ``load_state_dict(state)``, for generators of its own and the like, a
+    checkpoint of the run keeps that state.
 
     Parameters
     ----------

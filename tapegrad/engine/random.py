@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import operator
 import os
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DataError
 from .locks import PATIENCE, Lock
 from .philox import SHUFFLE, Shuffle
 from .storage import address_of
 
-__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "permutation", "restore_streams", "seed",
-           "shuffle_key", "shuffled", "streams", "weight_generator"]
+__all__ = ["dropout_key", "generator", "initial_seed", "manual_seed", "permutation", "restore_shared_streams",
+           "restore_streams", "seed", "shared_streams", "shuffle_key", "shuffled", "streams", "weight_generator"]
 
 _WORD = 1 << 64
 _LARGEST_KEY = (1 << 63) - 1
@@ -216,6 +217,32 @@ def restore_streams(state: Mapping[str, Any]) -> None:
         now.seed, now.key, now.weight_key = fresh.seed, fresh.key, fresh.weight_key
         now.counter, now.weights = state["counter"], state["weights"]
         now.generator.bit_generator.state = state["generator"]
+
+
+def shared_streams() -> dict[str, Any]:
+    """The states of the generators that all code in a process shares, for `restore_shared_streams`: those of the
+    functions in NumPy's and in Python's module `random`.
+    """
+    version, words, normal = random.getstate()
+    return {"numpy": dict(np.random.get_state(legacy=False)), "python": np.array(words, np.uint32),
+            "version": version, "normal": normal}
+
+
+def restore_shared_streams(state: Mapping[str, Any]) -> None:
+    """Have NumPy's and Python's shared generators go on from a state of `shared_streams`.
+
+    Raises
+    ------
+    DataError
+        ``numpy.random`` or ``random`` has another kind of generator now.
+    """
+    there = state["numpy"]["bit_generator"], state["version"]
+    here = np.random.get_state(legacy=False)["bit_generator"], random.getstate()[0]
+    if here != there:
+        raise DataError(f"the state is of numpy.random's {there[0]} and version {there[1]} of Python's random, here "
+                        f"are {here[0]} and version {here[1]}; numpy.random.set_bit_generator takes the former")
+    np.random.set_state(state["numpy"])
+    random.setstate((state["version"], tuple(state["python"].tolist()), state["normal"]))
 
 
 # A fork waits until nobody draws: the child would find the generator locked forever, and in an inconsistent state.

@@ -56,9 +56,11 @@ class Checkpoint:
     Notes
     -----
     Files are in the safetensors format. Kept are the optimiser's parameters and what the recorded loss overwrites or
-    reads that has changed since the run began. A callback with methods ``state_dict()`` and ``load_state_dict(state)``
-    is kept as well; random numbers of NumPy and Python, and what else a script changes while it trains, are not. To the
-    bit means on the same machine with the same libraries and number of threads.
+    reads that has changed since the run began; also, of a run in one process, the states of the generators that all
+    share, from which ``numpy.random.normal()``, ``random.random()`` and their like draw. A callback or a dataset with
+    methods ``state_dict()`` and ``load_state_dict(state)`` is kept as well; what else a script changes while it trains,
+    such as a generator of its own, is not. To the bit means on the same machine with the same libraries and number of
+    threads.
 
     Data, model, loss, optimiser and settings must be those of the run's beginning, which is checked; the number of
     epochs may be another one. A run that its callback has ended is over whatever their number: it returns at once.

@@ -122,6 +122,7 @@ def run_epochs(train: Training, given: Sequence[Any], batch_size: int, epochs: i
             monitor.passed(before)
         order = np.arange(n, dtype=np.int64)
         for epoch in range(at.epoch, 0 if at.stopped else epochs):
+            kept.epoch_begins()
             if callable(shuffle):
                 order = order_given(shuffle(epoch), n)
                 full, rest = divided(train, len(order), batch_size, drop_last)
@@ -242,20 +243,20 @@ def run_parts(train: Training, source: Source, parts: Sequence[Batches], at: Pos
     """Run batches of one size after those of another, from the position on; appends to ``at.ran`` for each size."""
     with closing(source.stretches(parts[at.part:], at.done, at.place)) as stretches:
         for _, of_part in groupby(stretches, lambda stretch: id(stretch.batches)):
-            _run_batches(train, of_part, at, bar, monitor, kept)
+            _run_batches(train, of_part, source.settle, at, bar, monitor, kept)
             at.part, at.done = at.part + 1, 0
 
 
-def _run_batches(train: Training, stretches: Iterator[Stretch], at: Position, bar: NoBar,
+def _run_batches(train: Training, stretches: Iterator[Stretch], settle: Callable[[], None], at: Position, bar: NoBar,
                  monitor: Monitoring | None, kept: NotKept) -> None:
     """Run batches of one size, in chunks of about 50 ms."""
     first = next(stretches)
     batches = first.batches
     rows = batches.size // train.accumulate
     arrays = [a[:rows] for a in first.arrays]
-    step = train._step_for(arrays)
+    step = train._step_for(arrays, settle)
     while kept.restore(step, batches.name):
-        step = train._step_for(arrays)
+        step = train._step_for(arrays, settle)
     if train.ranks is not None:
         check_recording(train.ranks, step, batches.whole)
     with Writing(step):

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.random import restore_streams, streams
+from ...engine.random import restore_shared_streams, restore_streams, shared_streams, streams
 from ...engine.storage import Changes
 from ...engine.writers import Writing
 from ...errors import DataError
 from . import loop
 from .fingerprints import Outside, begun_with, buffer_of, bytes_of, check_same, of_model, outside
 from .protocols import Checkpointing, Training
-from .source import Batches, Source, Stretch
+from .source import Batches, Source, Stretch, copied
 
 __all__ = ["Keeping", "NotKept", "Position", "Ran", "buffers_of"]
 
@@ -76,6 +76,9 @@ class NotKept:
     def start(self, record: Any) -> Position:
         """Where the run begins; puts the history so far into `record`."""
         return Position()
+
+    def epoch_begins(self) -> None:
+        """The order of an epoch is about to be drawn."""
 
     def same_order(self, key: int | None, order: np.ndarray) -> int | None:
         """The key of an order that a user's function has given, which must be the one of before, if any."""
@@ -158,6 +161,10 @@ class Keeping(NotKept):
         self._outside: dict[Any, Outside] = {}  # by recording
         self._changed: set[str] = set()
         self._late: dict[str, Any] | None = None  # what is to be restored when there is a recording
+        # ranks draw from generators of their own; what is kept is one rank's
+        self._shares = train.ranks is None
+        self._shared: dict[str, Any] | None = None  # before the epoch's order was drawn
+        source.kept = self._shares
 
     def __enter__(self) -> Keeping:
         self.saved = self.checkpoint.open()
@@ -199,8 +206,21 @@ class Keeping(NotKept):
             self.rng.bit_generator.state = saved["generator"]
         record.restore(saved["history"])
         self._late = saved
+        self._restore_shared()
         position = saved["position"]
         return Position(**{**position, "ran": [Ran(*ran) for ran in position["ran"]]})
+
+    def _restore_shared(self) -> None:
+        if self._shares and self.saved is not None and self.saved.get("shared") is not None:
+            try:
+                restore_shared_streams(self.saved["shared"])
+            except DataError as error:
+                raise DataError(f"{self.checkpoint.name}: {error}") from None
+
+    def epoch_begins(self) -> None:
+        """The order of an epoch is about to be drawn."""
+        if self._shares:
+            self._shared = shared_streams()
 
     def same_order(self, key: int | None, order: np.ndarray) -> int | None:
         """The key of an order that a user's function has given, which must be the one of before, if any."""
@@ -286,8 +306,10 @@ class Keeping(NotKept):
                 arrays = [a[:rows // self.train.accumulate] for a in next(stretches).arrays]
             while self.restore(self.train._step_for(arrays), str(rows)):
                 pass
+            self._restore_shared()
             return
         step = self._present.step
+        self.epoch_begins()
         self._present = _Present(step, np.empty(0), self._state(position, self.source.place()), 0)
         with Writing(step):
             self._write(self._present, last=True)
@@ -301,11 +323,12 @@ class Keeping(NotKept):
             "position": {"epoch": position.epoch, "key": position.key, "part": position.part, "place": place,
                          "ran": [tuple(ran) for ran in position.ran], "stopped": position.stopped},
             "trained": [bool(p.requires_grad) for p in self.parameters],
-            "groups": [{key: _copied(value) for key, value in group.items() if key != "params"}
+            "groups": [{key: copied(value) for key, value in group.items() if key != "params"}
                        for group in optimizer.param_groups],
-            "schedules": [_copied(schedule.state_dict()) for schedule in optimizer.schedulers],
-            "callback": None if self.callback is None else _copied(self.callback.state_dict()),
+            "schedules": [copied(schedule.state_dict()) for schedule in optimizer.schedulers],
+            "callback": None if self.callback is None else copied(self.callback.state_dict()),
             "streams": streams(),
+            "shared": self._shared,
             "generator": None if self.rng is None else dict(self.rng.bit_generator.state),
             "history": self.record.mark(),
         }
@@ -316,7 +339,7 @@ class Keeping(NotKept):
             **begun,
             "position": {**begun["position"], "done": done},
             # the steps that are done have changed averages of parameters
-            "schedules": [_copied(s.state_dict()) if s.interval == "average" else before
+            "schedules": [copied(s.state_dict()) if s.interval == "average" else before
                           for s, before in zip(self.train.optimizer.schedulers, begun["schedules"])],
             "history": self.record.state(begun["history"]),
             "steps": begun["history"][0] + sum(len(ran[0]) for ran in begun["position"]["ran"]) + done,
@@ -333,17 +356,6 @@ def _numbers(optimizer: Any) -> list[list[int]]:
     """By group, the numbers of its parameters."""
     numbers = iter(range(sum(len(group["params"]) for group in optimizer.param_groups)))
     return [[next(numbers) for _ in group["params"]] for group in optimizer.param_groups]
-
-
-def _copied(value: Any) -> Any:
-    """A tree whose lists, dicts and arrays are its own."""
-    if isinstance(value, dict):
-        return {key: _copied(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_copied, value)) if not hasattr(value, "_fields") else tuple(map(_copied, value))
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    return value.numpy() if hasattr(value, "numpy") else value
 
 
 def buffers_of(step: Any) -> list[tuple[Any, np.ndarray]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -101,4 +101,4 @@ class Training(Protocol):
     def accumulate(self) -> int: ...
     @property
     def ranks(self) -> Any: ...
-    def _step_for(self, arrays: Sequence[np.ndarray]) -> Any: ...
+    def _step_for(self, arrays: Sequence[np.ndarray], settle: Callable[[], None] | None = None) -> Any: ...

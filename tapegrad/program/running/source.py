@@ -6,12 +6,13 @@ import mmap
 import os
 import sys
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ...engine.random import generator
+from ...engine.locks import PATIENCE
+from ...engine.random import generator, restore_shared_streams, shared_streams
 from ...engine.storage import address_of
 from ...errors import ArgumentError, ShapeError
 from ..ranks.communicator import Ranks
@@ -73,7 +74,15 @@ class Stretch(NamedTuple):
 
 
 class Source(Protocol):
-    """Supplies the rows of an epoch, stretch by stretch."""
+    """Supplies the rows of an epoch, stretch by stretch.
+
+    Attributes
+    ----------
+    kept : bool
+        Whether a checkpoint is kept of the run, with places that have all that rows are drawn by.
+    """
+
+    kept: bool
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -84,6 +93,9 @@ class Source(Protocol):
         Where some are `done` already, from the stretch on that holds the next (an empty one after the last of a size);
         it was given with `place`.
         """
+
+    def settle(self) -> None:
+        """Wait until no thread is drawing: what it draws would look as if a loss that is being recorded drew it."""
 
     def place(self) -> Any:
         """A place between two epochs."""
@@ -101,6 +113,7 @@ class Arrays:
     def __init__(self, data: list[np.ndarray]) -> None:
         self.data = data
         self.files = Files(data)
+        self.kept = False
 
     def __len__(self) -> int:
         return len(self.data[0])
@@ -114,6 +127,9 @@ class Arrays:
                 yield Stretch(part, first, last, self.data, part.order[first * part.size:last * part.size])
                 self.files.release()
             done = 0
+
+    def settle(self) -> None:
+        """Nothing is drawn."""
 
     def place(self) -> Any:
         """Nothing: the order says all."""
@@ -176,8 +192,10 @@ class Chunks:
         self.dataset, self.dtype = dataset, dtype
         self.files = Files(held_arrays(dataset))
         self._read = 0
+        self.kept = False
         self.rng = drawing_generator(seed)
         self._batch_bytes = 0
+        self._coming: Future[Stretch] | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -189,11 +207,15 @@ class Chunks:
         if place is not None:
             first, last = place.get("stretch", (0, 0))
             self.rng.bit_generator.state = place["generator"]
+            if "shared" in place:
+                restore_shared_streams(place["shared"])
+            if "dataset" in place:
+                self.dataset.load_state_dict(place["dataset"])
         try:
             for part in parts:
                 while first < part.steps:
                     last = last or min(first + self._batches_at_once(part), part.steps)
-                    coming = thread.submit(self._chunk, part, first, last)
+                    self._coming = coming = thread.submit(self._chunk, part, first, last)
                     if prepared is not None:
                         yield prepared.result()
                     prepared, first, last = coming, last, 0
@@ -208,12 +230,22 @@ class Chunks:
             return 1
         return max(1, min(_CHUNK_BYTES // self._batch_bytes, part.steps // _CHUNKS))
 
+    def settle(self) -> None:
+        """Wait until no thread is drawing, for some seconds at most: it may itself wait for what is being recorded."""
+        if self._coming is not None:
+            wait([self._coming], PATIENCE)
+
     def place(self) -> Any:
-        """Where the generator is."""
-        return {"generator": dict(self.rng.bit_generator.state)}
+        """Where the generators are from which rows are drawn, and the dataset's own state if it has one."""
+        place = {"generator": dict(self.rng.bit_generator.state)}
+        if self.kept:
+            place["shared"] = shared_streams()
+            if hasattr(self.dataset, "state_dict") and hasattr(self.dataset, "load_state_dict"):
+                place["dataset"] = copied(self.dataset.state_dict())
+        return place
 
     def _chunk(self, part: Batches, first: int, last: int) -> Stretch:
-        place = {"stretch": (first, last), **self.place()}
+        place = None if first else {"stretch": (first, last), **self.place()}  # a run goes on from a part's beginning
         index, size = part.order[first * part.size:last * part.size], part.size
         if self.dataset.by_batch:
             batches = [self._batch(part, k) for k in range(first, last)]
@@ -330,6 +362,17 @@ def check_alike(batches: Sequence[Sequence[np.ndarray]]) -> None:
         if other != kinds[0]:
             one, two = (", ".join(f"{dtype}{list(shape)}" for shape, dtype in kind) for kind in (kinds[0], other))
             raise ShapeError(f"run: the rows of a dataset must be of one shape; it gave {one} and then {two}")
+
+
+def copied(value: Any) -> Any:
+    """A tree whose lists, dicts and arrays are its own."""
+    if isinstance(value, dict):
+        return {key: copied(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(copied, value)) if not hasattr(value, "_fields") else tuple(map(copied, value))
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return value.numpy() if hasattr(value, "numpy") else value
 
 
 def table_of(arrays: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> np.ndarray:

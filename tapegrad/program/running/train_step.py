@@ -125,8 +125,8 @@ class TrainStep:
 
     # -------------------------------------------------------------- recording
 
-    def _step_for(self, arrays: Sequence[np.ndarray]) -> Step:
-        """The recording for such arguments, made if there is none."""
+    def _step_for(self, arrays: Sequence[np.ndarray], settle: Callable[[], None] | None = None) -> Step:
+        """The recording for such arguments; made if there is none, once `settle` has been called."""
         if state.capture is not None:
             raise CaptureError(f"{user_line()}: a TrainStep inside a recording")
         with Writing(self.optimizer):
@@ -136,6 +136,8 @@ class TrainStep:
                     step.prepare()
                     break
             else:
+                if settle is not None:
+                    settle()
                 step = self._record(arrays)
                 kept.append(step)
                 del kept[:-KEPT]

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tapegrad as tg
 import tapegrad.nn.functional as F
 from tapegrad import nn, optim
-from tapegrad.data import ArrayDataset
+from tapegrad.data import ArrayDataset, Dataset
 from tapegrad.errors import ArgumentError, DataError
 from tapegrad.optim import lr_scheduler as schedules
 from tapegrad.program.running import epochs
@@ -199,6 +200,77 @@ def test_rows_of_a_dataset_are_drawn_as_if_nothing_had_happened(tmp_path):
                                      seed=seed)
         assert deaths > 5
         same(whole.state(), setting.state())
+
+
+class Noisy(Dataset):
+    """Rows with noise of NumPy's and Python's shared generators and of one of its own, which it hands out."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = np.random.default_rng(1)
+
+    def __len__(self):
+        return len(X)
+
+    def fetch(self, index):
+        noise = np.random.normal(size=(len(index), 6)) + random.gauss(0, 1) + self.own.normal()
+        return X[index] + noise, Y[index]
+
+    def state_dict(self):
+        return {"own": self.own.bit_generator.state}
+
+    def load_state_dict(self, state):
+        self.own.bit_generator.state = state["own"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shuffle", [True, lambda epoch: np.random.permutation(42)], ids=["keys", "a function"])
+@pytest.mark.parametrize("in_memory", [False, True], ids=["dataset", "arrays"])
+def test_what_is_drawn_from_generators_that_all_share_is_drawn_as_if_nothing_had_happened(in_memory, shuffle, tmp_path):
+    def make():
+        np.random.seed(1), random.seed(1)
+        return Setting(lambda p: optim.Adam(p, lr=0.01))
+
+    def draw_in_callback(epoch, history):
+        history.validation.append(float(np.random.normal()) + random.random())
+
+    def options():
+        return {"data": (X, Y) if in_memory else [Noisy()], "shuffle": shuffle, "callback": draw_in_callback}
+
+    whole = make()
+    tg.manual_seed(100)
+    history = whole.run(**options())
+    drawn = np.random.normal(), random.gauss(0, 1)
+    deaths = 0
+    while True:
+        setting = make()
+        tg.manual_seed(100)
+        if deaths:
+            np.random.seed(deaths), np.random.normal(), random.seed(deaths)
+        try:
+            resumed = setting.run(Dying(tmp_path, 2, resume=True), **options())
+            break
+        except Killed:
+            deaths += 1
+    assert deaths > 5
+    same(whole.state(), setting.state())
+    assert history.validation == resumed.validation
+    assert drawn == (np.random.normal(), random.gauss(0, 1))
+    again = make()
+    again.run(tg.Checkpoint(tmp_path, resume=True), **options())  # is over
+    assert drawn == (np.random.normal(), random.gauss(0, 1))
+
+
+def test_another_shared_generator_than_then_is_named(tmp_path):
+    make = lambda: Setting(lambda p: optim.SGD(p, lr=0.1))
+    make().run(tg.Checkpoint(tmp_path), epochs=1)
+    before = np.random.get_bit_generator()
+    np.random.set_bit_generator(np.random.PCG64(1))
+    try:
+        with pytest.raises(DataError, match="numpy.random's MT19937 .* here are PCG64 .*set_bit_generator"):
+            make().run(tg.Checkpoint(tmp_path, resume=True), epochs=2)
+    finally:
+        np.random.set_bit_generator(before)
 
 
 def test_a_monitor_goes_on_looking_at_the_steps_that_it_would_have_looked_at(tmp_path):
