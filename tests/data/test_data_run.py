@@ -120,15 +120,15 @@ print(mapped.nbytes, after[0] - before[0], after[1] - before[1])
 def test_a_memory_map_is_several_times_larger_than_what_a_run_over_it_allocates(tmp_path, dtype):
     path = tmp_path / "large.npy"
     size = np.dtype(dtype).itemsize
-    shape = ((128 << 20) // (512 * size), 512)
+    shape = ((256 << 20) // (512 * size), 512)
     np.lib.format.open_memmap(path, "w+", dtype, shape).flush()  # zeros: holes in the file
     for limit in (0, 32):  # the second: a file that is larger than what may be mapped of it
         done = subprocess.run([sys.executable, "-c", MEASURED, str(path), str(limit)], capture_output=True, text=True)
         nbytes, allocated, grown = map(int, done.stdout.split())
-        assert nbytes == 128 << 20
-        assert allocated < (40 << 20), allocated
+        assert nbytes == 256 << 20
+        assert allocated < (64 << 20), allocated  # a few chunks of 8 MiB, which the C library may keep
         if limit:
-            assert grown < (80 << 20), grown
+            assert grown < (96 << 20), grown
 
 
 # ------------------------------------------------------------------
