@@ -23,13 +23,8 @@ _TABLE = f"{__package__}.formulas"  # where a pickle finds the functions made he
 
 
 def as_given(*values: Any) -> list[Tensor]:
-    """`lift`, but integers and bool stay what they are where the first is a tensor of them, and the others are too."""
-    first = values[0]
-    if type(first) is Tensor and first.dtype.kind != "f":
-        found = integers(*values)
-        if found is not None:
-            return found
-    return lift(*values)
+    """`lift`, but integers and bool stay what they are where all are of those."""
+    return integers(*values) or lift(*values)
 
 
 @lru_cache(maxsize=4096)
@@ -71,8 +66,8 @@ def unary(name: str) -> Callable[[Any], Tensor]:
             "add", 0)  # of integers, which have no fraction
 
         def function(x: Any) -> Tensor:  # noqa: F811
-            if type(x) is Tensor and x.dtype.kind != "f":
-                return exactly(exact, x, *others)
+            if not (type(x) is Tensor and x.dtype.kind == "f") and (whole := integers(x, *others)) is not None:
+                return exactly(exact, *whole)
             return apply_unary(op, x)
 
     function.__name__ = function.__qualname__ = name
@@ -111,7 +106,7 @@ def binary(name: str) -> Callable[[Any, Any], Tensor]:
 
     if name in _OF_INTEGERS:
         def function(a: Any, b: Any) -> Tensor:  # noqa: F811
-            if type(a) is Tensor and a.dtype.kind != "f" or type(b) is Tensor and b.dtype.kind != "f":
+            if not (type(a) is Tensor and a.dtype.kind == "f" or type(b) is Tensor and b.dtype.kind == "f"):
                 if (whole := integers(a, b)) is not None:
                     return exactly(name, *whole)
             return apply_binary(op, a, b)

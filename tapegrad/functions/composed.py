@@ -13,7 +13,7 @@ from ..ops.elementwise import UNARY
 from ..tensor.arrays import BOOL
 from ..tensor.recording import as_tensor, lift, lift_to
 from ..tensor.tensor import Tensor
-from .apply import apply_unary
+from .apply import apply_unary, as_given
 from .elementwise import clip, equal, greater, less, logical_or, not_equal, scale_shift, where
 from .formulas import (
     absolute,
@@ -156,9 +156,9 @@ def nan_to_num(x: Any, copy: bool = True, nan: float | None = 0.0, posinf: float
     """
     if not isinstance(copy, (bool, np.bool_)):
         raise ArgumentError(f"nan_to_num: copy is a bool, not {copy!r}; PyTorch's second argument is nan=")
-    if type(x) is Tensor and not x.is_floating:
-        return x
-    t = lift(x)[0]
+    t = as_given(x)[0]
+    if not t.is_floating:
+        return t
     ends = np.finfo(t.dtype)
     high, low = float(ends.max if posinf is None else posinf), float(ends.min if neginf is None else neginf)
     finite = isfinite(t)

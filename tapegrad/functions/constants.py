@@ -10,7 +10,8 @@ import numpy as np
 
 from ..engine.caller import user_line
 from ..errors import ArgumentError, DtypeError
-from ..tensor.arrays import DEFAULT_DTYPE, on_cpu
+from ..tensor.arrays import DEFAULT_DTYPE, INT64, on_cpu
+from ..tensor.recording import as_tensor
 from ..tensor.tensor import Tensor
 from .random import shape_of
 
@@ -23,10 +24,15 @@ def _made(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Te
     return Tensor(array, dtype, requires_grad)
 
 
+def _array_like(x: Any) -> Any:
+    """What has a shape and a dtype of tensors."""
+    return x if isinstance(x, (Tensor, np.ndarray)) else as_tensor(x)
+
+
 def filling(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     """A number in a dtype, without its fraction in integers, which have no infinities and no NaN."""
-    number = np.asarray(value)
-    if dtype.kind == "i" and number.dtype.kind == "f" and not np.all(np.abs(number) < 2.0**63):
+    number, dtype = np.asarray(value), INT64 if dtype.kind in "iu" else dtype
+    if dtype == INT64 and number.dtype.kind == "f" and not np.all(np.abs(number) < 2.0**63):
         raise DtypeError(f"{user_line()}: {name}: {value} is no number of {dtype}; convert the tensor with .float() "
                          "first")
     return number.astype(dtype)
@@ -88,11 +94,13 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
 
 def zeros_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of `x`."""
+    x = _array_like(x)
     return _made(np.zeros(x.shape), x.dtype if dtype is None else dtype, device, requires_grad)
 
 
 def ones_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of `x`."""
+    x = _array_like(x)
     return _made(np.ones(x.shape), x.dtype if dtype is None else dtype, device, requires_grad)
 
 
@@ -103,6 +111,7 @@ def empty_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: 
 
 def full_like(x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A number everywhere, of the shape and dtype of `x`."""
+    x = _array_like(x)
     dtype = x.dtype if dtype is None else np.dtype(dtype)
     return _made(np.full(x.shape, filling("full_like", fill_value, dtype)), dtype, device, requires_grad)
 

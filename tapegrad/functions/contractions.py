@@ -190,6 +190,8 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
 def matrix_power(a: Any, n: int) -> Tensor:
     """The product of `n` equal square matrices (..., m, m), of their inverses for negative `n`; by repeated squaring.
 
+    Of integers exact, unless `n` is negative.
+
     Examples
     --------
     >>> import tapegrad as tg
@@ -197,9 +199,9 @@ def matrix_power(a: Any, n: int) -> Tensor:
     tensor([[1., 5.],
             [0., 1.]])
     """
-    t = matrices("matrix_power", a, square=True)
     if not isinstance(n, (int, np.integer)):
         raise ArgumentError(f"matrix_power: the exponent must be an integer, not {n!r}")
+    t = matrices("matrix_power", a, square=True, exact=n >= 0)
     if n == 0:
         return Tensor(np.broadcast_to(np.eye(t.shape[-1], dtype=t.dtype), t.shape).copy())
     square, left, result = inv(t) if n < 0 else t, abs(int(n)), None
@@ -230,7 +232,7 @@ def multi_dot(arrays: Sequence[Any]) -> Tensor:
     -----
     The order is found by dynamic programming (Cormen et al., Introduction to Algorithms, section 14.2).
     """
-    parts = lift(*arrays)
+    parts = as_given(*arrays)
     if len(parts) < 2:
         raise ArgumentError(f"multi_dot: at least two matrices, not {len(parts)}")
     if any(t.ndim != 2 for t in parts[1:-1]) or any(t.ndim not in (1, 2) for t in (parts[0], parts[-1])):

@@ -434,8 +434,6 @@ def _sliding(name: str, a: Any, v: Any, mode: str) -> Tensor:
 
 def _exact(name: str, a: Any, v: Any, mode: str) -> Tensor | None:
     """NumPy's, of integers."""
-    if not any(isinstance(t, Tensor) and t.dtype.kind != "f" for t in (a, v)):
-        return None
     whole = integers(a, v)
     if whole is None:
         return None

@@ -106,11 +106,9 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     low, high = a_min if a_min is not None else min, a_max if a_max is not None else max
     if low is None and high is None:
         raise ArgumentError("clip: give a_min, a_max or both")
-    if type(x) is Tensor and x.dtype.kind != "f":
-        whole = integers(x, *(v for v in (low, high) if v is not None))
-        if whole is not None:
-            clipped = whole[0] if low is None else exactly("maximum", whole[0], whole[1])
-            return clipped if high is None else exactly("minimum", clipped, whole[-1])
+    if (whole := integers(x, *(v for v in (low, high) if v is not None))) is not None:
+        clipped = whole[0] if low is None else exactly("maximum", whole[0], whole[1])
+        return clipped if high is None else exactly("minimum", clipped, whole[-1])
     numbers = (int, float, np.integer, np.floating, type(None))
     if isinstance(low, numbers) and isinstance(high, numbers):
         least, most = -np.inf if low is None else float(low), np.inf if high is None else float(high)
@@ -138,7 +136,7 @@ def huber_error(a: Any, b: Any, delta: float = 1.0) -> Tensor:
 
 def power(a: Any, b: Any) -> Tensor:
     """``a ** b``; a Python number as exponent is a constant. At ``a = 0`` the slope by `b` is 0; see `grad`."""
-    if any(type(v) is Tensor and v.dtype.kind != "f" for v in (a, b)) and (found := integers(a, b)) is not None and (
+    if (found := integers(a, b)) is not None and (
             found[1].is_symbolic or np.min(found[1]._array(), initial=0) >= 0):
         return exactly("power", *found)
     if isinstance(b, (int, float, np.integer, np.floating)) and not isinstance(b, bool):
@@ -257,10 +255,8 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     array([0.  , 0.25])
     """
     c = as_bool(condition)
-    if any(type(v) is Tensor and v.dtype.kind != "f" for v in (a, b)):
-        found = integers(a, b)
-        if found is not None:
-            return whole_numbers.where(c, *found)
+    if (found := integers(a, b)) is not None:
+        return whole_numbers.where(c, *found)
     a, b = lift(a, b)
     shape = broadcast_shape("where", c.shape, a.shape, b.shape)
     strides = tuple(broadcast_strides(t.shape, t.strides, shape) for t in (c, a, b))

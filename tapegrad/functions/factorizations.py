@@ -14,6 +14,7 @@ from ..errors import ArgumentError, ShapeError
 from ..ops import factorizations as ops
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor, view
+from .apply import as_given
 from .elementwise import where
 from .layout import broadcast_to, reshape, swapaxes
 from .scratch import scratch
@@ -28,9 +29,9 @@ class SlogdetResult(NamedTuple):
     logabsdet: Any
 
 
-def matrices(name: str, x: Any, *, square: bool = False) -> Tensor:
-    """`x` as a float tensor of matrices."""
-    t = lift(x)[0]
+def matrices(name: str, x: Any, *, square: bool = False, exact: bool = False) -> Tensor:
+    """`x` as a float tensor of matrices; for `exact` integers stay what they are."""
+    t = (as_given if exact else lift)(x)[0]
     if t.ndim < 2 or square and t.shape[-1] != t.shape[-2]:
         kind = "a square matrix or a batch of them" if square else "a matrix or a batch of them"
         raise ShapeError(f"{name}: needs {kind}, not shape {list(t.shape)}")

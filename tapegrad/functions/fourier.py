@@ -266,7 +266,10 @@ def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None,
 
 
 def _axes(name: str, s: Any, axes: Any, dim: Any, shape: Sequence[int]) -> list[tuple[int, int | None]]:
-    """Axes, counted from the front, with their numbers of points."""
+    """Axes, counted from the front, with their numbers of points.
+
+    -1 is all that there are in NumPy's tongue; in PyTorch's, of `dim`, what the function takes by default.
+    """
     ndim = len(shape)
     given = axes if dim is None else dim
     given = [given] if isinstance(given, (int, np.integer)) else given
@@ -278,7 +281,9 @@ def _axes(name: str, s: Any, axes: Any, dim: Any, shape: Sequence[int]) -> list[
         raise ArgumentError(f"{user_line()}: {name}: {len(sizes)} numbers of points for {len(found)} axes")
     if not found:
         raise ArgumentError(f"{user_line()}: {name}: no axes")
-    return list(zip(found, [None] * len(found) if sizes is None else [None if n in (None, -1) else n for n in sizes]))
+    if sizes is None:
+        return [(d, None) for d in found]
+    return [(d, n if n != -1 else shape[d] if dim is None else None) for d, n in zip(found, sizes)]
 
 
 def _complex_over(name: str, a: Any, s: Any, axes: Any, norm: str | None, dim: Any, inverse: bool) -> Tensor:
@@ -365,7 +370,10 @@ def rfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = N
 
 def irfftn(a: Any, s: Sequence[int] | None = None, axes: Sequence[int] | None = None, norm: str | None = None, *,
            dim: Sequence[int] | None = None) -> Tensor:
-    """The inverse of `rfftn`: real numbers from pairs; the last of `s` as `n` of `irfft`."""
+    """The inverse of `rfftn`: real numbers from pairs; the last of `s` as `n` of `irfft`.
+
+    There -1 is the number of pairs, as in NumPy; with `dim` it is twice that less two, as in PyTorch.
+    """
     return _real_inverse_over("irfftn", a, s, axes, norm, dim)
 
 

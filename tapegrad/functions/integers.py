@@ -52,7 +52,10 @@ def _number(value: int) -> Tensor:
 
 
 def integers(*values: Any) -> list[Tensor] | None:
-    """Tensors of integers and bool, where all operands are of those; else None."""
+    """Tensors of integers and bool, where all operands are of those, be they arrays, lists or numbers; else None."""
+    for value in values:  # before any is converted
+        if isinstance(value, Tensor) and value.dtype.kind == "f":
+            return None
     found = []
     for value in values:
         v = gathered(value)
@@ -110,9 +113,8 @@ def _whole(*tensors: Tensor) -> tuple[list[Tensor], np.dtype]:
 # ------------------------------------------------------------------ elementwise
 
 
-def exactly(name: str, *values: Any) -> Tensor:
+def exactly(name: str, *tensors: Tensor) -> Tensor:
     """NumPy's elementwise function of this name, of operands that are all of integers or bool."""
-    tensors = [v if isinstance(v, Tensor) else _number(v) for v in values]
     of_arrays = getattr(np, name)
     if not recorded(*tensors):
         return Tensor(of_arrays(*(t._array() for t in tensors)))

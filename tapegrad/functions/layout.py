@@ -220,10 +220,8 @@ def together(arrays: Sequence[Any], op: str) -> list[Tensor]:
         arrays = list(arrays)
     if len(arrays) == 0:
         raise ArgumentError(f"{op}: needs at least one array")
-    if any(type(a) is Tensor and a.dtype.kind != "f" for a in arrays):
-        exact = integers(*arrays)
-        if exact is not None:
-            return exact
+    if (exact := integers(*arrays)) is not None:
+        return exact
     return lift(*arrays)
 
 

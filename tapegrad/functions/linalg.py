@@ -61,7 +61,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     Tensor, (..., m, n)
         Without the axes that 1-D operands lack. Of integers exact.
     """
-    whole = integers(a, b) if any(type(v) is Tensor and v.dtype.kind != "f" for v in (a, b)) else None
+    whole = integers(a, b)
     a, b = lift(a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: shapes {list(a.shape)} and {list(b.shape)}: 0-d operands are not allowed; use *")
@@ -305,7 +305,7 @@ def einsum(subscripts: Any, *operands: Any) -> Tensor:
         subscripts, operands = _lettered((subscripts, *operands))
     elif len(operands) == 1 and isinstance(operands[0], (list, tuple)) and "," in subscripts:
         operands = tuple(operands[0])
-    whole = integers(*operands) if any(isinstance(t, Tensor) and t.dtype.kind != "f" for t in operands) else None
+    whole = integers(*operands) if operands else None
     tensors = [to_int64(t) for t in whole] if whole is not None else lift(*operands) if operands else []
     terms, result = _parse(subscripts, tuple(t.ndim for t in tensors))
     extents: dict[str, int] = {}

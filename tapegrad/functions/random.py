@@ -13,7 +13,7 @@ from ..ops.random import INTEGERS, NORMAL, PERMUTATION, UNIFORM, Drawn
 from ..ops.table import Op
 from ..tape.state import state
 from ..tensor.arrays import BOOL, DEFAULT_DTYPE, INT64, as_float_dtype, on_cpu
-from ..tensor.recording import astype, lift, recorder
+from ..tensor.recording import as_tensor, astype, lift, recorder
 from ..tensor.tensor import Tensor
 from .dropout import random_stream
 from .elementwise import less
@@ -168,7 +168,7 @@ def randint(low: int, high: Any = None, size: Any = None, *, dtype: Any = None) 
 
 def randint_like(input: Any, low: int, high: int | None = None, *, dtype: Any = None) -> Tensor:
     """`randint` of the shape of `input`, and of its dtype unless `dtype` is given, as PyTorch's."""
-    t = input if isinstance(input, Tensor) else lift(input)[0]
+    t = as_tensor(input)
     low, high = (0, low) if high is None else (low, high)
     made = _integers(int(low), int(high), t.shape)
     wanted = t.dtype if dtype is None else np.dtype(dtype)

@@ -19,7 +19,7 @@ from ..tensor.tensor import Tensor
 from .elementwise import as_bool, equal
 from .elementwise import where as either
 from .formulas import add, maximum, minimum, multiply, sqrt
-from .integers import broadcast_shape, recorded, reduced, scanned
+from .integers import broadcast_shape, integers, recorded, reduced, scanned
 from .layout import one_axis, permute, reshape
 
 __all__ = [
@@ -124,8 +124,8 @@ def _extreme(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, initial: 
 
 def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: bool) -> Tensor:
     name = "mean" if mean else "sum"
-    if type(x) is Tensor and x.dtype.kind != "f" and not mean:
-        return _of_integers(name, x, axis, dim, keepdims or keepdim)
+    if not mean and (whole := integers(x)) is not None:
+        return _of_integers(name, whole[0], axis, dim, keepdims or keepdim)
     x = lift(x)[0]
     axes = axes_of(axis, dim, x.ndim, name)
     shape = reduced_shape(x.shape, axes, keepdims or keepdim)
@@ -190,8 +190,8 @@ def to_rows(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def reduce_rows(name: str, x: Any, axis: Axis, dim: Axis, keepdims: bool, p: float | None = None,
                  identity: bool = True) -> Tensor:
-    if type(x) is Tensor and x.dtype.kind != "f" and name in ("max", "min", "prod"):
-        return _of_integers(name, x, axis, dim, keepdims)
+    if name in ("max", "min", "prod") and (whole := integers(x)) is not None:
+        return _of_integers(name, whole[0], axis, dim, keepdims)
     x = lift(x)[0]
     axes = axes_of(axis, dim, x.ndim, name)
     shape = reduced_shape(x.shape, axes, keepdims)
@@ -332,8 +332,8 @@ def logcumsumexp(x: Any, axis: int | None = None, *, dim: int | None = None) -> 
 
 
 def _running(name: str, x: Any, axis: int | None, dim: int | None) -> Tensor:
-    if type(x) is Tensor and x.dtype.kind != "f":
-        chosen = axis if axis is not None else dim
+    if (whole := integers(x)) is not None:
+        x, chosen = whole[0], axis if axis is not None else dim
         if recorded(x):
             x = reshape(x, (x.size,)) if chosen is None or x.ndim == 0 else x
             d = one_axis(chosen or 0, x.ndim, name)

@@ -18,6 +18,7 @@ from .elementwise import greater, maximum
 from .factorizations import batch_of, matrices, mT, routines, workspace
 from .formulas import absolute, sign
 from .gathering import take_along_axis, tril
+from .integers import integers, recorded
 from .layout import concatenate, expand_dims, reshape
 from .linalg import matmul
 from .reductions import sum as sum_over
@@ -243,7 +244,7 @@ def matrix_rank(a: Any, tol: float | None = None, hermitian: bool = False, *, at
     ----------
     a : array_like, (..., m, n)
     tol : float, optional
-        NumPy's name for `atol`.
+        NumPy's name for `atol`; of 0 no singular value but 0 is taken for 0.
     hermitian : bool, default False
         Read the lower triangle of a symmetric matrix.
     atol : float, optional
@@ -255,7 +256,11 @@ def matrix_rank(a: Any, tol: float | None = None, hermitian: bool = False, *, at
     -------
     Tensor of int64, (...)
     """
+    if (whole := integers(a)) is not None and not recorded(*whole):
+        a = astype(whole[0], np.float64)  # of which more have a place there
     t = _whole("matrix_rank", a, hermitian).detach()
+    if tol is not None and atol is None and rtol is None:
+        atol, rtol = tol, 0.0  # NumPy's 0 is none, where PyTorch's asks for the default
     least, relative = _tolerance("matrix_rank", t, tol if atol is None else atol, rtol)
     s = svdvals(t)
     if s.shape[-1] == 0:

@@ -94,7 +94,10 @@ def _nanextreme(name: str, x: Any, axis: Axis, keepdims: bool, initial: Any, cho
     found = extreme(t, axes, keepdims, initial=last if initial is None else initial, where=numbers)
     if initial is not None:
         return found
-    return where(equal(sum_over(where(numbers, 1.0, 0.0), axes, keepdims), 0.0), math.nan, found)
+    count = sum_over(where(numbers, 1.0, 0.0), axes, keepdims)
+    alone = sum_over(t, axes, keepdims, where=numbers) / count.maximum(1.0)
+    found = where(equal(found, last), alone, found)  # whose ties are not with what stands for NaN
+    return where(equal(count, 0.0), math.nan, found)
 
 
 def nanmax(x: Any, axis: Axis = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Tensor:

@@ -226,7 +226,9 @@ def astype(t: Tensor, dtype: Any) -> Tensor:
 
 def contiguous(x: Any) -> Tensor:
     """`x` itself if it is contiguous in C order, else a contiguous copy."""
-    t = x if isinstance(x, Tensor) else lift(x)[0]
+    t = x if isinstance(x, Tensor) else as_tensor(x)
+    if t is not x and t.is_floating:
+        t = lift(x)[0]  # Python's floats are of the recording's dtype
     if t.is_contiguous:
         return t
     words = nest(t.shape, (t.strides,))

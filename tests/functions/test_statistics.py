@@ -77,6 +77,17 @@ def test_of_nan_alone_the_result_is_numpys(name):
     value_holds(lambda f, x: getattr(f, name)(x, 1), x)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "far"), [("nanmax", -np.inf), ("nanmin", np.inf)])
+def test_an_infinity_beside_nan_has_the_whole_gradient(name, far, dtype):
+    x = np.array([[far, np.nan, np.nan], [far, np.nan, far], [1.0, far, np.nan], [np.nan] * 3], dtype)
+    gradient = tg.grad(lambda x: (getattr(tg, name)(x, 1)[:3] * np.array([1, 2, 3], dtype)).sum())
+    for found in (gradient(x), tg.compile(gradient)(x)):
+        np.testing.assert_array_equal(found, [[1, 0, 0], [1, 0, 1], [3, 0, 0], [0, 0, 0]])
+    value_holds(lambda f, x: getattr(f, name)(x, 1), x)
+
+
 @pytest.mark.parametrize("call", [
     lambda f, x: f.all(x > 0, axis=1, where=MASK), lambda f, x: f.any(x > 0, where=~MASK),
     lambda f, x: f.nanargmax(x, 1), lambda f, x: f.nanargmin(x), lambda f, x: f.count_nonzero(x, 0)])

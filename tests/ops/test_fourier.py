@@ -158,3 +158,14 @@ def test_numpys_transforms_of_a_tensor_name_those_of_pairs(name):
     """Pairs in the place of complex numbers would be other numbers to ``np.abs`` and to products."""
     with pytest.raises(TypeError, match=rf"np\.fft\.{name} .* complex .* tg\.fft\.{name}"):
         getattr(np.fft, name)(tg.tensor(np.ones((4, 2))))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_all_points_of_the_last_axis_are_numpys_or_of_dim_pytorchs(dtype):
+    x = np.random.default_rng(3).normal(size=(4, 5, 2)).astype(dtype)
+    for of_numpys, arguments in ((5, {"axes": (-2, -1)}), (8, {"dim": (-2, -1)})):
+        expected = np.fft.irfft2(complexes(x), (3, of_numpys))
+        for function in (lambda x: tg.fft.irfft2(x, (3, -1), **arguments),  # noqa: B023
+                         lambda x: tg.fft.irfftn(x, (3, -1), **arguments)):  # noqa: B023
+            for found in (function(x), tg.compile(function)(x)):
+                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if dtype == np.float32 else 1e-14)
