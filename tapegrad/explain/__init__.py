@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..program import TrainStep
+from ..program.running.communication import Communication
 from ..tape.tape import Tape
 from ..tensor.tensor import Tensor
+from .communication import plot
 
 if TYPE_CHECKING:
     from .explanation import Explanation
@@ -69,3 +71,4 @@ def _of_tape(self: Tape, output: Tensor | str | None = None) -> Explanation:
 
 setattr(TrainStep, "explain", _of_step)
 setattr(Tape, "explain", _of_tape)
+setattr(Communication, "plot", plot)

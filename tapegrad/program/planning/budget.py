@@ -42,7 +42,7 @@ class Budget:
     optimizer_bytes: int
 
 
-def budget_bytes(value: Any) -> int:
+def budget_bytes(value: Any, name: str = "memory_budget") -> int:
     """Bytes from an integer or from text such as ``"64MiB"``, ``"1.5 GB"``.
 
     >>> budget_bytes("64MiB"), budget_bytes("1.5 kB"), budget_bytes(100)
@@ -54,9 +54,9 @@ def budget_bytes(value: Any) -> int:
     elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         nbytes = int(value)
     else:
-        raise ArgumentError(f"memory_budget must be a number of bytes or a size such as '64MiB', not {value!r}")
+        raise ArgumentError(f"{name} must be a number of bytes or a size such as '64MiB', not {value!r}")
     if nbytes <= 0:
-        raise ArgumentError(f"memory_budget must be positive, not {value!r}")
+        raise ArgumentError(f"{name} must be positive, not {value!r}")
     return nbytes
 
 

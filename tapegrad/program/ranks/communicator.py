@@ -82,6 +82,15 @@ class Ranks:
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         _end_job_on_errors(self)
         self._comm, self._calls = comm.Dup(), comm.Dup()
+        # of buckets: ranks may make another sum between two of them at different places
+        self._first, self._second = comm.Dup(), comm.Dup()
+        #: bytes of a bucket at most, None for those that are predicted to end first; "bfloat16" or None
+        self.bucket_bytes: int | None = None
+        self.compression: str | None = None
+        #: what was measured of sums over the ranks
+        self.network: Any = None
+        #: how gradients are exchanged, by the set of leaves
+        self.exchanges: dict[Any, Any] = {}
         #: batches, by their rows, whose recordings were compared in this run
         self.compared: set[int] = set()
         #: what this process is doing, for messages
@@ -96,34 +105,47 @@ class Ranks:
 
     def add(self, array: np.ndarray) -> None:
         """Replace a contiguous array of floats or of int64 by its sum over the ranks."""
-        self._wait(self._comm.Iallreduce(self._mpi.IN_PLACE, array, self._mpi.SUM))
+        self.wait(self._comm.Iallreduce(self._mpi.IN_PLACE, array, self._mpi.SUM))
+
+    def begin_add(self, array: np.ndarray) -> Any:
+        """Begin what `add` does; the request. Buckets are begun in the same order on all ranks."""
+        return self._first.Iallreduce(self._mpi.IN_PLACE, array, self._mpi.SUM)
+
+    def begin_exchange(self, given: np.ndarray, got: np.ndarray) -> Any:
+        """Begin to send row r of an array, (size, n), to rank r; row s of `got` comes from rank s. The request."""
+        return self._first.Ialltoall(given, got)
+
+    def begin_gather(self, mine: np.ndarray, every: np.ndarray) -> Any:
+        """Begin to gather the arrays (n,) of all ranks, (size, n); the request."""
+        return self._second.Iallgather(mine, every)
 
     def gather_arrays(self, array: np.ndarray, counts: list[int]) -> np.ndarray:
         """The arrays of all ranks, of lengths `counts`, behind one another."""
         found = np.empty(sum(counts), array.dtype)
         places = np.concatenate([[0], np.cumsum(counts)[:-1]]).tolist()
-        self._wait(self._comm.Iallgatherv(array, [found, (counts, places)]))
+        self.wait(self._comm.Iallgatherv(array, [found, (counts, places)]))
         return found
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, any that can be pickled."""
-        self._meet()
+        self.meet()
         return list(self._comm.allgather(value))
 
     def spread(self, value: Any) -> Any:
         """Rank 0's value."""
-        self._meet()
+        self.meet()
         return self._comm.bcast(value, root=0)
 
     def spread_array(self, array: np.ndarray) -> None:
         """Overwrite a contiguous array by rank 0's."""
-        self._wait(self._comm.Ibcast(array.reshape(-1).view(np.uint8), root=0))
+        self.wait(self._comm.Ibcast(array.reshape(-1).view(np.uint8), root=0))
 
-    def _meet(self) -> None:
-        self._wait(self._comm.Ibarrier())
+    def meet(self) -> None:
+        """Wait until all ranks have come here."""
+        self.wait(self._comm.Ibarrier())
 
-    def _wait(self, request: Any) -> None:
-        """Wait for a collective, or end the job."""
+    def wait(self, request: Any) -> None:
+        """Wait for a collective, or what has a method `Test` as its request has, or end the job."""
         test = request.Test
         for _ in range(_SPINS):
             if test():

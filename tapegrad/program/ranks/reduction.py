@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.ranks import AVERAGE, DONE, FAILED, GRADIENTS
-from ...engine.storage import address_of, array_at
+from ...engine.ranks import AVERAGE, BUCKET, DONE, FAILED, GRADIENTS
+from ...engine.storage import array_at
 from ...errors import CaptureError, RanksError, ShapeError
 from .communicator import Ranks
+from .exchange import Exchange
+from .measuring import measured
+from .schedule import Plan, planned
 
 __all__ = ["Reduction", "Share", "elements_of_row", "share_of"]
 
@@ -77,9 +80,8 @@ class _Table(NamedTuple):
 class Reduction:
     """The sums over the ranks that a recording's loop needs.
 
-    One all-reduce a step adds up the gradients where they lie, and behind them the loss and a check that all ranks run
-    the same step. Where frozen parameters, tables with row lists or several segments lie between them, they are packed
-    for it. Of a table with a row list the ranks exchange the listed rows and their numbers.
+    An `Exchange` adds up the gradients, the loss and a check that all ranks run the same step. Of a table with a row
+    list the ranks exchange the listed rows and their numbers, after the walk.
 
     Parameters
     ----------
@@ -93,63 +95,92 @@ class Reduction:
         The word of `row` with the number of steps done.
     digest : int
         Of the recording.
+    passes : int
+        Walks of a step that say which gradients are ready: those that add to the gradients of the ones before.
 
     Attributes
     ----------
     address : int
         Of the function that the loop calls.
-    loss : int
-        Where the loop puts the rank's share of the loss, and finds the sum: an element address.
+    exchange : Exchange or None
+        None until `agree`.
+    silent : bool
+        Whether walks are run one by one, outside of a step of all ranks.
     error : BaseException or None
         Why the function failed.
     """
 
     def __init__(self, ranks: Ranks, leaves: Sequence[Any], dtype: np.dtype, row: np.ndarray, done: int,
-                 digest: int) -> None:
+                 digest: int, passes: int = 1) -> None:
         self.ranks, self.dtype, self._row, self._done, self._digest = ranks, dtype, row, done, digest
         self.error: BaseException | None = None
         self.share = Share(0, 1, 1)
-        self._leaves = list(leaves)
-        self._plan()
+        self.exchange: Exchange | None = None
+        self.silent, self._passes, self._passed = False, passes, 0
+        self.leaves = list(leaves)
+        self._sort_out()
         self._function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)(self._called)
         self.address = int(ctypes.cast(self._function, ctypes.c_void_p).value or 0)
 
-    def _plan(self) -> None:
-        """Choose what is added up in place, what is packed, and what row by row."""
-        size = self.dtype.itemsize
-        arrays, self._tables = [], []
-        for leaf in self._leaves:
-            array = array_at(leaf.home.address, (leaf.nbytes // size,), (1,), self.dtype, leaf.home)
-            if leaf.touched is None:
-                arrays.append(array)
-            else:
-                self._tables.append(_Table(leaf.touched, array.reshape(leaf.shape)))
-        self._packed: list[tuple[np.ndarray, np.ndarray]] = []
-        segment = self._leaves[0].home.owner
-        begin, whole = address_of(segment.gradients), len(segment.gradients)
-        inside = [begin <= address_of(a) < begin + whole * size for a in arrays]
-        if all(inside) and len(inside) == len(segment.sizes) and address_of(segment.beside) == begin + whole * size:
-            self._flat = array_at(begin, (whole + 2,), (1,), self.dtype, segment)
-        else:
-            total = sum(len(a) for a in arrays)
-            self._flat, at = np.zeros(total + 2, self.dtype), 0
-            for array in arrays:
-                self._packed.append((array, self._flat[at:at + len(array)]))
-                at += len(array)
-        self.loss = address_of(self._flat) // size + len(self._flat) - 2
+    def _sort_out(self) -> None:
+        """Tell leaves whose gradients are sent whole from those that are summed row by row."""
+        self.dense = [leaf for leaf in self.leaves if leaf.touched is None]
+        self._tables = [_Table(leaf.touched, self._gradient(leaf).reshape(leaf.shape)) for leaf in self.leaves
+                        if leaf.touched is not None]
+
+    def _gradient(self, leaf: Any) -> np.ndarray:
+        return array_at(leaf.home.address, (leaf.nbytes // self.dtype.itemsize,), (1,), self.dtype, leaf.home)
 
     def planned_anew(self) -> bool:
         """Whether a gradient has got a row list since, by which it is summed from now on."""
-        if len(self._tables) == sum(leaf.touched is not None for leaf in self._leaves):
+        if len(self._tables) == sum(leaf.touched is not None for leaf in self.leaves):
             return False
-        self._plan()
+        self._sort_out()
+        self.exchange = None
         return True
+
+    def agree(self, ends: Sequence[float], walk: float) -> Exchange:
+        """Agree with the other ranks how gradients are exchanged, once for a set of leaves; a collective then.
+
+        Parameters
+        ----------
+        ends : sequence of float
+            When the walks have ended each of the `dense` gradients, in seconds.
+        walk : float
+            When they have ended.
+        """
+        ranks, key = self.ranks, tuple(self.dense)
+        found = ranks.exchanges.get(key)
+        if found is None:
+            if ranks.network is None:
+                ranks.network = measured(ranks)
+            arrays = [self._gradient(leaf) for leaf in self.dense]
+            sizes = [a.nbytes // (self.dtype.itemsize // 2 if ranks.compression else 1) for a in arrays]
+            ranks.doing = "the choice of buckets"
+            plan = Plan(*ranks.spread(tuple(planned(ranks.network, ends, sizes, walk, ranks.bucket_bytes))))
+            beside = self.leaves[0].home.owner.beside[:2] if self.dense else None
+            found = ranks.exchanges[key] = Exchange(ranks, arrays, self.dtype, beside, plan)
+        self.exchange = found
+        return found
+
+    def begin(self) -> None:
+        """A run begins."""
+        self._passed = 0
+        if self.exchange is not None:
+            self.exchange.begin()
+
+    def abandon(self) -> None:
+        """A walk has failed."""
+        if self.exchange is not None:
+            self.exchange.abandon()
 
     # -------------------------------------------------------------- called by compiled code
 
     def _called(self, what: int, pointer: int, count: int) -> int:
         try:
-            if what == GRADIENTS:
+            if what == BUCKET:
+                self._bucket(pointer)
+            elif what == GRADIENTS:
                 self._gradients()
             else:
                 self._statistics(what, pointer)
@@ -163,21 +194,34 @@ class Reduction:
         error, self.error = self.error, None
         return KeyboardInterrupt() if error is None else error
 
+    def _bucket(self, number: int) -> None:
+        """Send a bucket while the walk goes on; or let those under way go on, for most MPI libraries do so when asked.
+        """
+        exchange = self.exchange
+        if self.silent or exchange is None:
+            return
+        if number == 0:
+            self._passed += 1
+        if self._passed == self._passes:
+            self.ranks.doing = "a training step"
+            exchange.advance()
+            if number >= 0:
+                exchange.send(self.share.rows == 0)
+
     def _gradients(self) -> None:
-        ranks, flat, share = self.ranks, self._flat, self.share
+        ranks, share, exchange = self.ranks, self.share, self.exchange
+        assert exchange is not None
         ranks.doing = "a training step"
-        for array, packed in self._packed:
-            packed[:] = array
-        if share.rows == 0:  # the walk ran on another rank's row
-            flat[:] = 0.0
+        self._passed = 0
         check = (self._digest + 31 * share.of + int(self._row[self._done])) % _CHECKS
-        flat[-1] = check
-        ranks.add(flat)
-        if flat[-1] != check * ranks.size:
+        tail = exchange.tail
+        tail[1] = check
+        if share.rows == 0:  # the walk ran on another rank's row
+            tail[0] = 0.0
+        exchange.finish(share.rows == 0)
+        if tail[1] != check * ranks.size:
             raise RanksError(f"rank {ranks.rank} runs another step than the others do: its recording, the number of "
                              f"rows in its batch ({share.of}) or of its steps so far is not theirs")
-        for array, packed in self._packed:
-            array[:] = packed
         if self._tables:
             self._rows()
 

@@ -38,7 +38,8 @@ def begin_job(ranks: Ranks, loss_fn: Any, optimizer: Any, parameters: Sequence[A
         "tapegrad": __version__, "its sources and compiler": cache_folder().name.rpartition("-")[0],
         "Python": platform.python_version(),
         "NumPy": np.__version__, "the script": _digest(main.read_bytes()) if main.is_file() else "",
-        "loss_fn": _code(loss_fn), "accumulate": accumulate, "optimiser": of_optimizer(optimizer),
+        "loss_fn": _code(loss_fn), "accumulate": accumulate, "bucket_bytes": ranks.bucket_bytes,
+        "compression": ranks.compression, "optimiser": of_optimizer(optimizer),
         "trained": [bool(p.requires_grad) for p in parameters]})
     share_cores(ranks)
     ranks.doing = "the parameters' broadcast"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...engine import poison
+from ...engine.kernels import Kernel
 from ...engine.lazy import lazy
 from ...engine.random import dropout_key
 from ...engine.storage import address_of, aligned_bytes, array_at
@@ -94,6 +95,7 @@ class Program:
         self._inputs: list[np.ndarray] = []
         self._outputs: list[np.ndarray | None] = []
         self.watch: Watch | None = None
+        self._between: Sequence[tuple[int, Kernel, int]] = ()
 
     def twin(self) -> Program:
         """Another instance with its own arena, for concurrent calls: linked anew, not recorded."""
@@ -215,8 +217,16 @@ class Program:
             if leaf.touched is not None and leaf.home is not None:
                 leaf.touched.describe(leaf.home, leaf in self.listed)
 
-    def adding_header(self) -> tuple[np.ndarray, np.ndarray, Tasks]:
-        """Header, words and tasks of the same recording, with a reverse walk that accumulates into all gradients."""
+    def insert(self, between: Sequence[tuple[int, Kernel, int]]) -> None:
+        """Have the walks run other tasks too: before which row, the kernel, and the byte address of its row."""
+        self._between = between
+        self._ready()
+
+    def adding_header(self, between: Sequence[tuple[int, Kernel, int]] = ()) -> tuple[np.ndarray, np.ndarray, Tasks]:
+        """Header, words and tasks of the same recording, with a reverse walk that accumulates into all gradients.
+
+        Other tasks are those of `insert`.
+        """
         tape = self.tape
         words, header = tape._words[:tape._word_count].copy(), tape._header.copy()
         leaves = {v for source, v in tape._externals.items() if isinstance(source, Leaf)}
@@ -229,7 +239,7 @@ class Program:
             self.adding_rows = self._rows_of_groups(words)
             for n, rows in zip(self.group_numbers, self.adding_rows):
                 words[tape._start[n]:tape._start[n + 1]] = rows.row
-        tasks = self._tasks(words)
+        tasks = self._tasks(words, between)
         tasks.write(header)
         return header, words, tasks
 
@@ -240,25 +250,31 @@ class Program:
 
     def _ready(self) -> None:
         """Compile every kernel and complete the header."""
-        self.tasks = self._tasks(self.tape._words)
+        self.tasks = self._tasks(self.tape._words, self._between)
         self.tasks.write(self.tape._header)
         self._walk = walk.TASK_WALK.bound(self.tape._header_address, self.tape.dtype)
 
-    def _tasks(self, words: np.ndarray) -> Tasks:
+    def runs_alone(self) -> np.ndarray:
+        """By time, whether a row of the walks begins there; a fused group has one for all its times."""
+        runs = np.ones(len(self.rows), bool)
+        for group in self.lives.groups:
+            runs[group.first + 1:group.last + 1] = False
+        return runs
+
+    def _tasks(self, words: np.ndarray, between: Sequence[tuple[int, Kernel, int]]) -> Tasks:
         """The tasks of the walks, forward and in reverse: by time a row, or one for all times of a group."""
         rows, adjoint = np.array(self.rows, np.int64), np.array(self.times.is_adjoint, bool)
-        runs = np.ones(len(rows), bool)
+        runs = self.runs_alone()
         for group, n in zip(self.lives.groups, self.group_numbers):
             rows[group.first], adjoint[group.first] = n, False
-            runs[group.first + 1:group.last + 1] = False
         seed = None
         if self.seed is not None:
             turn = 0 if self.lives.seeded_first else int(runs[:self.count].sum())
             seed = turn, self._adjoint_place(self.seed), self.slope
         if poison.ENABLED and self.watch is None and len(rows):
             self.watch = Watch(self.tape, self.lives, self._laid, address_of(self.arena), np.cumsum(runs) - 1)
-        watching = self.watch.tasks if self.watch is not None else ()
-        return Tasks(self.tape, rows[runs], adjoint[runs], seed, words, self.lives.together, watching)
+        more = [*(self.watch.tasks if self.watch is not None else ()), *between]
+        return Tasks(self.tape, rows[runs], adjoint[runs], seed, words, self.lives.together, more)
 
     # -------------------------------------------------------------- running
 

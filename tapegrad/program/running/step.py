@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ...engine.language import bits
 from ...engine.ranks import NOT_SUMMED
-from ...engine.storage import Changes, Written, address_of, array_at
+from ...engine.storage import Changes, Written, address_of
 from ...engine.threads.team import at_most, team_address
 from ...engine.walks import walk
 from ...tape.state import Forgotten, Modes
 from ...tensor.tensor import Tensor
 from ..conditions import Conditions
 from ..planning.report import MemoryReport
+from ..ranks.exchange import Exchange
 from ..ranks.reduction import Reduction, Share
 from . import loop
 from .arguments import Signature
@@ -24,6 +26,7 @@ from .auxiliary import Auxiliary
 from .fingerprints import digest_of
 from .pace import Pace
 from .program import Program
+from .sends import Sends, ends_of
 
 _UPDATE_PART, _UPDATE_PARTS = 1 << 13, 32  # elements of a part of the updates at least, and parts at most
 
@@ -68,11 +71,12 @@ class Step:
         self._forgotten = -1
         self.loss = program.array(seed).reshape(())
         if reduction is None and ranks is not None:
-            reduction = Reduction(ranks, [p.node for p in self.active], self.dtype, row, loop.DONE, digest_of(self))
+            reduction = Reduction(ranks, [p.node for p in self.active], self.dtype, row, loop.DONE, digest_of(self),
+                                  max(1, micro - 1))
             program.ranks_table[:] = reduction.address
         self.reduction = reduction
-        if reduction is not None:
-            self._sum_over_ranks(reduction)
+        self._exchange: Exchange | None = None
+        self._sends: Sends | None = None
         self._walk = loop.TRAIN_STEPS.bound(self.address, self.dtype)
         self.prepare()
 
@@ -84,21 +88,50 @@ class Step:
         return kept
 
     def _sum_over_ranks(self, reduction: Reduction) -> None:
-        """Have the loop sum gradients and losses over the ranks."""
-        self.row[loop.REDUCE], self.row[loop.SUMMED] = reduction.address, reduction.loss
-        self.loss = array_at(reduction.loss * self.dtype.itemsize, (), (), self.dtype, reduction)
-        self.take_share(reduction.share)
+        """Have the loop sum gradients and losses over the ranks, of which parts begin in the reverse walk."""
+        program, exchange = self.program, reduction.exchange
+        if exchange is None:
+            _, ends, clock = ends_of(program, reduction.dense)
+            exchange = reduction.agree(ends, float(clock[-1]))
+        self._exchange = exchange
+        self.row[loop.REDUCE] = reduction.address
+        self.row[loop.SUMMED] = address_of(exchange.tail) // self.dtype.itemsize
+        self.loss = exchange.tail[:1].reshape(())
+        sends, before = Sends(program, reduction.dense, exchange.plan.bucket_of, reduction.address), self._sends
+        if sends.tasks or before is not None and before.tasks:
+            if self.micro > 1:  # in the last of them
+                self.adding = program.adding_header(sends.tasks)
+                self.row[loop.ADDING] = address_of(self.adding[0]) // 8
+            else:
+                program.insert(sends.tasks)
+        self._sends = sends
 
     def take_share(self, share: Share | None) -> None:
-        """Weigh the next batches as a rank's share of batches."""
-        if share is not None and self.reduction is not None:
-            self.reduction.share = share
+        """Weigh the next batches as a rank's share of batches, and make ready for sums over the ranks."""
+        reduction = self.reduction
+        if share is not None and reduction is not None:
+            if self._exchange is None or self._exchange is not reduction.exchange:
+                self._sum_over_ranks(reduction)
+            reduction.begin()
+            reduction.share = share
             self.program.random_state[2:5] = share.first, share.of, max(share.rows, 1)
             weight = share.weight / self.micro
             self.program.weigh(weight)
             if self.micro > 1:
                 self.adding[2].weigh(weight)
             self.row[loop.SHARE] = bits(weight)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let walks send no gradients to other ranks."""
+        reduction = self.reduction
+        if reduction is not None:
+            reduction.silent = True
+        try:
+            yield
+        finally:
+            if reduction is not None:
+                reduction.silent = False
 
     def prepare(self) -> None:
         """Take over the user's changes to the optimiser."""
@@ -116,7 +149,7 @@ class Step:
             self._share(rows)
             self.listed = any(leaf.touched is not None for leaf in self.program.reached)
             if self.reduction is not None and self.reduction.planned_anew():
-                self._sum_over_ranks(self.reduction)
+                self._exchange = None
         if self.listed:
             self.program.begin_lists()
 
@@ -171,8 +204,10 @@ class Step:
             for p in self.active:
                 p.node.gradient = p.node.home
         if status:
-            if self.reduction is not None and status == NOT_SUMMED:
-                raise self.reduction.taken()
+            if self.reduction is not None:
+                self.reduction.abandon()
+                if status == NOT_SUMMED:
+                    raise self.reduction.taken()
             self.program.fail(status)
 
     @property

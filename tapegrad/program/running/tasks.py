@@ -33,8 +33,8 @@ class Tasks:
         The words of the tape, or other ones with other modes.
     together : bool
         Whether small adjoints are cleared together (see `liveness`).
-    watching : sequence of (int, Kernel, int)
-        Tasks of `watch.Watch`, which come first before a row.
+    between : sequence of (int, Kernel, int)
+        Other tasks, of `watch.Watch` and those that send gradients, which come first before a row.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Tasks:
     """
 
     def __init__(self, tape: Tape, rows: np.ndarray, adjoint: np.ndarray, seed: tuple[int, int, float] | None,
-                 words: np.ndarray, together: bool, watching: Sequence[tuple[int, Kernel, int]] = ()) -> None:
+                 words: np.ndarray, together: bool, between: Sequence[tuple[int, Kernel, int]] = ()) -> None:
         self.rows, opcodes, starts = rows, tape._opcode[rows], tape._start[rows]
         for code in np.unique(opcodes[~adjoint]).tolist():
             OPS[code].forward.address(tape.dtype)
@@ -72,7 +72,7 @@ class Tasks:
             at, address, value = seed
             self.seed = np.array(walk.Put.words(mode=0, y=address // tape.dtype.itemsize, value=value), np.int64)
             others.insert(0, (at, walk.PUT, address_of(self.seed)))
-        others[:0] = watching
+        others[:0] = between
         before = np.array([k for k, *_ in others], np.int64)
         more = np.array([(kernel.address(tape.dtype), row // 8) for _, kernel, row in others], np.int64).reshape(-1, 2)
         self.pairs = np.insert(pairs, before, more, axis=0)

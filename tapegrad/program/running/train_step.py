@@ -25,6 +25,7 @@ from .account import account
 from .agreeing import begin_job
 from .arguments import as_input, signature_of
 from .auxiliary import Auxiliary, split
+from .communication import Communication, communication_of
 from .epochs import History, count, run_epochs, run_whole
 from .nested import is_nested, is_number, leaves_of, over_leaves, with_rows
 from .program import Program, scalar_seed
@@ -63,6 +64,17 @@ class TrainStep:
         ``sync=True``. Needs mpi4py (``pip install 'tapegrad[mpi]'``).
     timeout : float, default 300.0
         Seconds after which a rank that the others wait for ends the job on all of them.
+    bucket_bytes : int or str, optional
+        With `comm`: gradients are sent in buckets of at most so many bytes (or text such as ``"1MiB"``), or of one
+        parameter, each as soon as the reverse walk has ended its gradients, while the walk goes on. By default bounds
+        are those that are predicted to end first, from a measurement of the network at the first step; a bucket for all
+        where several would not (`explain_communication` tells). Sums of three ranks and more may round otherwise in
+        other buckets: a number given makes runs repeat to the bit.
+    compression : "bfloat16", optional
+        With `comm`: gradients are rounded to bfloat16 to be sent, in half the bytes (a quarter of float64's), and
+        summed in their own dtype; the sums are rounded once more. What rounding leaves, at most 1/256 of each number,
+        is added to the gradients of the next step (error feedback, Seide et al., 2014), so it is late rather than lost;
+        a checkpoint does not keep it. Rows of `sparse=True` tables, losses and statistics are not rounded.
 
     Notes
     -----
@@ -100,7 +112,7 @@ class TrainStep:
 
     def __init__(self, loss_fn: Callable[..., Tensor], optimizer: Any, *, accumulate: int = 1,
                  memory_budget: int | str | None = None, has_aux: bool = False, comm: Any = None,
-                 timeout: float = 300.0) -> None:
+                 timeout: float = 300.0, bucket_bytes: int | str | None = None, compression: str | None = None) -> None:
         if not callable(loss_fn):
             raise ArgumentError(f"loss_fn must be a function of the batch, not {type(loss_fn).__name__}")
         if not hasattr(optimizer, "update_rows"):
@@ -109,6 +121,9 @@ class TrainStep:
         self.memory_budget = None if memory_budget is None else budget_bytes(memory_budget)
         if has_aux and (self.accumulate > 1 or comm is not None):
             raise ArgumentError("has_aux=True goes with one whole batch a step: without accumulate= and comm=")
+        if compression not in (None, "bfloat16"):
+            raise ArgumentError(f"compression must be 'bfloat16' or None, not {compression!r}")
+        most = None if bucket_bytes is None else budget_bytes(bucket_bytes, "bucket_bytes")
         self.loss_fn, self.optimizer, self.has_aux = loss_fn, optimizer, has_aux
         self._steps: dict[Any, list[Step]] = {}
         self._last: Step | None = None
@@ -121,6 +136,7 @@ class TrainStep:
         #: the processes that train together, if there are several
         self.ranks = ranks_of(comm, timeout)
         if self.ranks is not None:
+            self.ranks.bucket_bytes, self.ranks.compression = most, compression
             begin_job(self.ranks, loss_fn, optimizer, self._parameters(), self.accumulate)
 
     # -------------------------------------------------------------- recording
@@ -366,6 +382,20 @@ class TrainStep:
             step.report = account(step.program, self.optimizer.state_nbytes, self._unfrozen(step))
         return step.report
 
+    def explain_communication(self) -> Communication:
+        """How the latest recording's gradients are sent to the other ranks: the plan, and what the last step took.
+
+        Each rank may call it alone. It prints; `Communication.plot` draws it.
+
+        Raises
+        ------
+        GradientError
+            No step has been made yet.
+        """
+        if self._latest is not None:
+            return self._latest.explain_communication()
+        return communication_of(self._recorded())
+
     def profile(self, *arrays: Any, seconds: float = 0.5, **named: Any) -> Rows:
         """Microseconds of each instruction, forward and in reverse, on a batch (or micro-batch), without updates.
 
@@ -386,7 +416,7 @@ class TrainStep:
                 *leaves, seconds=seconds))
         batch = [as_input(a) for a in arrays]
         step = self._step_for(batch)
-        with Writing(step):
+        with Writing(step), step.alone():
             return time_instructions(step.program, batch, seconds)
 
     @Capture.ends

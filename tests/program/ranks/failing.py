@@ -27,7 +27,8 @@ if odd and how == "another loss":
     loss = lambda x, y: 2.0 * F.cross_entropy(model(x), y)
 else:
     loss = lambda x, y: F.cross_entropy(model(x), y)
-step = tg.TrainStep(loss, optim.Adam(model.parameters()), comm=comm, timeout=120)
+buckets = dict(bucket_bytes=200) if "walk" in how else {}
+step = tg.TrainStep(loss, optim.Adam(model.parameters()), comm=comm, timeout=120, **buckets)
 if odd and how == "other parameters":
     model[0].weight.copy_(np.zeros((9, 5)))
 if odd and how == "another batch":
@@ -36,9 +37,24 @@ elif how == "another batch":
     step(x[:8], y[:8])
 
 
+begin_add, begun = step.ranks and step.ranks.begin_add, []
+
+
+def second_fails(array):
+    """In the middle of a walk, while the first bucket is under way."""
+    begun.append(array)
+    if len(begun) == 2:
+        if how == "is stopped in a walk":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        raise ValueError("the memory is full")
+    return begin_add(array)
+
+
 def after(epoch, history):
     if epoch == 2:
         step.ranks.timeout = 3.0  # now that all is compiled
+    if epoch == 3 and odd and "walk" in how:
+        step.ranks.begin_add = second_fails
     if epoch == 3 and how == "all raise":
         raise ValueError(f"it is late in {epoch}")
     if epoch == 3 and odd:
@@ -51,6 +67,11 @@ def after(epoch, history):
 
 
 kept = tg.Checkpoint(folder, every=0.0, resume=True)
-history = step.run(x, y, batch_size=12, epochs=6, seed=0, callback=after, checkpoint=kept)
+try:
+    history = step.run(x, y, batch_size=12, epochs=6, seed=0, callback=after, checkpoint=kept)
+except ValueError:
+    if how != "is caught in a walk":
+        raise
+    step(x, y)
 if comm.rank == 0:
     print(f"done {len(history)} {history.loss[-1]:.6f}")

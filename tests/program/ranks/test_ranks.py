@@ -46,8 +46,9 @@ def differences(request, tmp_path_factory):
 @over_mpi
 def test_ranks_train_as_one_process_does_to_rounding(differences):
     bounds = {"float32": 1e-6, "RMSprop": 1e-11, "Muon": 1e-12}  # roots of small differences of large numbers
+    bounds["compressed, part of the rounding that is allowed"] = 1.0
     wrong = {name: d for name, d in differences.items() if not d <= bounds.get(name, 1e-13)}
-    assert len(differences) > 35 and not wrong
+    assert len(differences) > 40 and not wrong
 
 
 # ------------------------------------------------------------------ failures
@@ -56,6 +57,9 @@ FAILURES = {
     "raises": "rank 1 of 2 failed: ValueError: the disk is full",
     "all raise": "rank 0 of 2 failed: ValueError: it is late in 3",
     "is stopped": "rank 1 has not answered for 3 s, in the callback after epoch 3 (timeout=3 s)",
+    "raises in a walk": "rank 1 of 2 failed: ValueError: the memory is full",
+    "is stopped in a walk": "rank 1 has not answered for 3 s, in a training step (timeout=3 s)",
+    "is caught in a walk": "rank 1 has failed in the middle of a step whose sums had begun",
     "another model": "rank 1 is not as rank 0: optimiser, group 0, shapes of its parameters, number 0: [9, 5] "
                      "on rank 0, [10, 5] on rank 1",
     "other rows": "rank 1 is not as rank 0: data, rows is 64 on rank 0, 60 on rank 1",
