@@ -68,7 +68,7 @@ def _draw(axes: Any, report: Communication, name: str, walk: float, end: float,
         axes.barh(row, scale * (ended - beside), left=scale * beside, height=0.6, color=_LEFT,
                   label="sum that the step waits for" if row == 1 else None)
     axes.axvline(scale * walk, color="#222222", lw=0.8, ls=":")
-    labels = [f"{_short(b.parameters)} ({b.nbytes / 1000:,.3g} kB)" for b in report.buckets]
+    labels = [f"{_short(b.parameters)} ({b.nbytes / 1000:,.1f} kB)" for b in report.buckets]
     axes.set(yticks=range(len(bars) + 1), yticklabels=["walk", *labels], xlim=(0, 1.02 * scale * end), xlabel=unit)
     axes.set_title(name, loc="left", fontsize=10)
     axes.invert_yaxis()
