@@ -28,6 +28,7 @@ SMALLEST = {
     "memory_plan.py": ["--networks", "MLP", "--freeze", "none", "all but last", "--rows", "64", "--width", "32",
                        "--no-measure"],
     "monitor.py": ["--repeats", "2", "--steps", "8", "--every", "4"],
+    "ops.py": ["--quick", "--only", "T.exp("],
     "parallel.py": ["--repeats", "1", "--seconds", "0.01", "--only", "64-128"],
     "profile_step.py": ["--seconds", "0.01", "--top", "2"],
     "recording.py": ["--quick", "--repeats", "1"],

@@ -91,20 +91,32 @@ def getrf(routine: int, n: int, a: int, pivots: int, f: Any) -> int:
 
 
 @device
-def getrs(routine: int, transposed: bool, n: int, k: int, a: int, pivots: int, b: int, f: Any) -> int:
-    """Rows of B (k, n) = the solutions of op(A) x = row, of the factors of `getrf`."""
-    words = frame()
-    number(words, 0, _PLAIN if transposed else _TRANSPOSED)
-    number(words, 1, n)
-    number(words, 2, k)
-    words[3] = byte_address(f, a)
-    number(words, 4, n)
-    words[5] = byte_address(f, pivots)
-    words[6] = byte_address(f, b)
-    number(words, 7, n)
-    number(words, 8, 0)
-    fortran(routine, words, 9)
-    return given(words, 8)
+def solved(routine: int, transposed: bool, n: int, k: int, a: int, pivots: int, b: int, f: Any, i: Any) -> int:
+    """Rows of B (k, n) = the solutions of op(A) x = row, of the factors of `getrf`; `routine` is trsm.
+
+    LAPACK's getrs does the same, but OpenBLAS gives it threads for a matrix of three rows, too.
+    """
+    if transposed:
+        moved(False, n, k, pivots, b, f, i)
+        trsm(routine, False, False, False, True, k, n, a, b, n, f)
+        return trsm(routine, False, True, False, False, k, n, a, b, n, f)
+    trsm(routine, False, True, True, False, k, n, a, b, n, f)
+    trsm(routine, False, False, True, True, k, n, a, b, n, f)
+    return moved(True, n, k, pivots, b, f, i)
+
+
+@device
+def moved(back: bool, n: int, k: int, pivots: int, b: int, f: Any, i: Any) -> int:
+    """The exchanges of `getrf` among the elements of each row of B (k, n), or back."""
+    for step in range(n):
+        p = n - 1 - step if back else step
+        q = int32_at(f, i, pivots, p) - 1
+        if q != p:
+            for row in range(k):
+                held = f[b + row * n + p]
+                f[b + row * n + p] = f[b + row * n + q]
+                f[b + row * n + q] = held
+    return 0
 
 
 @device

@@ -211,7 +211,7 @@ def solve(a: Any, b: Any, *, left: bool | None = None) -> Tensor:
     n, k = v.shape[-2:]
     space = workspace("solve", ops.SOLVE, ops.solve_scratch(n, k), u, v)
     return recorder(ops.SOLVE)(v.shape, dtype=u.dtype, a=u, b=v, scratch=space, rows=batch_of(v), n=n, k=k,
-                               gemm=gemm_address(u.dtype), **routines(u.dtype, "getrf", "getrs"))
+                               gemm=gemm_address(u.dtype), **routines(u.dtype, "getrf", "trsm"))
 
 
 def inv(a: Any) -> Tensor:

@@ -457,4 +457,4 @@ def matrix_exp(a: Any) -> Tensor:
     n, op = t.shape[-1], matrix_functions.EXPONENTIAL
     space = workspace("matrix_exp", op, matrix_functions.exponential_scratch(n), t)
     return recorder(op)(t.shape, dtype=t.dtype, a=t, scratch=space, rows=batch_of(t), n=n, gemm=gemm_address(t.dtype),
-                        **routines(t.dtype, "getrf", "getrs"))
+                        **routines(t.dtype, "getrf", "trsm"))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.language import cast, device
-from ..engine.lapack import BLOCK, gesdd, gesdd_work, getrf, getri, getrs, int32_at, potrf, trsm
+from ..engine.lapack import BLOCK, gesdd, gesdd_work, getrf, getri, int32_at, potrf, solved, trsm
 from ..engine.mathematics import vecmath as m
 from ..engine.products.blas import gemm, scaled_gemm
 from ..engine.row import Input, Output, Row, contiguous
@@ -209,7 +209,7 @@ class Solve(Row):
     n: int
     k: int  # columns of b
     getrf: int
-    getrs: int
+    trsm: int
     gemm: int
 
 
@@ -218,7 +218,7 @@ def solve_scratch(n: int, k: int) -> int:
 
 
 @device
-def solve_one(op: Solve, f: Any, r: int, transposed: bool, x: int) -> int:
+def solve_one(op: Solve, f: Any, i: Any, r: int, transposed: bool, x: int) -> int:
     """Behind the factors in the workspace the transpose of op(A)^-1 X, of matrix `r`; 1 if it is singular."""
     n, k = op.n, op.k
     factors, pivots, z = op.scratch, op.scratch + n * n, op.scratch + n * n + n
@@ -226,14 +226,14 @@ def solve_one(op: Solve, f: Any, r: int, transposed: bool, x: int) -> int:
     if getrf(op.getrf, n, factors, pivots, f) != 0:
         return 1
     turned(f, z, x, n, k)
-    return getrs(op.getrs, transposed, n, k, factors, pivots, z, f)
+    return solved(op.trsm, transposed, n, k, factors, pivots, z, f, i)
 
 
 def solve_forward(op: Solve, f: Any, i: Any, b: Any) -> int:
     """Y = A^-1 B."""
     n, k = op.n, op.k
     for r in range(op.rows if n * k > 0 else 0):
-        if solve_one(op, f, r, False, op.b + r * n * k) != 0:
+        if solve_one(op, f, i, r, False, op.b + r * n * k) != 0:
             return failed(SINGULAR, r)
         turned(f, op.y + r * n * k, op.scratch + n * n + n, k, n)
     return 0
@@ -244,7 +244,7 @@ def solve_adjoint(op: Solve, f: Any, i: Any, b: Any) -> int:
     n, k = op.n, op.k
     z = op.scratch + n * n + n
     for r in range(op.rows if n * k > 0 else 0):
-        if solve_one(op, f, r, True, op.g + r * n * k) != 0:
+        if solve_one(op, f, i, r, True, op.g + r * n * k) != 0:
             return failed(SINGULAR, r)
         if op.d.a != 0:
             scaled_gemm(op.gemm, 1, 1, n, n, k, cast(-1.0, f), z, n, op.y + r * n * k, k, 0 if op.stores.a else 1,

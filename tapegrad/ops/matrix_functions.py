@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.language import cast, device
-from ..engine.lapack import BLOCK, gesdd, gesdd_work, getrf, getrs
+from ..engine.lapack import BLOCK, gesdd, gesdd_work, getrf, solved
 from ..engine.mathematics import vecmath as v
 from ..engine.products.blas import gemm, scaled_gemm
 from ..engine.row import Input, Output, Row, contiguous, double
@@ -128,7 +128,7 @@ class Exponential(Row):
     rows: int
     n: int
     getrf: int
-    getrs: int
+    trsm: int
     gemm: int
 
 
@@ -137,7 +137,7 @@ def exponential_scratch(n: int) -> int:
 
 
 @device
-def exponential(op: Exponential, f: Any, n: int, x: int, work: int) -> int:
+def exponential(op: Exponential, f: Any, i: Any, n: int, x: int, work: int) -> int:
     """e^X over X (n, n), by scaling and squaring; `work` has 6 n^2 + n elements."""
     size, one, zero, half = n * n, cast(1.0, f), cast(0.0, f), cast(0.5, f)
     x2, x4, x6 = work, work + size, work + 2 * size
@@ -180,7 +180,7 @@ def exponential(op: Exponential, f: Any, n: int, x: int, work: int) -> int:
         f[u + k] = f[w + k] - f[t + k]
     pivots = work + 6 * size
     getrf(op.getrf, n, u, pivots, f)
-    getrs(op.getrs, True, n, n, u, pivots, x, f)
+    solved(op.trsm, True, n, n, u, pivots, x, f, i)
     for _ in range(squarings):
         gemm(op.gemm, 0, 0, n, n, n, x, n, x, n, 0, t, n, f)
         copied(f, x, t, size)
@@ -192,7 +192,7 @@ def exponential_forward(op: Exponential, f: Any, i: Any, b: Any) -> int:
     n = op.n
     for r in range(op.rows if n > 0 else 0):
         copied(f, op.y + r * n * n, op.a + r * n * n, n * n)
-        exponential(op, f, n, op.y + r * n * n, op.scratch)
+        exponential(op, f, i, n, op.y + r * n * n, op.scratch)
     return 0
 
 
@@ -216,7 +216,7 @@ def exponential_adjoint(op: Exponential, f: Any, i: Any, b: Any) -> int:
                 f[x + (n + j) * two + n + k] = f[a + k * n + j]
                 f[x + (n + j) * two + k] = zero
                 f[x + j * two + n + k] = f[g + j * n + k] / scale
-        exponential(op, f, two, x, x + 4 * n * n)
+        exponential(op, f, i, two, x, x + 4 * n * n)
         for j in range(n):
             for k in range(n):
                 accumulate(f, op.d.a + r * n * n + j * n + k, scale * f[x + j * two + n + k], op.stores.a)
