@@ -15,17 +15,18 @@ from ..ops.distance import CDIST
 from ..ops.nest import broadcast_strides, nest
 from ..tensor.recording import lift, recorder
 from ..tensor.tensor import Tensor
+from .elementwise import greater, where
 from .factorizations import inv
-from .formulas import absolute
+from .formulas import absolute, multiply, subtract
 from .indexing import take_axis
-from .layout import as_tensor, moveaxis, reshape
+from .layout import as_tensor, moveaxis, one_axis, reshape
 from .reductions import Axis, axes_of, reduce_rows
 from .reductions import max as max_over
 from .reductions import min as min_over
 from .reductions import sum as sum_over
 from .spectra import svdvals
 
-__all__ = ["cdist", "pdist", "vector_norm"]
+__all__ = ["cdist", "dist", "pdist", "renorm", "vector_norm"]
 
 
 def vector_norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
@@ -56,6 +57,54 @@ def vector_norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = Fals
         raise ArgumentError(f"vector_norm: ord must be a number, inf or -inf, not {ord!r}")
     axes = axes_of(axis, dim, t.ndim, "vector_norm")
     return reduce_rows("norm", t, axes, None, keepdims or keepdim, float(ord), identity=0 <= ord < math.inf)
+
+
+def dist(input: Any, other: Any, p: float = 2.0) -> Tensor:
+    """The p-norm of ``input - other``, broadcast, over all elements, as PyTorch's; where they are equal its slope is 0.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.dist(tg.tensor([1.0, 2.0]), tg.tensor([4.0, 6.0]))
+    tensor(5.)
+    """
+    a, b = lift(input, other)
+    return vector_norm(subtract(a, b), p)
+
+
+def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
+    """Slices along an axis, those whose p-norm exceeds `maxnorm` made shorter, as PyTorch's.
+
+    Parameters
+    ----------
+    input : array_like
+        Of two axes at least.
+    p : float
+        Greater than 0.
+    dim : int
+        The axis along which the slices are counted; a norm is over all of the others.
+    maxnorm : float
+        At least 0.
+
+    Returns
+    -------
+    Tensor, of the shape of `input`
+        ``x maxnorm / (norm + 1e-7)`` where the norm is greater, else x.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.renorm(tg.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0).norm(dim=1)
+    tensor([1. , 0.5])
+    """
+    x = lift(input)[0]
+    if x.ndim < 2:
+        raise ShapeError(f"renorm: two axes at least, not shape {list(x.shape)}")
+    if not p > 0 or not maxnorm >= 0:
+        raise ArgumentError(f"renorm: p must be greater than 0 and maxnorm not negative, not {p!r} and {maxnorm!r}")
+    kept = one_axis(dim, x.ndim, "renorm")
+    norms = vector_norm(x, p, [d for d in range(x.ndim) if d != kept], True)
+    return multiply(x, where(greater(norms, float(maxnorm)), float(maxnorm) / (norms + 1e-7), 1.0))
 
 
 def norm(x: Any, ord: float | str | None = None, axis: int | Sequence[int] | None = None, keepdims: bool = False, *,

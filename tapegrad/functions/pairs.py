@@ -17,11 +17,11 @@ from .apply import apply_binary
 from .elementwise import equal, logical_and, logical_or, not_equal, where
 from .gathering import take_along_axis
 from .integers import recorded, running_places
-from .layout import as_tensor, expand_dims, moveaxis, one_axis, reshape, squeeze
+from .layout import as_tensor, concatenate, expand_dims, moveaxis, one_axis, reshape, squeeze
 from .reductions import sum as total
 from .sorting import argmax, argmin, argsort, detached, order_of
 
-__all__ = ["cummax", "cummin", "kthvalue", "topk"]
+__all__ = ["cummax", "cummin", "kthvalue", "mode", "topk"]
 
 
 class Pair(NamedTuple):
@@ -208,3 +208,27 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     return _shaped(input, Pair(take_along_axis(t, order, d), order)) if k else Pair(
         take_along_axis(t, order, d), order)
 
+
+def mode(input: Any, dim: int = -1, keepdim: bool = False) -> Pair:
+    """The most frequent element along an axis and the index of its last occurrence, as PyTorch's.
+
+    Of several it is the smallest. A NaN equals no other and counts as the maximum, where PyTorch's result hangs on the
+    order of the elements. The gradient flows to the element at the index.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.mode(tg.tensor([2.0, 1.0, 2.0, 3.0]))
+    Pair(values=tensor(2.), indices=tensor(2))
+    """
+    t, d = _rows("mode", input, dim)
+    _filled("mode", t, d)
+    order = argsort(t, d)
+    rows = take_along_axis(t.detach(), order, d)
+    before, after = ((slice(None),) * d + (part,) for part in (slice(None, -1), slice(1, None)))
+    place = reshape(Tensor(np.arange(t.shape[d])), [-1 if k == d else 1 for k in range(t.ndim)])
+    begins = where(not_equal(rows[after], rows[before]), place[after], 0)  # of runs of equals, in order
+    first = order[(slice(None),) * d + (slice(1),)] * 0
+    begins = cummax(concatenate([first, begins], d), d).values
+    longest = argmax(place - begins, d, True)  # the first of all whose run is as long when it ends
+    return _shaped(input, chosen(t, take_along_axis(order, longest, d), d, keepdim))

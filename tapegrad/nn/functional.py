@@ -72,6 +72,7 @@ from .loss_functions import (
     huber_loss,
     kl_div,
     l1_loss,
+    linear_cross_entropy,
     mse_loss,
     nll_loss,
     smooth_l1_loss,
@@ -117,6 +118,7 @@ from .shapes import normal_axis, shape_of
 __all__ = [
     "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_similarity",
     "cross_entropy", "dropout", "elu", "flatten", "gelu", "hardtanh", "huber_loss", "kl_div", "l1_loss",
+    "linear_cross_entropy",
     "leaky_relu", "linear", "log_softmax", "logsigmoid", "mse_loss", "nll_loss", "normalize", "one_hot",
     "relu", "relu6", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus", "softsign", "tanh",
     "unflatten",

@@ -156,6 +156,49 @@ def cross_entropy(
     return functions.reshape(losses, row_shape) if reduction == "none" else losses
 
 
+def linear_cross_entropy(
+    input: Array,
+    linear_weight: Array,
+    target: Array,
+    *,
+    linear_bias: Array | None = None,
+    weight: Array | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """`cross_entropy` of the scores of a linear layer.
+
+    Parameters
+    ----------
+    input : array, shape (in_features,) or (N, in_features)
+    linear_weight : array, shape (C, in_features) or (C, d1, ..., in_features)
+        The latter only with an input of two axes; the scores are (N, C, d1, ...).
+    target, weight, reduction, ignore_index, label_smoothing
+        As of `cross_entropy`; an `ignore_index` of None is -100.
+    linear_bias : array, shape (C,) or (C, d1, ...), optional
+
+    Returns
+    -------
+    Tensor
+        A scalar, or with "none" one loss a row, without the class axis.
+    """
+    where = "linear_cross_entropy"
+    x, w = lift(input, linear_weight)
+    if x.ndim not in (1, 2) or w.ndim < 2 or w.ndim > 2 > x.ndim or x.shape[-1] != w.shape[-1]:
+        raise ShapeError(f"{where}: an input of shape {list(x.shape)} and a weight of {list(w.shape)}; expected "
+                         "(in_features,) or (N, in_features), and (C, in_features) or, with N, (C, d1, ..., "
+                         "in_features)")
+    scores = w.shape[:-1]
+    if linear_bias is not None and shape_of(linear_bias) != scores:
+        raise ShapeError(f"{where}: a bias of shape {list(shape_of(linear_bias))}; expected {list(scores)}")
+    flat = None if linear_bias is None else functions.reshape(linear_bias, -1)
+    logits = functions.linear(x, functions.reshape(w, (-1, w.shape[-1])), flat)
+    return cross_entropy(functions.reshape(logits, (*x.shape[:-1], *scores)), target, weight,
+                         ignore_index=-100 if ignore_index is None else ignore_index, reduction=reduction,
+                         label_smoothing=label_smoothing)
+
+
 def nll_loss(
     input: Tensor,
     target: Array,

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from numpy.typing import ArrayLike
+import math
+from collections.abc import Sequence
 
-from ..errors import ArgumentError
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from ..errors import ArgumentError, ShapeError
 from ..tensor.tensor import Tensor
 from . import functional as F
+from .linear import Linear
 from .loss_functions import KL_REDUCTIONS, REDUCTIONS, require_reduction
 from .module import Module
+from .shapes import positive_int
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss",
-    "NLLLoss", "SmoothL1Loss", "GaussianNLLLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss",
-    "PoissonNLLLoss", "SoftMarginLoss",
+    "LinearCrossEntropyLoss", "NLLLoss", "SmoothL1Loss", "GaussianNLLLoss", "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss", "MultiMarginLoss", "PoissonNLLLoss", "SoftMarginLoss",
 ]  # fmt: skip
 
 
@@ -98,6 +104,58 @@ class CrossEntropyLoss(_WeightedLoss):
             self.weight,
             ignore_index=self.ignore_index,
             reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """`functional.linear_cross_entropy`, with the linear layer, whose parameters are ``linear.weight`` and, if there is
+    a `bias`, ``linear.bias``.
+
+    Parameters
+    ----------
+    in_features, num_classes : int
+    out_features : tuple of int
+        The further axes (d1, ...) of the scores (N, C, d1, ...).
+    bias : bool, default False
+    dtype : float32 or float64
+    weight, ignore_index, label_smoothing, reduction
+        See `functional.cross_entropy`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: Sequence[int] = (),
+        bias: bool = False,
+        dtype: DTypeLike | None = None,
+        reduction: str = "mean",
+        weight: ArrayLike | Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(weight, reduction=reduction)
+        self.num_classes, self.out_features = positive_int(num_classes, "LinearCrossEntropyLoss: num_classes"), tuple(
+            positive_int(n, "LinearCrossEntropyLoss: out_features") for n in out_features)
+        if weight is not None and np.shape(weight) != (self.num_classes,):
+            raise ShapeError(f"LinearCrossEntropyLoss: a weight of shape {list(np.shape(weight))} for "
+                             f"{self.num_classes} classes")
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.linear = Linear(in_features, math.prod(self.out_features, start=self.num_classes), bias, dtype=dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """A scalar, or with reduction "none" one loss a row."""
+        scores, linear = (self.num_classes, *self.out_features), self.linear
+        return F.linear_cross_entropy(
+            input,
+            linear.weight.reshape((*scores, linear.in_features)),
+            target,
+            linear_bias=None if linear.bias is None else linear.bias.reshape(scores),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
         )
 

@@ -18,7 +18,7 @@ from .shapes import positive_int
 
 __all__ = [
     "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
-    "LayerNorm", "LocalResponseNorm", "RMSNorm",
+    "LayerNorm", "LocalResponseNorm", "RMSNorm", "CrossMapLRN2d",
 ]  # fmt: skip
 
 
@@ -138,6 +138,33 @@ class LocalResponseNorm(Module):
     def extra_repr(self) -> str:
         """PyTorch's."""
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(LocalResponseNorm):
+    """`LocalResponseNorm` of images, by its older name.
+
+    Parameters
+    ----------
+    size : int
+        Channels of the mean, an odd number.
+    alpha, beta, k : float
+
+    Notes
+    -----
+    PyTorch's (2.13) never lets the first channel out of its running sum, so that from channel ``(size + 3) / 2`` on its
+    values are others, and its gradients are not those of its values. Here both are those of the formula.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__(size, alpha, beta, k)
+        if self.size % 2 == 0:
+            raise ArgumentError(f"CrossMapLRN2d: size must be odd, for as many channels to either side, not {size}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same shape, (N, C, H, W)."""
+        if input.ndim != 4:
+            raise ShapeError(f"CrossMapLRN2d: an input of shape {list(input.shape)}; expected (N, C, H, W)")
+        return super().forward(input)
 
 
 class GroupNorm(_Affine):

@@ -177,3 +177,20 @@ def test_arrays_keep_their_float_dtype_everywhere(data, dtype):
         assert made.dtype == dtype
     if np.asarray(data).dtype.kind == "f":
         assert tg.tensor(data).dtype == dtype == tg.exp(data).dtype
+
+
+def test_a_nan_is_as_frequent_as_any_number_that_comes_once():
+    x = np.array([[np.nan, 2.0, np.nan, 1.0], [np.nan, np.nan, 3.0, 3.0], [np.nan] * 4])
+    for found in (tg.mode(x), tg.compile(lambda x: tuple(tg.mode(x)))(x)):
+        values, indices = map(np.asarray, found)
+        np.testing.assert_array_equal(values, [1.0, 3.0, np.nan])
+        assert indices.tolist() == [3, 3, 0]
+
+
+def test_what_cannot_be_shortened_or_has_no_mode_says_so():
+    for call, message in ((lambda: tg.renorm(np.ones(3), 2, 0, 1.0), "two axes"), (
+            lambda: tg.renorm(np.ones((2, 2)), 0, 0, 1.0), "greater than 0"), (
+            lambda: tg.renorm(np.ones((2, 2)), 2, 0, -1.0), "not negative"), (
+            lambda: tg.mode(np.ones((0, 2)), 0), "no elements")):
+        with pytest.raises(ValueError, match=message):
+            call()

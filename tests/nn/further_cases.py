@@ -160,7 +160,22 @@ def losses() -> list[Case]:
         cases.append(_case("multi_margin_loss", {"input": x[0], "target": np.array(2)}, r))
         cases.append(_case("multilabel_margin_loss", {"input": x, "target": many}, r))
         cases.append(_case("multilabel_margin_loss", {"input": x[0], "target": many[1]}, r))
+    deep, features = _draw(45, 3, 2, 4), {"input": x[:, :3]}
+    for bias, options in product((None, _draw(46, 3)), ({}, {"ignore_index": 1, "label_smoothing": 0.1},
+                                                        {"weight": weight, "reduction": "none"})):
+        arrays = {**features, "linear_weight": _draw(47, 3, 3), "target": labels}
+        arrays |= {} if bias is None else {"linear_bias": bias}
+        cases.append(_case("linear_cross_entropy", arrays, options, " bias" * (bias is not None)))
+    arrays = {"input": y[:, :3], "linear_weight": deep.reshape(4, 2, 3), "linear_bias": _draw(48, 4, 2)}
+    cases.append(_case("linear_cross_entropy", {**arrays, "target": np.array([[0, 3], [1, 1], [2, 0], [3, 3]])}, {},
+                       " two"))
+    shares = np.abs(_draw(49, 4, 4, 2))
+    cases.append(_case("linear_cross_entropy", arrays, {"target": shares / shares.sum(1, keepdims=True)}, " shares"))
+    cases.append(_case("linear_cross_entropy", {"input": x[0], "linear_weight": _draw(47, 3, 3),
+                                                "target": np.array(2)}, {}))
     for name, arrays, made, target in (
+        ("LinearCrossEntropyLoss", {"input": x, "target": np.array([[1, 0], [0, 4], [3, 2], [2, 2]])},
+         {"in_features": 3, "num_classes": 5, "out_features": (2,), "bias": True}, None),
         ("GaussianNLLLoss", {"input": x, "target": y, "var": var}, {"full": True, "eps": 0.5}, None),
         ("PoissonNLLLoss", {"input": x}, {"full": True}, counts),
         ("SoftMarginLoss", {"input": x}, {"reduction": "sum"}, signs),

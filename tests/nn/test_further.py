@@ -32,6 +32,8 @@ RECORDED = {
     "adaptive_max_pool2d": (nn.AdaptiveMaxPool2d((4, 3)), IMAGE),
     "lp_pool2d": (lambda x: F.lp_pool2d(x * x + 1.0, 3, 2), IMAGE),
     "local_response_norm": (nn.LocalResponseNorm(3, alpha=0.3), IMAGE),
+    "cross_map": (nn.CrossMapLRN2d(3, alpha=0.3), IMAGE),
+    "linear_cross_entropy": (lambda x: F.linear_cross_entropy(x, x[:5], LABELS % 5, linear_bias=x[:5, 0]), SCORES),
     "pixel_shuffle": (nn.PixelShuffle(2), IMAGE), "pixel_unshuffle": (nn.PixelUnshuffle(2), IMAGE),
     "channel_shuffle": (nn.ChannelShuffle(2), IMAGE),
     "bicubic": (lambda x: F.interpolate(x, (7, 3), mode="bicubic"), IMAGE),
@@ -232,3 +234,26 @@ def test_gumbel_softmax_samples_the_categories_by_their_probabilities(dim):
     assert len({step(logits[:40]) for _ in range(5)}) > 2
     with pytest.raises(ValueError, match="tau must be positive"):
         F.gumbel_softmax(given, tau=0.0)
+
+
+def test_channels_leave_the_mean_of_a_cross_map_normalisation():
+    x = RNG.normal(size=(2, 7, 3, 2))
+    padded = np.pad(x * x, ((0, 0), (2, 2), (0, 0), (0, 0)))
+    mean = sum(padded[:, k: k + 7] for k in range(5)) / 5
+    layer = nn.CrossMapLRN2d(5, alpha=0.4, beta=0.6, k=2.0)
+    np.testing.assert_allclose(layer(tg.tensor(x)).numpy(), x / (2.0 + 0.4 * mean) ** 0.6, rtol=1e-13)
+    tg.gradcheck(layer, tg.tensor(x[:1]))
+    for refused, given, message in ((lambda: nn.CrossMapLRN2d(4), None, "odd"), (layer, tg.tensor(x[0]), "N, C, H, W")):
+        with pytest.raises(ValueError, match=message):
+            refused(given) if given is not None else refused()
+
+
+def test_a_linear_cross_entropy_says_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"input of shape \[6, 4\] and a weight of \[2, 3\]"):
+        F.linear_cross_entropy(SCORES, np.ones((2, 3)), LABELS)
+    with pytest.raises(ValueError, match=r"bias of shape \[3\]; expected \[4\]"):
+        F.linear_cross_entropy(SCORES, np.ones((4, 4)), LABELS, linear_bias=np.ones(3))
+    with pytest.raises(ValueError, match="2 classes"):
+        nn.LinearCrossEntropyLoss(4, 2, weight=np.ones(3))
+    layer = nn.LinearCrossEntropyLoss(4, 3, bias=True)
+    assert list(layer.state_dict()) == ["linear.weight", "linear.bias"]
