@@ -129,9 +129,12 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
     keeps = retain_graph or tape.keep
     leaves = [(source, v) for source, v in tape._externals.items() if isinstance(source, Leaf)]
     passed_over = set() if only is None else {leaf for leaf, _ in leaves} - only
-    hooked = {leaf for leaf, _ in leaves if leaf in HOOKS} if HOOKS else set()
-    own = hooked - passed_over  # whose gradients are added to after their hooks
-    passed_over |= hooked
+    hooked: set[Leaf] = set()
+    own: set[Leaf] = set()  # whose gradients are added to after their hooks
+    if any_hooks := bool(HOOKS):
+        hooked = {leaf for leaf, _ in leaves if leaf in HOOKS}
+        own = hooked - passed_over
+        passed_over |= hooked
     held: list[Buffer | None] = []
     _begin(tape, leaves, passed_over, held)
     end = int(tape._producer[seed]) + 1
@@ -168,7 +171,7 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
         if math.prod(shape) * dtype.itemsize != tape._nbytes[seed]:
             array_at(at, (int(tape._nbytes[seed]) // dtype.itemsize,), (1,), dtype, adjoints)[...] = 0
         array_at(at + offset * dtype.itemsize, shape, strides, dtype, adjoints)[...] = gradient
-        stops = _stops(tape, end, seed, at) if HOOKS else {}
+        stops = _stops(tape, end, seed, at) if any_hooks else {}
         if any(type(saved) is Again for saved in tape.saved[:end]):
             if stops:
                 raise GradientError(f"{user_line()}: register_hook on a result that is walked back together with a "
@@ -176,16 +179,18 @@ def _walk_back(tape: Tape, node: Node, offset: int, shape: tuple[int, ...], stri
             Replay(tape, end, keeps).walk()
         else:
             for first, last in _stretches(tape, end, keeps):
-                for stop in sorted((n for n in stops if first < n <= last), reverse=True):
-                    tape.walk_back(stop, last, keeps)
-                    call_hooks(*stops[stop], tape.dtype, adjoints)
-                    last = stop
+                if stops:
+                    for stop in sorted((n for n in stops if first < n <= last), reverse=True):
+                        tape.walk_back(stop, last, keeps)
+                        call_hooks(*stops[stop], tape.dtype, adjoints)
+                        last = stop
                 tape.walk_back(first, last, keeps)
-        for leaf, buffer in fresh:
-            if leaf in hooked:
-                call_hooks(leaf, buffer.address, leaf.dtype, buffer)
-            if leaf in own:
-                _add_to(leaf, buffer)
+        if hooked:
+            for leaf, buffer in fresh:
+                if leaf in hooked:
+                    call_hooks(leaf, buffer.address, leaf.dtype, buffer)
+                if leaf in own:
+                    _add_to(leaf, buffer)
         for leaf, buffer in fresh:
             if leaf not in passed_over:
                 leaf.gradient = buffer
