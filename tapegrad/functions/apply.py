@@ -6,12 +6,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from ..ops.elementwise import BINARY, UNARY
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
 from ..ops.templates import Binary, Scalar, Scalars, Unary
+from ..tensor.forms import Form, form_of, run
 from ..tensor.recording import lift, record
-from ..tensor.tensor import Tensor
+from ..tensor.tensor import Tensor, constant
 from .integers import broadcast_shape, exactly, integers
 
 __all__ = ["apply_binary", "apply_unary", "as_given", "binary", "broadcast_shape", "plan_binary", "unary"]
@@ -28,17 +31,22 @@ def as_given(*values: Any) -> list[Tensor]:
 
 
 @lru_cache(maxsize=4096)
-def _unary_words(p: float, q: float, shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    return Unary.words(p=p, q=q, nest=nest(shape, (strides,))) if shape else Scalar.words(p=p, q=q)
+def _unary(op: Op, p: float, q: float, shape: tuple[int, ...], strides: tuple[int, ...],
+           dtype: np.dtype) -> tuple[Op, tuple[int, ...], Form | None]:
+    """The op over arrays or scalars, its attributes, and its form."""
+    if not shape and op.scalar is not None:
+        return op.scalar, Scalar.words(p=p, q=q), form_of(op.scalar, (((), (), dtype),), (), dtype)
+    words = Unary.words(p=p, q=q, nest=nest(shape, (strides,)))
+    return op, words, form_of(op, ((shape, strides, dtype),), shape, dtype)
 
 
 def apply_unary(op: Op, x: Any, p: float = 0.0, q: float = 0.0) -> Tensor:
     """y = op(x) with attributes `p` and `q`."""
     x = x if type(x) is Tensor and x.dtype.kind == "f" else lift(x)[0]
-    words = _unary_words(p or 0.0, q or 0.0, x.shape, x.strides)  # with one zero, for -0.0 finds what is kept of 0.0
-    form = op if x.shape else op.scalar
-    assert form is not None
-    return record(form, (x,), x.shape, words, dtype=x.dtype)
+    # with one zero, for -0.0 finds what is kept of 0.0
+    op, words, form = _unary(op, p or 0.0, q or 0.0, x.shape, x.strides, x.dtype)
+    found = run(form, (x,), words)
+    return found if found is not None else record(op, (x,), x.shape, words, dtype=x.dtype)
 
 
 _UNARY_DOC = """{}, elementwise.
@@ -88,13 +96,38 @@ def plan_binary(op: str, a: tuple[int, ...], a_strides: tuple[int, ...], b: tupl
     return shape, words, sums if loops[0] != 1 else 0, sums  # a row summed in a register is one contribution
 
 
+@lru_cache(maxsize=4096)
+def _binary(op: Op, a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...], b_strides: tuple[int, ...],
+            p: float, dtype: np.dtype) -> tuple[Op, tuple[int, ...], tuple[int, ...], int, int, Form | None]:
+    """The op over arrays or scalars, what `plan_binary` says, and its form."""
+    if not (a or b) and op.scalar is not None:
+        plan: Any = (), Scalars.words(p=p), 0, 0
+        op = op.scalar
+    else:
+        plan = plan_binary(op.name, a, a_strides, b, b_strides, p)
+    shape, words, added, sums = plan
+    kinds = (a, a_strides, dtype), (b, b_strides, dtype)
+    return op, shape, words, added, sums, form_of(op, kinds, shape, dtype, added=added, summed=sums)
+
+
+def _lifted(a: Any, b: Any) -> list[Tensor]:
+    """`lift` of two; at once where one is a tensor and the other a Python number."""
+    if isinstance(a, Tensor):
+        if (type(b) is float or type(b) is int) and a.dtype.kind == "f":
+            return [a, constant(float(b), a.dtype)]
+    elif (type(a) is float or type(a) is int) and isinstance(b, Tensor) and b.dtype.kind == "f":
+        return [constant(float(a), b.dtype), b]
+    return lift(a, b)
+
+
 def apply_binary(op: Op, a: Any, b: Any, p: float = 0.0) -> Tensor:
     """y = op(a, b), broadcast, with attribute `p`."""
-    a, b = lift(a, b)
-    if not (a.shape or b.shape) and op.scalar is not None:
-        return record(op.scalar, (a, b), (), Scalars.words(p=p), dtype=a.dtype)
-    shape, words, added, sums = plan_binary(op.name, a.shape, a.strides, b.shape, b.strides, p or 0.0)
-    return record(op, (a, b), shape, words, dtype=a.dtype, added=added, summed=sums)
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype is b.dtype and a.dtype.kind == "f"):
+        a, b = _lifted(a, b)
+    dtype = a.dtype
+    op, shape, words, added, sums, form = _binary(op, a.shape, a.strides, b.shape, b.strides, p or 0.0, dtype)
+    found = run(form, (a, b), words)
+    return found if found is not None else record(op, (a, b), shape, words, dtype=dtype, added=added, summed=sums)
 
 
 def binary(name: str) -> Callable[[Any, Any], Tensor]:

@@ -46,7 +46,7 @@ def _usable(value: Any) -> bool:
 
 def _binary(function: Callable, reflected: bool) -> Callable:
     def operator(self: Tensor, other: Any) -> Any:
-        if not _usable(other):
+        if not isinstance(other, _KNOWN) and not is_foreign(other):
             return NotImplemented
         if self.dtype.kind != "f" and (found := integers(self, other)) is not None:
             name, found = function.__name__, found[::-1] if reflected else found

@@ -14,7 +14,7 @@ from ..engine import kernels
 from ..engine.caller import user_line
 from ..engine.storage import Changes, array_at, contiguous_strides
 from ..engine.walks.walk import STORABLE, WANTED
-from ..errors import ArgumentError, DtypeError, GradientError, ShapeError, TapegradError
+from ..errors import ArgumentError, DtypeError, GradientError, ShapeError
 from ..ops.elementwise import UNARY
 from ..ops.few import STACKS
 from ..ops.integers import CONCATENATE_INT64
@@ -27,6 +27,7 @@ from ..tape.recomputation import Again
 from ..tape.state import state
 from ..tape.tape import raise_status, tape_for
 from .arrays import BOOL, DEFAULT_DTYPE, FLOAT32, FLOAT64, INT64, foreign_array, keeps_dtype
+from .forms import form_of, run, source_of
 from .tensor import Tensor, as_array, constant, fixed, view
 
 
@@ -292,6 +293,12 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
     summed : int
         Bit `j`: if the adjoint of input `j` is wanted, record `op.summed` instead.
     """
+    if not always and state.capture is None:
+        form = form_of(op, tuple([(t.shape, t.strides, t.dtype) for t in inputs]), shape, dtype, out_dtype, tuple(aux),
+                       added, summed)
+        found = run(form, inputs, attributes)
+        if found is not None:
+            return found
     if 0 in shape and op.lists == 0:  # no adjoint to visit, unless the op lists rows
         added = EVERY
     if op.strided != EVERY:
@@ -341,18 +348,9 @@ def record(op: Op, inputs: Sequence[Tensor], shape: tuple[int, ...], attributes:
         for j, t in enumerate(inputs):
             v = offset = flag = 0
             if wanted >> j & 1:
-                node, offset = t.node, t.offset
-                if type(node) is Leaf:
-                    v, extent = tape.external(node, node.nbytes, t.dtype.itemsize), node.nbytes
-                    offset = leaf_relative(t, node)
-                elif not node.on_tape:
-                    v, extent = tape.external(node, t.buffer.nbytes, t.dtype.itemsize), t.buffer.nbytes
-                elif node.tape is tape:
-                    v, extent = node.variable, node.nbytes
-                    parents.append(node)
-                else:
-                    raise TapegradError(f"{op.name}: an input was recorded on another tape (another thread's, or "
-                                        "outside this `with tg.Tape()`); detach() it")
+                v, offset, extent = source_of(tape, t, op)
+                if type(t.node) is Node and t.node.on_tape:
+                    parents.append(t.node)
                 whole = op.stores and not added >> (j + 1) & 1 and covers(t, extent)
                 flag = WANTED | STORABLE if whole else WANTED
             variables.append(v)

@@ -44,6 +44,19 @@ class _Fields:
     _requires_grad: bool
 
 
+def made(buffer: Buffer | None, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype,
+         node: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of these fields."""
+    t: Any = _new(_Fields)
+    t.buffer, t.offset, t.shape, t.strides, t.dtype = buffer, offset, shape, strides, dtype
+    t.node, t._requires_grad = node, requires_grad
+    t.__class__ = Tensor
+    return t
+
+
+_new = object.__new__
+
+
 class Tensor(_Fields, Facts, TensorMethods["Tensor"], Hooked, Copies, Exported):
     """An array whose history may be on a tape.
 
@@ -67,6 +80,7 @@ class Tensor(_Fields, Facts, TensorMethods["Tensor"], Hooked, Copies, Exported):
     __slots__ = ()
     __array_priority__ = 1000.0
     _backward_by_compositions: Any  # of `transforms.autograd`
+    _made = staticmethod(made)
     _is_owned = False  # whether a module and an optimiser share it, as parameters
 
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
@@ -410,15 +424,6 @@ class Tensor(_Fields, Facts, TensorMethods["Tensor"], Hooked, Copies, Exported):
         self._memory()[index] = values
 
     @classmethod
-    def _made(cls, buffer: Buffer | None, offset: int, shape: tuple[int, ...], strides: tuple[int, ...],
-              dtype: np.dtype, node: Any = None, requires_grad: bool = False) -> Tensor:
-        t: Any = object.__new__(_Fields)
-        t.buffer, t.offset, t.shape, t.strides, t.dtype = buffer, offset, shape, strides, dtype
-        t.node, t._requires_grad = node, requires_grad
-        t.__class__ = Tensor
-        return t
-
-    @classmethod
     def _of_array(cls, array: np.ndarray) -> Tensor:
         """The values of an array of a dtype of tensors."""
         shape = array.shape
@@ -477,4 +482,4 @@ def constant(value: float, dtype: np.dtype) -> Tensor:
 
 def view(t: Tensor, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
     """A view at `offset` (relative, in elements) with another shape; value and adjoint are aliases of `t`'s."""
-    return Tensor._made(t.buffer, t.offset + offset, shape, strides, t.dtype, t.node, t.requires_grad)
+    return made(t.buffer, t.offset + offset, shape, strides, t.dtype, t.node, t._requires_grad)
