@@ -34,7 +34,7 @@ from .locks import COMPILING, Lock
 from .primitives import PLAIN, plain_functions
 from .row import resolved
 
-__all__ = ["Kernel", "compile_seconds", "enter"]
+__all__ = ["Kernel", "Through", "compile_seconds", "enter"]
 
 _lock = Lock(COMPILING)
 _seconds = 0.0
@@ -125,6 +125,30 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"Kernel({self.name!r})"
+
+
+class Through(Kernel):
+    """A kernel, shared by many ops, that calls `called`, which it finds in a table: compiled when this is first used.
+
+    Parameters
+    ----------
+    shared, called : Kernel
+    """
+
+    __slots__ = ("shared", "called")
+
+    def __init__(self, shared: Kernel, called: Kernel) -> None:
+        super().__init__(f"{shared.name}.{called.name}", shared.function)
+        self.shared, self.called = shared, called
+
+    def _load(self, dtype: np.dtype) -> int:
+        self.called.address(dtype)
+        address = self.shared.address(dtype)
+        with _lock.now:
+            if self.table is not None:
+                self.table[dtype][self.numbers] = address
+            self._addresses[dtype] = address
+        return address
 
 
 def _plain_enter(address: int, row: int, dtype: np.dtype) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops.blocks import blocked_words, in_blocks
 from ..ops.elementwise import BINARY, UNARY
 from ..ops.nest import broadcast_strides, is_broadcast, nest
 from ..ops.table import Op
@@ -86,14 +87,16 @@ def unary(name: str) -> Callable[[Any], Tensor]:
 
 @lru_cache(maxsize=4096)
 def plan_binary(op: str, a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int, ...],
-                 b_strides: tuple[int, ...], p: float) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:
-    """Output shape, attributes, and two bit masks: inputs with several contributions an element, and summed."""
+                 b_strides: tuple[int, ...], p: float) -> tuple[tuple[int, ...], tuple[int, ...], int, int, bool]:
+    """Output shape, attributes, two bit masks (inputs with several contributions an element, and summed), and whether
+    it runs in blocks."""
     shape = broadcast_shape(op, a, b)
     u, v = broadcast_strides(a, a_strides, shape), broadcast_strides(b, b_strides, shape)
     loops = nest(shape, (u, v))
     sums = 2 * is_broadcast(u, shape) + 4 * is_broadcast(v, shape)
     words = Binary.words(p=p, nest=loops)
-    return shape, words, sums if loops[0] != 1 else 0, sums  # a row summed in a register is one contribution
+    # a row summed in a register is one contribution
+    return shape, words, sums if loops[0] != 1 else 0, sums, in_blocks(loops)
 
 
 @lru_cache(maxsize=4096)
@@ -101,11 +104,13 @@ def _binary(op: Op, a: tuple[int, ...], a_strides: tuple[int, ...], b: tuple[int
             p: float, dtype: np.dtype) -> tuple[Op, tuple[int, ...], tuple[int, ...], int, int, Form | None]:
     """The op over arrays or scalars, what `plan_binary` says, and its form."""
     if not (a or b) and op.scalar is not None:
-        plan: Any = (), Scalars.words(p=p), 0, 0
+        plan: Any = (), Scalars.words(p=p), 0, 0, False
         op = op.scalar
     else:
         plan = plan_binary(op.name, a, a_strides, b, b_strides, p)
-    shape, words, added, sums = plan
+    shape, words, added, sums, blocks = plan
+    if blocks and op.blocked is not None:
+        op, words, added, sums = op.blocked, blocked_words(op, dtype, words), 0, 0
     kinds = (a, a_strides, dtype), (b, b_strides, dtype)
     return op, shape, words, added, sums, form_of(op, kinds, shape, dtype, added=added, summed=sums)
 

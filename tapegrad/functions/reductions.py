@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, DtypeError, ShapeError
+from ..ops.blocks import BLOCKED_SUM, in_blocks
 from ..ops.few import SOFTMAXES
 from ..ops.nest import nest
 from ..ops.reduction import ROW_SUM, ROWS, SUM
@@ -134,7 +135,7 @@ def _sum(x: Any, axis: Axis, keepdims: bool, dim: Axis, keepdim: bool, mean: boo
     count = math.prod(x.shape[d] for d in axes)
     scale = (1.0 / count if count else math.nan) if mean else 1.0
     loops = nest(x.shape, (strides, x.strides))
-    op = ROW_SUM if loops in ((1, x.size, 0, 0, 1), (1, 1, 0, 1, 1)) else SUM
+    op = ROW_SUM if loops in ((1, x.size, 0, 0, 1), (1, 1, 0, 1, 1)) else BLOCKED_SUM if in_blocks(loops) else SUM
     return recorder(op)(shape, dtype=x.dtype, x=x, scale=scale, elements=math.prod(shape), nest=loops)
 
 

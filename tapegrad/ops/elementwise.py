@@ -4,8 +4,9 @@ A rule is an expression in the letters of the mathematics: inputs ``x``, or ``a`
 ``g``, attributes ``p`` and ``q``. The letters in the adjoint's expression are what it reads, and so are the save rule:
 ``g * (1.0 - y * y)`` keeps the output and nothing else.
 
-An op has up to three forms, so that a program compiles only what it uses: its own; `Op.scalar` for scalars, whose
-kernels have no loop; and `Op.summed`, whose adjoint sums over the axes along which an input is broadcast.
+An op has up to four forms, so that a program compiles only what it uses: its own; `Op.scalar` for scalars, whose
+kernels have no loop; `Op.summed`, whose adjoint sums over the axes along which an input is broadcast; and `Op.blocked`
+for short rows, which runs the kernels of its own form, and whose kernels are the same for all ops.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from ..engine.kernels import Through
 from ..engine.row import Nest, Row
+from .blocks import BLOCKED_ADJOINT, BLOCKED_FORWARD, Blocked
 from .table import Op, Shares
 from .templates import (
     BINARY_ADJOINT,
@@ -139,6 +142,9 @@ def binary(name: str, forward: str, to_a: str, to_b: str, doc: str) -> Op:
     op = BINARY[name] = define(run, back(False))
     op.scalar = scalar(op, Scalars, forward, (to_a, to_b))
     op.summed = define(op.forward, back(True), form="summed")
+    assert op.adjoint is not None
+    op.blocked = Op(name, Through(BLOCKED_FORWARD, op.forward), Through(BLOCKED_ADJOINT, op.adjoint), row=Blocked,
+                    saves=op.saves, stores=True, doc=doc, in_turn=True, form="blocked", composition=op.composition)
     COSTS.update(dict.fromkeys(opcodes([op]), (cost_of(forward), cost_of(to_a) + cost_of(to_b))))
     return op
 

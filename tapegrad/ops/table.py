@@ -130,11 +130,13 @@ class Op:
         The same op over scalars, if it has a form for them.
     summed : Op or None
         The form whose adjoint also sums over axes along which an input is broadcast, if its own does not.
+    blocked : Op or None
+        The form for nests of short rows, if there is one (`ops.blocks`).
     """
 
     __slots__ = ("name", "opcode", "forward", "adjoint", "saves", "stores", "errors", "doc", "again",
-                 "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "summed", "strided",
-                 "states", "fixed", "row", "form", "composition", "pull", "formula", "tangent", "push",
+                 "shares", "products", "lists", "in_turn", "alike", "saved_operands", "scalar", "summed", "blocked",
+                 "strided", "states", "fixed", "row", "form", "composition", "pull", "formula", "tangent", "push",
                  "batching")
 
     def __init__(self, name: str, forward: Callable | Kernel, adjoint: Callable | Kernel | None = None,
@@ -169,6 +171,7 @@ class Op:
         self.opcode = len(OPS)
         self.scalar: Op | None = None
         self.summed: Op | None = None
+        self.blocked: Op | None = None
         prefix = f"{name}.{form}" if form else name
         self.forward: Kernel = self._kernel(f"{prefix}.forward", forward, own, straight, FORWARD)
         self.adjoint = (None if adjoint is None else

@@ -14,6 +14,7 @@ from ..engine.storage import contiguous_strides
 from ..errors import CaptureError
 from ..functions.elementwise import apply_binary, apply_unary
 from ..functions.layout import broadcast_to
+from ..ops.blocks import BLOCKED_SUM
 from ..ops.elementwise import BINARY, COMPARE, UNARY
 from ..ops.mapped import mapped, mapped_words, parts_of
 from ..ops.nest import nest
@@ -125,7 +126,7 @@ _RULES: dict[str, Callable] = {**dict.fromkeys(UNARY, _unary), **dict.fromkeys(B
 
 
 #: an op of one form, and that of every form
-_GENERAL = {ROW_SUM: SUM}
+_GENERAL = {BLOCKED_SUM: SUM, ROW_SUM: SUM}
 
 
 def _by_nest(r: Batched, t: Any) -> Tensor:

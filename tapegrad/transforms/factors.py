@@ -26,7 +26,7 @@ from .trace import Call, Trace
 
 
 def _forms(op: Op) -> set[Op | None]:
-    return {op, op.scalar, op.summed}
+    return {op, op.scalar, op.summed, op.blocked}
 
 
 _MULTIPLY, _ADD, _SUBTRACT = (_forms(BINARY[name]) for name in ("multiply", "add", "subtract"))
