@@ -141,3 +141,17 @@ def test_a_file_that_would_be_wrong_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="not the module's"):
         tg.io.to_onnx(nn.Tanh(), tmp_path / "m.onnx", floats(2, 3))
     assert not list(tmp_path.iterdir())
+
+
+def test_short_rows_are_expressed_whichever_form_of_the_ops_their_number_takes(tmp_path):
+    class Weighted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(np.arange(4, dtype=np.float32))
+
+        def forward(self, x):
+            return (x * self.w).sum(1)
+
+    module, x = Weighted(), floats(31, 4)
+    tg.io.to_onnx(module, tmp_path / "m.onnx", x)
+    assert_same(module, tmp_path / "m.onnx", [x])

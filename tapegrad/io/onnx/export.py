@@ -99,7 +99,7 @@ def to_onnx(module: Module, path: str | os.PathLike[str], example: Any, *, dynam
 
 def _graph(module: Module, helper: Any, numpy_helper: Any, first: Traced, second: Traced) -> Graph:
     """The nodes of all instructions."""
-    if [i.op for i in first.instructions] != [i.op for i in second.instructions]:
+    if [i.op.name for i in first.instructions] != [i.op.name for i in second.instructions]:
         raise ArgumentError("to_onnx: the module computes otherwise with another length of the batch; say "
                             "dynamic_batch=False")
     held = {id(t.node if isinstance(t.node, Leaf) else t.buffer): name
