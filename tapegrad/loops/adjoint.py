@@ -24,6 +24,7 @@ from .kinds import Kind, infer, kind_of, type_of
 from .normal import Normal
 from .reads import base_of, base_of_view, loads
 from .recursion import Adjoints
+from .sums import with_sums
 from .syntax import loaded
 from .texts import Renamed, beside, gathered
 
@@ -47,8 +48,8 @@ class Adjoint:
         self.normal, self.kinds, self.outputs, self._adjoints = normal, kinds, normal.outputs, adjoints
         self.facts = Analysis(normal, kinds, wanted)
         self.wanted = [p for p in normal.parameters if p in wanted]
-        taken = set(kinds) | set(normal.constants) | normal._taken
-        self.bar = {name: self._free(f"{name}_b", taken) for name in kinds}
+        self._taken = set(kinds) | set(normal.constants) | normal._taken
+        self.bar = {name: self._free(f"{name}_b", self._taken) for name in kinds}
         self.needed: set[str] = set()
         check(self.facts)
         while True:
@@ -94,13 +95,20 @@ class Adjoint:
         arguments = [*self.normal.parameters, *seeds, *(f"{p}_given" for p in self.wanted), "floats", "integers"]
         begin = ["top = 0", "bottom = 0", *self._first()]
         head = [f"def {name}({', '.join(arguments)}):", *(f"    {line}" for line in begin)]
-        body, back = ([f"    {line}" for line in sweep.lines] for sweep in (self.forward, self.reverse))
+        body, back = ([f"    {line}" for line in lines] for lines in (self.forward.lines, self._summed()))
         middle = [f"    if top > floats.size or bottom > integers.size:\n        return {self._results(False)}"]
         kept = [f"    {o}_kept = {o}{'.copy()' * self.kinds[o].is_array}" for o in self.outputs]
         apart = [p for p in self.wanted if self.kinds[p].is_array and self.facts.is_written(p)]
         added = [f"    {p}_given += {self.bar[p]}" for p in apart]  # what others contribute is not of the last contents
         return [*head, "    # forward sweep", *body, *middle, *kept, "    # reverse sweep", *back, *added,
                 f"    return {self._results(True)}"]
+
+    def _summed(self) -> list[str]:
+        """The reverse sweep."""
+        kinds = self.kinds.items()
+        arrays = {self.bar[name]: (self.facts.root(name), kind.ndim) for name, kind in kinds if kind.is_array}
+        scalars = {self.bar[name] for name, kind in kinds if not kind.is_array and not kind.is_tuple}
+        return with_sums(self.reverse.lines, scalars, arrays, lambda name: self._free(name, self._taken))
 
     def _results(self, done: bool) -> str:
         values = [f"{o}{'_kept' * done}" for o in self.outputs]
@@ -380,7 +388,7 @@ class _Block(Decisions):
         elif isinstance(s, ast.While):
             count = self._popped()
             self.say(f"for _ in range({count}):")
-            self._inner(s.body, depth)
+            self._repeated(s.body, depth)
 
     def _popped(self) -> str:
         self._temporaries += 1

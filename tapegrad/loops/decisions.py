@@ -16,6 +16,7 @@ class Decisions:
     adjoint: Any
     facts: Any
     indent: int
+    loops = 0  # around the statement that is written
     _temporaries: int
 
     def say(self, line: str) -> None:
@@ -84,6 +85,12 @@ class Decisions:
         """Bounds of a range that the loop changes."""
         return [] if self.facts.holds_after(ast.Tuple(s.iter.args, ast.Load()), [s]) else s.iter.args  # type: ignore
 
+    def _repeated(self, statements: list[ast.stmt], depth: int) -> None:
+        """The body of a loop."""
+        self.loops += 1
+        self._inner(statements, depth)
+        self.loops -= 1
+
     def _reverse_for(self, s: ast.For, depth: int) -> None:
         arguments = [bound_of(a) for a in s.iter.args]  # type: ignore[attr-defined]
         counted = bool(getattr(s, "leaves", ()))
@@ -107,6 +114,6 @@ class Decisions:
             index = f"v{self._temporaries}_"
             self.say(f"for {index} in range(len(range({first}, {last}, {step})) - 1, -1, -1):")
             self.say(f"    {name} = {first} + {index} * ({step})")
-        self._inner(s.body, depth)
+        self._repeated(s.body, depth)
         if self._escapes(s) and self.adjoint.is_needed(name):
             self.pop(name, False)

@@ -124,13 +124,14 @@ class Derived:
         self.source = "\n".join([*(text for text, _ in calls), own])
         self._floats, self._integers = _FIRST, _FIRST
         self._places = [normal.parameters.index(p) if self.kinds[p].is_array else None for p in self.wanted]
-        self._results = len(self.outputs)
+        self._results, self._has_scalars = len(self.outputs), None in self._places
         self._tapes: list[tuple[np.ndarray, np.ndarray]] = []  # that no thread uses now
 
-    def run(self, args: Sequence[Any], seeds: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    def run(self, args: Sequence[Any], seeds: Sequence[Any]) -> tuple[Sequence[Any], list[Any]]:
         """Results of the function, and its adjoints by the wanted parameters, given those of the outputs."""
         given = [0.0 if at is None else np.zeros(args[at].shape, args[at].dtype) for at in self._places]
-        self._check_apart(args)
+        if self._written:
+            self._check_apart(args)
         state = random_state() if self.normal.is_random else None
         while True:
             if state is not None:  # a second run draws what the first one drew
@@ -139,16 +140,17 @@ class Derived:
                 floats, integers = self._tapes.pop()
             except IndexError:
                 floats, integers = np.empty(self._floats), np.empty(self._integers, np.int64)
-            top, bottom, *found = self.function(*args, *seeds, *given, floats, integers)
+            found = self.function(*args, *seeds, *given, floats, integers)
+            top, bottom = found[:2]
             if top <= floats.size and bottom <= integers.size:
                 break
             self._grow(int(top), int(bottom))
         if floats.size + integers.size <= _KEPT:
             self._tapes.append((floats, integers))
-        if None not in self._places:
-            return found, given
-        scalars = iter(found[self._results:])
-        return found[:self._results], [next(scalars) if at is None else g for at, g in zip(self._places, given)]
+        if not self._has_scalars:
+            return found[2:], given
+        results, scalars = found[2:2 + self._results], iter(found[2 + self._results:])
+        return results, [np.float64(next(scalars)) if at is None else g for at, g in zip(self._places, given)]
 
     def _check_apart(self, args: Sequence[Any]) -> None:
         """Refuse an array that is written to while another argument names elements of it."""

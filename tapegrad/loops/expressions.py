@@ -127,7 +127,8 @@ class Expressions:
             self._part(right, node, f"{seed} * {a}", at)
         elif isinstance(node.op, ast.Div):
             if not self._facts.is_active(right):
-                self._part(left, node, f"{seed} / {b}", at)
+                by = f"* (1.0 / {b})" if self._block.loops and self._is_fixed(right) else f"/ {b}"
+                self._part(left, node, f"{seed} {by}", at)
                 return
             inverse = self._once(f"1.0 / {b}")
             if self._facts.is_active(left):
@@ -143,6 +144,15 @@ class Expressions:
             self._part(right, node, f"-{seed} * np.floor({a} / {b})", at)
         else:
             self._refuse(node, at)
+
+    def _is_fixed(self, node: ast.expr) -> bool:
+        """Whether a number is the same in all iterations of all loops: its inverse is computed once, before them."""
+        for part in ast.walk(node):
+            if isinstance(part, (ast.Subscript, ast.Call)) or isinstance(part, ast.Name) and (
+                    part.id in self._facts.loop_targets
+                    or any(place.depth for place in self._facts.places.get(part.id, ()))):
+                return False
+        return self._facts.rank(node) == 0
 
     def _power(self, node: ast.BinOp, a: str, b: str, seed: str, at: ast.stmt) -> None:
         exponent: Any = node.right.value if isinstance(node.right, ast.Constant) else None

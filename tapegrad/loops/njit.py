@@ -123,7 +123,10 @@ class Loop:
         seen = self._seen.get(key)
         if seen is not None:
             self._last = seen
-            return _plain(*seen.run(args, _SEED))
+            results, gradients = seen.run(args, _SEED)
+            return np.float64(results[0]), gradients
+        if any(isinstance(args[k], Tensor) for k in positions):
+            return None
         given = [a if isinstance(a, np.ndarray) or not is_foreign(a) else foreign_array(a)
                  for a in self._bound(args, kwargs)]
         if any(isinstance(a, (list, tuple, dict)) for a in given):
@@ -138,7 +141,8 @@ class Loop:
                                 "one number; use tg.vjp or tg.jacobian")
         if key is not None and len(args) == len(given):
             self._seen[key] = derived
-        return _plain(*derived.run(given, _SEED))
+        results, gradients = derived.run(given, _SEED)
+        return np.float64(results[0]), gradients
 
     @property
     def adjoint_source(self) -> str:
@@ -257,20 +261,15 @@ def _shown(args: Sequence[Any], positions: Sequence[int]) -> Any:
     for a in args:
         kind = type(a)
         if kind is np.ndarray:
-            flags = a.flags.num & _FLAGS
-            if not a.ndim or not flags & _CONTIGUOUS:
+            flags, axes = a.flags.num & _FLAGS, a.ndim
+            if not axes or not flags & _CONTIGUOUS:
                 return None
-            found.append((a.dtype, a.ndim, flags))
+            found += a.dtype, axes, flags
         elif kind is float:
             found.append(kind)
         else:
             return None
     return tuple(found)
-
-
-def _plain(results: Sequence[float], gradients: Sequence[Any]) -> tuple[np.float64, list[Any]]:
-    """A value and gradients as NumPy's."""
-    return np.float64(results[0]), [g if isinstance(g, np.ndarray) else np.float64(g) for g in gradients]
 
 
 def njit(function: Callable | None = None, *, shape: Callable | None = None, max_bytes: int = 1 << 33) -> Any:

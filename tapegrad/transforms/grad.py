@@ -38,8 +38,7 @@ class ValueAndGrad(Transformation):
         """Value and gradient at these arguments."""
         positions, again = self._argnums.positions(len(args))
         derived = None if self._has_aux else getattr(self._function, "value_and_gradient", None)  # of a loop
-        if derived is not None and state.capture is None and not state.transforming and not any(
-                isinstance(args[k], Tensor) for k in positions):
+        if derived is not None and state.capture is None and not state.transforming:
             found = derived(args, kwargs, positions)
             if found is not None:
                 return self._arranged(found[0], None, found[1], again)

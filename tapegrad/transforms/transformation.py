@@ -47,9 +47,16 @@ class Argnums:
         if not numbers or not all(isinstance(k, (int, np.integer)) for k in numbers):
             raise ArgumentError(f"argnums must be an integer or a tuple of integers, not {argnums!r}")
         self.numbers: tuple[int, ...] = numbers
+        self._positions: dict[int, tuple[list[int], list[int] | None]] = {}
 
     def positions(self, count: int) -> tuple[list[int], list[int] | None]:
         """The distinct positions of arguments; and for each of `argnums` its index in them, if some occur twice."""
+        known = self._positions.get(count)
+        if known is None:
+            known = self._positions[count] = self._among(count)
+        return known
+
+    def _among(self, count: int) -> tuple[list[int], list[int] | None]:
         for k in self.numbers:
             if not -count <= k < count:
                 raise ArgumentError(f"argnums {k}: the function was called with {count} positional arguments")
