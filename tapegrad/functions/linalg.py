@@ -11,6 +11,7 @@ import numpy as np
 from ..engine.products.product import STRETCH, gemm_address, scratch_elements
 from ..engine.storage import contiguous_strides
 from ..errors import ArgumentError, ShapeError
+from ..ops.blocks import SHORT
 from ..ops.linalg import LINEAR, LONG_LINEAR, LONG_MATMUL, MATMUL, LinearMap, Products
 from ..ops.nest import broadcast_strides, nest
 from ..tensor.arrays import BOOL
@@ -234,13 +235,18 @@ def _summed(t: Tensor, term: str, keep: str) -> tuple[Tensor, str]:
 
 
 def _pair(a: Tensor, s: str, b: Tensor, t: str, keep: str) -> tuple[Tensor, str]:
-    """Contract two operands by one batched matrix product."""
+    """Contract two operands by one batched matrix product; elementwise where all are short dot products."""
     a, s = _summed(a, s, keep + t)
     b, t = _summed(b, t, keep + s)
     batch = [c for c in s if c in t and c in keep]
     inner = [c for c in s if c in t and c not in keep]
     left, right = [c for c in s if c not in t], [c for c in t if c not in s]
     extent = {**dict(zip(t, b.shape)), **{c: n for c, n in zip(s, a.shape) if n != 1 or c not in t}}
+
+    if not left and not right and batch and a.dtype.kind == "f" and math.prod(extent[c] for c in inner) < SHORT:
+        order = batch + inner
+        terms = multiply(permute(a, [s.index(c) for c in order]), permute(b, [t.index(c) for c in order]))
+        return (sum_over(terms, tuple(range(len(batch), len(order)))) if inner else terms), "".join(batch)
 
     def arranged(x: Tensor, term: str, order: list[str], groups: tuple[list[str], ...]) -> Tensor:
         x = permute(x, [term.index(c) for c in order])
@@ -288,7 +294,8 @@ def einsum(subscripts: Any, *operands: Any) -> Tensor:
 
     Notes
     -----
-    Operands are contracted in pairs, in the order that ``numpy.einsum_path`` finds, each a batched matrix product.
+    Operands are contracted in pairs, in the order that ``numpy.einsum_path`` finds, each a batched matrix product, or
+    elementwise where that would be of single elements, each a sum of less than 64.
 
     Examples
     --------

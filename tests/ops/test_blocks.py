@@ -105,3 +105,24 @@ def test_short_rows_are_batched_and_differentiated_twice():
     many = rng.normal(size=(4, 3))
     np.testing.assert_allclose(tg.vmap(tg.grad(f))(many), many @ (x.T @ x), rtol=1e-12)
     np.testing.assert_allclose(tg.grad(lambda w: tg.vmap(f)(w).sum())(many), many @ (x.T @ x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("spec, a, b", [("ijk,ijk->ij", (30, 20, 3), (30, 20, 3)),
+                                        ("ijk,kij->ji", (30, 20, 3), (3, 30, 20)),
+                                        ("ij,ij->ij", (30, 4), (30, 4)), ("ijk,ik->i", (1, 5, 3), (40, 3)),
+                                        ("...k,...k", (6, 1, 3), (1, 7, 3))])
+def test_dot_products_of_short_rows_by_einsum_are_elementwise_and_as_in_numpy(spec, a, b):
+    rng = np.random.default_rng(23)
+    a, b = rng.normal(size=a), rng.normal(size=b)
+    with tg.Tape() as tape:
+        x, y = tg.tensor(a, requires_grad=True), tg.tensor(b, requires_grad=True)
+        z = tg.einsum(spec, x, y)
+        names = {OPS[code].name for code in tape._opcode[:len(tape)].tolist()}
+        assert names <= {"multiply", "sum"}
+        g = rng.normal(size=z.shape)
+        (z * g).sum().backward()
+    assert z.shape == np.einsum(spec, a, b).shape
+    np.testing.assert_allclose(z.numpy(), np.einsum(spec, a, b), rtol=1e-13, atol=1e-13)
+    for leaf, along in ((x, rng.normal(size=a.shape)), (y, rng.normal(size=b.shape))):
+        moved = np.einsum(spec, along, b) if leaf is x else np.einsum(spec, a, along)  # linear in each
+        np.testing.assert_allclose((leaf.grad.numpy() * along).sum(), (g * moved).sum(), rtol=1e-11)
