@@ -177,7 +177,7 @@ def plot(rows: list[dict[str, Any]], file: Path) -> None:
         panel.axhline(100 * AIM, color="0.7", linewidth=0.8, linestyle=":")
         panel.set_xscale("log")
         panel.set_xlabel(f"time by that of {peer}")
-        panel.set_title(direction, loc="left", fontsize=10)
+        panel.set_title(f"{direction}, beside {peer}", loc="left", fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("per cent of calls with at most that")
     if panels:

@@ -77,13 +77,17 @@ class Recording:
         self.reverse = first[tape.count + sum(beyond)], first[-1]
 
     def digest(self) -> dict[str, Any]:
-        """Of the results and the gradients, as the other libraries give them; and the names of the ops."""
+        """Of results and gradients, as the other libraries give them; names of ops; bytes and multiply-adds."""
         from tapegrad.ops.table import OPS
+        from tapegrad.program.planning.work import work_of
 
         array, gradient = self.program.array, self.program.gradient
         wanted = self._inputs if self.program.seed is not None else ()
         codes = set(self.program.tape._opcode[:self.count].tolist())
+        own = work_of(self.program.tape)[:self.count]
         return {"ops": sorted({OPS[code].name for code in codes}),
+                "forward": [sum(w.forward_bytes for w in own), sum(w.forward_products for w in own)],
+                "reverse": [sum(w.reverse_bytes for w in own), sum(w.reverse_products for w in own)],
                 "results": works.digest([array(t) if t.is_symbolic else t.numpy() for t in self._outputs]),
                 "gradients": works.digest([gradient(t) for t in wanted])}
 

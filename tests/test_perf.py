@@ -22,6 +22,7 @@ SMALLEST = {
     "explain.py": ["--quick", "--repeats", "1"],
     "growth.py": ["--calls", "200"],
     "kills.py": ["--kills", "1", "--only", "SGD", "--epochs", "20"],
+    "limits.py": ["--quick", "--only", "T.exp("],
     "loops.py": ["--quick", "--only", "GARCH"],
     "memory_budget.py": ["--depth", "4", "--rows", "64", "--width", "32", "--repeats", "2", "--no-measure"],
     "memory_frozen.py": ["--depths", "4", "4", "--rows", "64", "--width", "32"],
