@@ -15,6 +15,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,12 @@ def limits(dtype: str, threads: int, seconds: float) -> dict[str, Any]:
 
     import tapegrad as tg
 
-    tg.set_num_threads(threads)  # SciPy's products have as many, once the library has been looked for
-    tg.get_num_threads()
     gemm, rate = {"float32": sgemm, "float64": dgemm}[dtype], 0.0
-    for n in (192, 384, 768):  # on a busy machine a small product may be left alone
+    for n, count in product((192, 384, 768), range(1, threads + 1)):  # a busy machine may leave only small ones alone
+        tg.set_num_threads(count)  # SciPy's products have as many, once the library has been looked for
+        tg.get_num_threads()
         a, b, c = (np.asfortranarray(np.random.default_rng(k).standard_normal((n, n)), dtype=dtype) for k in range(3))
-        once = best_seconds(partial(gemm, 1.0, a, b, c=c, overwrite_c=True), seconds / 3)
+        once = best_seconds(partial(gemm, 1.0, a, b, c=c, overwrite_c=True), seconds / 6)
         rate = max(rate, 2 * n**3 / once)
     with ThreadPoolExecutor(threads) as pool:
         def together(calls: list[Any]) -> float:
