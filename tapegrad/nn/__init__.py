@@ -100,6 +100,7 @@ from .normalization import (
     LayerNorm,
     LocalResponseNorm,
     RMSNorm,
+    SyncBatchNorm,
 )
 from .padding import (
     CircularPad1d,
@@ -175,6 +176,7 @@ __all__ = [
     "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AvgPool3d", "LPPool1d", "LPPool2d",
     "LPPool3d", "MaxPool3d", "GaussianNLLLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss",
     "MultiMarginLoss", "PoissonNLLLoss", "SoftMarginLoss", "CrossMapLRN2d", "LinearCrossEntropyLoss",
+    "SyncBatchNorm",
     "BatchNorm3d", "InstanceNorm3d",
     "ParameterDict",
     "RReLU",

@@ -18,7 +18,7 @@ from .shapes import positive_int
 
 __all__ = [
     "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
-    "LayerNorm", "LocalResponseNorm", "RMSNorm", "CrossMapLRN2d",
+    "LayerNorm", "LocalResponseNorm", "RMSNorm", "CrossMapLRN2d", "SyncBatchNorm",
 ]  # fmt: skip
 
 
@@ -151,7 +151,7 @@ class CrossMapLRN2d(LocalResponseNorm):
 
     Notes
     -----
-    PyTorch's (2.13) never lets the first channel out of its running sum, so that from channel ``(size + 3) / 2`` on its
+    PyTorch's (2.13) never lets the first channel out of its running sum, so that from channel ``(size + 1) / 2`` on its
     values are others, and its gradients are not those of its values. Here both are those of the formula.
     """
 
@@ -371,6 +371,24 @@ class BatchNorm3d(_BatchNorm):
     """`BatchNorm1d` for (N, C, D, H, W)."""
 
     _ranks, _form = (5,), "(N, C, D, H, W)"
+
+
+class SyncBatchNorm(_BatchNorm):
+    """`BatchNorm1d` to `BatchNorm3d` with ``sync=True``, whose other arguments it has, by PyTorch's name."""
+
+    _ranks, _form = (2, 3, 4, 5), "(N, C, ...)"
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True, dtype: DTypeLike | None = None, *, bias: bool = True) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias, sync=True)
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module) -> Module:
+        """The module itself, whose batch normalisations, at any depth, take the statistics of all ranks from now on."""
+        for layer in module.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.sync = True
+        return module
 
 
 def _shape(normalized_shape: int | Sequence[int], name: str) -> tuple[int, ...]:

@@ -186,6 +186,13 @@ def test_sync_changes_nothing_in_one_process():
     one, other = nn.BatchNorm1d(3), nn.BatchNorm1d(3, sync=True)
     assert (one(tg.tensor(x)).numpy() == other(tg.tensor(x)).numpy()).all()
     assert (one.running_var.numpy() == other.running_var.numpy()).all()
+    for shape in ((7, 3), (4, 3, 5), (4, 3, 2, 5), (2, 3, 2, 4, 3)):
+        x = np.random.default_rng(1).normal(size=shape)
+        plain = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}[x.ndim](3, dtype=float)
+        assert (nn.SyncBatchNorm(3, dtype=float)(tg.tensor(x)).numpy() == plain(tg.tensor(x)).numpy()).all()
+    deep = nn.Sequential(nn.Sequential(nn.BatchNorm2d(3)), nn.SyncBatchNorm(3), nn.ReLU(), nn.BatchNorm1d(3))
+    assert nn.SyncBatchNorm.convert_sync_batchnorm(deep) is deep
+    assert deep[0][0].sync and deep[1].sync and deep[3].sync and not nn.BatchNorm2d(3).sync
 
 
 def test_step_of_several_ranks_has_no_copies():

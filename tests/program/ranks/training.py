@@ -33,7 +33,7 @@ def dropping(dtype):
 
 
 def normalised(dtype):
-    return nn.Sequential(nn.Linear(6, 9, dtype=dtype), nn.BatchNorm1d(9, sync=True, dtype=dtype), nn.ReLU(),
+    return nn.Sequential(nn.Linear(6, 9, dtype=dtype), nn.SyncBatchNorm(9, dtype=dtype), nn.ReLU(),
                          nn.Linear(9, 3, dtype=dtype))
 
 
