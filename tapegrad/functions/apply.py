@@ -16,13 +16,14 @@ from ..ops.templates import Binary, Scalar, Scalars, Unary
 from ..tensor.forms import Form, form_of, run
 from ..tensor.recording import lift, record
 from ..tensor.tensor import Tensor, constant
-from .integers import broadcast_shape, exactly, integers
+from .integers import broadcast_shape, exactly, integers, recorded
 
 __all__ = ["apply_binary", "apply_unary", "as_given", "binary", "broadcast_shape", "plan_binary", "unary"]
 
 #: ops of which integers have integers, by NumPy
 _OF_INTEGERS = {"abs", "add", "ceil", "floor", "floor_divide", "fmax", "fmin", "fmod", "maximum", "minimum", "multiply",
                 "relu", "remainder", "sign", "square", "subtract", "trunc"}
+_ARRAYS = (Tensor, np.ndarray)
 _TABLE = f"{__package__}.formulas"  # where a pickle finds the functions made here
 
 
@@ -147,6 +148,13 @@ def binary(name: str) -> Callable[[Any, Any], Tensor]:
             if not (type(a) is Tensor and a.dtype.kind == "f" or type(b) is Tensor and b.dtype.kind == "f"):
                 if (whole := integers(a, b)) is not None:
                     return exactly(name, *whole)
+            return apply_binary(op, a, b)
+
+    if name == "divide":
+        def function(a: Any, b: Any) -> Tensor:  # noqa: F811
+            if (type(a) in _ARRAYS and a.dtype.kind != "f" or type(b) in _ARRAYS and b.dtype.kind != "f") and (
+                    whole := integers(a, b)) is not None and not recorded(*whole):
+                return exactly(name, *whole)  # in float64, as the operator; Python's numbers are float32
             return apply_binary(op, a, b)
 
     function.__name__ = function.__qualname__ = name

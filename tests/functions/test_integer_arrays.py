@@ -108,3 +108,17 @@ def test_integers_beside_floats_are_floats_of_their_dtype():
     assert tg.power(np.array([2, 4]), -1).numpy().tolist() == [0.5, 0.25]  # which NumPy refuses
     assert tg.mean(np.array([1, 2])).dtype == np.float32
     np.testing.assert_array_equal(tg.grad(lambda x: tg.sum(tg.where(x > 1.0, x, 0) * [3, 4, 5]))(x), [0, 4, 5])
+
+
+def test_quotients_of_integers_are_those_of_the_operator():
+    i, j = np.array([BIG, WIDE, 7]), np.array([1, 3, 2])
+    for found in (tg.divide(i, j), tg.divide(tg.tensor(i), j), np.divide(tg.tensor(i), tg.tensor(j)), tg.tensor(i) / j,
+                  tg.divide(i, j.tolist())):
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found.numpy(), i / j)
+    for dtype in (np.float32, np.float64):  # beside floats of their dtype, in a recording too
+        x = np.ones(3, dtype)
+        for function in (lambda x: x * tg.divide(i, j), tg.compile(lambda x: x * tg.divide(i, j)),
+                         tg.compile(lambda x, i=i: x * (i / j))):
+            assert np.asarray(tg.grad(lambda x: tg.sum(x * tg.divide(i, j)))(x)).dtype == dtype
+            np.testing.assert_allclose(np.asarray(function(x)), (i / j).astype(dtype), rtol=2e-7)
