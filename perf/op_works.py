@@ -170,7 +170,7 @@ i.sort(dim=1) ; np.sort(i, axis=1)
 i[g] ; i[g]
 i.abs() ; np.abs(i)
 i.float()
-m.float()
+m.to(x)
 x.long()
 x > y ; x > y
 x == y ; x == y
@@ -270,7 +270,6 @@ RFFT(x) ; np.ascontiguousarray(np.fft.rfft(x)).view(x.dtype).reshape(len(x), -1,
 T.dropout(x, 0.5)
 T.max_unpool2d(*T.max_pool2d(u, 2, return_indices=True), 2)
 T.searchsorted(r.sort(dim=0)[0], x) ; np.searchsorted(np.sort(r), x)
-T.bincount(g)
 T.randperm(len(r))
 T.convolve(r, r[:5]) ; np.convolve(r, r[:5])
 T.rand(*x.shape) ; np.random.default_rng(0).random(x.shape)
