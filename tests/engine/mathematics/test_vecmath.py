@@ -269,6 +269,7 @@ def test_plain_python_agrees_and_keeps_the_dtype(name, dtype):
     assert_within_two_ulp(x, np.array(values), *reference)
 
 
+@pytest.mark.machine
 @pytest.mark.skipif(not enabled(), reason="the JIT is disabled")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [*NAMES, "gelu", "gelu_slope"])
