@@ -337,8 +337,8 @@ def blocked_adjoint(op: Blocked, f: Any, i: Any, b: Any) -> int:
     if op.nest.rows * op.nest.columns == 0:
         return 0
     for operand in range(2):
-        d = op[2 + 2 * (1 + operand)]
-        inner[4], inner[6] = 0, 0
+        d = op.d.a if operand == 0 else op.d.b
+        inner.d.a, inner.d.b = 0, 0
         if d != 0:
             status = sum_blocks(op, op.nest, inner, f, i, b, operand, d, wide(cast(1.0, f)),
                                 op.mode >> (1 + operand) & 1 != 0, False)
