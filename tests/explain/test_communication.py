@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tapegrad.program.ranks.schedule import Network, Sent
 from tapegrad.program.running.communication import Communication, SentBucket
 
@@ -25,8 +27,7 @@ def test_table_tells_plan_and_last_step_in_microseconds():
 
 
 def test_picture_names_buckets_and_shows_both_timelines(tmp_path):
-    import matplotlib
-
+    matplotlib = pytest.importorskip("matplotlib")
     path = tmp_path / "sent.svg"
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         _report().plot(path)
