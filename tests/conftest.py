@@ -22,6 +22,7 @@ def pytest_configure(config):
         "compiled: too long, or without meaning, where kernels run as plain Python",
         "grid: says for more cases, dtypes or layouts what other tests say for some; one environment runs them",
         "machine: of machine code, memory and files, which do not depend on the version of Python",
+        "optimised: of what LLVM's optimisations make of loops",
     ):
         config.addinivalue_line("markers", marker)
 

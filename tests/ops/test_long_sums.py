@@ -15,6 +15,8 @@ from .long import LIMIT, assert_near, leaf
 
 ROWS = 4_000_000
 
+pytestmark = pytest.mark.optimised  # sums of as many parts as a vector has
+
 
 @pytest.fixture(scope="module", params=["random", "equal"])
 def data(request):

@@ -36,7 +36,7 @@ def assert_near(actual, expected, limit=LIMIT):
     np.testing.assert_allclose(actual, expected, rtol=limit, atol=0)
 
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.optimised]  # sums of as many parts as a vector has
 
 
 @pytest.fixture(params=[True, False], ids=["equal", "random"])
